@@ -1,0 +1,17 @@
+/* Memory shared by processes: the few atomic operations that the journal and the counters need.
+ *
+ * Cython has no word for them; these are the compiler's own (GCC manual, "Built-in Functions for Memory Model
+ * Aware Atomic Operations"), named for what they promise. */
+#ifndef YINYANG_ATOMIC_H
+#define YINYANG_ATOMIC_H
+
+#define atomic_get(place) __atomic_load_n((place), __ATOMIC_RELAXED)
+#define atomic_set(place, value) __atomic_store_n((place), (value), __ATOMIC_RELAXED)
+/* Everything written before a `publish` is visible to whoever saw its value by `observe`. */
+#define atomic_observe(place) __atomic_load_n((place), __ATOMIC_ACQUIRE)
+#define atomic_publish(place, value) __atomic_store_n((place), (value), __ATOMIC_RELEASE)
+#define atomic_swap(place, value) __atomic_exchange_n((place), (value), __ATOMIC_SEQ_CST)
+/* Orders an earlier write before a later read of another place. */
+#define atomic_barrier() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+
+#endif

@@ -1,0 +1,77 @@
+/* Every way in which a request can be wrong: its status (RFC 9110 section 15) and what the client is told.
+ *
+ * Each line says what was wrong and what would be right; it is the whole body of the answer. */
+#ifndef YINYANG_ERRORS_H
+#define YINYANG_ERRORS_H
+
+#define WRONGS(X) \
+    X(WRONG_METHOD, 400, "the request must begin with a method, one space and a target, as in: GET / HTTP/1.1") \
+    X(WRONG_TLS, 400, "this looks like TLS, but the port speaks plain HTTP: use http:// instead of https://") \
+    X(WRONG_TARGET, 400, "the target must be a path of visible ASCII such as /x?y, a whole http:// address, or * with OPTIONS") \
+    X(WRONG_PERCENT, 400, "a % in the path must be followed by two hexadecimal digits") \
+    X(WRONG_AUTHORITY, 400, "the address in the target must name a host, without user name, and a port of digits only") \
+    X(WRONG_VERSION, 400, "the request line must end in one space, HTTP/1.1 or HTTP/1.0, and CR LF") \
+    X(WRONG_LINE_END, 400, "each line must end in CR LF, and CR or LF can stand nowhere else") \
+    X(WRONG_FIELD_NAME, 400, "a header line must begin with a name, then a colon with no space before it") \
+    X(WRONG_FIELD_VALUE, 400, "a header value must not hold control bytes other than HTAB") \
+    X(WRONG_HOST_MISSING, 400, "an HTTP/1.1 request must have a Host header") \
+    X(WRONG_HOST_TWICE, 400, "there must not be more than one Host header") \
+    X(WRONG_HOST, 400, "the Host header must be a host name or address, and perhaps a colon and a port") \
+    X(WRONG_LENGTH, 400, "Content-Length must be one decimal number below 2^63") \
+    X(WRONG_LENGTH_TWICE, 400, "there must not be more than one Content-Length header") \
+    X(WRONG_LENGTH_AND_CODING, 400, "Content-Length and Transfer-Encoding must not stand together") \
+    X(WRONG_CODING_IN_1_0, 400, "an HTTP/1.0 request must not have a Transfer-Encoding header") \
+    X(WRONG_CODING_ORDER, 400, "chunked must be the last transfer coding, and stand once") \
+    X(WRONG_CHUNK_SIZE, 400, "a chunk must begin with its size, 1 to 16 hexadecimal digits, and CR LF") \
+    X(WRONG_CHUNK_LINE, 400, "the line before a chunk must not be longer than 4 KiB") \
+    X(WRONG_CHUNK_END, 400, "the data of a chunk must be as long as its size says, and be followed by CR LF") \
+    X(WRONG_CHUNK_EXTRA, 400, "chunk extensions and trailers must not be longer than 16 KiB in all") \
+    X(WRONG_INCOMPLETE, 400, "the request ended before it was complete") \
+    X(WRONG_METHOD_REFUSED, 405, "this server is no proxy and does not echo: CONNECT and TRACE are refused") \
+    X(WRONG_SLOW_HEAD, 408, "the head of the request did not arrive in time") \
+    X(WRONG_SLOW_BODY, 408, "the body of the request did not arrive in time") \
+    X(WRONG_TARGET_LONG, 414, "the target must not be longer than 16 KiB") \
+    X(WRONG_EXPECTATION, 417, "the only expectation that can be met is 100-continue") \
+    X(WRONG_HEAD_LONG, 431, "the head of the request must not be longer than 64 KiB") \
+    X(WRONG_METHOD_UNKNOWN, 501, "the method must be GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, in upper case") \
+    X(WRONG_CODING_UNKNOWN, 501, "the only transfer coding that is understood is chunked") \
+    X(WRONG_VERSION_UNKNOWN, 505, "the versions of HTTP that are understood are 1.1 and 1.0")
+
+enum wrong {
+    WRONG_NOTHING,
+#define X(name, status, words) name,
+    WRONGS(X)
+#undef X
+    WRONG_COUNT,
+};
+
+struct wrong_answer {
+    int status;
+    const char *words;
+};
+
+static const struct wrong_answer wrong_answers[WRONG_COUNT] = {
+#define X(name, status, words) [name] = {status, words},
+    WRONGS(X)
+#undef X
+};
+
+/* The reason phrase of a status (RFC 9110 section 15). */
+static inline const char *status_phrase(int status)
+{
+    switch (status) {
+    case 200: return "OK";
+    case 301: return "Moved Permanently";
+    case 400: return "Bad Request";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 414: return "URI Too Long";
+    case 417: return "Expectation Failed";
+    case 431: return "Request Header Fields Too Large";
+    case 501: return "Not Implemented";
+    case 505: return "HTTP Version Not Supported";
+    default: return "";
+    }
+}
+
+#endif

@@ -1,0 +1,36 @@
+/* The bulk of a browser's request is values of fields that nobody here reads. They are crossed 16 bytes at a time
+ * where the machine can, to the first byte that may not stand in a value: the end of the line, or a wrong one. */
+#ifndef YINYANG_SCAN_H
+#define YINYANG_SCAN_H
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+/* field-value, RFC 9110 section 5.5: visible bytes, SP, HTAB and obs-text; no other control byte, no DEL. */
+static inline int byte_in_value(unsigned char byte)
+{
+    return (byte >= 0x20 && byte != 0x7f) || byte == '\t';
+}
+
+/* The first byte in [at, end) that may not stand in a field value, or end. */
+static inline const unsigned char *scan_value(const unsigned char *at, const unsigned char *end)
+{
+#ifdef __SSE2__
+    const __m128i last_control = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t'), del = _mm_set1_epi8(0x7f);
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)at);
+        __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes);
+        __m128i wrong = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), control),
+                                     _mm_cmpeq_epi8(bytes, del));
+        unsigned int found = (unsigned int)_mm_movemask_epi8(wrong);
+        if (found)
+            return at + __builtin_ctz(found);
+    }
+#endif
+    while (at != end && byte_in_value(*at))
+        at++;
+    return at;
+}
+
+#endif

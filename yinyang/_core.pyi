@@ -1,0 +1,131 @@
+"""The core of yinyang, as Python sees it. `Identity`, `identify` and `render_page` are public, as names of `yinyang`."""
+
+from collections.abc import Iterable
+from typing import Literal, TypeAlias, final
+
+version: str
+
+@final
+class Identity:
+    """What a replica shows of itself. Equal when the names are; immutable.
+
+    `name` is 1 to 255 bytes; text is taken as UTF-8, and bytes that are not UTF-8 stand in `name` as surrogate escapes
+    (PEP 383). Raises ValueError for any other length, and OSError or ValueError when `name` is None and this host has
+    no name.
+    """
+
+    def __init__(self, name: str | bytes | None = None) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def hash(self) -> int:
+        """The 64-bit signed hash of the name: h = b + (h << 5) - h for each byte b, from 0, wrapping around."""
+
+    @property
+    def colour(self) -> str:
+        """`#rrggbb` in lower case; byte i is (hash >> i) * 8, so there are 128 of them."""
+
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[type[Identity], tuple[bytes]]: ...
+
+def identify(name: str | bytes | None = None) -> Identity:
+    """The identity of a host name; of this host without one. Raises as `Identity` does."""
+
+def render_page(identity: Identity, title: str | bytes = "Go scaling demo") -> bytes:
+    """The HTML document that a replica of this identity serves: 388 bytes and the name, in UTF-8, with both texts
+    escaped for HTML."""
+
+Framed: TypeAlias = tuple[Literal[200], bool, bool, int, int, bytes, bool, bool, int, int]
+Refused: TypeAlias = tuple[int, bool, str]
+
+@final
+class Framing:
+    """The framing of requests by itself, without a connection; for tests and measurements."""
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Framed | Refused]:
+        """What the next bytes of a connection complete, in order. A request: (200, whether another one may follow, is it
+        HEAD, minor version, length of the target, first 256 bytes of the target, is it `OPTIONS *`, is its path
+        unclean, where in the target the path begins, where it ends). A wrong one: (status, False, what is wrong).
+        After one that nothing may follow, nothing is read."""
+
+    def end(self) -> Refused | None:
+        """What is wrong when nothing more comes; None between two requests."""
+
+def parse_options(arguments: Iterable[str]) -> tuple[Literal["serve", "help", "version"], dict[str, object]]:
+    """The command line, less the program's name, and the environment: what to do, and the arguments for `Server`.
+    Raises ValueError with one line that says what is wrong and what would be right."""
+
+def usage() -> str:
+    """What --help shows."""
+
+def usable_cpus() -> int:
+    """The CPUs that this process may use, by affinity and control group; at least 1."""
+
+def write_lines(fd: int, line: bytes, count: int, offset: int) -> int:
+    """Write what fits, without blocking, of `count` times `line` less the first `offset` bytes. How many bytes were
+    written, 0 if none can be now. Raises OSError as write(2) does, and ValueError if `offset` is not within `line`."""
+
+@final
+class Crew:
+    """A listening socket and the processes that serve it; see core/crew.pxd. To be used by one thread.
+
+    Raises ValueError for a name, title, number of workers that cannot be, and OSError with a line of explanation if it
+    cannot listen.
+    """
+
+    identity: Identity
+    def __init__(
+        self,
+        *,
+        host: str | None,
+        port: int,
+        name: str | bytes | None,
+        title: str | bytes,
+        workers: int | None,
+        access_log: bool,
+    ) -> None: ...
+    def start(self) -> None:
+        """Fork the workers. Raises OSError."""
+
+    def wait(self, log: int = -1, most: int = -1) -> None:
+        """Wait for pages to log, for a death to tell, for `wake` or a byte on `waker`, or until the descriptor `log` can
+        be written; `most` milliseconds, without end if negative. Workers that died are restarted."""
+
+    def take(self) -> list[tuple[int, int]]:
+        """Pages that were served and not taken before: (second since 1970, how many)."""
+
+    def deaths(self) -> list[str]:
+        """A line about each worker that ended without being told to, and was not told of before."""
+
+    def stop(self) -> None:
+        """Tell the workers to finish what they are answering and end, within 8 s."""
+
+    def kill(self) -> None:
+        """End the workers at once."""
+
+    def wake(self) -> None:
+        """Make `wait` return; from any thread."""
+
+    def close(self) -> None:
+        """End everything, and free the port."""
+
+    @property
+    def waker(self) -> int:
+        """The descriptor to which a byte is written to make `wait` return, as for signal.set_wakeup_fd."""
+
+    @property
+    def running(self) -> int:
+        """How many workers there are now."""
+
+    @property
+    def address(self) -> tuple[str, int]: ...
+    @property
+    def listening(self) -> str:
+        """The line of the log that says where the server is."""
+
+    def counts(self) -> tuple[int, int, int]:
+        """Pages served and connections accepted since the start, and connections open now."""
+
+    def pids(self) -> list[int]:
+        """The workers' process ids; 0 for one that is not running."""

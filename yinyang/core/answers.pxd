@@ -1,0 +1,275 @@
+"""The prebuilt answers: each one rendered before the first request, some as many copies in a row.
+
+A run of equal answers to pipelined requests is sent straight from the copies. The 29 bytes of each Date are all that
+changes, once a second. An answer is known by a number of one byte, and that number is all that a connection
+remembers of what its client has not yet taken.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcpy
+
+from .http1 cimport (
+    Framing, METHOD_HEAD, SEEN_ASTERISK, SEEN_UNCLEAN, TARGET_KEPT, WRONG_COUNT, WRONG_METHOD_REFUSED, http1_keeps
+)
+from .identity cimport Identity
+from .page cimport page_render
+from .system cimport MAP_PRIVATE, map_memory, munmap
+from .text cimport Text, text_into, text_measure, text_number, text_put, text_string
+
+cdef extern from "errors.h" nogil:
+    struct wrong_answer:
+        int status
+        const char *words
+    const wrong_answer wrong_answers[64]
+    const char *status_phrase(int status)
+
+cdef extern from "routes.h" nogil:
+    enum:
+        ROUTE_PAGE
+        ROUTE_EMPTY
+    int route_of(const uint8_t *path, size_t length)
+
+cdef enum Form:  # a version of HTTP, and whether the connection stays open
+    FORM_KEEP  # 1.1 says nothing
+    FORM_CLOSE  # 1.1 says close
+    FORM_OLD_CLOSE  # 1.0 says nothing
+    FORM_OLD_KEEP  # 1.0 says keep-alive
+    FORMS
+
+cdef enum:
+    ANSWER_PAGE = 0  # + Form, and so on
+    ANSWER_PAGE_HEAD = ANSWER_PAGE + FORMS
+    ANSWER_EMPTY = ANSWER_PAGE_HEAD + FORMS
+    ANSWER_REDIRECT = ANSWER_EMPTY + FORMS  # these two are not prebuilt: redirect.pxd renders them
+    ANSWER_REDIRECT_HEAD = ANSWER_REDIRECT + FORMS
+    ANSWER_WRONG = ANSWER_REDIRECT_HEAD + FORMS  # + what is wrong
+    ANSWER_WRONG_HEAD = ANSWER_WRONG + WRONG_COUNT
+    ANSWERS = ANSWER_WRONG_HEAD + WRONG_COUNT
+    PAGE_COPIES = 32
+    DATE_LENGTH = 29
+
+cdef struct Answer:
+    uint32_t at  # where in the bytes
+    uint32_t length
+    uint32_t date  # where in the answer its Date is
+    uint32_t copies  # how many stand in a row
+
+cdef struct Answers:
+    char *bytes
+    size_t size
+    int64_t second  # that the Dates tell
+    Answer table[ANSWERS]
+
+
+cdef inline int answers_open(Answers *answers, const Identity *identity, const char *title,
+                             size_t title_length) noexcept nogil:
+    """Render everything: first to measure it, then into memory of that size. 0 or -errno."""
+    cdef Text text = text_measure()
+    answers_render(answers, &text, identity, title, title_length)
+    answers.size = text.length
+    answers.bytes = <char *>map_memory(answers.size, MAP_PRIVATE)
+    if answers.bytes == NULL:
+        return -12  # ENOMEM
+    text = text_into(answers.bytes, answers.size)
+    answers_render(answers, &text, identity, title, title_length)
+    answers.second = -1
+    return 0
+
+
+cdef inline void answers_close(Answers *answers) noexcept nogil:
+    if answers.bytes != NULL:
+        munmap(answers.bytes, answers.size)
+        answers.bytes = NULL
+
+
+cdef inline void answers_render(Answers *answers, Text *text, const Identity *identity, const char *title,
+                                size_t title_length) noexcept nogil:
+    cdef Text page = text_measure()
+    cdef int form, wrong, copy
+    page_render(&page, identity, title, title_length)
+    for form in range(<int>FORMS):
+        for copy in range(PAGE_COPIES if form == FORM_KEEP else 1):
+            answer_begin(answers, text, ANSWER_PAGE + form, ANSWER_PAGE_HEAD + form, copy)
+            head_begin(text, 200, form == FORM_OLD_CLOSE or form == FORM_OLD_KEEP)
+            head_date(text, &answers.table[ANSWER_PAGE + form])
+            head_length(text, page.length)
+            text_string(text, "Content-Type: text/html; charset=utf-8\r\n")
+            head_end(text, form)
+            answer_head_complete(answers, text, ANSWER_PAGE + form, ANSWER_PAGE_HEAD + form)
+            page_render(text, identity, title, title_length)
+            answer_complete(answers, text, ANSWER_PAGE + form)
+        answer_begin(answers, text, ANSWER_EMPTY + form, ANSWER_EMPTY + form, 0)
+        head_begin(text, 200, form == FORM_OLD_CLOSE or form == FORM_OLD_KEEP)
+        head_date(text, &answers.table[ANSWER_EMPTY + form])
+        head_length(text, 0)
+        head_end(text, form)
+        answer_complete(answers, text, ANSWER_EMPTY + form)
+    for wrong in range(1, WRONG_COUNT):
+        answer_wrong(answers, text, wrong)
+
+
+cdef inline void answer_wrong(Answers *answers, Text *text, int wrong) noexcept nogil:
+    """An error ends the connection, whatever its version."""
+    cdef Text words = text_measure()
+    wrong_words(&words, wrong)
+    answer_begin(answers, text, ANSWER_WRONG + wrong, ANSWER_WRONG_HEAD + wrong, 0)
+    head_begin(text, wrong_answers[wrong].status, False)
+    head_date(text, &answers.table[ANSWER_WRONG + wrong])
+    head_length(text, words.length)
+    text_string(text, "Content-Type: text/plain; charset=utf-8\r\n")
+    if wrong == WRONG_METHOD_REFUSED:
+        text_string(text, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
+    head_end(text, FORM_CLOSE)
+    answer_head_complete(answers, text, ANSWER_WRONG + wrong, ANSWER_WRONG_HEAD + wrong)
+    wrong_words(text, wrong)
+    answer_complete(answers, text, ANSWER_WRONG + wrong)
+
+
+cdef inline void wrong_words(Text *text, int wrong) noexcept nogil:
+    text_number(text, <unsigned int>wrong_answers[wrong].status)
+    text_string(text, " ")
+    text_string(text, status_phrase(wrong_answers[wrong].status))
+    text_string(text, ": ")
+    text_string(text, wrong_answers[wrong].words)
+    text_string(text, "\n")
+
+
+cdef inline void answer_begin(Answers *answers, Text *text, int whole, int head, int copy) noexcept nogil:
+    """Copies after the first stand behind it, so they are found from there."""
+    if copy == 0:
+        answers.table[whole].at = <uint32_t>text.length
+        answers.table[head].at = <uint32_t>text.length
+        answers.table[head].copies = 1
+    answers.table[whole].copies = copy + 1
+
+
+cdef inline void answer_head_complete(Answers *answers, Text *text, int whole, int head) noexcept nogil:
+    """The answer to HEAD is a shorter view of the same bytes."""
+    if answers.table[whole].copies == 1:
+        answers.table[head].length = <uint32_t>text.length - answers.table[head].at
+        answers.table[head].date = answers.table[whole].date
+
+
+cdef inline void answer_complete(Answers *answers, Text *text, int whole) noexcept nogil:
+    if answers.table[whole].copies == 1:
+        answers.table[whole].length = <uint32_t>text.length - answers.table[whole].at
+
+
+# ---- the parts of a head, which redirect.pxd uses too --------------------------------------------------------------
+
+cdef inline void head_begin(Text *text, int status, bint old) noexcept nogil:
+    text_string(text, "HTTP/1.0 " if old else "HTTP/1.1 ")
+    text_number(text, <unsigned int>status)
+    text_string(text, " ")
+    text_string(text, status_phrase(status))
+    text_string(text, "\r\n")
+
+
+cdef inline void head_date(Text *text, Answer *answer) noexcept nogil:
+    """A Date that is to be filled in."""
+    text_string(text, "Date: ")
+    if answer.copies <= 1:
+        answer.date = <uint32_t>text.length - answer.at
+    text_put(text, "Thu, 01 Jan 1970 00:00:00 GMT\r\n", DATE_LENGTH + 2)
+
+
+cdef inline void head_length(Text *text, size_t length) noexcept nogil:
+    text_string(text, "Content-Length: ")
+    text_number(text, length)
+    text_string(text, "\r\n")
+
+
+cdef inline void head_end(Text *text, int form) noexcept nogil:
+    if form == FORM_CLOSE:
+        text_string(text, "Connection: close\r\n")
+    elif form == FORM_OLD_KEEP:
+        text_string(text, "Connection: keep-alive\r\n")
+    text_string(text, "\r\n")
+
+
+# ---- the date -----------------------------------------------------------------------------------------------------
+
+cdef inline void two_digits(char *at, int number) noexcept nogil:
+    at[0] = <char>(48 + number // 10)
+    at[1] = <char>(48 + number % 10)
+
+
+cdef inline void date_render(char *at, int64_t second) noexcept nogil:
+    """IMF-fixdate (RFC 9110 section 5.6.7), DATE_LENGTH bytes. Not by gmtime_r(3): it may take a lock, and a worker
+    may be the fork of a program whose other threads held it."""
+    cdef int64_t day = second // 86400
+    cdef int left = <int>(second - day * 86400)
+    # civil date from a count of days, in years that begin on the 1st of March, so that a leap day comes last
+    cdef int64_t shifted = day + 719468
+    cdef int64_t era = shifted // 146097
+    cdef int day_of_era = <int>(shifted - era * 146097)
+    cdef int year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
+    cdef int day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    cdef int month = (5 * day_of_year + 2) // 153
+    cdef int year = <int>(era * 400) + year_of_era + (month >= 10)
+    memcpy(at, &"ThuFriSatSunMonTueWed"[3 * (day % 7)], 3)
+    memcpy(at + 3, ", ", 2)
+    two_digits(at + 5, day_of_year - (153 * month + 2) // 5 + 1)
+    at[7] = b' '
+    memcpy(at + 8, &"MarAprMayJunJulAugSepOctNovDecJanFeb"[3 * month], 3)
+    at[11] = b' '
+    two_digits(at + 12, year // 100)
+    two_digits(at + 14, year % 100)
+    at[16] = b' '
+    two_digits(at + 17, left // 3600)
+    at[19] = b':'
+    two_digits(at + 20, left // 60 % 60)
+    at[22] = b':'
+    two_digits(at + 23, left % 60)
+    memcpy(at + 25, " GMT", 4)
+
+
+cdef inline void answers_set_date(Answers *answers, int64_t second) noexcept nogil:
+    """Make all answers tell this second."""
+    cdef char date[DATE_LENGTH]
+    cdef const Answer *answer
+    cdef char *at
+    cdef char *end
+    cdef uint32_t i
+    if answers.second == second:
+        return
+    answers.second = second
+    date_render(date, second)
+    for i in range(<uint32_t>ANSWERS):
+        answer = &answers.table[i]
+        at = answers.bytes + answer.at
+        end = at + answer.copies * answer.length
+        while at != end:
+            memcpy(at + answer.date, date, DATE_LENGTH)
+            at += answer.length
+
+
+# ---- which answer -------------------------------------------------------------------------------------------------
+
+cdef inline uint8_t answer_for(const Framing *f, const uint8_t *target, bint keep) noexcept nogil:
+    """The answer to a framed request; `target` has its first TARGET_KEPT bytes."""
+    cdef int form
+    if f.minor:
+        form = FORM_KEEP if keep else FORM_CLOSE
+    else:
+        form = FORM_OLD_KEEP if keep else FORM_OLD_CLOSE
+    if f.seen & SEEN_ASTERISK:
+        return <uint8_t>(ANSWER_EMPTY + form)
+    if f.seen & SEEN_UNCLEAN and f.target <= TARGET_KEPT:
+        return <uint8_t>((ANSWER_REDIRECT_HEAD if f.method == METHOD_HEAD else ANSWER_REDIRECT) + form)
+    if f.path_end <= TARGET_KEPT and route_of(target + f.path, f.path_end - f.path) == ROUTE_EMPTY:
+        return <uint8_t>(ANSWER_EMPTY + form)
+    return <uint8_t>((ANSWER_PAGE_HEAD if f.method == METHOD_HEAD else ANSWER_PAGE) + form)
+
+
+cdef inline uint8_t answer_for_wrong(const Framing *f, int wrong) noexcept nogil:
+    return <uint8_t>((ANSWER_WRONG_HEAD if f.method == METHOD_HEAD else ANSWER_WRONG) + wrong)
+
+
+cdef inline bint answer_is_page(uint8_t answer) noexcept nogil:
+    """Is a line logged for it?"""
+    return answer < ANSWER_EMPTY
+
+
+cdef inline bint answer_is_redirect(uint8_t answer) noexcept nogil:
+    return ANSWER_REDIRECT <= answer < ANSWER_WRONG

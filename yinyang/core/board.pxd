@@ -1,0 +1,68 @@
+"""The memory that the parent and its workers share: a seat for each worker, and two flags for all."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from .journal cimport Journal, journal_has_more
+from .system cimport MAP_SHARED, map_memory, munmap
+
+cdef extern from "atomic.h" nogil:
+    uint32_t get "atomic_get"(const uint32_t *place)
+    uint32_t swap "atomic_swap"(uint32_t *place, uint32_t value)
+    void barrier "atomic_barrier"()
+
+cdef struct Seat:  # written by its worker alone, but for what the journal says otherwise
+    uint64_t open  # connections
+    uint64_t accepted  # connections, ever
+    uint64_t pages  # ever
+    uint64_t apart[5]  # keeps the counters of two workers out of one cache line
+    Journal journal
+
+cdef struct Board:
+    uint32_t asleep  # the parent waits, and wants to be rung for the next page
+    uint32_t stopping
+    uint32_t workers
+    uint32_t apart[13]
+    Seat seats[1]  # `workers` of them
+
+
+cdef inline size_t board_size(int workers) noexcept nogil:
+    return sizeof(Board) + (workers - 1) * sizeof(Seat)
+
+
+cdef inline Board *board_open(int workers) noexcept nogil:
+    """A board of empty seats, or NULL."""
+    cdef Board *board = <Board *>map_memory(board_size(workers), MAP_SHARED)
+    if board != NULL:
+        board.workers = workers
+    return board
+
+
+cdef inline void board_close(Board *board) noexcept nogil:
+    if board != NULL:
+        munmap(board, board_size(board.workers))
+
+
+cdef inline bint board_has_news(Board *board) noexcept nogil:
+    cdef uint32_t i
+    for i in range(board.workers):
+        if journal_has_more(&board.seats[i].journal):
+            return True
+    return False
+
+
+cdef inline bint board_sleep(Board *board) noexcept nogil:
+    """The parent is about to wait without end. False if it must not, as there is news already.
+
+    Either the worker sees the flag, or the parent sees the news: both write first and read after a barrier."""
+    swap(&board.asleep, 1)
+    barrier()
+    if board_has_news(board):
+        swap(&board.asleep, 0)
+        return False
+    return True
+
+
+cdef inline bint board_must_wake(Board *board) noexcept nogil:
+    """A worker has written news: is it the one that must ring?"""
+    barrier()
+    return get(&board.asleep) != 0 and swap(&board.asleep, 0) != 0

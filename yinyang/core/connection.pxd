@@ -1,0 +1,321 @@
+"""One client: what was read of its request, what is still to be sent to it, and when it has waited long enough.
+
+A connection is a Connection and a Link in tables that the descriptor indexes; they are pages of zeros until touched.
+Three more tables take what only some need: the beginning of a target whose request is incomplete, the Rest that a
+slow reader has not taken, the redirect among it. Nothing is allocated, and nothing grows with what a client sends.
+
+    idle -> head -> body -> (answers are sent) -> idle        what it waits for (waits.pxd)
+                                |  not all are taken: send -> idle
+                                |  the last one, and more may come: linger -> closed
+                                '  the last one: closed
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from .answers cimport (
+    ANSWER_PAGE, ANSWER_REDIRECT, Answers, answer_for, answer_for_wrong, answer_is_page, answer_is_redirect
+)
+from .board cimport Seat
+from .http1 cimport (
+    Framing, OUTCOME_MORE, OUTCOME_READY, SEEN_BODY_LEFT, STATE_BODY, TARGET_KEPT, Target, http1_begun, http1_cut_off,
+    http1_feed, http1_keeps, http1_next, http1_skip, http1_skippable, http1_too_slow, target_keep
+)
+from .journal cimport journal_add
+from .queue cimport (
+    Queue, RECEIVE_MOST, Rest, SENT_ALL, SENT_FAILED, queue_clear, queue_put, queue_put_away, queue_send,
+    queue_take_back
+)
+from .redirect cimport Redirect, redirect_from
+from .system cimport (
+    EAGAIN, EINTR, ENOMEM, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, MAP_NORESERVE, MAP_PRIVATE,
+    MSG_DONTWAIT, MSG_TRUNC, RLIMIT_NOFILE, SHUT_WR, close, epoll_ctl, epoll_event, errno, getrlimit, map_memory, recv,
+    rlimit, shutdown
+)
+from .waits cimport (
+    Link, WAIT_BODY, WAIT_HEAD, WAIT_IDLE, WAIT_LINGER, WAIT_SEND, Waits, waits_put, waits_remove
+)
+
+cdef enum:
+    DESCRIPTORS_MOST = 1 << 20
+    DISCARD_MOST = 64 * 1024  # bytes of a body dropped at once
+    LINGER_MOST = 256 * 1024  # bytes that a client may still send after its last answer
+
+cdef struct Connection:
+    Framing framing
+    uint32_t lingered  # bytes
+    bint ends  # after what is unsent
+    bint lingers  # then, as the client may be still sending
+    bint watched  # by epoll
+
+cdef struct Clients:
+    Connection *table
+    uint8_t (*targets)[TARGET_KEPT]
+    Rest *rests
+    Redirect *redirects
+    uint32_t table_size  # descriptors from this on are refused
+    int epoll
+    Waits waits
+    Answers *answers
+    Seat *seat
+    bint journal  # is each page to be logged?
+    bint stopping  # every answer is the last one on its connection
+    int64_t now  # ms, as of this wake-up
+    int64_t second  # of the wall clock, likewise
+    Queue queue
+    uint8_t buffer[DISCARD_MOST]
+
+
+# ---- birth and death ----------------------------------------------------------------------------------------------
+
+cdef inline void *table_of(uint32_t count, size_t size) noexcept nogil:
+    return map_memory(count * size, MAP_PRIVATE | MAP_NORESERVE)
+
+
+cdef inline int clients_open(Clients *clients) noexcept nogil:
+    """Tables for as many descriptors as this process may have. 0 or -errno; a worker that fails ends."""
+    cdef rlimit limit
+    cdef uint32_t size = DESCRIPTORS_MOST
+    if getrlimit(RLIMIT_NOFILE, &limit) == 0 and limit.rlim_cur < size:
+        size = <uint32_t>limit.rlim_cur
+    clients.table_size = size
+    clients.table = <Connection *>table_of(size, sizeof(Connection))
+    clients.targets = <uint8_t (*)[TARGET_KEPT]>table_of(size, TARGET_KEPT)
+    clients.rests = <Rest *>table_of(size, sizeof(Rest))
+    clients.redirects = <Redirect *>table_of(size, sizeof(Redirect))
+    clients.waits.links = <Link *>table_of(size, sizeof(Link))
+    if (clients.table == NULL or clients.targets == NULL or clients.rests == NULL or clients.redirects == NULL
+            or clients.waits.links == NULL):
+        return -ENOMEM
+    return 0
+
+
+cdef inline void client_open(Clients *clients, uint32_t fd) noexcept nogil:
+    """A new connection. Its request is most often there already, and when the answer ends it, epoll never hears of it."""
+    cdef Connection *c
+    clients.seat.accepted += 1
+    if fd >= clients.table_size:
+        close(fd)
+        return
+    c = &clients.table[fd]
+    memset(c, 0, sizeof(Connection))
+    clients.seat.open += 1
+    client_receive(clients, fd)
+
+
+cdef inline void client_close(Clients *clients, uint32_t fd) noexcept nogil:
+    waits_remove(&clients.waits, fd)
+    close(fd)
+    clients.seat.open -= 1
+
+
+cdef inline void client_wait(Clients *clients, uint32_t fd, uint8_t wait, uint32_t events) noexcept nogil:
+    """Begin to wait for something; epoll_ctl(2) only when what it watches for changes."""
+    cdef Connection *c = &clients.table[fd]
+    cdef bint changes = not c.watched or (events == EPOLLOUT) != (clients.waits.links[fd].wait == WAIT_SEND)
+    cdef epoll_event event
+    waits_put(&clients.waits, fd, wait, clients.now)
+    if changes:
+        event.events = events
+        event.data.u64 = fd
+        if epoll_ctl(clients.epoll, EPOLL_CTL_MOD if c.watched else EPOLL_CTL_ADD, fd, &event) < 0:
+            client_close(clients, fd)
+            return
+        c.watched = True
+
+
+# ---- what epoll tells, and what the clock tells -------------------------------------------------------------------
+
+cdef inline void client_ready(Clients *clients, uint32_t fd) noexcept nogil:
+    cdef uint8_t wait = clients.waits.links[fd].wait
+    if wait == WAIT_IDLE or wait == WAIT_HEAD:
+        client_receive(clients, fd)
+    elif wait == WAIT_BODY:
+        if http1_skippable(&clients.table[fd].framing):
+            client_skip(clients, fd)
+        else:
+            client_receive(clients, fd)
+    elif wait == WAIT_SEND:
+        client_resume(clients, fd)
+    elif wait == WAIT_LINGER:
+        client_linger(clients, fd)
+
+
+cdef inline void client_expired(Clients *clients, uint32_t fd) noexcept nogil:
+    cdef uint8_t wait = clients.waits.links[fd].wait
+    if wait == WAIT_HEAD or wait == WAIT_BODY:
+        client_refuse(clients, fd, http1_too_slow(&clients.table[fd].framing))
+    else:
+        client_close(clients, fd)
+
+
+# ---- receiving ----------------------------------------------------------------------------------------------------
+
+cdef inline void client_receive(Clients *clients, uint32_t fd) noexcept nogil:
+    cdef ssize_t size = recv(fd, clients.buffer, RECEIVE_MOST, MSG_DONTWAIT)
+    if size > 0:
+        client_feed(clients, fd, clients.buffer, clients.buffer + size)
+    elif size == 0:
+        client_ended(clients, fd)
+    elif errno == EAGAIN or errno == EINTR:
+        if not clients.table[fd].watched:
+            client_wait(clients, fd, WAIT_IDLE, EPOLLIN)
+    else:
+        client_close(clients, fd)
+
+
+cdef inline void client_skip(Clients *clients, uint32_t fd) noexcept nogil:
+    """Drop bytes of a body without copying them here: on TCP, MSG_TRUNC discards (tcp(7))."""
+    cdef Framing *f = &clients.table[fd].framing
+    cdef uint64_t most = min(http1_skippable(f), <uint64_t>DISCARD_MOST)
+    cdef ssize_t size = recv(fd, clients.buffer, most, MSG_DONTWAIT | MSG_TRUNC)
+    if size > 0:
+        http1_skip(f, <uint64_t>size)
+        client_feed(clients, fd, clients.buffer, clients.buffer)
+    elif size == 0:
+        client_ended(clients, fd)
+    elif errno != EAGAIN and errno != EINTR:
+        client_close(clients, fd)
+
+
+cdef inline void client_ended(Clients *clients, uint32_t fd) noexcept nogil:
+    """The client will send no more; it may still read."""
+    cdef int wrong = http1_cut_off(&clients.table[fd].framing)
+    if wrong:
+        client_refuse(clients, fd, wrong)
+    else:
+        client_close(clients, fd)
+
+
+cdef inline void client_refuse(Clients *clients, uint32_t fd, int wrong) noexcept nogil:
+    """Answer what is wrong, and nothing after it."""
+    cdef Connection *c = &clients.table[fd]
+    queue_clear(&clients.queue)
+    queue_put(&clients.queue, answer_for_wrong(&c.framing, wrong))
+    c.ends = True
+    c.lingers = True
+    client_send(clients, fd)
+
+
+cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """Answer every request that is complete within [at, end)."""
+    cdef Connection *c = &clients.table[fd]
+    cdef Framing *f = &c.framing
+    cdef Target target
+    cdef uint64_t pages = 0
+    cdef bint full = end - at == RECEIVE_MOST
+    cdef bint answered = False
+    cdef int outcome
+    queue_clear(&clients.queue)
+    while not c.ends:
+        outcome = http1_feed(f, &at, end, &target)
+        if outcome == OUTCOME_MORE:
+            if f.target:
+                target_keep(f, &target, clients.targets[fd])
+            break
+        answered = True
+        if outcome == OUTCOME_READY:
+            pages += client_answer(clients, fd, &target)
+        else:
+            c.ends = True
+            c.lingers = True
+            queue_put(&clients.queue, answer_for_wrong(f, f.wrong))
+    if c.ends and (at != end or full):
+        c.lingers = True
+    if pages:
+        clients.seat.pages += pages
+        if clients.journal:
+            journal_add(&clients.seat.journal, clients.second, pages)
+    if answered:
+        client_send(clients, fd)
+    else:
+        client_wait_for_request(clients, fd, False)
+
+
+cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *target) noexcept nogil:
+    """Put the answer to the request that is framed into the queue. Is it a page?"""
+    cdef Connection *c = &clients.table[fd]
+    cdef Framing *f = &c.framing
+    cdef const uint8_t *bytes = target.part
+    cdef bint keep = http1_keeps(f) and not clients.stopping
+    cdef uint8_t answer
+    if target.offset:
+        target_keep(f, target, clients.targets[fd])
+        bytes = clients.targets[fd]
+    answer = answer_for(f, bytes, keep)
+    if answer_is_redirect(answer):
+        if clients.queue.has_redirect:
+            queue_send(&clients.queue, clients.answers, fd)  # to make room; if it fails, that shows when all is sent
+        if clients.queue.has_redirect:
+            answer += ANSWER_PAGE - ANSWER_REDIRECT  # as good an answer, and one that needs no room
+        else:
+            redirect_from(&clients.queue.redirect, f, bytes)
+            clients.queue.has_redirect = True
+    c.ends = not queue_put(&clients.queue, answer) or not keep
+    c.lingers = f.seen & SEEN_BODY_LEFT != 0
+    http1_next(f)
+    return answer_is_page(answer)
+
+
+cdef inline void client_wait_for_request(Clients *clients, uint32_t fd, bint answered) noexcept nogil:
+    """All is answered. A deadline runs from when the wait began, not from the last byte."""
+    cdef const Framing *f = &clients.table[fd].framing
+    cdef uint8_t wait = WAIT_IDLE
+    if http1_begun(f):
+        wait = WAIT_HEAD if f.state < STATE_BODY else WAIT_BODY
+    if answered or wait != clients.waits.links[fd].wait or not clients.table[fd].watched:
+        client_wait(clients, fd, wait, EPOLLIN)
+
+
+# ---- sending ------------------------------------------------------------------------------------------------------
+
+cdef inline void client_send(Clients *clients, uint32_t fd) noexcept nogil:
+    """Send what is in the queue. What the client does not take is put away, and nothing more is read from it."""
+    cdef int sent = queue_send(&clients.queue, clients.answers, fd)
+    if sent == SENT_ALL:
+        client_sent(clients, fd)
+    elif sent == SENT_FAILED:
+        client_close(clients, fd)
+    else:
+        queue_put_away(&clients.queue, &clients.rests[fd])
+        if clients.queue.has_redirect:
+            clients.redirects[fd] = clients.queue.redirect
+        client_wait(clients, fd, WAIT_SEND, EPOLLOUT)
+
+
+cdef inline void client_resume(Clients *clients, uint32_t fd) noexcept nogil:
+    cdef Queue *queue = &clients.queue
+    cdef int i
+    queue_clear(queue)
+    queue_take_back(queue, &clients.rests[fd])
+    for i in range(queue.rest.count):
+        if answer_is_redirect(queue.rest.answers[i]):
+            queue.has_redirect = True
+            queue.redirect = clients.redirects[fd]
+    client_send(clients, fd)
+
+
+cdef inline void client_sent(Clients *clients, uint32_t fd) noexcept nogil:
+    """All is sent: go on, or end."""
+    cdef const Connection *c = &clients.table[fd]
+    if not c.ends:
+        client_wait_for_request(clients, fd, True)
+    elif not c.lingers:
+        client_close(clients, fd)
+    elif shutdown(fd, SHUT_WR) < 0:
+        client_close(clients, fd)
+    else:
+        # closing now, with bytes unread, would reset the connection and could take the answer with it (RFC 9112
+        # section 9.6)
+        client_wait(clients, fd, WAIT_LINGER, EPOLLIN)
+
+
+cdef inline void client_linger(Clients *clients, uint32_t fd) noexcept nogil:
+    cdef Connection *c = &clients.table[fd]
+    cdef ssize_t size = recv(fd, clients.buffer, DISCARD_MOST, MSG_DONTWAIT | MSG_TRUNC)
+    if size < 0 and (errno == EAGAIN or errno == EINTR):
+        return
+    if size > 0:
+        c.lingered += <uint32_t>size
+    if size <= 0 or c.lingered > LINGER_MOST:
+        client_close(clients, fd)

@@ -1,0 +1,402 @@
+"""The crew: the parent's side of its workers. It forks them, watches them, restarts them, and ends them.
+
+The parent calls `crew_wait` again and again; in between it takes what was served and writes the log. Whoever calls it
+must be the thread that opened the crew, since the kernel ends a worker when the *thread* that forked it ends
+(PR_SET_PDEATHSIG in prctl(2)).
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from .answers cimport Answers
+from .board cimport Board, board_close, board_has_news, board_open, board_sleep
+from .journal cimport journal_take
+from .system cimport (
+    AF_UNIX, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, ENOMEM, MAP_PRIVATE, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK, POLLERR,
+    POLLHUP, POLLIN, POLLNVAL, POLLOUT, PR_SET_NAME, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM,
+    SYS_close_range, WEXITSTATUS, WIFSIGNALED, WTERMSIG, _exit, close, errno, eventfd, eventfd_write, fork, getpid,
+    getppid, kill, map_memory, monotonic_ms, munmap, pid_t, pipe2, poll, pollfd, prctl, pthread_sigmask, read, recv,
+    sigfillset, sigset_t, socketpair, strerror, syscall, waitpid, write
+)
+from .text cimport Text, text_number, text_string
+from .worker cimport worker_run
+
+cdef extern from "atomic.h" nogil:
+    void publish "atomic_publish"(uint32_t *place, uint32_t value)
+    uint32_t swap "atomic_swap"(uint32_t *place, uint32_t value)
+
+cdef enum:
+    WORKERS_MOST = 1024
+    STOP_PATIENCE = 8000  # ms until workers that do not end are killed; Docker kills everything after 10 s
+    LOG_PACE = 50  # ms between two looks at what was served, while more and more is
+    QUICK_DEATH = 1000  # ms: who lives shorter is restarted after a pause
+    PAUSE_LEAST = 100  # ms, doubled with every quick death in a row
+    PAUSE_MOST = 10000
+
+cdef enum Woken:  # why crew_wait returned: a set
+    WOKEN_BY_CALLER = 1
+    WOKEN_BY_LOG = 2
+
+cdef struct Member:
+    pid_t pid  # 0: not running
+    int tether
+    int64_t born  # ms
+    int64_t due  # ms: when to start it again
+    int quick_deaths  # in a row
+    pid_t dead_pid  # of a death that is to be told
+    int dead_status  # as of waitpid(2), or -errno of a fork(2) that failed
+
+cdef struct Crew:
+    Board *board
+    Answers *answers
+    Member *members
+    pollfd *polled  # members, then the waker, then the log
+    int workers
+    int running
+    int listener
+    int bell
+    int waker[2]  # the ends of a pipe: a byte written to the second makes crew_wait return
+    bint journal
+    bint busy  # pages came since the last look
+    bint stopping
+    int64_t patience_ends  # ms
+
+
+# ---- opening and closing ------------------------------------------------------------------------------------------
+
+cdef inline int crew_open(Crew *crew, Answers *answers, int listener, int workers, bint journal) noexcept nogil:
+    """Everything but the workers; 0 or -errno. In either case crew_close is due. `crew` is all zeros before, and
+    `workers` is 1 to WORKERS_MOST."""
+    cdef int i
+    crew.bell = -1
+    crew.waker[0] = -1
+    crew.waker[1] = -1
+    crew.answers = answers
+    crew.listener = listener
+    crew.workers = workers
+    crew.journal = journal
+    crew.board = board_open(workers)
+    crew.members = <Member *>map_memory(workers * sizeof(Member), MAP_PRIVATE)
+    crew.polled = <pollfd *>map_memory((workers + 2) * sizeof(pollfd), MAP_PRIVATE)
+    if crew.board == NULL or crew.members == NULL or crew.polled == NULL:
+        return -ENOMEM
+    for i in range(workers):
+        crew.members[i].tether = -1
+    crew.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+    if crew.bell < 0 or pipe2(crew.waker, O_CLOEXEC | O_NONBLOCK) < 0:
+        return -errno
+    return 0
+
+
+cdef inline void crew_close(Crew *crew) noexcept nogil:
+    """End whatever still runs, and give everything back but the listener and the answers."""
+    crew_kill(crew)
+    while crew.running:
+        crew_wait(crew, -1, -1)
+    if crew.bell >= 0:
+        close(crew.bell)
+    if crew.waker[0] >= 0:
+        close(crew.waker[0])
+        close(crew.waker[1])
+    board_close(crew.board)
+    if crew.members != NULL:
+        munmap(crew.members, crew.workers * sizeof(Member))
+    if crew.polled != NULL:
+        munmap(crew.polled, (crew.workers + 2) * sizeof(pollfd))
+    crew.board = NULL
+    crew.members = NULL
+    crew.polled = NULL
+    crew.bell = -1
+    crew.waker[0] = -1
+
+
+cdef inline int crew_start(Crew *crew) noexcept nogil:
+    """Fork all workers; 0 or -errno."""
+    cdef int i, error
+    for i in range(crew.workers):
+        error = crew_hire(crew, i)
+        if error:
+            return error
+    return 0
+
+
+cdef inline int crew_hire(Crew *crew, int seat) noexcept nogil:
+    """Fork one worker; 0 or -errno."""
+    cdef Member *member = &crew.members[seat]
+    cdef int ends[2]
+    cdef sigset_t all_signals, before
+    cdef pid_t parent = getpid()
+    cdef pid_t pid
+    cdef int error
+    if socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0:
+        return -errno
+    # A worker keeps every signal blocked: those meant for the whole group, such as Ctrl-C, are for the parent, and no
+    # handler of the parent's may ever run in a worker.
+    sigfillset(&all_signals)
+    pthread_sigmask(SIG_SETMASK, &all_signals, &before)
+    crew.board.seats[seat].open = 0
+    pid = fork()
+    if pid == 0:
+        _exit(crew_work(crew, seat, ends[1], parent))
+    error = errno
+    pthread_sigmask(SIG_SETMASK, &before, NULL)
+    close(ends[1])
+    if pid < 0:
+        close(ends[0])
+        return -error
+    member.pid = pid
+    member.tether = ends[0]
+    member.born = monotonic_ms()
+    crew.running += 1
+    return 0
+
+
+cdef inline int crew_work(Crew *crew, int seat, int tether, pid_t parent) noexcept nogil:
+    """What the child does; its exit code. It keeps the standard descriptors, and closes all others of the program that
+    it was forked from."""
+    cdef int keep[3]
+    prctl(PR_SET_PDEATHSIG, SIGKILL)
+    if getppid() != parent:
+        return 0
+    prctl(PR_SET_NAME, <unsigned long><const char *>"yinyang-worker")
+    crew_untie_others(crew)
+    keep[0] = crew.listener
+    keep[1] = tether
+    keep[2] = crew.bell
+    close_all_but(keep)
+    return worker_run(crew.board, seat, crew.answers, crew.journal, crew.listener, tether, crew.bell)
+
+
+cdef inline void crew_untie_others(Crew *crew) noexcept nogil:
+    """A tether hangs up when its last holder closes it; so where close_range(2) is refused, at least these go."""
+    cdef int i
+    for i in range(crew.workers):
+        if crew.members[i].tether >= 0:
+            close(crew.members[i].tether)
+
+
+cdef inline void close_all_but(int *keep) noexcept nogil:
+    """Close what is not among three descriptors, nor below 3."""
+    cdef int i, j, fd
+    cdef unsigned int begin = 3
+    for i in range(3):
+        for j in range(2):
+            if keep[j] > keep[j + 1]:
+                fd = keep[j]
+                keep[j] = keep[j + 1]
+                keep[j + 1] = fd
+    for i in range(3):
+        if keep[i] >= <int>begin:
+            if keep[i] > <int>begin:
+                syscall(SYS_close_range, begin, <unsigned int>keep[i] - 1, 0)
+            begin = <unsigned int>keep[i] + 1
+    syscall(SYS_close_range, begin, ~<unsigned int>0, 0)
+
+
+# ---- watching -----------------------------------------------------------------------------------------------------
+
+cdef inline int crew_wait(Crew *crew, int log, int most) noexcept nogil:
+    """Wait until there is something for the caller to do: pages to log, a death to tell, a byte on the waker, `log`
+    ready to be written (-1: not asked); but not longer than `most` ms (-1: no end). Deaths are seen and workers
+    restarted here. A set of Woken."""
+    cdef int timeout = crew_timeout(crew, most)
+    cdef int count = crew_polled(crew, log)
+    cdef int woken = 0
+    cdef int i
+    if timeout and not crew.busy and not board_sleep(crew.board):
+        timeout = 0
+    count = poll(crew.polled, <unsigned long>count, timeout)
+    swap(&crew.board.asleep, 0)
+    if count > 0:
+        for i in range(crew.workers):
+            if crew.polled[i].revents:
+                crew_hear(crew, i)
+        if crew.polled[crew.workers].revents:
+            crew_drain(crew.waker[0])
+            woken |= WOKEN_BY_CALLER
+        if crew.polled[crew.workers + 1].revents:
+            woken |= WOKEN_BY_LOG
+    crew_rehire(crew)
+    if crew.stopping and crew.running and monotonic_ms() >= crew.patience_ends:
+        crew_kill(crew)
+    return woken
+
+
+cdef inline int crew_polled(Crew *crew, int log) noexcept nogil:
+    """What poll(2) is to watch; how many that are. It passes over descriptors below 0."""
+    cdef int i
+    for i in range(crew.workers):
+        crew.polled[i].fd = crew.members[i].tether
+        crew.polled[i].events = POLLIN
+        crew.polled[i].revents = 0
+    crew.polled[crew.workers].fd = crew.waker[0]
+    crew.polled[crew.workers].events = POLLIN
+    crew.polled[crew.workers].revents = 0
+    crew.polled[crew.workers + 1].fd = log
+    crew.polled[crew.workers + 1].events = POLLOUT
+    crew.polled[crew.workers + 1].revents = 0
+    return crew.workers + 2
+
+
+cdef inline int crew_timeout(Crew *crew, int most) noexcept nogil:
+    """ms for poll(2), -1 for no end. While pages come, the parent looks at times instead of being rung for each."""
+    cdef int64_t now = monotonic_ms()
+    cdef int64_t until = now + most if most >= 0 else -1
+    cdef int i
+    if crew.busy and (until < 0 or now + LOG_PACE < until):
+        until = now + LOG_PACE
+    if crew.stopping:
+        if until < 0 or crew.patience_ends < until:
+            until = crew.patience_ends
+    else:
+        for i in range(crew.workers):
+            if crew.members[i].pid == 0 and (until < 0 or crew.members[i].due < until):
+                until = crew.members[i].due
+    if until < 0:
+        return -1
+    return <int>(until - now) if until > now else 0
+
+
+cdef inline void crew_drain(int fd) noexcept nogil:
+    cdef char bytes[64]
+    while read(fd, bytes, sizeof(bytes)) == sizeof(bytes):
+        pass
+
+
+cdef inline void crew_hear(Crew *crew, int seat) noexcept nogil:
+    """A worker has rung, or is dead."""
+    cdef Member *member = &crew.members[seat]
+    cdef char byte = 0
+    cdef int64_t now
+    if crew.polled[seat].revents & POLLIN and recv(member.tether, &byte, 1, MSG_DONTWAIT) > 0:
+        return
+    while waitpid(member.pid, &member.dead_status, 0) < 0 and errno == EINTR:
+        pass
+    now = monotonic_ms()
+    close(member.tether)
+    member.tether = -1
+    member.dead_pid = 0 if crew_expects(crew, member.dead_status) else member.pid
+    member.pid = 0
+    crew.running -= 1
+    crew.board.seats[seat].open = 0
+    crew_pause(member, now - member.born < QUICK_DEATH, now)
+
+
+cdef inline bint crew_expects(const Crew *crew, int status) noexcept nogil:
+    """Is this how a worker ends that was told to, or was killed for not doing so?"""
+    return crew.stopping and (status == 0 or WIFSIGNALED(status) and WTERMSIG(status) == SIGKILL)
+
+
+cdef inline void crew_pause(Member *member, bint quick, int64_t now) noexcept nogil:
+    """When to start it again: at once, unless it has just been started; then later with every time."""
+    member.due = now
+    if not quick:
+        member.quick_deaths = 0
+        return
+    if member.quick_deaths:
+        member.due += min(PAUSE_LEAST << min(member.quick_deaths - 1, 16), PAUSE_MOST)
+    member.quick_deaths += 1
+
+
+cdef inline void crew_rehire(Crew *crew) noexcept nogil:
+    cdef int64_t now
+    cdef int i, error
+    if crew.running == crew.workers or crew.stopping:
+        return
+    now = monotonic_ms()
+    for i in range(crew.workers):
+        if crew.members[i].pid == 0 and crew.members[i].due <= now:
+            error = crew_hire(crew, i)
+            if error:
+                crew.members[i].dead_status = error
+                crew.members[i].dead_pid = -1
+                crew_pause(&crew.members[i], True, now)
+
+
+cdef inline bint crew_next_death(Crew *crew, Text *text) noexcept nogil:
+    """Put the words about a death that was not told yet into the text; False if there is none."""
+    cdef Member *member
+    cdef int i
+    for i in range(crew.workers):
+        member = &crew.members[i]
+        if member.dead_pid:
+            death_words(text, i, member)
+            if not crew.stopping:
+                restart_words(text, member)
+            member.dead_pid = 0
+            return True
+    return False
+
+
+cdef inline void death_words(Text *text, int seat, const Member *member) noexcept nogil:
+    text_string(text, "Worker ")
+    text_number(text, <unsigned int>seat + 1)
+    if member.dead_pid < 0:
+        text_string(text, " could not be started: ")
+        text_string(text, strerror(-member.dead_status))
+        return
+    text_string(text, " (pid ")
+    text_number(text, <unsigned int>member.dead_pid)
+    if WIFSIGNALED(member.dead_status):
+        text_string(text, ") was killed by signal ")
+        text_number(text, <unsigned int>WTERMSIG(member.dead_status))
+    elif WEXITSTATUS(member.dead_status):
+        text_string(text, ") could not go on: ")
+        text_string(text, strerror(WEXITSTATUS(member.dead_status)))
+    else:
+        text_string(text, ") ended")
+
+
+cdef inline void restart_words(Text *text, const Member *member) noexcept nogil:
+    if member.pid:
+        text_string(text, ", restarted as pid ")
+        text_number(text, <unsigned int>member.pid)
+    else:
+        text_string(text, ", will be restarted")
+        if member.quick_deaths > 1:
+            text_string(text, " after a pause")
+
+
+# ---- what was served ----------------------------------------------------------------------------------------------
+
+cdef inline uint64_t crew_take(Crew *crew, int64_t *second) noexcept nogil:
+    """Pages that were served in some second and not taken yet; 0 when there are none left, for now."""
+    cdef uint64_t count
+    cdef int i
+    for i in range(crew.workers):
+        count = journal_take(&crew.board.seats[i].journal, second)
+        if count:
+            return count
+    return 0
+
+
+cdef inline bint crew_has_news(Crew *crew) noexcept nogil:
+    """Did pages come since the last look? It also sets the pace of crew_wait."""
+    crew.busy = board_has_news(crew.board)
+    return crew.busy
+
+
+# ---- ending -------------------------------------------------------------------------------------------------------
+
+cdef inline void crew_stop(Crew *crew) noexcept nogil:
+    """Tell all workers to finish what they are answering and end. Then crew_wait, until crew.running is 0."""
+    if crew.stopping:
+        return
+    crew.stopping = True
+    crew.patience_ends = monotonic_ms() + STOP_PATIENCE
+    publish(&crew.board.stopping, 1)
+    eventfd_write(crew.bell, 1)
+
+
+cdef inline void crew_kill(Crew *crew) noexcept nogil:
+    """End all workers at once."""
+    cdef int i
+    crew.stopping = True
+    for i in range(crew.workers if crew.members != NULL else 0):
+        if crew.members[i].pid > 0:
+            kill(crew.members[i].pid, SIGKILL)
+
+
+cdef inline void crew_wake(int waker) noexcept nogil:
+    """Make crew_wait return; from any thread, or a handler of signals."""
+    if write(waker, "", 1) < 0:
+        return  # the pipe is full of such bytes, which is as good

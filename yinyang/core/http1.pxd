@@ -1,0 +1,918 @@
+"""Bytes of a connection -> one framed request after another, or how the request is wrong.
+
+The machine reads the grammar of RFC 9112 (HTTP/1.1) over that of RFC 9110 (fields) and RFC 3986 (targets), and only
+what decides where a request ends and which answer it gets. Its rules:
+
+1.  Every byte is looked at once. What is known of a request is the state and a few numbers in a `Framing`; nothing
+    is copied, nothing is allocated, and bytes may be cut into segments anywhere without a change of the outcome.
+2.  The first byte that cannot belong to a valid request is where it is wrong. What only the whole head can tell is
+    decided at its end: the method, then Host and framing, then what is valid and not understood.
+3.  Lines end in CR LF and in nothing else (RFC 9112 section 2.2 lets a server accept a bare LF; two parsers that
+    differ there can be played against each other). Empty lines before a request are skipped, as that section asks.
+4.  No repair: no space before a colon, no folded line (section 5.2), no second Host (section 3.2) or Content-Length
+    (section 6.3), no Transfer-Encoding beside Content-Length or in HTTP/1.0 (section 6.1), no sign, list or prefix in
+    a length, chunked last and once (section 7).
+5.  Whatever is wrong ends the connection, since after it nobody knows where the next request begins.
+
+`http1_feed` is the one entry; its contract stands with it.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, INT64_MAX
+from libc.string cimport memcpy, memset
+
+cdef extern from "bytes.h" nogil:
+    enum:
+        BYTE_TOKEN
+        BYTE_HOST
+        BYTE_PATH
+        BYTE_SCHEME
+        BYTE_DIGIT
+        BYTE_HEX
+        WORD_HOST
+        WORD_CONNECTION
+        WORD_CONTENT_LENGTH
+        WORD_TRANSFER_ENCODING
+        WORD_EXPECT
+        WORD_FIELDS
+        WORD_CLOSE
+        WORD_KEEP_ALIVE
+        WORD_CHUNKED
+        WORD_CONTINUE
+        WORD_VALUES
+    const uint8_t byte_roles[256]
+    const char field_words[5][24]
+    const char value_words[4][24]
+
+cdef extern from "scan.h" nogil:
+    bint byte_in_value(uint8_t byte)
+    const uint8_t *scan_value(const uint8_t *at, const uint8_t *end)
+
+cdef extern from "errors.h" nogil:
+    enum:
+        WRONG_NOTHING
+        WRONG_METHOD
+        WRONG_TLS
+        WRONG_TARGET
+        WRONG_PERCENT
+        WRONG_AUTHORITY
+        WRONG_VERSION
+        WRONG_LINE_END
+        WRONG_FIELD_NAME
+        WRONG_FIELD_VALUE
+        WRONG_HOST_MISSING
+        WRONG_HOST_TWICE
+        WRONG_HOST
+        WRONG_LENGTH
+        WRONG_LENGTH_TWICE
+        WRONG_LENGTH_AND_CODING
+        WRONG_CODING_IN_1_0
+        WRONG_CODING_ORDER
+        WRONG_CHUNK_SIZE
+        WRONG_CHUNK_LINE
+        WRONG_CHUNK_END
+        WRONG_CHUNK_EXTRA
+        WRONG_INCOMPLETE
+        WRONG_METHOD_REFUSED
+        WRONG_SLOW_HEAD
+        WRONG_SLOW_BODY
+        WRONG_TARGET_LONG
+        WRONG_EXPECTATION
+        WRONG_HEAD_LONG
+        WRONG_METHOD_UNKNOWN
+        WRONG_CODING_UNKNOWN
+        WRONG_VERSION_UNKNOWN
+        WRONG_COUNT
+
+cdef enum:
+    TARGET_MOST = 16 * 1024  # bytes
+    HEAD_MOST = 64 * 1024  # bytes, the request line and the empty line included
+    BODY_MOST = 256 * 1024  # bytes of data that are skipped to find the next request
+    CHUNK_LINE_MOST = 4 * 1024  # bytes, without its CR LF
+    CHUNK_EXTRA_MOST = 16 * 1024  # bytes of extensions and trailers in one body
+    TARGET_KEPT = 256  # bytes of a target that its request can be asked for
+
+cdef enum:  # the bytes that have a meaning of their own
+    HTAB = 9
+    LF = 10
+    CR = 13
+    TLS_HANDSHAKE = 22
+    SP = 32
+    PERCENT = 37
+    ASTERISK = 42
+    COMMA = 44
+    DOT = 46
+    SLASH = 47
+    ZERO = 48
+    NINE = 57
+    COLON = 58
+    SEMICOLON = 59
+    QUESTION = 63
+    UPPER_A = 65
+    UPPER_Z = 90
+    BRACKET = 91
+    BRACKET_END = 93
+
+cdef enum State:
+    STATE_START  # nothing of a request yet; empty lines are skipped
+    STATE_START_LF
+    STATE_METHOD
+    STATE_TARGET  # its first byte tells its form
+    STATE_TARGET_ASTERISK
+    STATE_TARGET_SCHEME
+    STATE_TARGET_SLASH
+    STATE_TARGET_SLASHES
+    STATE_TARGET_AUTHORITY
+    STATE_TARGET_PATH
+    STATE_TARGET_PERCENT
+    STATE_TARGET_PERCENTS
+    STATE_TARGET_QUERY
+    STATE_TARGET_ANY  # of CONNECT, which is refused whatever it asks for
+    STATE_VERSION
+    STATE_VERSION_LF
+    STATE_FIELD
+    STATE_FIELD_NAME
+    STATE_VALUE
+    STATE_VALUE_HOST
+    STATE_VALUE_LENGTH
+    STATE_VALUE_WORDS
+    STATE_VALUE_LF
+    STATE_HEAD_LF
+    STATE_BODY  # from here on the head is complete
+    STATE_CHUNK_SIZE
+    STATE_CHUNK_GAP
+    STATE_CHUNK_EXTENSION
+    STATE_CHUNK_LF
+    STATE_CHUNK_DATA
+    STATE_CHUNK_END
+    STATE_CHUNK_END_LF
+    STATE_TRAILER
+    STATE_TRAILER_NAME
+    STATE_TRAILER_VALUE
+    STATE_TRAILER_LF
+    STATE_LAST_LF
+    STATE_READY
+
+cdef enum Method:
+    METHOD_UNKNOWN
+    METHOD_GET
+    METHOD_HEAD
+    METHOD_POST
+    METHOD_PUT
+    METHOD_PATCH
+    METHOD_DELETE
+    METHOD_OPTIONS
+    METHOD_CONNECT
+    METHOD_TRACE
+
+cdef enum Seen:
+    SEEN_HOST = 1 << 0
+    SEEN_LENGTH = 1 << 1
+    SEEN_CODING = 1 << 2
+    SEEN_CHUNKED = 1 << 3
+    SEEN_AFTER_CHUNKED = 1 << 4
+    SEEN_UNKNOWN_CODING = 1 << 5
+    SEEN_CLOSE = 1 << 6
+    SEEN_KEEP_ALIVE = 1 << 7
+    SEEN_CONTINUE = 1 << 8
+    SEEN_OTHER_EXPECTATION = 1 << 9
+    SEEN_ASTERISK = 1 << 10
+    SEEN_UNCLEAN = 1 << 11  # the path has an empty segment, or one of . and ..
+    SEEN_BODY_LEFT = 1 << 12  # the request is answered without waiting for the end of its body
+
+cdef enum Part:  # where in a segment of the path, in an authority, or in a value the machine is
+    PART_START
+    PART_INSIDE
+    PART_DOT
+    PART_DOTS
+    PART_BRACKETS
+    PART_BRACKETED
+    PART_PORT
+    PART_GAP
+
+cdef enum Outcome:
+    OUTCOME_MORE
+    OUTCOME_READY
+    OUTCOME_WRONG
+
+cdef struct Framing:
+    uint64_t number  # the method's bytes; then Content-Length; then the bytes left of the body or chunk
+    uint32_t head  # bytes of the head so far
+    uint32_t body  # bytes of chunk data announced so far
+    uint16_t target  # bytes of the target so far
+    uint16_t path  # where in the target its path begins
+    uint16_t path_end  # … and ends
+    uint16_t line  # bytes of the chunk line so far
+    uint16_t extra  # bytes of chunk extensions and trailers so far
+    uint16_t seen  # a set of Seen
+    uint8_t state
+    uint8_t method
+    uint8_t minor  # of the version: 0 or 1
+    uint8_t field  # which of field_words the value at hand belongs to
+    uint8_t candidates  # the set of words that the token at hand can still become
+    uint8_t position  # in the token at hand
+    uint8_t part
+    uint8_t wrong
+
+# The target of a request as the segment at hand has it: `part` are the bytes from `offset` of the target on.
+cdef struct Target:
+    const uint8_t *part
+    uint32_t offset
+
+
+cdef inline int http1_feed(Framing *f, const uint8_t **at, const uint8_t *end, Target *target) noexcept nogil:
+    """Read [*at, end) as far as the end of one request.
+
+    OUTCOME_MORE: all was read, and more is needed. OUTCOME_READY: the request ends before *at and `f` describes it
+    until `http1_next`. OUTCOME_WRONG: *at is somewhere after the offending byte, and f.wrong tells what is wrong.
+    """
+    cdef const uint8_t *p = at[0]
+    target.part = p
+    target.offset = f.target
+    while p != end and f.state != STATE_READY and not f.wrong:
+        if f.state < STATE_BODY:
+            p = http1_head(f, p, end, target)
+        else:
+            p = http1_body(f, p, end)
+    at[0] = p
+    if f.wrong:
+        return OUTCOME_WRONG
+    return OUTCOME_READY if f.state == STATE_READY else OUTCOME_MORE
+
+
+cdef inline void http1_next(Framing *f) noexcept nogil:
+    """Forget the request: the next byte begins another."""
+    memset(f, 0, sizeof(Framing))
+
+
+cdef inline bint http1_begun(const Framing *f) noexcept nogil:
+    """Is there a part of a request? (Empty lines before it are none.)"""
+    return f.state > STATE_START_LF
+
+
+cdef inline int http1_cut_off(const Framing *f) noexcept nogil:
+    """How it is wrong that nothing more comes; WRONG_NOTHING between two requests."""
+    return WRONG_INCOMPLETE if http1_begun(f) else WRONG_NOTHING
+
+
+cdef inline int http1_too_slow(const Framing *f) noexcept nogil:
+    return WRONG_SLOW_HEAD if f.state < STATE_BODY else WRONG_SLOW_BODY
+
+
+cdef inline bint http1_keeps(const Framing *f) noexcept nogil:
+    """May another request follow on the connection? (RFC 9112 section 9.3)"""
+    if f.seen & (SEEN_CLOSE | SEEN_BODY_LEFT):
+        return False
+    return f.minor != 0 or f.seen & SEEN_KEEP_ALIVE != 0
+
+
+cdef inline uint64_t http1_skippable(const Framing *f) noexcept nogil:
+    """How many of the next bytes are body that need not be looked at."""
+    return f.number if f.state == STATE_BODY or f.state == STATE_CHUNK_DATA else 0
+
+
+cdef inline void http1_skip(Framing *f, uint64_t count) noexcept nogil:
+    """`count` bytes of the body, at most http1_skippable, passed by unseen."""
+    f.number -= count
+    if f.number == 0:
+        f.state = STATE_READY if f.state == STATE_BODY else STATE_CHUNK_END
+
+
+cdef inline uint32_t target_kept(const Framing *f) noexcept nogil:
+    return f.target if f.target < TARGET_KEPT else TARGET_KEPT
+
+
+cdef inline void target_keep(const Framing *f, const Target *target, uint8_t *kept) noexcept nogil:
+    """Copy the part of the target that the segment at hand has to where it belongs in kept[TARGET_KEPT]."""
+    cdef uint32_t length = target_kept(f)
+    if target.offset < length:
+        memcpy(kept + target.offset, target.part, length - target.offset)
+
+
+# ---- the head ---------------------------------------------------------------------------------------------------
+
+cdef inline const uint8_t *http1_head(Framing *f, const uint8_t *at, const uint8_t *end,
+                                      Target *target) noexcept nogil:
+    """Token after token, until the head is complete, the bytes are used up, or something is wrong."""
+    cdef const uint8_t *begin = at
+    cdef const uint8_t *stop = end
+    if end - at > HEAD_MOST - <int>f.head:
+        stop = at + (HEAD_MOST - f.head)
+        if stop == at:
+            f.wrong = WRONG_HEAD_LONG
+            return at
+    while at != stop and f.state < STATE_BODY and not f.wrong:
+        if f.state == STATE_FIELD:
+            at = head_field(f, at)
+        elif f.state == STATE_FIELD_NAME:
+            at = head_field_name(f, at, stop)
+        elif f.state == STATE_VALUE:
+            at = head_value(f, at, stop)
+        elif f.state == STATE_VALUE_LF:
+            at = head_line_end(f, at, STATE_FIELD)
+        elif f.state == STATE_VALUE_HOST:
+            at = head_value_host(f, at, stop)
+        elif f.state == STATE_VALUE_WORDS:
+            at = head_value_words(f, at, stop)
+        elif f.state == STATE_VALUE_LENGTH:
+            at = head_value_length(f, at, stop)
+        elif f.state == STATE_HEAD_LF:
+            at = head_line_end(f, at, STATE_BODY)
+        elif f.state == STATE_START:
+            at = head_start(f, at)
+        elif f.state == STATE_START_LF:
+            at = head_line_end(f, at, STATE_START)
+        elif f.state == STATE_METHOD:
+            at = head_method(f, at, stop)
+        elif f.state == STATE_VERSION:
+            at = head_version(f, at, stop)
+        elif f.state == STATE_VERSION_LF:
+            at = head_line_end(f, at, STATE_FIELD)
+        else:
+            if f.target == 0:
+                target.part = at
+            at = head_target(f, at, stop)
+    f.head += <uint32_t>(at - begin)
+    if f.state == STATE_BODY and not f.wrong:
+        head_complete(f)
+    return at
+
+
+cdef inline const uint8_t *head_line_end(Framing *f, const uint8_t *at, uint8_t state) noexcept nogil:
+    """The LF after a CR."""
+    if at[0] == LF:
+        f.state = state
+    else:
+        f.wrong = WRONG_LINE_END
+    return at + 1
+
+
+cdef inline const uint8_t *head_start(Framing *f, const uint8_t *at) noexcept nogil:
+    if at[0] == CR:
+        f.state = STATE_START_LF
+        return at + 1
+    f.state = STATE_METHOD
+    return at
+
+
+cdef inline const uint8_t *head_method(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """method SP (RFC 9112 section 3.1). Its first 8 bytes become a number; no known method is longer than 7."""
+    while at != end:
+        if at[0] == SP:
+            f.method = method_of(f.number) if f.position <= 8 else METHOD_UNKNOWN
+            f.state = STATE_TARGET_ANY if f.method == METHOD_CONNECT else STATE_TARGET
+            if f.position == 0:
+                f.wrong = WRONG_METHOD
+            return at + 1
+        if not byte_roles[at[0]] & BYTE_TOKEN:
+            f.wrong = WRONG_TLS if at[0] == TLS_HANDSHAKE and f.position == 0 else WRONG_METHOD
+            return at + 1
+        if f.position < 8:
+            f.number = f.number << 8 | at[0]
+        if f.position <= 8:
+            f.position += 1
+        at += 1
+    return at
+
+
+cdef inline uint64_t method_number(const char *name) noexcept nogil:
+    cdef uint64_t number = 0
+    while name[0]:
+        number = number << 8 | <uint8_t>name[0]
+        name += 1
+    return number
+
+
+cdef inline uint8_t method_of(uint64_t number) noexcept nogil:
+    """RFC 9110 section 9 and RFC 5789; methods are case-sensitive."""
+    if number == method_number("GET"):
+        return METHOD_GET
+    if number == method_number("HEAD"):
+        return METHOD_HEAD
+    if number == method_number("POST"):
+        return METHOD_POST
+    if number == method_number("PUT"):
+        return METHOD_PUT
+    if number == method_number("PATCH"):
+        return METHOD_PATCH
+    if number == method_number("DELETE"):
+        return METHOD_DELETE
+    if number == method_number("OPTIONS"):
+        return METHOD_OPTIONS
+    if number == method_number("CONNECT"):
+        return METHOD_CONNECT
+    if number == method_number("TRACE"):
+        return METHOD_TRACE
+    return METHOD_UNKNOWN
+
+
+cdef inline const uint8_t *head_target(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """request-target SP (RFC 9112 section 3.2)."""
+    cdef const uint8_t *stop = end
+    if end - at > TARGET_MOST - <int>f.target:
+        stop = at + (TARGET_MOST - f.target)
+    while at != stop and at[0] != SP and not f.wrong:
+        at = target_step(f, at, stop)
+    if f.wrong or at == end:
+        return at
+    if at[0] == SP:
+        target_complete(f)
+    else:
+        f.wrong = WRONG_TARGET_LONG
+    return at + 1
+
+
+cdef inline const uint8_t *target_step(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    cdef uint8_t byte = at[0]
+    if f.state == STATE_TARGET_PATH:
+        return target_path(f, at, end)
+    if f.state == STATE_TARGET_QUERY:
+        return target_query(f, at, end)
+    f.target += 1
+    if f.state == STATE_TARGET:
+        target_form(f, byte)
+    elif f.state == STATE_TARGET_PERCENT or f.state == STATE_TARGET_PERCENTS:
+        if not byte_roles[byte] & BYTE_HEX:
+            f.wrong = WRONG_PERCENT
+        f.state = STATE_TARGET_PERCENTS if f.state == STATE_TARGET_PERCENT else STATE_TARGET_PATH
+    elif f.state == STATE_TARGET_SCHEME:
+        if byte == COLON:
+            f.state = STATE_TARGET_SLASH
+        elif not byte_roles[byte] & BYTE_SCHEME:
+            f.wrong = WRONG_TARGET
+    elif f.state == STATE_TARGET_SLASH or f.state == STATE_TARGET_SLASHES:
+        if byte != SLASH:
+            f.wrong = WRONG_TARGET
+        f.part = PART_START
+        f.state = STATE_TARGET_SLASHES if f.state == STATE_TARGET_SLASH else STATE_TARGET_AUTHORITY
+    elif f.state == STATE_TARGET_AUTHORITY:
+        target_authority(f, byte)
+    elif f.state == STATE_TARGET_ASTERISK or byte <= SP or byte >= 127:  # nothing follows *; ANY is visible ASCII
+        f.wrong = WRONG_TARGET
+    return at + 1
+
+
+cdef inline void target_form(Framing *f, uint8_t byte) noexcept nogil:
+    """origin-form, absolute-form or asterisk-form, by the first byte."""
+    if byte == SLASH:
+        f.part = PART_START
+        f.state = STATE_TARGET_PATH
+    elif byte == ASTERISK and f.method == METHOD_OPTIONS:
+        f.seen |= SEEN_ASTERISK
+        f.state = STATE_TARGET_ASTERISK
+    elif UPPER_A <= byte & 0xDF <= UPPER_Z:
+        f.state = STATE_TARGET_SCHEME
+    else:
+        f.wrong = WRONG_TARGET
+
+
+cdef inline void target_authority(Framing *f, uint8_t byte) noexcept nogil:
+    """host [":" port], RFC 3986 section 3.2; user information is refused, as RFC 9110 section 4.2.4 asks."""
+    if byte == SLASH or byte == QUESTION:
+        if not authority_ends(f):
+            f.wrong = WRONG_AUTHORITY
+        f.part = PART_START
+        f.path = <uint16_t>(f.target - 1)
+        f.path_end = f.path
+        f.state = STATE_TARGET_PATH if byte == SLASH else STATE_TARGET_QUERY
+    elif not byte_roles[byte] & BYTE_HOST or f.part == PART_PORT and not byte_roles[byte] & BYTE_DIGIT:
+        f.wrong = WRONG_AUTHORITY
+    elif byte == BRACKET:
+        if f.part != PART_START:
+            f.wrong = WRONG_AUTHORITY
+        f.part = PART_BRACKETS
+    elif f.part == PART_BRACKETS:
+        if byte == BRACKET_END:
+            f.part = PART_BRACKETED
+    elif byte == COLON:
+        if f.part == PART_START:
+            f.wrong = WRONG_AUTHORITY
+        f.part = PART_PORT
+    elif f.part == PART_BRACKETED or byte == BRACKET_END:
+        f.wrong = WRONG_AUTHORITY
+    elif f.part == PART_START:
+        f.part = PART_INSIDE
+
+
+cdef inline bint authority_ends(const Framing *f) noexcept nogil:
+    return f.part == PART_INSIDE or f.part == PART_BRACKETED or f.part == PART_PORT
+
+
+cdef inline const uint8_t *target_path(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """A run of plain bytes, or one byte with a meaning, of path-abempty (RFC 3986 section 3.3)."""
+    cdef const uint8_t *begin = at
+    cdef uint8_t byte = at[0]
+    if byte_roles[byte] & BYTE_PATH:
+        while at != end and byte_roles[at[0]] & BYTE_PATH:
+            at += 1
+        f.part = PART_INSIDE
+        f.target += <uint16_t>(at - begin)
+        return at
+    if byte == SLASH:
+        if f.part != PART_INSIDE:
+            f.seen |= SEEN_UNCLEAN
+        f.part = PART_START
+    elif byte == DOT:
+        if f.part == PART_START:
+            f.part = PART_DOT
+        elif f.part == PART_DOT:
+            f.part = PART_DOTS
+        else:
+            f.part = PART_INSIDE
+    elif byte == PERCENT:
+        f.part = PART_INSIDE
+        f.state = STATE_TARGET_PERCENT
+    elif byte == QUESTION:
+        path_complete(f)
+        f.state = STATE_TARGET_QUERY
+    else:
+        f.wrong = WRONG_TARGET
+    f.target += 1
+    return at + 1
+
+
+cdef inline void path_complete(Framing *f) noexcept nogil:
+    f.path_end = f.target
+    if f.part == PART_DOT or f.part == PART_DOTS:
+        f.seen |= SEEN_UNCLEAN
+
+
+cdef inline const uint8_t *target_query(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """Visible ASCII but '#'; a query is passed on and never read, so a stray % in it harms nobody."""
+    cdef const uint8_t *begin = at
+    while at != end and at[0] != SP:
+        if not byte_roles[at[0]] & BYTE_PATH and (at[0] != SLASH and at[0] != DOT and at[0] != QUESTION
+                                                 and at[0] != PERCENT):
+            f.wrong = WRONG_TARGET
+            break
+        at += 1
+    f.target += <uint16_t>(at - begin)
+    return at
+
+
+cdef inline void target_complete(Framing *f) noexcept nogil:
+    if f.state == STATE_TARGET_PATH:
+        path_complete(f)
+    elif f.state == STATE_TARGET_AUTHORITY:
+        f.path = f.target
+        f.path_end = f.target
+        if not authority_ends(f):
+            f.wrong = WRONG_AUTHORITY
+    elif f.state == STATE_TARGET_PERCENT or f.state == STATE_TARGET_PERCENTS:
+        f.wrong = WRONG_PERCENT
+    elif f.target == 0 or f.state < STATE_TARGET_AUTHORITY and f.state != STATE_TARGET_ASTERISK:
+        f.wrong = WRONG_TARGET
+    f.position = 0
+    f.state = STATE_VERSION
+
+
+cdef inline const uint8_t *head_version(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """HTTP-version CR (RFC 9112 section 2.3). Any 1.x is answered as the highest 1.x known (RFC 9110 section 2.5)."""
+    cdef const char *form = "HTTP/d.d\r"
+    cdef uint8_t byte
+    while at != end:
+        byte = at[0]
+        at += 1
+        if form[f.position] == 100:  # 'd', a digit
+            if not byte_roles[byte] & BYTE_DIGIT:
+                f.wrong = WRONG_VERSION
+                return at
+            if f.position == 5:
+                f.part = <uint8_t>(byte - ZERO)
+            else:
+                f.minor = <uint8_t>(byte - ZERO)
+        elif byte != <uint8_t>form[f.position]:
+            f.wrong = WRONG_VERSION
+            return at
+        f.position += 1
+        if byte == CR:
+            if f.part != 1:
+                f.wrong = WRONG_VERSION_UNKNOWN
+            f.minor = f.minor != 0
+            f.state = STATE_VERSION_LF
+            return at
+    return at
+
+
+cdef inline const uint8_t *head_field(Framing *f, const uint8_t *at) noexcept nogil:
+    """The first byte of a line: of a field, or the CR of the empty line."""
+    if at[0] == CR:
+        f.state = STATE_HEAD_LF
+        return at + 1
+    f.candidates = (1 << WORD_FIELDS) - 1
+    f.position = 0
+    f.state = STATE_FIELD_NAME
+    return at
+
+
+cdef inline uint8_t words_left(const char (*words)[24], int count, uint8_t candidates, uint8_t position,
+                               uint8_t byte) noexcept nogil:
+    """Those of the candidates that have this byte, in either case, at this position."""
+    cdef int word
+    if UPPER_A <= byte <= UPPER_Z:
+        byte |= 0x20
+    for word in range(count):
+        if candidates >> word & 1 and <uint8_t>words[word][position] != byte:
+            candidates &= <uint8_t>~(1 << word)
+    return candidates
+
+
+cdef inline int word_complete(const char (*words)[24], int count, uint8_t candidates, uint8_t position) noexcept nogil:
+    """The candidate that ends at this position; `count` if there is none."""
+    cdef int word
+    for word in range(count):
+        if candidates >> word & 1 and words[word][position] == 0:
+            return word
+    return count
+
+
+cdef inline const uint8_t *head_field_name(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """field-name ":" (RFC 9112 section 5.1)."""
+    while at != end and byte_roles[at[0]] & BYTE_TOKEN:
+        if f.candidates:
+            f.candidates = words_left(field_words, WORD_FIELDS, f.candidates, f.position, at[0])
+        if f.position < 23:  # the last column of the words is their end
+            f.position += 1
+        at += 1
+    if at == end:
+        return at
+    if at[0] == COLON and f.position:
+        head_field_known(f)
+    else:
+        f.wrong = WRONG_FIELD_NAME
+    return at + 1
+
+
+cdef inline void head_field_known(Framing *f) noexcept nogil:
+    """The name is complete: which value follows, and may it?"""
+    f.field = <uint8_t>word_complete(field_words, WORD_FIELDS, f.candidates, f.position)
+    f.part = PART_START
+    if f.field == WORD_FIELDS:
+        f.state = STATE_VALUE
+    elif f.field == WORD_HOST:
+        if f.seen & SEEN_HOST:
+            f.wrong = WRONG_HOST_TWICE
+        f.seen |= SEEN_HOST
+        f.state = STATE_VALUE_HOST
+    elif f.field == WORD_CONTENT_LENGTH:
+        if f.seen & SEEN_LENGTH:
+            f.wrong = WRONG_LENGTH_TWICE
+        f.seen |= SEEN_LENGTH
+        f.number = 0
+        f.state = STATE_VALUE_LENGTH
+    else:
+        if f.field == WORD_TRANSFER_ENCODING:
+            f.seen |= SEEN_CODING
+        word_begin(f)
+        f.state = STATE_VALUE_WORDS
+
+
+cdef inline const uint8_t *head_value(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """A value that nobody here reads (RFC 9110 section 5.5)."""
+    at = scan_value(at, end)
+    if at == end:
+        return at
+    if at[0] == CR:
+        f.state = STATE_VALUE_LF
+    else:
+        f.wrong = WRONG_LINE_END if at[0] == LF else WRONG_FIELD_VALUE
+    return at + 1
+
+
+cdef inline const uint8_t *head_value_host(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """OWS [ uri-host [ ":" port ] ] OWS CR (RFC 9112 section 3.2)."""
+    while at != end:
+        if byte_roles[at[0]] & BYTE_HOST and f.part != PART_GAP:
+            f.part = PART_INSIDE
+        elif at[0] == SP or at[0] == HTAB:
+            if f.part == PART_INSIDE:
+                f.part = PART_GAP
+        else:
+            if at[0] == CR:
+                f.state = STATE_VALUE_LF
+            else:
+                f.wrong = WRONG_HOST
+            return at + 1
+        at += 1
+    return at
+
+
+cdef inline const uint8_t *head_value_length(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """OWS 1*DIGIT OWS CR (RFC 9110 section 8.6)."""
+    cdef uint64_t digit
+    while at != end:
+        if byte_roles[at[0]] & BYTE_DIGIT and f.part != PART_GAP:
+            digit = at[0] - ZERO
+            if f.number > (<uint64_t>INT64_MAX - digit) / 10:
+                f.wrong = WRONG_LENGTH
+                return at + 1
+            f.number = f.number * 10 + digit
+            f.part = PART_INSIDE
+        elif at[0] == SP or at[0] == HTAB:
+            if f.part == PART_INSIDE:
+                f.part = PART_GAP
+        else:
+            if at[0] == CR and f.part != PART_START:
+                f.state = STATE_VALUE_LF
+            else:
+                f.wrong = WRONG_LENGTH
+            return at + 1
+        at += 1
+    return at
+
+
+cdef inline void word_begin(Framing *f) noexcept nogil:
+    f.candidates = (1 << WORD_VALUES) - 1
+    f.position = 0
+    f.part = PART_START
+
+
+cdef inline const uint8_t *head_value_words(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """#word CR, the list of RFC 9110 section 5.6.1, of Connection, Transfer-Encoding or Expect."""
+    cdef uint8_t byte
+    while at != end:
+        byte = at[0]
+        at += 1
+        if byte == CR or byte == COMMA:
+            head_word(f)
+            if byte == CR:
+                f.state = STATE_VALUE_LF
+                return at
+            word_begin(f)
+        elif byte == SP or byte == HTAB:
+            if f.part == PART_INSIDE:
+                f.part = PART_GAP
+        elif byte_in_value(byte) or f.field == WORD_TRANSFER_ENCODING and byte != LF and byte != 0:
+            # a control byte in Transfer-Encoding makes a coding that is not understood, and is answered so
+            if f.part == PART_GAP:
+                f.candidates = 0
+            f.candidates = words_left(value_words, WORD_VALUES, f.candidates, f.position, byte)
+            if f.position < 23:
+                f.position += 1
+            f.part = PART_INSIDE
+        else:
+            f.wrong = WRONG_LINE_END if byte == LF else WRONG_FIELD_VALUE
+            return at
+    return at
+
+
+cdef inline void head_word(Framing *f) noexcept nogil:
+    """One element of the list is complete; an empty one has no candidates that end there."""
+    cdef int word = word_complete(value_words, WORD_VALUES, f.candidates, f.position)
+    if f.field == WORD_CONNECTION:
+        if word == WORD_CLOSE:
+            f.seen |= SEEN_CLOSE
+        elif word == WORD_KEEP_ALIVE:
+            f.seen |= SEEN_KEEP_ALIVE
+    elif f.field == WORD_EXPECT:
+        if word == WORD_CONTINUE:
+            f.seen |= SEEN_CONTINUE
+        elif f.position:
+            f.seen |= SEEN_OTHER_EXPECTATION
+    elif f.seen & SEEN_CHUNKED:
+        f.seen |= SEEN_AFTER_CHUNKED
+    elif word == WORD_CHUNKED:
+        f.seen |= SEEN_CHUNKED
+    else:
+        f.seen |= SEEN_UNKNOWN_CODING
+
+
+cdef inline int head_verdict(const Framing *f) noexcept nogil:
+    """What only the whole head can tell."""
+    if f.method == METHOD_CONNECT or f.method == METHOD_TRACE:
+        return WRONG_METHOD_REFUSED
+    if f.method == METHOD_UNKNOWN:
+        return WRONG_METHOD_UNKNOWN
+    if f.minor and not f.seen & SEEN_HOST:
+        return WRONG_HOST_MISSING
+    if f.seen & SEEN_CODING:
+        if not f.minor:
+            return WRONG_CODING_IN_1_0
+        if f.seen & SEEN_LENGTH:
+            return WRONG_LENGTH_AND_CODING
+        if f.seen & SEEN_AFTER_CHUNKED:
+            return WRONG_CODING_ORDER
+        if f.seen & SEEN_UNKNOWN_CODING:
+            return WRONG_CODING_UNKNOWN
+    if f.seen & SEEN_OTHER_EXPECTATION:
+        return WRONG_EXPECTATION
+    return WRONG_NOTHING
+
+
+cdef inline void head_complete(Framing *f) noexcept nogil:
+    """How the body is framed, if there is one (RFC 9112 section 6.3)."""
+    cdef bint chunked = f.seen & SEEN_CODING != 0
+    f.wrong = <uint8_t>head_verdict(f)
+    if not f.seen & SEEN_LENGTH:
+        f.number = 0
+    if not chunked and f.number == 0:
+        f.state = STATE_READY
+    elif f.number > BODY_MOST or f.seen & SEEN_CONTINUE and f.minor:
+        # answered at once: it is too long to be worth skipping, or the client waits before it sends (section 10.1.1 of
+        # RFC 9110; 1.0 has no such expectation). Both end the connection, as the body is not read
+        f.seen |= SEEN_BODY_LEFT
+        f.state = STATE_READY
+    elif chunked:
+        chunk_begin(f)
+
+
+# ---- the body ---------------------------------------------------------------------------------------------------
+
+cdef inline const uint8_t *http1_body(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    cdef uint64_t left = <uint64_t>(end - at)
+    if f.state == STATE_BODY or f.state == STATE_CHUNK_DATA:
+        if left > f.number:
+            left = f.number
+        http1_skip(f, left)
+        return at + left
+    if f.state < STATE_CHUNK_LF:
+        return chunk_line(f, at)
+    if f.state < STATE_TRAILER:
+        chunk_edge(f, at[0])
+        return at + 1
+    return trailer_byte(f, at)
+
+
+cdef inline void chunk_begin(Framing *f) noexcept nogil:
+    f.number = 0
+    f.line = 0
+    f.position = 0
+    f.state = STATE_CHUNK_SIZE
+
+
+cdef inline const uint8_t *chunk_line(Framing *f, const uint8_t *at) noexcept nogil:
+    """chunk-size [ chunk-ext ] CR (RFC 9112 section 7.1); what an extension says is not read."""
+    cdef uint8_t byte = at[0]
+    f.line += 1
+    if byte == CR:
+        if f.position == 0:
+            f.wrong = WRONG_CHUNK_SIZE
+        elif f.state == STATE_CHUNK_GAP:
+            f.wrong = WRONG_LINE_END
+        f.state = STATE_CHUNK_LF
+    elif f.line > CHUNK_LINE_MOST:
+        f.wrong = WRONG_CHUNK_LINE
+    elif f.state == STATE_CHUNK_EXTENSION:
+        if not byte_in_value(byte):
+            f.wrong = WRONG_LINE_END if byte == LF else WRONG_CHUNK_SIZE
+        chunk_extra(f)
+    elif byte == SEMICOLON and f.position:
+        f.state = STATE_CHUNK_EXTENSION
+        chunk_extra(f)
+    elif (byte == SP or byte == HTAB) and f.position:
+        f.state = STATE_CHUNK_GAP
+        chunk_extra(f)
+    elif byte_roles[byte] & BYTE_HEX and f.state == STATE_CHUNK_SIZE and f.position < 16:
+        f.number = f.number << 4 | ((byte & 15) if byte <= NINE else (byte & 15) + 9)
+        f.position += 1
+    else:
+        f.wrong = WRONG_LINE_END if byte == LF else WRONG_CHUNK_SIZE
+    return at + 1
+
+
+cdef inline void chunk_extra(Framing *f) noexcept nogil:
+    f.extra += 1
+    if f.extra > CHUNK_EXTRA_MOST:
+        f.wrong = WRONG_CHUNK_EXTRA
+
+
+cdef inline void chunk_edge(Framing *f, uint8_t byte) noexcept nogil:
+    """The LF after the chunk line, and CR LF after the chunk data."""
+    if f.state == STATE_CHUNK_END:
+        f.state = STATE_CHUNK_END_LF
+        if byte != CR:
+            f.wrong = WRONG_CHUNK_END
+    elif byte != LF:
+        f.wrong = WRONG_LINE_END if f.state == STATE_CHUNK_LF else WRONG_CHUNK_END
+    elif f.state == STATE_CHUNK_END_LF:
+        chunk_begin(f)
+    elif f.number == 0:
+        f.state = STATE_TRAILER
+    elif f.number > BODY_MOST - f.body:
+        f.seen |= SEEN_BODY_LEFT
+        f.state = STATE_READY
+    else:
+        f.body += <uint32_t>f.number
+        f.state = STATE_CHUNK_DATA
+
+
+cdef inline const uint8_t *trailer_byte(Framing *f, const uint8_t *at) noexcept nogil:
+    """trailer-section CR LF (RFC 9112 section 7.1.2): fields whose values nobody here reads."""
+    cdef uint8_t byte = at[0]
+    if f.state == STATE_LAST_LF or f.state == STATE_TRAILER_LF:
+        return head_line_end(f, at, STATE_READY if f.state == STATE_LAST_LF else STATE_TRAILER)
+    if f.state == STATE_TRAILER and byte == CR:
+        f.state = STATE_LAST_LF
+        return at + 1
+    chunk_extra(f)
+    if f.state == STATE_TRAILER_VALUE:
+        if byte == CR:
+            f.state = STATE_TRAILER_LF
+        elif not byte_in_value(byte):
+            f.wrong = WRONG_LINE_END if byte == LF else WRONG_FIELD_VALUE
+    elif byte_roles[byte] & BYTE_TOKEN:
+        f.state = STATE_TRAILER_NAME
+    elif byte == COLON and f.state == STATE_TRAILER_NAME:
+        f.state = STATE_TRAILER_VALUE
+    else:
+        f.wrong = WRONG_FIELD_NAME
+    return at + 1

@@ -1,0 +1,53 @@
+"""Host name -> hash -> colour: what makes one replica look different from the next."""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+cdef enum:
+    NAME_MOST = 255  # bytes, as in DNS and more than gethostname(2) gives
+    COLOUR_LENGTH = 7
+
+cdef struct Identity:
+    const char *name  # NAME_MOST bytes at most; borrowed
+    size_t length
+    int64_t hash
+    char colour[8]  # "#rrggbb" and a NUL
+
+
+cdef inline int64_t identity_hash(const char *name, size_t length) noexcept nogil:
+    """h = b + (h << 5) - h for each byte b, wrapping around in 64 bits."""
+    cdef uint64_t h = 0
+    cdef size_t i
+    for i in range(length):
+        h = <uint8_t>name[i] + (h << 5) - h
+    return <int64_t>h
+
+
+cdef inline void identity_colour(int64_t hash, char *colour) noexcept nogil:
+    """Three bytes in hex, byte i = (hash >> i) * 8; so neighbours differ little, as they do in the original."""
+    cdef const char *digits = "0123456789abcdef"
+    cdef uint8_t byte
+    cdef int i
+    colour[0] = b'#'
+    for i in range(3):
+        byte = <uint8_t>((<uint64_t>hash >> i) << 3)
+        colour[1 + 2 * i] = digits[byte >> 4]
+        colour[2 + 2 * i] = digits[byte & 15]
+    colour[COLOUR_LENGTH] = 0
+
+
+cdef inline Identity identity_of(const char *name, size_t length) noexcept nogil:
+    cdef Identity identity
+    identity.name = name
+    identity.length = length
+    identity.hash = identity_hash(name, length)
+    identity_colour(identity.hash, identity.colour)
+    return identity
+
+
+cdef inline bint name_is_printable(const char *name, size_t length) noexcept nogil:
+    """No control byte, which would tear a line of the log."""
+    cdef size_t i
+    for i in range(length):
+        if <uint8_t>name[i] < 32 or name[i] == 127:
+            return False
+    return True

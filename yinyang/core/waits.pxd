@@ -1,0 +1,95 @@
+"""Deadlines: for each kind of waiting a list of connections, the one that waits longest first.
+
+All that wait for the same thing may wait equally long, so each list is in order of time by itself: putting, removing
+and finding the next deadline are a few writes, however many connections there are. Connections are known by their
+descriptor, and descriptor 0, which is never one, ends a list.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+cdef enum:
+    WAIT_NOTHING
+    WAIT_IDLE  # for the first byte of a request
+    WAIT_HEAD  # for the rest of a head
+    WAIT_BODY  # for the rest of a body
+    WAIT_SEND  # for the client to take any of its answers
+    WAIT_LINGER  # for the client to end, after an answer that ends the connection
+    WAITS
+
+cdef struct Link:
+    uint32_t before
+    uint32_t after
+    uint32_t since  # ms, wrapped around
+    uint8_t wait
+
+cdef struct Waits:
+    Link *links  # one for each descriptor
+    uint32_t first[WAITS]
+    uint32_t last[WAITS]
+    uint32_t limits[WAITS]  # ms
+
+
+cdef inline void waits_set_limits(Waits *waits) noexcept nogil:
+    waits.limits[WAIT_IDLE] = 650 * 1000  # longer than any common load balancer keeps a connection that it may use
+    waits.limits[WAIT_HEAD] = 10 * 1000
+    waits.limits[WAIT_BODY] = 10 * 1000
+    waits.limits[WAIT_SEND] = 15 * 1000
+    waits.limits[WAIT_LINGER] = 1000
+
+
+cdef inline void waits_remove(Waits *waits, uint32_t fd) noexcept nogil:
+    cdef Link *link = &waits.links[fd]
+    if link.wait == WAIT_NOTHING:
+        return
+    if link.before:
+        waits.links[link.before].after = link.after
+    else:
+        waits.first[link.wait] = link.after
+    if link.after:
+        waits.links[link.after].before = link.before
+    else:
+        waits.last[link.wait] = link.before
+    link.wait = WAIT_NOTHING
+
+
+cdef inline void waits_put(Waits *waits, uint32_t fd, uint8_t wait, int64_t now) noexcept nogil:
+    """From now on `fd` waits for this, whatever it waited for."""
+    cdef Link *link = &waits.links[fd]
+    waits_remove(waits, fd)
+    link.wait = wait
+    link.since = <uint32_t>now
+    link.before = waits.last[wait]
+    link.after = 0
+    if link.before:
+        waits.links[link.before].after = fd
+    else:
+        waits.first[wait] = fd
+    waits.last[wait] = fd
+
+
+cdef inline uint32_t waits_left(const Waits *waits, uint8_t wait, int64_t now) noexcept nogil:
+    """ms until the first deadline of a list that is not empty; 0 if it has passed."""
+    cdef uint32_t waited = <uint32_t>now - waits.links[waits.first[wait]].since
+    return waits.limits[wait] - waited if waited < waits.limits[wait] else 0
+
+
+cdef inline int waits_timeout(const Waits *waits, int64_t now) noexcept nogil:
+    """ms until the next deadline, as for epoll_wait(2); -1 if there is none."""
+    cdef int timeout = -1
+    cdef uint32_t left
+    cdef uint8_t wait
+    for wait in range(WAIT_IDLE, WAITS):
+        if waits.first[wait]:
+            left = waits_left(waits, wait, now)
+            if timeout < 0 or left < <uint32_t>timeout:
+                timeout = <int>left
+    return timeout
+
+
+cdef inline uint32_t waits_expired(const Waits *waits, int64_t now) noexcept nogil:
+    """A connection whose deadline has passed, or 0."""
+    cdef uint8_t wait
+    for wait in range(WAIT_IDLE, WAITS):
+        if waits.first[wait] and waits_left(waits, wait, now) == 0:
+            return waits.first[wait]
+    return 0

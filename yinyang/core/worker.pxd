@@ -1,0 +1,223 @@
+"""One worker process: it accepts, serves, and ends; core code only, from fork to exit.
+
+It has five descriptors of its own: the listening socket, which all workers share; an epoll; its tether to the parent,
+which hangs up when either of the two dies; and the bell, an event that reaches every worker at once and is never
+read (each sees it by its edge).
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from .answers cimport Answers, answers_set_date
+from .board cimport Board, board_must_wake
+from .connection cimport Clients, client_close, client_expired, client_open, client_ready, clients_open
+from .connection cimport client_receive
+from .system cimport (
+    EAGAIN, ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM,
+    ENONET, ENOPROTOOPT, EOPNOTSUPP, EPERM, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPROTO,
+    MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_create1, epoll_ctl,
+    epoll_event, epoll_wait, errno, eventfd_write, map_memory, monotonic_ms, send, wall_second
+)
+from .waits cimport WAIT_IDLE, waits_expired, waits_set_limits, waits_timeout
+
+cdef extern from "atomic.h" nogil:
+    uint32_t get "atomic_get"(const uint32_t *place)
+    uint64_t get_count "atomic_get"(const uint64_t *place)
+
+cdef enum:
+    EVENTS_MOST = 64  # of one epoll_wait(2)
+    ACCEPT_MOST = 64  # connections in a row, before those that are open have their turn
+    SHARE_RECHECK = 5  # ms until a worker takes a connection that nobody with fewer of them took
+    ACCEPT_PAUSE = 100  # ms, when descriptors or memory are short and nothing can be shed
+    NEVER = -1
+
+cdef struct Worker:
+    Clients clients
+    Board *board
+    int listener
+    int tether
+    int bell
+    int64_t accept_at  # ms: try to accept then, without being told to; or NEVER
+    uint64_t pages_told
+    epoll_event events[EVENTS_MOST]
+
+
+cdef inline int worker_run(Board *board, int seat, Answers *answers, bint journal, int listener, int tether,
+                           int bell) noexcept nogil:
+    """Serve until told to stop, or until the parent is gone. The exit code: 0, or the errno of what made it end."""
+    cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
+    cdef int error
+    if w == NULL:
+        return ENOMEM
+    w.board = board
+    w.listener = listener
+    w.tether = tether
+    w.bell = bell
+    w.accept_at = NEVER
+    w.clients.seat = &board.seats[seat]
+    w.clients.answers = answers
+    w.clients.journal = journal
+    waits_set_limits(&w.clients.waits)
+    error = clients_open(&w.clients)
+    if error == 0:
+        error = worker_watch(w)
+    return worker_serve(w) if error == 0 else -error
+
+
+cdef inline int worker_watch(Worker *w) noexcept nogil:
+    """0 or -errno."""
+    w.clients.epoll = epoll_create1(EPOLL_CLOEXEC)
+    if w.clients.epoll < 0:
+        return -errno
+    if (epoll_add(w.clients.epoll, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0
+            or epoll_add(w.clients.epoll, w.bell, EPOLLIN | EPOLLET) < 0
+            or epoll_add(w.clients.epoll, w.tether, EPOLLIN) < 0):
+        return -errno
+    return 0
+
+
+cdef inline int epoll_add(int epoll, int fd, uint32_t events) noexcept nogil:
+    cdef epoll_event event
+    event.events = events
+    event.data.u64 = <uint64_t>fd
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event)
+
+
+cdef inline int worker_serve(Worker *w) noexcept nogil:
+    cdef int count, i
+    cdef uint64_t fd
+    while True:
+        count = epoll_wait(w.clients.epoll, w.events, EVENTS_MOST, worker_timeout(w))
+        if count < 0 and errno != EINTR:
+            return errno
+        w.clients.now = monotonic_ms()
+        w.clients.second = wall_second()
+        answers_set_date(w.clients.answers, w.clients.second)
+        for i in range(count):
+            fd = w.events[i].data.u64
+            if fd == <uint64_t>w.listener:
+                worker_accept(w, False)
+            elif fd == <uint64_t>w.tether:
+                return 0  # the parent is gone
+            elif fd == <uint64_t>w.bell:
+                worker_hear(w)
+            else:
+                client_ready(&w.clients, <uint32_t>fd)
+        worker_mind_the_clock(w)
+        worker_tell(w)
+        if w.clients.stopping and w.clients.seat.open == 0:
+            return 0
+
+
+cdef inline int worker_timeout(const Worker *w) noexcept nogil:
+    """For epoll_wait(2)."""
+    cdef int64_t now
+    cdef int timeout, until
+    if w.clients.seat.open == 0 and w.accept_at == NEVER:
+        return -1
+    now = monotonic_ms()
+    timeout = waits_timeout(&w.clients.waits, now)
+    if w.accept_at != NEVER:
+        until = <int>(w.accept_at - now) if w.accept_at > now else 0
+        if timeout < 0 or until < timeout:
+            timeout = until
+    return timeout
+
+
+cdef inline void worker_mind_the_clock(Worker *w) noexcept nogil:
+    cdef uint32_t fd
+    while True:
+        fd = waits_expired(&w.clients.waits, w.clients.now)
+        if fd == 0:
+            break
+        client_expired(&w.clients, fd)
+    if w.accept_at != NEVER and w.accept_at <= w.clients.now:
+        w.accept_at = NEVER
+        worker_accept(w, True)
+
+
+cdef inline void worker_tell(Worker *w) noexcept nogil:
+    """Wake the parent, if there are lines to write and it sleeps."""
+    if w.clients.seat.pages != w.pages_told:
+        w.pages_told = w.clients.seat.pages
+        if w.clients.journal and board_must_wake(w.board):
+            send(w.tether, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL)
+
+
+# ---- accepting ----------------------------------------------------------------------------------------------------
+
+cdef inline bint worker_has_its_share(const Worker *w) noexcept nogil:
+    """Does some other worker have clearly fewer connections?"""
+    cdef uint64_t least = w.clients.seat.open
+    cdef uint32_t i
+    for i in range(w.board.workers):
+        least = min(least, get_count(&w.board.seats[i].open))
+    return w.clients.seat.open > least + (least >> 3) + 4
+
+
+cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
+    """Accept what is queued. The kernel tells one worker of a connection, by an edge; so a worker that leaves some in
+    the queue must tell the others, and come back."""
+    cdef int fd
+    cdef int left = ACCEPT_MOST
+    if w.clients.stopping:
+        return
+    while left:
+        left -= 1
+        if not whatever_share and worker_has_its_share(w):
+            worker_ring(w)
+            w.accept_at = w.clients.now + SHARE_RECHECK
+            return
+        fd = accept4(w.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd >= 0:
+            client_open(&w.clients, <uint32_t>fd)
+        elif errno == EAGAIN:
+            return
+        elif not worker_accept_failed(w, errno):
+            return
+    w.accept_at = w.clients.now
+
+
+cdef inline bint worker_accept_failed(Worker *w, int error) noexcept nogil:
+    """What the error of accept4(2) means: was it that connection's alone, so that the next can be tried at once?"""
+    cdef uint32_t idle = w.clients.waits.first[WAIT_IDLE]
+    if error == EMFILE or error == ENFILE or error == ENOBUFS or error == ENOMEM:
+        if idle:
+            client_close(&w.clients, idle)
+            return True
+        w.accept_at = w.clients.now + ACCEPT_PAUSE
+        return False
+    return (error == EINTR or error == ECONNABORTED or error == EPROTO or error == EPERM or error == ENETDOWN
+            or error == ENOPROTOOPT or error == EHOSTDOWN or error == ENONET or error == EHOSTUNREACH
+            or error == EOPNOTSUPP or error == ENETUNREACH)
+
+
+cdef inline void worker_ring(Worker *w) noexcept nogil:
+    """The bell: heard by all workers, this one too."""
+    eventfd_write(w.bell, 1)
+
+
+cdef inline void worker_hear(Worker *w) noexcept nogil:
+    """Either it is time to stop, or connections are left in the queue for whoever has few."""
+    if get(&w.board.stopping):
+        if not w.clients.stopping:
+            worker_stop(w)
+    elif not worker_has_its_share(w):
+        worker_accept(w, False)
+
+
+# ---- stopping -----------------------------------------------------------------------------------------------------
+
+cdef inline void worker_stop(Worker *w) noexcept nogil:
+    """Take what is queued, end what is idle; what is being answered goes on, with answers that end their connections."""
+    cdef uint32_t fd, next
+    worker_accept(w, True)
+    close(w.listener)
+    w.accept_at = NEVER
+    w.clients.stopping = True
+    fd = w.clients.waits.first[WAIT_IDLE]
+    while fd:
+        next = w.clients.waits.links[fd].after
+        client_receive(&w.clients, fd)  # the request may be there already
+        if w.clients.waits.links[fd].wait == WAIT_IDLE:
+            client_close(&w.clients, fd)
+        fd = next

@@ -1,0 +1,52 @@
+"""The command line: options and environment, the log on stderr, signals, exit codes."""
+
+import logging
+import signal
+import sys
+
+from yinyang._core import parse_options, usage, version
+from yinyang.log import LineHandler, logger
+from yinyang.server import Server
+
+EXIT_FAILED = 1  # it cannot start
+EXIT_USAGE = 2  # it was started wrongly
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT; the exit code."""
+    try:
+        action, settings = parse_options(sys.argv[1:])
+    except ValueError as wrong:
+        return _complain(wrong, EXIT_USAGE)
+    if action != "serve":
+        print(usage() if action == "help" else f"yinyang {version}", end="" if action == "help" else "\n")
+        return 0
+    try:
+        return _serve(Server(**settings))
+    except (OSError, ValueError) as wrong:
+        return _complain(wrong, EXIT_FAILED)
+
+
+def _complain(wrong: Exception, code: int) -> int:
+    words = wrong.strerror if isinstance(wrong, OSError) else wrong
+    print(f"yinyang: {words}", file=sys.stderr)
+    return code
+
+
+def _serve(server: Server) -> int:
+    if not logger.handlers:
+        logger.addHandler(LineHandler())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    for number in signal.SIGTERM, signal.SIGINT:
+        signal.signal(number, lambda _number, _frame: server.request_stop())
+    signal.set_wakeup_fd(server.waker, warn_on_full_buffer=False)
+    try:
+        server.run()
+    finally:
+        signal.set_wakeup_fd(-1)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,177 @@
+"""The server as a program or a test uses it; the command line is one such program."""
+
+import threading
+import time
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from yinyang._core import Crew, Identity
+from yinyang.log import line_handlers, log_pages, logger
+
+LAST_LINES_SECONDS = 8.0  # how long a log whose reader has stopped may delay the end
+
+
+class Counts(NamedTuple):
+    """What a server has done since it was started."""
+
+    pages: int
+    accepted: int  # connections
+    open: int  # connections, now
+
+
+class Server:
+    """Serves the page of one identity, from processes of its own, until it is stopped.
+
+    host: a numeric address to listen on; None for all addresses, IPv6 and IPv4.
+    port: 0 for any free one.
+    name: the identity to show, 1 to 255 bytes without control characters; None for the host name.
+    title: the page's, at most 255 bytes.
+    workers: processes that serve; None for as many as the CPUs that this process may use.
+    access_log: log a line for each page, to the logger `yinyang` at level INFO.
+
+    Opening the listening socket is part of making a Server: ValueError says which argument cannot be, OSError why it
+    cannot listen. Serving begins with `start`, or on entering a `with` block, which stops it at its end. A server is
+    started once.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int = 0,
+        *,
+        name: str | bytes | None = None,
+        title: str | bytes = "Go scaling demo",
+        workers: int | None = None,
+        access_log: bool = True,
+    ) -> None:
+        self._crew = Crew(host=host, port=port, name=name, title=title, workers=workers, access_log=access_log)
+        self._address = self._crew.address
+        self._thread: threading.Thread | None = None
+        self._started = threading.Event()
+        self._failure: OSError | None = None
+        self._stops = 0  # how often it was asked to stop
+        self._counts: Counts | None = None  # the last ones, once it has ended
+
+    @property
+    def identity(self) -> Identity:
+        """What it shows."""
+        return self._crew.identity
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens: the numeric address, `::` for all of them, and the port."""
+        return self._address
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._address[1]
+
+    @property
+    def url(self) -> str:
+        """A URL of the page that works on this host."""
+        host = {"::": "::1", "0.0.0.0": "127.0.0.1"}.get(self._address[0], self._address[0])
+        return f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
+
+    @property
+    def counts(self) -> Counts:
+        """Pages and connections so far; after the end, the final ones."""
+        return self._counts or Counts(*self._crew.counts())
+
+    @property
+    def waker(self) -> int:
+        """A descriptor for signal.set_wakeup_fd, for a program that calls `run` in its main thread."""
+        return self._crew.waker
+
+    def start(self) -> Self:
+        """Begin to serve, watched by a thread. Raises OSError if the processes cannot be started."""
+        if self._thread or self._counts:
+            raise RuntimeError("a server is started once")
+        # not a daemon thread: the workers would then outlive the interpreter's end only to be killed
+        self._thread = threading.Thread(target=self._run_in_thread, name="yinyang")
+        self._thread.start()
+        self._started.wait()
+        if self._failure:
+            self._thread.join()
+            raise self._failure
+        return self
+
+    def stop(self) -> None:
+        """Stop accepting, finish what is being answered, write the last lines, and wait for all that: 8 s at most, no
+        time at all when it is idle. Called again from elsewhere meanwhile: at once."""
+        self.request_stop()
+        if self._thread:
+            self._thread.join()
+        elif not self._counts:
+            self._close()
+
+    def request_stop(self) -> None:
+        """Begin to stop, without waiting; a second time: at once. Safe in a handler of signals."""
+        self._stops += 1
+        if not self._counts:
+            self._crew.wake()
+
+    def run(self) -> None:
+        """Serve in this thread until `request_stop` is called, from another one or by a handler of signals."""
+        try:
+            self._crew.start()
+            logger.info("Serving image, host: %s, colour: %s", self.identity.name, self.identity.colour)
+            logger.info("%s", self._crew.listening)
+            self._started.set()
+            while self._crew.running or not self._stops:
+                self._turn()
+            self._write_last_lines()
+        finally:
+            self._close()
+
+    def _run_in_thread(self) -> None:
+        try:
+            self.run()
+        except OSError as failure:
+            self._failure = failure
+        finally:
+            self._started.set()
+
+    def _turn(self) -> None:
+        """Wait for something to do, and do it."""
+        wants = [handler.wants() for handler in line_handlers()]
+        fd = max((fd for fd, _ in wants), default=-1)
+        most = min((most for _, most in wants if most >= 0), default=-1)
+        self._crew.wait(fd, most)
+        if self._stops == 1:
+            self._crew.stop()
+        elif self._stops > 1:
+            self._crew.kill()
+        self._log()
+
+    def _log(self) -> None:
+        for second, count in self._crew.take():
+            log_pages(second, count, "Served image, host: %s, colour: %s", self.identity.name, self.identity.colour)
+        for death in self._crew.deaths():
+            logger.warning("%s", death)
+        for handler in line_handlers():
+            handler.pay()
+
+    def _write_last_lines(self) -> None:
+        """What the log has not taken yet is offered to it for a while."""
+        until = time.monotonic() + LAST_LINES_SECONDS
+        self._log()
+        for handler in line_handlers():
+            while self._stops == 1 and (left := until - time.monotonic()) > 0:
+                fd, most = handler.wants()
+                if fd < 0 and most < 0:
+                    break
+                self._crew.wait(fd, min(int(left * 1000) + 1, most if most >= 0 else 8000))
+                handler.pay()
+
+    def _close(self) -> None:
+        self._counts = Counts(*self._crew.counts())
+        self._crew.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
