@@ -20,7 +20,7 @@ from .core.http1 cimport (
 )
 from .core.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MOST, identity_of
 from .core.lines cimport lines_write
-from .core.listener cimport listener_address, listener_open, listener_wrong_words, listening_words
+from .core.listener cimport Address, address_parse, listener_address, listener_open, listener_wrong_words, listening_words
 from .core.options cimport (
     ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, NAME_WANTED, Options, TITLE_WANTED, name_is_good, options_parse,
     title_is_good, usage_words
@@ -243,6 +243,7 @@ cdef class Crew:
         cdef bytes title_bytes = encoded(title)
         cdef bytes host_bytes = None if host is None else encoded(host)
         cdef int count = cpus_usable() if workers is None else workers
+        cdef Address address
         if self._listener >= 0:
             raise RuntimeError("a crew is opened once")
         if not name_is_good(PyBytes_AsString(name_bytes), len(name_bytes)):
@@ -251,6 +252,10 @@ cdef class Crew:
             raise ValueError(f"the title must be {TITLE_WANTED().decode()}, not {title_bytes!r}")
         if not 1 <= count <= WORKERS_MOST:
             raise ValueError(f"workers must be a number from 1 to {WORKERS_MOST}, not {count}")
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port must be a number from 0 to 65535, not {port}")
+        if host_bytes is not None and not address_parse(&address, PyBytes_AsString(host_bytes), port):
+            raise ValueError(f"host must be a numeric address of this host such as 127.0.0.1 or ::1, not {host!r}")
         self.identity = Identity(name_bytes)
         self._listen(host_bytes, port)
         checked(answers_open(&self._answers, &self.identity._state, PyBytes_AsString(title_bytes), len(title_bytes)))

@@ -197,6 +197,8 @@ cdef inline void two_digits(char *at, int number) noexcept nogil:
 cdef inline void date_render(char *at, int64_t second) noexcept nogil:
     """IMF-fixdate (RFC 9110 section 5.6.7), DATE_LENGTH bytes. Not by gmtime_r(3): it may take a lock, and a worker
     may be the fork of a program whose other threads held it."""
+    cdef const char *days = "ThuFriSatSunMonTueWed"
+    cdef const char *months = "MarAprMayJunJulAugSepOctNovDecJanFeb"
     cdef int64_t day = second // 86400
     cdef int left = <int>(second - day * 86400)
     # civil date from a count of days, in years that begin on the 1st of March, so that a leap day comes last
@@ -207,11 +209,11 @@ cdef inline void date_render(char *at, int64_t second) noexcept nogil:
     cdef int day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
     cdef int month = (5 * day_of_year + 2) // 153
     cdef int year = <int>(era * 400) + year_of_era + (month >= 10)
-    memcpy(at, &"ThuFriSatSunMonTueWed"[3 * (day % 7)], 3)
+    memcpy(at, days + 3 * (day % 7), 3)
     memcpy(at + 3, ", ", 2)
     two_digits(at + 5, day_of_year - (153 * month + 2) // 5 + 1)
     at[7] = b' '
-    memcpy(at + 8, &"MarAprMayJunJulAugSepOctNovDecJanFeb"[3 * month], 3)
+    memcpy(at + 8, months + 3 * month, 3)
     at[11] = b' '
     two_digits(at + 12, year // 100)
     two_digits(at + 14, year % 100)

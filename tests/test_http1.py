@@ -1,0 +1,279 @@
+"""Requests on the wire: what is answered, however the bytes are cut."""
+
+import json
+import re
+import socket
+import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE, Replica, read_all
+
+import yinyang
+
+ROWS = json.loads((Path(__file__).parent / "vectors" / "requests.json").read_text())
+PAGE = yinyang.render_page(yinyang.identify("vm"))
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+HEAD = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
+ICON = b"GET /favicon.ico HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+DATE = rb"Date: (Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT\r\n"
+
+
+def bytes_of(row: dict) -> bytes:
+    return b"".join(text.encode("latin-1") * count for text, count in row["send"])
+
+
+def expected(row: dict) -> list[tuple[int, bool]]:
+    """[(status, stays open), ...] of a row such as `200K+400C` or `200K x2`."""
+    found = []
+    for part in row["expect"].split("+"):
+        status, keep, count = re.fullmatch(r"(\d{3})([KC])(?: x(\d+))?", part.strip()).groups()
+        found += [(int(status), keep == "K")] * int(count or 1)
+    return found
+
+
+def framed(row: dict, size: int) -> list[tuple[int, bool]]:
+    """What the framing makes of a row that is cut into pieces."""
+    framing = yinyang._core.Framing()
+    data = bytes_of(row)
+    found = []
+    for at in range(0, len(data), size):
+        for outcome in framing.feed(data[at : at + size]):
+            unclean = outcome[0] == 200 and outcome[7]
+            found.append((301 if unclean else outcome[0], outcome[1]))
+    if row.get("half_close") and (wrong := framing.end()):
+        found.append(wrong[:2])
+    return found
+
+
+class Answers:
+    """The answers that come on a connection, one by one."""
+
+    def __init__(self, client: socket.socket) -> None:
+        self.client = client
+        self.received = b""
+        self.version = b""
+
+    def more(self) -> bool:
+        piece = self.client.recv(65536)
+        self.received += piece
+        return bool(piece)
+
+    def next(self, to_head: bool = False) -> tuple[int, dict[bytes, bytes], bytes]:
+        while b"\r\n\r\n" not in self.received:
+            assert self.more(), f"ended within a head: {self.received!r}"
+        head, self.received = self.received.split(b"\r\n\r\n", 1)
+        line, *fields = head.split(b"\r\n")
+        headers = dict(field.split(b": ", 1) for field in fields)
+        length = 0 if to_head else int(headers[b"Content-Length"])
+        while len(self.received) < length:
+            assert self.more(), "ended within a body"
+        body, self.received = self.received[:length], self.received[length:]
+        self.version, status, _ = line.split(b" ", 2)
+        return int(status), headers, body
+
+
+SLOW = [row for row in ROWS if row["expect"].startswith("408")]
+QUICK = [row for row in ROWS if row not in SLOW]
+WELL_BEHAVED = [row for row in ROWS if row["id"].startswith("V") or row["id"].split(".")[0] in ("D1", "D2", "D3")]
+
+
+@pytest.mark.parametrize("size", [1 << 20, 1, 7], ids=["whole", "bytes", "sevens"])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["id"])
+def test_framing_of_each_vector(row: dict, size: int) -> None:
+    assert framed(row, size) == ([] if row in SLOW else expected(row))
+
+
+@pytest.mark.parametrize("row", QUICK, ids=lambda row: row["id"])
+def test_answers_to_each_vector(row: dict, shared_replica: Replica) -> None:
+    check_answers(row, shared_replica, len(bytes_of(row)))
+
+
+@pytest.mark.parametrize("row", WELL_BEHAVED, ids=lambda row: row["id"])
+def test_answers_to_bytes_one_by_one(row: dict, shared_replica: Replica) -> None:
+    check_answers(row, shared_replica, 1)
+
+
+def check_answers(row: dict, replica: Replica, size: int) -> None:
+    data = bytes_of(row)
+    to_head = data.startswith(b"HEAD")
+    with replica.connect() as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(data), size):
+            try:
+                client.sendall(data[at : at + size])
+            except ConnectionError:  # it has answered and is gone, before the end of what is too long
+                break
+        if row.get("half_close"):
+            client.shutdown(socket.SHUT_WR)
+        answers = Answers(client)
+        for status, keeps in expected(row):
+            found, headers, _ = answers.next(to_head)
+            old = answers.version == b"HTTP/1.0"
+            says_keep = headers.get(b"Connection") == b"keep-alive" if old else headers.get(b"Connection") != b"close"
+            assert (found, says_keep) == (status, keeps)
+        if keeps:
+            client.sendall(b"\r\n" + LAST)
+            assert answers.next()[0] == 200
+        assert not answers.more()
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (GET, rb"HTTP/1\.1 200 OK\r\n%bContent-Length: 390\r\nContent-Type: text/html; charset=utf-8\r\n\r\n(?s:.{390})"),
+        (HEAD, rb"HTTP/1\.1 200 OK\r\n%bContent-Length: 390\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"),
+        (
+            LAST,
+            rb"HTTP/1\.1 200 OK\r\n%bContent-Length: 390\r\nContent-Type: text/html; charset=utf-8\r\n"
+            rb"Connection: close\r\n\r\n(?s:.{390})",
+        ),
+        (
+            b"GET / HTTP/1.0\r\n\r\n",
+            rb"HTTP/1\.0 200 OK\r\n%bContent-Length: 390\r\nContent-Type: text/html; charset=utf-8\r\n\r\n(?s:.{390})",
+        ),
+        (
+            b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
+            rb"HTTP/1\.0 200 OK\r\n%bContent-Length: 390\r\nContent-Type: text/html; charset=utf-8\r\n"
+            rb"Connection: keep-alive\r\n\r\n(?s:.{390})",
+        ),
+        (ICON, rb"HTTP/1\.1 200 OK\r\n%bContent-Length: 0\r\n\r\n"),
+        (b"OPTIONS * HTTP/1.0\r\n\r\n", rb"HTTP/1\.0 200 OK\r\n%bContent-Length: 0\r\n\r\n"),
+        (
+            b"GET //a/../b//c/.?d=//&e HTTP/1.1\r\nHost: a\r\n\r\n",
+            rb"HTTP/1\.1 301 Moved Permanently\r\nContent-Type: text/html; charset=utf-8\r\nLocation: /b/c\?d=//&e\r\n%b"
+            rb'Content-Length: 50\r\n\r\n<a href="/b/c\?d=//&amp;e">Moved Permanently</a>\.\n\n',
+        ),
+        (
+            b"HEAD //\\evil HTTP/1.1\r\nHost: a\r\n\r\n",
+            rb"HTTP/1\.1 301 Moved Permanently\r\nContent-Type: text/html; charset=utf-8\r\nLocation: /%%5Cevil\r\n%b"
+            rb"Content-Length: \d+\r\n\r\n",
+        ),
+        (
+            b"TRACE / HTTP/1.1\r\n\r\n",
+            rb"HTTP/1\.1 405 Method Not Allowed\r\n%bContent-Length: \d+\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            rb"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\nConnection: close\r\n\r\n405 Method .*\n",
+        ),
+        (
+            b"HEAD / HTTP/1.1\r\n\r\n",
+            rb"HTTP/1\.1 400 Bad Request\r\n%bContent-Length: \d+\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            rb"Connection: close\r\n\r\n",
+        ),
+    ],
+)
+def test_bytes_of_the_answer(request_: bytes, answer: bytes, shared_replica: Replica) -> None:
+    received = shared_replica.ask(request_, half_close=True)
+    assert re.fullmatch(answer % DATE, received), received
+
+
+def test_date_is_now(shared_replica: Replica) -> None:
+    with shared_replica.connect() as client:
+        answers = Answers(client)
+        for _ in range(30):
+            before = datetime.now(UTC).replace(microsecond=0)
+            client.sendall(GET)
+            date = parsedate_to_datetime(answers.next()[1][b"Date"].decode())
+            assert 0 <= (date - before).total_seconds() + 1 <= 2
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("receive_buffer", [None, 2048])
+def test_pipelined_requests_are_answered_in_order(receive_buffer: int | None, shared_replica: Replica) -> None:
+    kinds = [(GET, PAGE, False), (HEAD, b"", True), (ICON, b"", False), (b"GET //x" + GET[5:], None, False)]
+    plan = [kinds[(i * i + i // 7) % 4] for i in range(1000)]
+    client = socket.socket()
+    if receive_buffer:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.settimeout(PATIENCE)
+    with client:
+        client.connect(("127.0.0.1", shared_replica.port))
+        client.sendall(b"".join(request for request, _, _ in plan))
+        answers = Answers(client)
+        for number, (request, body, to_head) in enumerate(plan):
+            if receive_buffer and number % 100 == 0:
+                time.sleep(0.01)
+            status, headers, found = answers.next(to_head)
+            if body is None:
+                assert status == 301 or found == PAGE, number
+            else:
+                assert (status, found) == (200, body), number
+                assert (b"Content-Type" in headers) == (request is not ICON), number
+        client.shutdown(socket.SHUT_WR)
+        assert not answers.more()
+
+
+def test_slow_reader_gets_every_byte(shared_replica: Replica) -> None:
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    client.settimeout(PATIENCE)
+    count = 20000
+    with client:
+        client.connect(("127.0.0.1", shared_replica.port))
+        requests = memoryview(GET * (count - 1) + LAST)
+        client.setblocking(False)
+        sent = received = pages = 0
+        tail = b""
+        deadline = time.monotonic() + 3 * PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                sent += client.send(requests[sent : sent + 65536])
+            except BlockingIOError:
+                pass
+            try:
+                piece = client.recv(3000)
+            except BlockingIOError:
+                continue
+            if not piece:
+                break
+            received += len(piece)
+            whole = tail + piece
+            pages += whole.count(PAGE)
+            tail = whole[-(len(PAGE) - 1) :]
+        assert pages == count
+        assert sent == len(requests)
+
+
+def test_long_body_is_answered_at_once(shared_replica: Replica) -> None:
+    body = bytes(1_000_000)
+    with shared_replica.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+        answers = Answers(client)
+        status, headers, found = answers.next()
+        assert (status, headers[b"Connection"], found) == (200, b"close", PAGE)
+        try:
+            client.sendall(body)
+        except ConnectionError:
+            pass
+    assert PAGE in shared_replica.ask(LAST)
+
+
+@pytest.mark.parametrize("length", [1, 4095, 4096, 65536, 262144])
+def test_body_is_skipped(length: int, shared_replica: Replica) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length
+    with shared_replica.connect() as client:
+        client.sendall(head + bytes(length) + LAST)
+        answers = Answers(client)
+        assert [answers.next()[2] for _ in range(2)] == [PAGE, PAGE]
+        assert not answers.more()
+
+
+def test_chunked_body_is_skipped(shared_replica: Replica) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b"".join(b"%x;n=v\r\n%b\r\n" % (size, bytes(size)) for size in (1, 15, 16, 4096, 70000)) + b"0\r\nA: b\r\n\r\n"
+    with shared_replica.connect() as client:
+        client.sendall(head + body + LAST)
+        answers = Answers(client)
+        assert [answers.next()[2] for _ in range(2)] == [PAGE, PAGE]
+
+
+def test_half_closed_client_gets_its_answers(shared_replica: Replica) -> None:
+    assert shared_replica.ask(GET * 3, half_close=True).count(PAGE) == 3
+
+
+def test_error_is_readable_while_the_client_still_sends(shared_replica: Replica) -> None:
+    with shared_replica.connect() as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: {\r\n" + b"x" * 100_000)
+        assert read_all(client).startswith(b"HTTP/1.1 400 Bad Request\r\n")

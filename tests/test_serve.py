@@ -1,0 +1,447 @@
+"""The command line: options, the log, signals, exit codes."""
+
+import errno
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE, Replica, clean_environment, command, needs, read_all, wait_until
+
+import yinyang
+
+PAGE = yinyang.render_page(yinyang.identify("vm"))
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+Start = Callable[..., Replica]
+
+
+def run(tmp_path: Path, *options: str, wrap: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*wrap, *command(*options)], capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=tmp_path,
+        env=clean_environment() | variables,
+    )
+
+
+# ---- bad use ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--port", "99999"], "--port wants a number from 0 to 65535, not '99999'"),
+        (["--port", "x"], "--port wants a number from 0 to 65535, not 'x'"),
+        (["--port=-1"], "--port wants a number from 0 to 65535, not '-1'"),
+        (["--port"], "--port wants a value: --port N"),
+        (["--prot", "8080"], "unknown option '--prot'; --help lists the options that there are"),
+        (["8080"], "unexpected argument '8080'; --help lists the options that there are"),
+        (["--access-log=yes"], "--access-log takes no value"),
+        (["--name", ""], "--name wants 1 to 255 bytes without control characters, not ''"),
+        (["--name", "x" * 256], f"--name wants 1 to 255 bytes without control characters, not '{'x' * 64}...' (256 bytes)"),
+        (["--name", "a\nb"], "--name wants 1 to 255 bytes without control characters, not 'a?b'"),
+        (["--host", "localhost"], "--host wants a numeric address of this host such as 127.0.0.1 or ::1, not 'localhost'"),
+        (["--workers", "0"], "--workers wants a number from 1 to 1024, not '0'"),
+    ],
+)
+def test_bad_use_exits_with_2_and_one_line(options: list[str], words: str, tmp_path: Path) -> None:
+    done = run(tmp_path, *options)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"yinyang: {words}\n")
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"YINYANG_PORT": "x"}, "YINYANG_PORT wants a number from 0 to 65535, not 'x'"),
+        ({"PORT": "80a"}, "PORT wants a number from 0 to 65535, not '80a'"),
+        ({"YINYANG_ACCESS_LOG": "maybe"}, "YINYANG_ACCESS_LOG wants on or off, not 'maybe'"),
+    ],
+)
+def test_bad_environment_names_the_variable(variables: dict[str, str], words: str, tmp_path: Path) -> None:
+    done = run(tmp_path, **variables)
+    assert (done.returncode, done.stderr) == (2, f"yinyang: {words}\n")
+
+
+def test_port_in_use(tmp_path: Path, shared_replica: Replica) -> None:
+    done = run(tmp_path, "--port", str(shared_replica.port))
+    assert done.returncode == 1
+    assert re.fullmatch(r"yinyang: cannot listen on port \d+: another program listens there; [^\n]*--port[^\n]*\n", done.stderr)
+
+
+def test_address_that_is_not_here(tmp_path: Path) -> None:
+    done = run(tmp_path, "--port", "0", "--host", "192.0.2.1")
+    assert done.returncode == 1
+    assert re.fullmatch(r"yinyang: cannot listen [^\n]*this host does not have that address[^\n]*\n", done.stderr)
+
+
+@pytest.mark.strace
+@pytest.mark.parametrize(
+    ("error", "words"), [("EACCES", "ports below 1024 need privilege here; use --port 8080"), ("EPERM", "Operation not")]
+)
+def test_port_without_the_right(error: str, words: str, tmp_path: Path) -> None:
+    strace = needs("strace")
+    done = run(tmp_path, wrap=(strace, "-qq", "-o", "/dev/null", "-e", f"inject=bind:error={error}"))
+    assert done.returncode == 1
+    assert re.fullmatch(rf"yinyang: cannot listen on port 80: {words}[^\n]*\n", done.stderr)
+
+
+def test_help_and_version(tmp_path: Path) -> None:
+    shown = run(tmp_path, "--help")
+    assert shown.returncode == 0
+    for option in ("host", "port", "name", "title", "workers", "access-log", "no-access-log", "version", "help"):
+        assert f"--{option}" in shown.stdout
+    assert run(tmp_path, "--version").stdout == f"yinyang {yinyang.__version__}\n"
+    assert run(tmp_path, "--help", YINYANG_PORT="x").returncode == 0
+
+
+def test_options_win_over_environment(start: Start) -> None:
+    replica = start("--name", "option", "--title=t<", YINYANG_NAME="variable", YINYANG_TITLE="other", YINYANG_HOST="")
+    page = yinyang.render_page(yinyang.identify("option"), "t<")
+    assert page in replica.ask(LAST)
+
+
+def test_environment_wins_over_defaults(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = taken.getsockname()[1]
+    process_variables = {"YINYANG_TITLE": "T", "YINYANG_HOST": "127.0.0.1", "PORT": str(free)}
+    replica = start("--workers", "1", "--port", "0", **process_variables)
+    assert b"<title>T</title>" in replica.ask(LAST)
+    assert "Listening on http://127.0.0.1:" in replica.log.read_text()
+
+
+@pytest.mark.parametrize("module", ["yinyang", "yinyang.serve"])
+def test_modules_are_the_same(module: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*command()[:2], module, "--version"], capture_output=True, text=True, check=True, timeout=PATIENCE, cwd=tmp_path
+    )
+    assert done.stdout == f"yinyang {yinyang.__version__}\n"
+
+
+# ---- addresses ----------------------------------------------------------------------------------------------------
+
+
+def test_both_families_by_default(start: Start) -> None:
+    replica = start()
+    for host in ("127.0.0.1", "::1"):
+        with replica.connect(host) as client:
+            client.sendall(LAST)
+            assert PAGE in read_all(client)
+
+
+@pytest.mark.strace
+def test_ipv4_alone_where_ipv6_is_off(tmp_path: Path) -> None:
+    strace = needs("strace")
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [strace, "-qq", "-o", "/dev/null", "-e", f"inject=socket:error={errno.errorcode[errno.EAFNOSUPPORT]}:when=1",
+             *command("--port", "0", "--name", "vm", "--workers", "1")],
+            stderr=file, cwd=tmp_path, env=clean_environment(),
+        )
+    replica = Replica(process, log)
+    try:
+        replica.wait_for_port()
+        assert "http://0.0.0.0:" in log.read_text()
+        assert PAGE in replica.ask(LAST)
+    finally:
+        os.kill(replica.workers()[0], signal.SIGTERM)  # strace passes its own signals to nobody
+        process.wait(PATIENCE)
+
+
+# ---- the log ------------------------------------------------------------------------------------------------------
+
+
+LINE = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Served image, host: vm, colour: #b8d868"
+
+
+def load(port: int, connections: int, requests: int) -> int:
+    """Pages answered to `requests` requests on each of several connections."""
+    answered = []
+
+    def client() -> None:
+        with socket.create_connection(("127.0.0.1", port), 60) as connection:
+            for begin in range(0, requests, 50):
+                count = min(50, requests - begin)
+                connection.sendall(GET * count)
+                received = b""
+                while received.count(b"</html>") < count:
+                    piece = connection.recv(1 << 18)
+                    assert piece
+                    received += piece
+                answered.append(count)
+
+    threads = [threading.Thread(target=client) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(answered)
+
+
+def test_first_lines_are_those_of_the_original(start: Start) -> None:
+    replica = start("--workers", "1")
+    first, second = replica.lines()
+    assert re.fullmatch(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Serving image, host: vm, colour: #b8d868", first)
+    assert re.fullmatch(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Listening on http://\[::\]:\d+ .*, workers: 1", second)
+
+
+def test_a_line_for_each_page(start: Start) -> None:
+    replica = start()
+    begin = int(time.time())
+    assert load(replica.port, 64, 1600) == 102_400
+    end = int(time.time())
+    wait_until(lambda: len(replica.served()) >= 102_400, "the last line")
+    assert replica.stop() == 0
+    lines = replica.served()
+    assert len(lines) == 102_400
+    assert all(re.fullmatch(LINE, line) for line in set(lines))
+    for stamp in Counter(line[:19] for line in lines):
+        assert begin - 1 <= datetime.strptime(stamp, "%Y/%m/%d %H:%M:%S").timestamp() <= end
+    assert lines == sorted(lines)
+
+
+def test_no_line_for_what_is_no_page(start: Start) -> None:
+    replica = start()
+    for request in (
+        b"GET /favicon.ico HTTP/1.1\r\nHost: a\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET //x HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ):
+        replica.ask(request, half_close=True)
+    assert replica.stop() == 0
+    assert len(replica.served()) == 1  # for HEAD, as the page was answered
+
+
+def test_no_access_log(start: Start) -> None:
+    replica = start("--no-access-log")
+    assert PAGE in replica.ask(LAST)
+    assert replica.stop() == 0
+    assert not replica.served()
+
+
+def test_a_stopped_reader_stops_no_client_and_loses_no_line(start: Start, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    replica = start("--workers", "2", log=writer)
+    os.close(writer)
+    head = b""
+    while b"workers:" not in head:
+        head += os.read(reader, 4096)
+    replica.port = int(re.search(rb"http://\S+:(\d+)", head)[1])
+    begin = time.monotonic()
+    answered = 0
+    while time.monotonic() - begin < 10:
+        answered += load(replica.port, 8, 500)
+    written = bytearray(head)
+    process_ends = threading.Thread(target=lambda: replica.stop())
+    process_ends.start()
+    while piece := os.read(reader, 65536):
+        written += piece
+    process_ends.join()
+    os.close(reader)
+    assert replica.process.returncode == 0
+    lines = [line for line in written.decode().splitlines() if "Served" in line]
+    assert len(lines) == answered
+    assert all(re.fullmatch(LINE, line) for line in set(lines))
+
+
+# ---- signals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ends_when_told_to(number: int, start: Start) -> None:
+    replica = start()
+    begin = time.monotonic()
+    assert replica.stop(number) == 0
+    assert time.monotonic() - begin < PATIENCE / 2
+    assert len(replica.lines()) == 2  # and no traceback
+
+
+def test_finishes_what_is_being_answered(start: Start) -> None:
+    replica = start()
+    with replica.connect() as idle, replica.connect() as busy:
+        idle.sendall(GET)
+        assert idle.recv(1000)
+        busy.sendall(GET + b"GET / HTTP/1.1\r\n")
+        wait_until(lambda: len(replica.served()) == 2)
+        replica.process.send_signal(signal.SIGTERM)
+        assert idle.recv(1000) == b""
+        busy.sendall(b"Host: a\r\n\r\n")
+        received = read_all(busy)
+    assert received.count(PAGE) == 2
+    assert received.count(b"Connection: close\r\n") == 1
+    assert replica.process.wait(PATIENCE) == 0
+    assert len(replica.served()) == 3
+
+
+def test_a_second_signal_ends_it_at_once(start: Start) -> None:
+    replica = start()
+    with replica.connect() as busy:
+        busy.sendall(b"GET / HTTP/1.1\r\n")
+        wait_until(lambda: not_read(replica.port) == 0)
+        replica.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: refused(replica.port))
+        assert replica.process.poll() is None
+        replica.process.send_signal(signal.SIGINT)
+        begin = time.monotonic()
+        assert replica.process.wait(PATIENCE) == 0
+        assert time.monotonic() - begin < 5
+
+
+def not_read(port: int) -> int:
+    """Bytes that arrived at connections of a port and are not read yet; -1 while there is no connection."""
+    queues = [-1]
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if int(fields[1].rsplit(":", 1)[1], 16) == port and fields[3] == "01":
+                queues.append(int(fields[4].split(":")[1], 16))
+    return max(queues)
+
+
+def refused(port: int) -> bool:
+    """Does nobody accept any more? (The parent keeps the socket, so that the queue is not reset before the end.)"""
+    with socket.socket() as client:
+        client.settimeout(0.2)
+        client.connect(("127.0.0.1", port))
+        client.sendall(LAST)
+        try:
+            return not client.recv(1)
+        except TimeoutError:
+            return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ends_with_busy_connections(number: int, start: Start) -> None:
+    replica = start()
+    ends = threading.Event()
+    pages = []
+
+    def client() -> None:
+        try:
+            with replica.connect() as connection:
+                while not ends.is_set():
+                    connection.sendall(GET)
+                    received = b""
+                    while not received.endswith(b"</html>"):
+                        piece = connection.recv(4096)
+                        if not piece:
+                            return
+                        received += piece
+                    pages.append(1)
+        except ConnectionError:
+            return
+
+    threads = [threading.Thread(target=client) for _ in range(64)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(pages) > 1000)
+    assert replica.stop(number) == 0
+    ends.set()
+    for thread in threads:
+        thread.join()
+    assert len(replica.served()) >= len(pages)
+    assert "Traceback" not in replica.log.read_text()
+
+
+def test_is_idle_when_idle(start: Start) -> None:
+    replica = start()
+    with replica.connect() as client:
+        client.sendall(GET)
+        assert client.recv(1000)
+        wait_until(lambda: len(replica.served()) == 1)
+        time.sleep(0.3)  # the pace of the log comes to rest
+        pids = [replica.process.pid, *replica.workers()]
+        before = [switches(pid) for pid in pids]
+        time.sleep(1)
+        assert [switches(pid) for pid in pids] == before
+
+
+def switches(pid: int) -> int:
+    return sum(map(int, re.findall(r"ctxt_switches:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())))
+
+
+# ---- the crew -----------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_worker_is_restarted(start: Start) -> None:
+    replica = start("--workers", "2")
+    victim = replica.workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    begin = time.monotonic()
+    wait_until(lambda: victim not in replica.workers() and len(replica.workers()) == 2)
+    assert time.monotonic() - begin < 5
+    text = rf"Worker \d \(pid {victim}\) was killed by signal 9, restarted as pid \d+"
+    wait_until(lambda: re.search(text, replica.log.read_text()))
+    assert PAGE in replica.ask(LAST)
+
+
+def test_a_killed_worker_under_load_costs_its_own_connections_alone(start: Start) -> None:
+    replica = start("--workers", "2")
+    ends = threading.Event()
+    pages, failures = [], []
+
+    def client() -> None:
+        done = 0
+        try:
+            with replica.connect() as connection:
+                while not ends.is_set():
+                    connection.sendall(GET)
+                    received = b""
+                    while not received.endswith(b"</html>"):
+                        piece = connection.recv(4096)
+                        if not piece:
+                            raise ConnectionResetError
+                        received += piece
+                    done += 1
+        except ConnectionError:
+            failures.append(1)
+        pages.append(done)
+
+    threads = [threading.Thread(target=client) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(replica.served()) > 2000)
+    os.kill(replica.workers()[0], signal.SIGKILL)
+    wait_until(lambda: "restarted as pid" in replica.log.read_text())
+    ends.set()
+    for thread in threads:
+        thread.join()
+    assert replica.stop() == 0
+    assert 0 < len(failures) < 20
+    assert sum(pages) <= len(replica.served()) <= sum(pages) + len(failures)
+
+
+def test_no_worker_outlives_its_parent(start: Start) -> None:
+    replica = start("--workers", "2")
+    workers = replica.workers()
+    replica.process.kill()
+    replica.process.wait()
+    wait_until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in workers))
+    with socket.create_server(("127.0.0.1", replica.port)):
+        pass
+
+
+def test_workers_share_the_connections(start: Start) -> None:
+    replica = start("--workers", "4")
+    workers = replica.workers()
+    clients = []
+    try:
+        for number in range(2000):
+            client = replica.connect()
+            client.sendall(GET)
+            clients.append(client)
+            if number % 100 == 99:
+                time.sleep(0.05)
+        for client in clients:
+            assert client.recv(100)
+        counts = [len(os.listdir(f"/proc/{pid}/fd")) for pid in workers]
+        assert max(counts) <= 1.5 * min(counts), counts
+    finally:
+        for client in clients:
+            client.close()

@@ -1,0 +1,115 @@
+"""`yinyang.Server`, as a program uses it."""
+
+import logging
+import os
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+
+import yinyang
+
+
+def fetch(server: yinyang.Server) -> bytes:
+    with urllib.request.urlopen(server.url, timeout=20) as answer:
+        return answer.read()
+
+
+@pytest.mark.usefixtures("no_thread_left")
+def test_two_servers_in_one_program() -> None:
+    with yinyang.Server(name="one", workers=1) as one, yinyang.Server("127.0.0.1", name="two", workers=1) as two:
+        assert fetch(one) == yinyang.render_page(yinyang.identify("one"))
+        assert fetch(two) == yinyang.render_page(yinyang.identify("two"))
+        assert one.port != two.port
+        assert two.address == ("127.0.0.1", two.port)
+        wait_until(lambda: two.counts.open == 0)
+        assert two.counts == (1, 1, 0)
+    assert two.counts == (1, 1, 0)
+
+
+def test_start_and_stop_a_hundred_times() -> None:
+    def one() -> None:
+        with yinyang.Server(name="vm", workers=2) as server:
+            assert fetch(server)
+
+    def memory() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def descriptors() -> set[str]:
+        return set(os.listdir("/proc/self/fd"))
+
+    for _ in range(10):
+        one()
+    before, memory_before = descriptors(), memory()
+    for _ in range(100):
+        one()
+    assert descriptors() == before
+    assert Path(f"/proc/self/task/{os.getpid()}/children").read_text() == ""
+    assert memory() - memory_before < 2 << 20
+
+
+def test_in_a_program_with_other_threads() -> None:
+    ends = threading.Event()
+    lock = threading.Lock()
+
+    def busy() -> None:
+        while not ends.is_set():
+            with lock:
+                bytes(10_000)
+
+    threads = [threading.Thread(target=busy) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            with yinyang.Server(name="vm", workers=2) as server:
+                assert fetch(server) == yinyang.render_page(server.identity)
+    finally:
+        ends.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_program_s_own_handlers_get_a_record_for_each_page(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "yinyang"), yinyang.Server(name="vm", workers=1) as server:
+        for _ in range(3):
+            fetch(server)
+    served = [record.getMessage() for record in caplog.records if "Served" in record.getMessage()]
+    assert served == ["Served image, host: vm, colour: #b8d868"] * 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"name": ""}, ValueError, "the name must be"),
+        ({"name": "a\nb"}, ValueError, "the name must be"),
+        ({"title": "x" * 256}, ValueError, "the title must be"),
+        ({"workers": 0}, ValueError, "workers must be"),
+        ({"host": "192.0.2.1"}, OSError, "does not have that address"),
+        ({"host": "localhost"}, ValueError, "numeric address"),
+        ({"port": 70000}, ValueError, "0 to 65535"),
+    ],
+)
+def test_says_what_cannot_be(settings: dict, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        yinyang.Server(**settings)
+
+
+def test_is_started_once_and_stopped_as_often_as_you_like() -> None:
+    server = yinyang.Server(workers=1)
+    server.start()
+    with pytest.raises(RuntimeError, match="once"):
+        server.start()
+    server.stop()
+    server.stop()
+    with pytest.raises(RuntimeError, match="once"):
+        server.start()
+
+
+def test_can_be_stopped_without_having_been_started() -> None:
+    server = yinyang.Server(workers=1)
+    port = server.port
+    server.stop()
+    yinyang.Server(port=port, workers=1).stop()
