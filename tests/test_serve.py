@@ -204,7 +204,6 @@ def test_a_line_for_each_page(start: Start) -> None:
     assert all(re.fullmatch(LINE, line) for line in set(lines))
     for stamp in Counter(line[:19] for line in lines):
         assert begin - 1 <= datetime.strptime(stamp, "%Y/%m/%d %H:%M:%S").timestamp() <= end
-    assert lines == sorted(lines)
 
 
 def test_no_line_for_what_is_no_page(start: Start) -> None:

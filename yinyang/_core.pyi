@@ -93,7 +93,7 @@ class Crew:
         be written; `most` milliseconds, without end if negative. Workers that died are restarted."""
 
     def take(self) -> list[tuple[int, int]]:
-        """Pages that were served and not taken before: (second since 1970, how many)."""
+        """Pages that were served and not taken before: (second since 1970, how many), oldest first."""
 
     def deaths(self) -> list[str]:
         """A line about each worker that ended without being told to, and was not told of before."""

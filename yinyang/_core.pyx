@@ -299,13 +299,13 @@ cdef class Crew:
     def take(self):
         cdef int64_t second = 0
         cdef uint64_t count
-        taken = []
+        taken = {}
         crew_has_news(&self._state)
         while True:
             count = crew_take(&self._state, &second)
             if count == 0:
-                return taken
-            taken.append((second, count))
+                return sorted(taken.items())
+            taken[second] = taken.get(second, 0) + count
 
     def deaths(self):
         cdef char words[WORDS_MOST]
