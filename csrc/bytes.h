@@ -11,9 +11,11 @@ enum {
     BYTE_SCHEME = 8, /* scheme, RFC 3986 section 3.1, after its first letter */
     BYTE_DIGIT = 16,
     BYTE_HEX = 32,
+    BYTE_QUERY = 64, /* query, RFC 3986 section 3.4, as leniently as the path */
 };
 
-#define LETTER (BYTE_TOKEN | BYTE_HOST | BYTE_PATH | BYTE_SCHEME)
+#define PLAIN (BYTE_PATH | BYTE_QUERY)
+#define LETTER (BYTE_TOKEN | BYTE_HOST | PLAIN | BYTE_SCHEME)
 
 static const unsigned char byte_roles[256] = {
     ['0' ... '9'] = LETTER | BYTE_DIGIT | BYTE_HEX,
@@ -21,39 +23,42 @@ static const unsigned char byte_roles[256] = {
     ['g' ... 'z'] = LETTER,
     ['A' ... 'F'] = LETTER | BYTE_HEX,
     ['G' ... 'Z'] = LETTER,
-    ['!'] = BYTE_TOKEN | BYTE_HOST | BYTE_PATH,
-    ['"'] = BYTE_PATH,
+    ['!'] = BYTE_TOKEN | BYTE_HOST | PLAIN,
+    ['"'] = PLAIN,
     ['#'] = BYTE_TOKEN,
-    ['$'] = BYTE_TOKEN | BYTE_HOST | BYTE_PATH,
-    ['%'] = BYTE_TOKEN | BYTE_HOST,
-    ['&'] = BYTE_TOKEN | BYTE_HOST | BYTE_PATH,
-    ['\''] = BYTE_TOKEN | BYTE_HOST | BYTE_PATH,
-    ['('] = BYTE_HOST | BYTE_PATH,
-    [')'] = BYTE_HOST | BYTE_PATH,
-    ['*'] = BYTE_TOKEN | BYTE_HOST | BYTE_PATH,
-    ['+'] = BYTE_TOKEN | BYTE_HOST | BYTE_PATH | BYTE_SCHEME,
-    [','] = BYTE_HOST | BYTE_PATH,
-    ['-'] = BYTE_TOKEN | BYTE_HOST | BYTE_PATH | BYTE_SCHEME,
-    ['.'] = BYTE_TOKEN | BYTE_HOST | BYTE_SCHEME,
-    [':'] = BYTE_HOST | BYTE_PATH,
-    [';'] = BYTE_HOST | BYTE_PATH,
-    ['<'] = BYTE_PATH,
-    ['='] = BYTE_HOST | BYTE_PATH,
-    ['>'] = BYTE_PATH,
-    ['@'] = BYTE_PATH,
-    ['['] = BYTE_HOST | BYTE_PATH,
-    ['\\'] = BYTE_PATH,
-    [']'] = BYTE_HOST | BYTE_PATH,
-    ['^'] = BYTE_TOKEN | BYTE_PATH,
-    ['_'] = BYTE_TOKEN | BYTE_HOST | BYTE_PATH,
-    ['`'] = BYTE_TOKEN | BYTE_PATH,
-    ['{'] = BYTE_PATH,
-    ['|'] = BYTE_TOKEN | BYTE_PATH,
-    ['}'] = BYTE_PATH,
-    ['~'] = BYTE_TOKEN | BYTE_HOST | BYTE_PATH,
+    ['$'] = BYTE_TOKEN | BYTE_HOST | PLAIN,
+    ['%'] = BYTE_TOKEN | BYTE_HOST | BYTE_QUERY,
+    ['&'] = BYTE_TOKEN | BYTE_HOST | PLAIN,
+    ['\''] = BYTE_TOKEN | BYTE_HOST | PLAIN,
+    ['('] = BYTE_HOST | PLAIN,
+    [')'] = BYTE_HOST | PLAIN,
+    ['*'] = BYTE_TOKEN | BYTE_HOST | PLAIN,
+    ['+'] = BYTE_TOKEN | BYTE_HOST | PLAIN | BYTE_SCHEME,
+    [','] = BYTE_HOST | PLAIN,
+    ['-'] = BYTE_TOKEN | BYTE_HOST | PLAIN | BYTE_SCHEME,
+    ['.'] = BYTE_TOKEN | BYTE_HOST | BYTE_SCHEME | BYTE_QUERY,
+    ['/'] = BYTE_QUERY,
+    [':'] = BYTE_HOST | PLAIN,
+    [';'] = BYTE_HOST | PLAIN,
+    ['<'] = PLAIN,
+    ['='] = BYTE_HOST | PLAIN,
+    ['>'] = PLAIN,
+    ['?'] = BYTE_QUERY,
+    ['@'] = PLAIN,
+    ['['] = BYTE_HOST | PLAIN,
+    ['\\'] = PLAIN,
+    [']'] = BYTE_HOST | PLAIN,
+    ['^'] = BYTE_TOKEN | PLAIN,
+    ['_'] = BYTE_TOKEN | BYTE_HOST | PLAIN,
+    ['`'] = BYTE_TOKEN | PLAIN,
+    ['{'] = PLAIN,
+    ['|'] = BYTE_TOKEN | PLAIN,
+    ['}'] = PLAIN,
+    ['~'] = BYTE_TOKEN | BYTE_HOST | PLAIN,
 };
 
 #undef LETTER
+#undef PLAIN
 
 /* The words that are looked for in a request, in lower case. A set of candidates is a byte, one bit for each. */
 enum {

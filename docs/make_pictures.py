@@ -1,7 +1,7 @@
 """Draws docs/replicas.png: the page of three replicas, as headless Chromium shows it.
 
-    pip install -e . pillow
-    python docs/make_pictures.py            # needs Chromium
+pip install -e . pillow
+python docs/make_pictures.py            # needs Chromium
 """
 
 import shutil
@@ -14,7 +14,7 @@ from PIL import Image
 import yinyang
 
 NAMES = ["yinyang-7d4b9c6f5-x2x9z", "web-1", "vm"]
-WIDTH, HEIGHT = 420, 500  # pixels of one page
+WIDTH, HEIGHT = 380, 200  # pixels of one page
 
 
 def screenshot(url: str, path: Path, width: int = WIDTH, height: int = HEIGHT) -> Image.Image:
@@ -24,9 +24,20 @@ def screenshot(url: str, path: Path, width: int = WIDTH, height: int = HEIGHT) -
         raise SystemExit("Chromium is not installed")
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(
-            [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}",
-             f"--window-size={width},{height}", f"--screenshot={path}", url],
-            check=True, capture_output=True, timeout=120,
+            [
+                browser,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--hide-scrollbars",
+                f"--user-data-dir={profile}",
+                f"--window-size={width},{height}",
+                f"--screenshot={path}",
+                url,
+            ],
+            check=True,
+            capture_output=True,
+            timeout=120,
         )
     with Image.open(path) as image:
         return image.convert("RGB")

@@ -28,6 +28,6 @@ def test_circle_has_the_colour_of_the_identity(name: str, start: object, tmp_pat
     assert 3000 < len(at) < 3900  # half of a circle of radius 48, less the dark eye
     left, right = min(x for x, _ in at), max(x for x, _ in at)
     top, bottom = min(y for _, y in at), max(y for _, y in at)
-    assert 93 <= bottom - top <= 97
+    assert 88 <= bottom - top <= 97  # where the circle narrows to its outline, the colours mix
     assert (left + 47 - 58, right) == (pytest.approx(0, abs=3), pytest.approx(82, abs=4))
-    assert image.getpixel((58 + 36, (top + bottom) // 2)) == (0, 0, 0)
+    assert image.getpixel((58 + 36, top + 47)) == (0, 0, 0)

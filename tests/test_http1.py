@@ -1,5 +1,6 @@
 """Requests on the wire: what is answered, however the bytes are cut."""
 
+import contextlib
 import json
 import re
 import socket
@@ -124,7 +125,10 @@ def check_answers(row: dict, replica: Replica, size: int) -> None:
 @pytest.mark.parametrize(
     ("request_", "answer"),
     [
-        (GET, rb"HTTP/1\.1 200 OK\r\n%bContent-Length: 390\r\nContent-Type: text/html; charset=utf-8\r\n\r\n(?s:.{390})"),
+        (
+            GET,
+            rb"HTTP/1\.1 200 OK\r\n%bContent-Length: 390\r\nContent-Type: text/html; charset=utf-8\r\n\r\n(?s:.{390})",
+        ),
         (HEAD, rb"HTTP/1\.1 200 OK\r\n%bContent-Length: 390\r\nContent-Type: text/html; charset=utf-8\r\n\r\n"),
         (
             LAST,
@@ -144,8 +148,8 @@ def check_answers(row: dict, replica: Replica, size: int) -> None:
         (b"OPTIONS * HTTP/1.0\r\n\r\n", rb"HTTP/1\.0 200 OK\r\n%bContent-Length: 0\r\n\r\n"),
         (
             b"GET //a/../b//c/.?d=//&e HTTP/1.1\r\nHost: a\r\n\r\n",
-            rb"HTTP/1\.1 301 Moved Permanently\r\nContent-Type: text/html; charset=utf-8\r\nLocation: /b/c\?d=//&e\r\n%b"
-            rb'Content-Length: 50\r\n\r\n<a href="/b/c\?d=//&amp;e">Moved Permanently</a>\.\n\n',
+            rb"HTTP/1\.1 301 Moved Permanently\r\nContent-Type: text/html; charset=utf-8\r\nLocation: /b/c\?d=//&e\r\n"
+            rb'%bContent-Length: 50\r\n\r\n<a href="/b/c\?d=//&amp;e">Moved Permanently</a>\.\n\n',
         ),
         (
             b"HEAD //\\evil HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -218,10 +222,8 @@ def test_slow_reader_gets_every_byte(shared_replica: Replica) -> None:
         tail = b""
         deadline = time.monotonic() + 3 * PATIENCE
         while time.monotonic() < deadline:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 sent += client.send(requests[sent : sent + 65536])
-            except BlockingIOError:
-                pass
             try:
                 piece = client.recv(3000)
             except BlockingIOError:
@@ -243,10 +245,8 @@ def test_long_body_is_answered_at_once(shared_replica: Replica) -> None:
         answers = Answers(client)
         status, headers, found = answers.next()
         assert (status, headers[b"Connection"], found) == (200, b"close", PAGE)
-        try:
+        with contextlib.suppress(ConnectionError):
             client.sendall(body)
-        except ConnectionError:
-            pass
     assert PAGE in shared_replica.ask(LAST)
 
 
@@ -262,7 +262,9 @@ def test_body_is_skipped(length: int, shared_replica: Replica) -> None:
 
 def test_chunked_body_is_skipped(shared_replica: Replica) -> None:
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    body = b"".join(b"%x;n=v\r\n%b\r\n" % (size, bytes(size)) for size in (1, 15, 16, 4096, 70000)) + b"0\r\nA: b\r\n\r\n"
+    body = (
+        b"".join(b"%x;n=v\r\n%b\r\n" % (size, bytes(size)) for size in (1, 15, 16, 4096, 70000)) + b"0\r\nA: b\r\n\r\n"
+    )
     with shared_replica.connect() as client:
         client.sendall(head + body + LAST)
         answers = Answers(client)

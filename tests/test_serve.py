@@ -26,7 +26,12 @@ Start = Callable[..., Replica]
 
 def run(tmp_path: Path, *options: str, wrap: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [*wrap, *command(*options)], capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=tmp_path,
+        [*wrap, *command(*options)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        cwd=tmp_path,
         env=clean_environment() | variables,
     )
 
@@ -45,9 +50,15 @@ def run(tmp_path: Path, *options: str, wrap: tuple[str, ...] = (), **variables: 
         (["8080"], "unexpected argument '8080'; --help lists the options that there are"),
         (["--access-log=yes"], "--access-log takes no value"),
         (["--name", ""], "--name wants 1 to 255 bytes without control characters, not ''"),
-        (["--name", "x" * 256], f"--name wants 1 to 255 bytes without control characters, not '{'x' * 64}...' (256 bytes)"),
+        (
+            ["--name", "x" * 256],
+            f"--name wants 1 to 255 bytes without control characters, not '{'x' * 64}...' (256 bytes)",
+        ),
         (["--name", "a\nb"], "--name wants 1 to 255 bytes without control characters, not 'a?b'"),
-        (["--host", "localhost"], "--host wants a numeric address of this host such as 127.0.0.1 or ::1, not 'localhost'"),
+        (
+            ["--host", "localhost"],
+            "--host wants a numeric address of this host such as 127.0.0.1 or ::1, not 'localhost'",
+        ),
         (["--workers", "0"], "--workers wants a number from 1 to 1024, not '0'"),
     ],
 )
@@ -72,7 +83,9 @@ def test_bad_environment_names_the_variable(variables: dict[str, str], words: st
 def test_port_in_use(tmp_path: Path, shared_replica: Replica) -> None:
     done = run(tmp_path, "--port", str(shared_replica.port))
     assert done.returncode == 1
-    assert re.fullmatch(r"yinyang: cannot listen on port \d+: another program listens there; [^\n]*--port[^\n]*\n", done.stderr)
+    assert re.fullmatch(
+        r"yinyang: cannot listen on port \d+: another program listens there; [^\n]*--port[^\n]*\n", done.stderr
+    )
 
 
 def test_address_that_is_not_here(tmp_path: Path) -> None:
@@ -83,7 +96,8 @@ def test_address_that_is_not_here(tmp_path: Path) -> None:
 
 @pytest.mark.strace
 @pytest.mark.parametrize(
-    ("error", "words"), [("EACCES", "ports below 1024 need privilege here; use --port 8080"), ("EPERM", "Operation not")]
+    ("error", "words"),
+    [("EACCES", "ports below 1024 need privilege here; use --port 8080"), ("EPERM", "Operation not")],
 )
 def test_port_without_the_right(error: str, words: str, tmp_path: Path) -> None:
     strace = needs("strace")
@@ -119,7 +133,12 @@ def test_environment_wins_over_defaults(start: Start) -> None:
 @pytest.mark.parametrize("module", ["yinyang", "yinyang.serve"])
 def test_modules_are_the_same(module: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [*command()[:2], module, "--version"], capture_output=True, text=True, check=True, timeout=PATIENCE, cwd=tmp_path
+        [*command()[:2], module, "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+        cwd=tmp_path,
     )
     assert done.stdout == f"yinyang {yinyang.__version__}\n"
 
@@ -141,9 +160,18 @@ def test_ipv4_alone_where_ipv6_is_off(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [strace, "-qq", "-o", "/dev/null", "-e", f"inject=socket:error={errno.errorcode[errno.EAFNOSUPPORT]}:when=1",
-             *command("--port", "0", "--name", "vm", "--workers", "1")],
-            stderr=file, cwd=tmp_path, env=clean_environment(),
+            [
+                strace,
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                f"inject=socket:error={errno.errorcode[errno.EAFNOSUPPORT]}:when=1",
+                *command("--port", "0", "--name", "vm", "--workers", "1"),
+            ],
+            stderr=file,
+            cwd=tmp_path,
+            env=clean_environment(),
         )
     replica = Replica(process, log)
     try:
@@ -209,8 +237,11 @@ def test_a_line_for_each_page(start: Start) -> None:
 def test_no_line_for_what_is_no_page(start: Start) -> None:
     replica = start()
     for request in (
-        b"GET /favicon.ico HTTP/1.1\r\nHost: a\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GET //x HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /favicon.ico HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET //x HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
     ):
         replica.ask(request, half_close=True)
     assert replica.stop() == 0
@@ -237,7 +268,7 @@ def test_a_stopped_reader_stops_no_client_and_loses_no_line(start: Start, tmp_pa
     while time.monotonic() - begin < 10:
         answered += load(replica.port, 8, 500)
     written = bytearray(head)
-    process_ends = threading.Thread(target=lambda: replica.stop())
+    process_ends = threading.Thread(target=replica.stop)
     process_ends.start()
     while piece := os.read(reader, 65536):
         written += piece

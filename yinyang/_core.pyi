@@ -1,4 +1,4 @@
-"""The core of yinyang, as Python sees it. `Identity`, `identify` and `render_page` are public, as names of `yinyang`."""
+"""The core of yinyang, as Python sees it. `Identity`, `identify` and `render_page` are public, under `yinyang`."""
 
 from collections.abc import Iterable
 from typing import Literal, TypeAlias, final
@@ -44,8 +44,8 @@ class Framing:
     """The framing of requests by itself, without a connection; for tests and measurements."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Framed | Refused]:
-        """What the next bytes of a connection complete, in order. A request: (200, whether another one may follow, is it
-        HEAD, minor version, length of the target, first 256 bytes of the target, is it `OPTIONS *`, is its path
+        """What the next bytes of a connection complete, in order. A request: (200, whether another one may follow, is
+        it HEAD, minor version, length of the target, first 256 bytes of the target, is it `OPTIONS *`, is its path
         unclean, where in the target the path begins, where it ends). A wrong one: (status, False, what is wrong).
         After one that nothing may follow, nothing is read."""
 
@@ -89,8 +89,8 @@ class Crew:
         """Fork the workers. Raises OSError."""
 
     def wait(self, log: int = -1, most: int = -1) -> None:
-        """Wait for pages to log, for a death to tell, for `wake` or a byte on `waker`, or until the descriptor `log` can
-        be written; `most` milliseconds, without end if negative. Workers that died are restarted."""
+        """Wait for pages to log, for a death to tell, for `wake` or a byte on `waker`, or until the descriptor `log`
+        can be written; `most` milliseconds, without end if negative. Workers that died are restarted."""
 
     def take(self) -> list[tuple[int, int]]:
         """Pages that were served and not taken before: (second since 1970, how many), oldest first."""

@@ -15,18 +15,20 @@ from .core.crew cimport (
     crew_stop, crew_take, crew_wait, crew_wake
 )
 from .core.http1 cimport (
-    Framing as FramingState, METHOD_HEAD, OUTCOME_MORE, OUTCOME_READY, SEEN_ASTERISK, SEEN_BODY_LEFT, SEEN_UNCLEAN,
+    Framing as FramingState, METHOD_HEAD, OUTCOME_MORE, OUTCOME_READY, SEEN_ASTERISK, SEEN_UNCLEAN,
     TARGET_KEPT, Target, http1_cut_off, http1_feed, http1_keeps, http1_next, target_keep, target_kept
 )
 from .core.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MOST, identity_of
 from .core.lines cimport lines_write
-from .core.listener cimport Address, address_parse, listener_address, listener_open, listener_wrong_words, listening_words
+from .core.listener cimport (
+    Address, address_parse, listener_address, listener_open, listener_wrong_words, listening_words
+)
 from .core.options cimport (
     ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, NAME_WANTED, Options, TITLE_WANTED, name_is_good, options_parse,
     title_is_good, usage_words
 )
 from .core.page cimport page_render
-from .core.system cimport close, gethostname, sched_getaffinity
+from .core.system cimport close, gethostname
 from .core.text cimport Text, text_into, text_measure
 
 cdef extern from "errors.h" nogil:

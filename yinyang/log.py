@@ -1,8 +1,8 @@
 """The log: a line for each page, of which a second may hold tens of thousands, all equal.
 
 Everything goes through the logger `yinyang`, so a program's own handlers and formatters get what they are used to: a
-record for each page. `LineHandler`, which the command line uses, is told how often a record occurred instead; it formats
-it once and repeats its bytes, never blocks, and owes what its reader has not yet taken.
+record for each page. `LineHandler`, which the command line uses, is told how often a record occurred instead; it
+formats it once and repeats its bytes, never blocks, and owes what its reader has not yet taken.
 """
 
 import logging

@@ -91,7 +91,7 @@ cdef inline int clients_open(Clients *clients) noexcept nogil:
 
 
 cdef inline void client_open(Clients *clients, uint32_t fd) noexcept nogil:
-    """A new connection. Its request is most often there already, and when the answer ends it, epoll never hears of it."""
+    """A new connection. Its request is most often there already; if the answer ends it, epoll never hears of it."""
     cdef Connection *c
     clients.seat.accepted += 1
     if fd >= clients.table_size:

@@ -179,7 +179,7 @@ cdef inline void close_all_but(int *keep) noexcept nogil:
     cdef int i, j, fd
     cdef unsigned int begin = 3
     for i in range(3):
-        for j in range(2):
+        for j in range(2 - i):
             if keep[j] > keep[j + 1]:
                 fd = keep[j]
                 keep[j] = keep[j + 1]

@@ -28,6 +28,7 @@ cdef extern from "bytes.h" nogil:
         BYTE_SCHEME
         BYTE_DIGIT
         BYTE_HEX
+        BYTE_QUERY
         WORD_HOST
         WORD_CONNECTION
         WORD_CONTENT_LENGTH
@@ -539,12 +540,10 @@ cdef inline void path_complete(Framing *f) noexcept nogil:
 cdef inline const uint8_t *target_query(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
     """Visible ASCII but '#'; a query is passed on and never read, so a stray % in it harms nobody."""
     cdef const uint8_t *begin = at
-    while at != end and at[0] != SP:
-        if not byte_roles[at[0]] & BYTE_PATH and (at[0] != SLASH and at[0] != DOT and at[0] != QUESTION
-                                                 and at[0] != PERCENT):
-            f.wrong = WRONG_TARGET
-            break
+    while at != end and byte_roles[at[0]] & BYTE_QUERY:
         at += 1
+    if at != end and at[0] != SP:
+        f.wrong = WRONG_TARGET
     f.target += <uint16_t>(at - begin)
     return at
 

@@ -125,7 +125,8 @@ cdef inline void listener_wrong_words(Text *text, int error, const char *host, i
         text_string(text, host)
     text_string(text, ": ")
     if error == EADDRINUSE:
-        text_string(text, "another program listens there; end it, or choose another port with --port, 0 for any free one")
+        text_string(text, "another program listens there; end it, or choose another port with --port "
+                    "(0 is any free one)")
     elif error == EACCES:
         text_string(text, "ports below 1024 need privilege here; use --port 8080, or allow it with: "
                     "sysctl net.ipv4.ip_unprivileged_port_start=0")

@@ -146,9 +146,9 @@ cdef inline int option_of(const char *argument) noexcept nogil:
         argument += 2
         for option in range(OPTION_COUNT):
             length = strlen(option_words[option].option)
-            if strncmp(argument, option_words[option].option, length) == 0 and (argument[length] == 0
-                                                                             or argument[length] == b'='):
-                return option
+            if strncmp(argument, option_words[option].option, length) == 0:
+                if argument[length] == 0 or argument[length] == b'=':
+                    return option
     return OPTION_COUNT
 
 

@@ -15,4 +15,5 @@ cdef inline void page_render(Text *text, const Identity *identity, const char *t
     text_put(text, identity.colour, COLOUR_LENGTH)
     text_string(text, '" stroke="#000"/>'
                 '<path d="M50,2a48,48 0 1 1 0,96a24 24 0 1 1 0-48a24 24 0 1 0 0-48" fill="#000"/>'
-                '<circle cx="50" cy="26" r="6" fill="#000"/><circle cx="50" cy="74" r="6" fill="#FFF"/></svg></body></html>')
+                '<circle cx="50" cy="26" r="6" fill="#000"/>'
+                '<circle cx="50" cy="74" r="6" fill="#FFF"/></svg></body></html>')

@@ -4,8 +4,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy
 
 from .answers cimport (
-    ANSWER_REDIRECT, ANSWER_REDIRECT_HEAD, DATE_LENGTH, FORM_OLD_CLOSE, FORM_OLD_KEEP, date_render, head_begin, head_end,
-    head_length
+    ANSWER_REDIRECT, ANSWER_REDIRECT_HEAD, DATE_LENGTH, FORM_OLD_CLOSE, FORM_OLD_KEEP, date_render, head_begin,
+    head_end, head_length
 )
 from .http1 cimport DOT, Framing, SLASH, TARGET_KEPT
 from .text cimport Text, text_html, text_into, text_measure, text_put, text_string

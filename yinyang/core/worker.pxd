@@ -208,7 +208,7 @@ cdef inline void worker_hear(Worker *w) noexcept nogil:
 # ---- stopping -----------------------------------------------------------------------------------------------------
 
 cdef inline void worker_stop(Worker *w) noexcept nogil:
-    """Take what is queued, end what is idle; what is being answered goes on, with answers that end their connections."""
+    """Take what is queued, end what is idle; what is being answered goes on, and its answer ends the connection."""
     cdef uint32_t fd, next
     worker_accept(w, True)
     close(w.listener)
