@@ -280,6 +280,29 @@ def test_a_stopped_reader_stops_no_client_and_loses_no_line(start: Start, tmp_pa
     assert all(re.fullmatch(LINE, line) for line in set(lines))
 
 
+def test_serves_without_standard_descriptors(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    line = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command("--port", str(port), "--name", "vm", "--workers", "2")]
+    process = subprocess.Popen(line, cwd=tmp_path, env=clean_environment())
+    replica = Replica(process, tmp_path / "none")
+    replica.port = port
+
+    def answered() -> bool:
+        try:
+            return PAGE in replica.ask(LAST)
+        except ConnectionError:
+            return False
+
+    try:
+        wait_until(answered)
+        assert all(answered() for _ in range(20))
+        assert replica.stop() == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 # ---- signals ------------------------------------------------------------------------------------------------------
 
 

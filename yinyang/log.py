@@ -6,7 +6,6 @@ formats it once and repeats its bytes, never blocks, and owes what its reader ha
 """
 
 import logging
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -25,9 +24,9 @@ class LineHandler(logging.Handler):
     reader is gone, the disk is full), it is tried again a second later, so no line is lost to a fault that passes.
     """
 
-    def __init__(self, fd: int | None = None) -> None:
+    def __init__(self, fd: int = 2) -> None:
         super().__init__()
-        self.fd = sys.stderr.fileno() if fd is None else fd
+        self.fd = fd
         self._owed: deque[list] = deque()  # [line, how often, bytes of the first one that are written]
         self._refused_until = 0.0
         self.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y/%m/%d %H:%M:%S"))

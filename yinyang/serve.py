@@ -1,6 +1,7 @@
 """The command line: options and environment, the log on stderr, signals, exit codes."""
 
 import logging
+import os
 import signal
 import sys
 
@@ -14,6 +15,7 @@ EXIT_USAGE = 2  # it was started wrongly
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
+    _open_standard_descriptors()
     try:
         action, settings = parse_options(sys.argv[1:])
     except ValueError as wrong:
@@ -25,6 +27,13 @@ def main() -> int:
         return _serve(Server(**settings))
     except (OSError, ValueError) as wrong:
         return _complain(wrong, EXIT_FAILED)
+
+
+def _open_standard_descriptors() -> None:
+    """Started without stdin, stdout or stderr, its sockets must not take their places."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(fd)
 
 
 def _complain(wrong: Exception, code: int) -> int:

@@ -13,7 +13,7 @@ from .journal cimport journal_take
 from .system cimport (
     AF_UNIX, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, ENOMEM, MAP_PRIVATE, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK, POLLERR,
     POLLHUP, POLLIN, POLLNVAL, POLLOUT, PR_SET_NAME, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM,
-    SYS_close_range, WEXITSTATUS, WIFSIGNALED, WTERMSIG, _exit, close, errno, eventfd, eventfd_write, fork, getpid,
+    SYS_close_range, WEXITSTATUS, WIFSIGNALED, WTERMSIG, _exit, close, dup, errno, eventfd, eventfd_write, fork, getpid,
     getppid, kill, map_memory, monotonic_ms, munmap, pid_t, pipe2, poll, pollfd, prctl, pthread_sigmask, read, recv,
     sigfillset, sigset_t, socketpair, strerror, syscall, waitpid, write
 )
@@ -159,6 +159,7 @@ cdef inline int crew_work(Crew *crew, int seat, int tether, pid_t parent) noexce
         return 0
     prctl(PR_SET_NAME, <unsigned long><const char *>"yinyang-worker")
     crew_untie_others(crew)
+    fill_standard_descriptors(tether)
     keep[0] = crew.listener
     keep[1] = tether
     keep[2] = crew.bell
@@ -172,6 +173,15 @@ cdef inline void crew_untie_others(Crew *crew) noexcept nogil:
     for i in range(crew.workers):
         if crew.members[i].tether >= 0:
             close(crew.members[i].tether)
+
+
+cdef inline void fill_standard_descriptors(int fd) noexcept nogil:
+    """A program may have been started without stdin, stdout or stderr; no connection may become one of them."""
+    cdef int copy = dup(fd)
+    while 0 <= copy < 3:
+        copy = dup(fd)
+    if copy >= 0:
+        close(copy)
 
 
 cdef inline void close_all_but(int *keep) noexcept nogil:

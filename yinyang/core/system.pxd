@@ -35,6 +35,7 @@ cdef extern from "<errno.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     ctypedef int pid_t
     int close(int fd)
+    int dup(int fd)
     int pipe2(int fds[2], int flags)
     ssize_t read(int fd, void *buffer, size_t size)
     ssize_t write(int fd, const void *buffer, size_t size)
