@@ -280,6 +280,21 @@ def test_a_stopped_reader_stops_no_client_and_loses_no_line(start: Start, tmp_pa
     assert all(re.fullmatch(LINE, line) for line in set(lines))
 
 
+def test_a_log_whose_reader_is_gone_stops_nothing(start: Start) -> None:
+    reader, writer = os.pipe()
+    replica = start("--workers", "1", log=writer)
+    os.close(writer)
+    head = b""
+    while b"workers:" not in head:
+        head += os.read(reader, 4096)
+    replica.port = int(re.search(rb"http://\S+:(\d+)", head)[1])
+    os.close(reader)
+    assert load(replica.port, 4, 100) == 400
+    begin = time.monotonic()
+    assert replica.stop() == 0
+    assert time.monotonic() - begin < 5  # nobody is waited for
+
+
 def test_serves_without_standard_descriptors(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

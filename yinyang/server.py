@@ -153,15 +153,15 @@ class Server:
             handler.pay()
 
     def _write_last_lines(self) -> None:
-        """What the log has not taken yet is offered to it for a while."""
+        """What the log has not taken yet is offered to it for a while; but a log that refuses it is not waited for."""
         until = time.monotonic() + LAST_LINES_SECONDS
         self._log()
         for handler in line_handlers():
             while self._stops == 1 and (left := until - time.monotonic()) > 0:
-                fd, most = handler.wants()
-                if fd < 0 and most < 0:
+                fd, _ = handler.wants()
+                if fd < 0:
                     break
-                self._crew.wait(fd, min(int(left * 1000) + 1, most if most >= 0 else 8000))
+                self._crew.wait(fd, int(left * 1000) + 1)
                 handler.pay()
 
     def _close(self) -> None:
