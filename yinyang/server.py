@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 from yinyang._core import Crew, Identity
 from yinyang.log import line_handlers, log_pages, logger
 
-LAST_LINES_SECONDS = 8.0  # how long a log whose reader has stopped may delay the end
+STOP_SECONDS = 8.0  # after which a log whose reader has stopped is not waited for any longer, nor are workers
 
 
 class Counts(NamedTuple):
@@ -50,6 +50,7 @@ class Server:
         self._started = threading.Event()
         self._failure: OSError | None = None
         self._stops = 0  # how often it was asked to stop
+        self._stop_until = 0.0  # on the monotonic clock
         self._counts: Counts | None = None  # the last ones, once it has ended
 
     @property
@@ -108,6 +109,8 @@ class Server:
     def request_stop(self) -> None:
         """Begin to stop, without waiting; a second time: at once. Safe in a handler of signals."""
         self._stops += 1
+        if self._stops == 1:
+            self._stop_until = time.monotonic() + STOP_SECONDS
         if not self._counts:
             self._crew.wake()
 
@@ -154,10 +157,9 @@ class Server:
 
     def _write_last_lines(self) -> None:
         """What the log has not taken yet is offered to it for a while; but a log that refuses it is not waited for."""
-        until = time.monotonic() + LAST_LINES_SECONDS
         self._log()
         for handler in line_handlers():
-            while self._stops == 1 and (left := until - time.monotonic()) > 0:
+            while self._stops == 1 and (left := self._stop_until - time.monotonic()) > 0:
                 fd, _ = handler.wants()
                 if fd < 0:
                     break

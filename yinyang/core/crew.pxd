@@ -255,7 +255,7 @@ cdef inline int crew_timeout(Crew *crew, int most) noexcept nogil:
     if crew.busy and (until < 0 or now + LOG_PACE < until):
         until = now + LOG_PACE
     if crew.stopping:
-        if until < 0 or crew.patience_ends < until:
+        if crew.running and (until < 0 or crew.patience_ends < until):
             until = crew.patience_ends
     else:
         for i in range(crew.workers):
