@@ -213,6 +213,16 @@ def load(port: int, connections: int, requests: int) -> int:
     return sum(answered)
 
 
+def read_first_lines(reader: int) -> bytes:
+    """What a server writes to a pipe until it serves."""
+    head = b""
+    while b"workers:" not in head:
+        piece = os.read(reader, 4096)
+        assert piece, f"the server ended: {head!r}"
+        head += piece
+    return head
+
+
 def test_first_lines_are_those_of_the_original(start: Start) -> None:
     replica = start("--workers", "1")
     first, second = replica.lines()
@@ -259,9 +269,7 @@ def test_a_stopped_reader_stops_no_client_and_loses_no_line(start: Start, tmp_pa
     reader, writer = os.pipe()
     replica = start("--workers", "2", log=writer)
     os.close(writer)
-    head = b""
-    while b"workers:" not in head:
-        head += os.read(reader, 4096)
+    head = read_first_lines(reader)
     replica.port = int(re.search(rb"http://\S+:(\d+)", head)[1])
     begin = time.monotonic()
     answered = 0
@@ -284,9 +292,7 @@ def test_a_log_whose_reader_is_gone_stops_nothing(start: Start) -> None:
     reader, writer = os.pipe()
     replica = start("--workers", "1", log=writer)
     os.close(writer)
-    head = b""
-    while b"workers:" not in head:
-        head += os.read(reader, 4096)
+    head = read_first_lines(reader)
     replica.port = int(re.search(rb"http://\S+:(\d+)", head)[1])
     os.close(reader)
     assert load(replica.port, 4, 100) == 400
