@@ -4,6 +4,8 @@
 #ifndef YINYANG_ERRORS_H
 #define YINYANG_ERRORS_H
 
+#include <stddef.h>
+
 #define WRONGS(X) \
     X(WRONG_METHOD, 400, "the request must begin with a method, one space and a target, as in: GET / HTTP/1.1") \
     X(WRONG_TLS, 400, "this looks like TLS, but the port speaks plain HTTP: use http:// instead of https://") \
@@ -45,16 +47,32 @@ enum wrong {
     WRONG_COUNT,
 };
 
-struct wrong_answer {
-    int status;
-    const char *words;
-};
-
-static const struct wrong_answer wrong_answers[WRONG_COUNT] = {
-#define X(name, status, words) [name] = {status, words},
+static const unsigned short wrong_statuses[WRONG_COUNT] = {
+#define X(name, status, words) [name] = status,
     WRONGS(X)
 #undef X
 };
+
+/* All words in one block and where each begins, as a table of pointers would be relocated when the program starts. */
+static const struct wrong_block {
+#define X(name, status, words) char name[sizeof words];
+    WRONGS(X)
+#undef X
+} wrong_block = {
+#define X(name, status, words) words,
+    WRONGS(X)
+#undef X
+};
+
+static inline const char *wrong_words_of(int wrong)
+{
+    static const unsigned short begins[WRONG_COUNT] = {
+#define X(name, status, words) [name] = offsetof(struct wrong_block, name),
+        WRONGS(X)
+#undef X
+    };
+    return (const char *)&wrong_block + begins[wrong];
+}
 
 /* The reason phrase of a status (RFC 9110 section 15). */
 static inline const char *status_phrase(int status)

@@ -97,7 +97,7 @@ def test_address_that_is_not_here(tmp_path: Path) -> None:
 @pytest.mark.strace
 @pytest.mark.parametrize(
     ("error", "words"),
-    [("EACCES", "ports below 1024 need privilege here; use --port 8080"), ("EPERM", "Operation not")],
+    [("EACCES", "ports below 1024 need privilege here; use --port 8080"), ("EPERM", "operation not permitted")],
 )
 def test_port_without_the_right(error: str, words: str, tmp_path: Path) -> None:
     strace = needs("strace")

@@ -52,12 +52,15 @@ class Framing:
     def end(self) -> Refused | None:
         """What is wrong when nothing more comes; None between two requests."""
 
-def parse_options(arguments: Iterable[str]) -> tuple[Literal["serve", "help", "version"], dict[str, object]]:
+def parse_options(arguments: Iterable[str]) -> tuple[Literal["serve", "healthcheck", "help", "version"], dict[str, object]]:
     """The command line, less the program's name, and the environment: what to do, and the arguments for `Server`.
     Raises ValueError with one line that says what is wrong and what would be right."""
 
 def usage() -> str:
     """What --help shows."""
+
+def ask_for_page(host: str | None, port: int) -> str | None:
+    """Does the server at a numeric address (None: of this host) answer with its page, within 2 s? If not, why."""
 
 def usable_cpus() -> int:
     """The CPUs that this process may use, by affinity and control group; at least 1."""
@@ -106,6 +109,9 @@ class Crew:
 
     def wake(self) -> None:
         """Make `wait` return; from any thread."""
+
+    def reap_orphans(self) -> None:
+        """Wait for dead children of this process that are not workers, as the first process of a container must."""
 
     def close(self) -> None:
         """End everything, and free the port."""

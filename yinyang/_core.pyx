@@ -4,16 +4,16 @@ The types and the documentation for readers are in _core.pyi.
 """
 
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memset
 
 from .core.answers cimport Answers, answers_close, answers_open
 from .core.cpus cimport cpus_usable
 from .core.crew cimport (
-    Crew as CrewState, WORKERS_MOST, crew_close, crew_has_news, crew_kill, crew_next_death, crew_open, crew_start,
-    crew_stop, crew_take, crew_wait, crew_wake
+    Crew as CrewState, WOKEN_BY_CALLER, WORKERS_MOST, crew_close, crew_has_news, crew_kill, crew_next_death, crew_open, crew_start,
+    crew_reap_orphans, crew_stop, crew_take, crew_wait
 )
+from .core.healthcheck cimport healthcheck
 from .core.http1 cimport (
     Framing as FramingState, METHOD_HEAD, OUTCOME_MORE, OUTCOME_READY, SEEN_ASTERISK, SEEN_UNCLEAN,
     TARGET_KEPT, Target, http1_cut_off, http1_feed, http1_keeps, http1_next, target_keep, target_kept
@@ -24,18 +24,19 @@ from .core.listener cimport (
     Address, address_parse, listener_address, listener_open, listener_wrong_words, listening_words
 )
 from .core.options cimport (
-    ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, NAME_WANTED, Options, TITLE_WANTED, name_is_good, options_parse,
-    title_is_good, usage_words
+    ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, ACTION_VERSION, NAME_WANTED, Options, TITLE_WANTED, host_name,
+    name_is_good, options_parse, title_is_good, usage_words
 )
 from .core.page cimport page_render
-from .core.system cimport close, gethostname
-from .core.text cimport Text, text_into, text_measure
+from .core.program cimport (
+    Program, program_healthcheck, program_open, program_parse, program_turn
+)
+from .core.system cimport O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
+from .core.text cimport Text, text_into, text_measure, text_system_error
 
 cdef extern from "errors.h" nogil:
-    struct wrong_answer:
-        int status
-        const char *words
-    const wrong_answer wrong_answers[64]
+    const unsigned short wrong_statuses[64]
+    const char *wrong_words_of(int wrong)
 
 cdef extern from *:
     """
@@ -53,14 +54,12 @@ version = YINYANG_VERSION.decode()
 
 cdef int checked(int64_t result) except -1:
     """The core's convention, -errno for failure, into an exception."""
+    cdef char words[WORDS_MOST]
+    cdef Text text = text_into(words, WORDS_MOST)
     if result < 0:
-        raise OSError(-result, os_strerror(<int>-result))
+        text_system_error(&text, <int>-result)
+        raise OSError(-result, text_decoded(&text))
     return <int>result
-
-
-cdef str os_strerror(int error):
-    import os
-    return os.strerror(error)
 
 
 cdef str text_decoded(const Text *text):
@@ -72,13 +71,13 @@ cdef bytes encoded(text):
     return bytes(text) if isinstance(text, (bytes, bytearray)) else (<str?>text).encode("utf-8", "surrogateescape")
 
 
-cdef bytes host_name():
-    cdef char buffer[NAME_MOST + 1]
-    memset(buffer, 0, sizeof(buffer))
-    checked(-1 if gethostname(buffer, NAME_MOST) < 0 else 0)
-    if buffer[0] == 0:
-        raise ValueError("this host has no name; give one with --name")
-    return <bytes>buffer
+cdef bytes name_of_host():
+    cdef char name[NAME_MOST + 1]
+    cdef char words[WORDS_MOST]
+    cdef Text wrong = text_into(words, WORDS_MOST)
+    if not host_name(name, &wrong):
+        raise ValueError(text_decoded(&wrong))
+    return <bytes>name
 
 
 # ---- identity and page --------------------------------------------------------------------------------------------
@@ -88,7 +87,7 @@ cdef class Identity:
     cdef IdentityState _state
 
     def __init__(self, name=None):
-        cdef bytes given = host_name() if name is None else encoded(name)
+        cdef bytes given = name_of_host() if name is None else encoded(name)
         if not 0 < len(given) <= NAME_MOST:
             raise ValueError(f"a name has 1 to {NAME_MOST} bytes, not {len(given)}")
         self._name = given
@@ -165,20 +164,20 @@ cdef class Framing:
                 else:
                     http1_next(f)
             else:
-                found.append((wrong_answers[f.wrong].status, False, wrong_answers[f.wrong].words.decode()))
+                found.append((wrong_statuses[f.wrong], False, wrong_words_of(f.wrong).decode()))
         return found
 
     def end(self):
         """See _core.pyi."""
         cdef int wrong = http1_cut_off(&self._state) if not self._state.wrong else 0
-        return (wrong_answers[wrong].status, False, wrong_answers[wrong].words.decode()) if wrong else None
+        return (wrong_statuses[wrong], False, wrong_words_of(wrong).decode()) if wrong else None
 
 
 # ---- the command line ---------------------------------------------------------------------------------------------
 
 def parse_options(arguments):
     cdef list given = [encoded(argument) for argument in arguments]
-    cdef const char **pointers = <const char **>malloc((len(given) + 1) * sizeof(char *))
+    cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
     cdef char words[WORDS_MOST]
     cdef Text wrong = text_into(words, WORDS_MOST)
     cdef Options options
@@ -191,9 +190,9 @@ def parse_options(arguments):
         action = options_parse(&options, <int>len(given), pointers, &wrong)
         if action == ACTION_REFUSE:
             raise ValueError(text_decoded(&wrong))
-        if action != ACTION_SERVE:
+        if action == ACTION_HELP or action == ACTION_VERSION:
             return "help" if action == ACTION_HELP else "version", {}
-        return "serve", {
+        return "serve" if action == ACTION_SERVE else "healthcheck", {
             "host": None if options.host == NULL else (<bytes>options.host).decode(),
             "port": options.port,
             "name": None if options.name == NULL else <bytes>options.name,
@@ -202,7 +201,7 @@ def parse_options(arguments):
             "access_log": bool(options.access_log),
         }
     finally:
-        free(pointers)
+        PyMem_Free(pointers)
 
 
 def usage():
@@ -210,6 +209,17 @@ def usage():
     cdef Text text = text_into(words, WORDS_MOST)
     usage_words(&text)
     return text_decoded(&text)
+
+
+def ask_for_page(host, int port):
+    cdef bytes address = None if host is None else encoded(host)
+    cdef const char *pointer = NULL if host is None else PyBytes_AsString(address)
+    cdef char words[WORDS_MOST]
+    cdef Text wrong = text_into(words, WORDS_MOST)
+    cdef bint answered
+    with nogil:
+        answered = healthcheck(pointer, port, &wrong)
+    return None if answered else text_decoded(&wrong)
 
 
 def usable_cpus():
@@ -236,12 +246,13 @@ cdef class Crew:
     cdef Answers _answers
     cdef readonly Identity identity
     cdef int _listener
+    cdef int _waker[2]  # the ends of a pipe
 
     def __cinit__(self):
-        self._listener = -1
+        self._listener = self._waker[0] = self._waker[1] = -1
 
     def __init__(self, *, host, int port, name, title, workers, access_log):
-        cdef bytes name_bytes = host_name() if name is None else encoded(name)
+        cdef bytes name_bytes = name_of_host() if name is None else encoded(name)
         cdef bytes title_bytes = encoded(title)
         cdef bytes host_bytes = None if host is None else encoded(host)
         cdef int count = cpus_usable() if workers is None else workers
@@ -261,7 +272,9 @@ cdef class Crew:
         self.identity = Identity(name_bytes)
         self._listen(host_bytes, port)
         checked(answers_open(&self._answers, &self.identity._state, PyBytes_AsString(title_bytes), len(title_bytes)))
-        checked(crew_open(&self._state, &self._answers, self._listener, count, bool(access_log)))
+        if pipe2(self._waker, O_CLOEXEC | O_NONBLOCK) < 0:
+            checked(-errno)
+        checked(crew_open(&self._state, &self._answers, self._listener, count, bool(access_log), self._waker[0]))
 
     cdef int _listen(self, bytes host, int port) except -1:
         cdef const char *address = NULL if host is None else PyBytes_AsString(host)
@@ -277,13 +290,15 @@ cdef class Crew:
         self._close()
 
     cdef void _close(self) noexcept:
+        cdef int fd
         if self._state.board != NULL:
             with nogil:
                 crew_close(&self._state)
         answers_close(&self._answers)
-        if self._listener >= 0:
-            close(self._listener)
-            self._listener = -1
+        for fd in self._listener, self._waker[0], self._waker[1]:
+            if fd >= 0:
+                close(fd)
+        self._listener = self._waker[0] = self._waker[1] = -1
 
     def close(self):
         self._close()
@@ -295,8 +310,11 @@ cdef class Crew:
         checked(error)
 
     def wait(self, int log=-1, int most=-1):
+        cdef char bytes[64]
         with nogil:
-            crew_wait(&self._state, log, most)
+            if crew_wait(&self._state, log, most) & WOKEN_BY_CALLER:
+                while read(self._waker[0], bytes, sizeof(bytes)) == sizeof(bytes):
+                    pass
 
     def take(self):
         cdef int64_t second = 0
@@ -325,12 +343,16 @@ cdef class Crew:
     def kill(self):
         crew_kill(&self._state)
 
+    def reap_orphans(self):
+        crew_reap_orphans(&self._state)
+
     def wake(self):
-        crew_wake(self._state.waker[1])
+        if write(self._waker[1], b"", 1) < 0:
+            return  # the pipe is full of such bytes, which is as good
 
     @property
     def waker(self):
-        return self._state.waker[1]
+        return self._waker[1]
 
     @property
     def running(self):
@@ -362,3 +384,34 @@ cdef class Crew:
 
     def pids(self):
         return [self._state.members[i].pid for i in range(self._state.workers)]
+
+
+# ---- the entry points of csrc/main.c, which have no Python in them ------------------------------------------------
+
+cdef extern from "yinyang.h" nogil:
+    struct yinyang:
+        pass
+
+
+cdef public int yinyang_parse(yinyang **program, int count, const char **arguments) noexcept nogil:
+    return program_parse(<Program **>program, count, arguments, YINYANG_VERSION)
+
+
+cdef public const char *yinyang_words(const yinyang *program) noexcept nogil:
+    return (<const Program *>program).words
+
+
+cdef public bint yinyang_healthcheck(yinyang *program) noexcept nogil:
+    return program_healthcheck(<Program *>program)
+
+
+cdef public bint yinyang_open(yinyang *program, int log, int waker) noexcept nogil:
+    return program_open(<Program *>program, log, waker)
+
+
+cdef public bint yinyang_turn(yinyang *program, int stops) noexcept nogil:
+    return program_turn(<Program *>program, stops)
+
+
+cdef public void yinyang_reap_orphans(yinyang *program) noexcept nogil:
+    crew_reap_orphans(&(<Program *>program).crew)

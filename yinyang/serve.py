@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from yinyang._core import parse_options, usage, version
+from yinyang._core import ask_for_page, parse_options, usage, version
 from yinyang.log import LineHandler, logger
 from yinyang.server import Server
 
@@ -20,6 +20,9 @@ def main() -> int:
         action, settings = parse_options(sys.argv[1:])
     except ValueError as wrong:
         return _complain(wrong, EXIT_USAGE)
+    if action == "healthcheck":
+        wrong = ask_for_page(settings["host"], settings["port"])
+        return _complain(wrong, EXIT_FAILED) if wrong else 0
     if action != "serve":
         print(usage() if action == "help" else f"yinyang {version}", end="" if action == "help" else "\n")
         return 0
@@ -36,7 +39,7 @@ def _open_standard_descriptors() -> None:
     os.close(fd)
 
 
-def _complain(wrong: Exception, code: int) -> int:
+def _complain(wrong: Exception | str, code: int) -> int:
     words = wrong.strerror if isinstance(wrong, OSError) else wrong
     print(f"yinyang: {words}", file=sys.stderr)
     return code
@@ -49,6 +52,8 @@ def _serve(server: Server) -> int:
         logger.propagate = False
     for number in signal.SIGTERM, signal.SIGINT:
         signal.signal(number, lambda _number, _frame: server.request_stop())
+    if os.getpid() == 1:  # the first process of a container inherits the children of others
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: server.reap_orphans())
     signal.set_wakeup_fd(server.waker, warn_on_full_buffer=False)
     try:
         server.run()

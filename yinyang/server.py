@@ -114,6 +114,11 @@ class Server:
         if not self._counts:
             self._crew.wake()
 
+    def reap_orphans(self) -> None:
+        """Wait for dead children of this process that are not the server's own, for a program that is the first process
+        of a container: in the thread that calls `run`, when SIGCHLD has come."""
+        self._crew.reap_orphans()
+
     def run(self) -> None:
         """Serve in this thread until `request_stop` is called, from another one or by a handler of signals."""
         try:

@@ -8,19 +8,18 @@ remembers of what its client has not yet taken.
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
+from .calendar cimport Date, date_of
 from .http1 cimport (
     Framing, METHOD_HEAD, SEEN_ASTERISK, SEEN_UNCLEAN, TARGET_KEPT, WRONG_COUNT, WRONG_METHOD_REFUSED, http1_keeps
 )
 from .identity cimport Identity
 from .page cimport page_render
 from .system cimport MAP_PRIVATE, map_memory, munmap
-from .text cimport Text, text_into, text_measure, text_number, text_put, text_string
+from .text cimport Text, text_into, text_measure, text_number, text_put, text_string, two_digits
 
 cdef extern from "errors.h" nogil:
-    struct wrong_answer:
-        int status
-        const char *words
-    const wrong_answer wrong_answers[64]
+    const unsigned short wrong_statuses[64]
+    const char *wrong_words_of(int wrong)
     const char *status_phrase(int status)
 
 cdef extern from "routes.h" nogil:
@@ -113,7 +112,7 @@ cdef inline void answer_wrong(Answers *answers, Text *text, int wrong) noexcept 
     cdef Text words = text_measure()
     wrong_words(&words, wrong)
     answer_begin(answers, text, ANSWER_WRONG + wrong, ANSWER_WRONG_HEAD + wrong, 0)
-    head_begin(text, wrong_answers[wrong].status, False)
+    head_begin(text, wrong_statuses[wrong], False)
     head_date(text, &answers.table[ANSWER_WRONG + wrong])
     head_length(text, words.length)
     text_string(text, "Content-Type: text/plain; charset=utf-8\r\n")
@@ -126,11 +125,11 @@ cdef inline void answer_wrong(Answers *answers, Text *text, int wrong) noexcept 
 
 
 cdef inline void wrong_words(Text *text, int wrong) noexcept nogil:
-    text_number(text, <unsigned int>wrong_answers[wrong].status)
+    text_number(text, <unsigned int>wrong_statuses[wrong])
     text_string(text, " ")
-    text_string(text, status_phrase(wrong_answers[wrong].status))
+    text_string(text, status_phrase(wrong_statuses[wrong]))
     text_string(text, ": ")
-    text_string(text, wrong_answers[wrong].words)
+    text_string(text, wrong_words_of(wrong))
     text_string(text, "\n")
 
 
@@ -189,34 +188,22 @@ cdef inline void head_end(Text *text, int form) noexcept nogil:
 
 # ---- the date -----------------------------------------------------------------------------------------------------
 
-cdef inline void two_digits(char *at, int number) noexcept nogil:
-    at[0] = <char>(48 + number // 10)
-    at[1] = <char>(48 + number % 10)
-
-
 cdef inline void date_render(char *at, int64_t second) noexcept nogil:
     """IMF-fixdate (RFC 9110 section 5.6.7), DATE_LENGTH bytes. Not by gmtime_r(3): it may take a lock, and a worker
     may be the fork of a program whose other threads held it."""
     cdef const char *days = "ThuFriSatSunMonTueWed"
-    cdef const char *months = "MarAprMayJunJulAugSepOctNovDecJanFeb"
+    cdef const char *months = "JanFebMarAprMayJunJulAugSepOctNovDec"
     cdef int64_t day = second // 86400
     cdef int left = <int>(second - day * 86400)
-    # civil date from a count of days, in years that begin on the 1st of March, so that a leap day comes last
-    cdef int64_t shifted = day + 719468
-    cdef int64_t era = shifted // 146097
-    cdef int day_of_era = <int>(shifted - era * 146097)
-    cdef int year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
-    cdef int day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
-    cdef int month = (5 * day_of_year + 2) // 153
-    cdef int year = <int>(era * 400) + year_of_era + (month >= 10)
+    cdef Date date = date_of(day)
     memcpy(at, days + 3 * (day % 7), 3)
     memcpy(at + 3, ", ", 2)
-    two_digits(at + 5, day_of_year - (153 * month + 2) // 5 + 1)
+    two_digits(at + 5, date.day)
     at[7] = b' '
-    memcpy(at + 8, months + 3 * month, 3)
+    memcpy(at + 8, months + 3 * (date.month - 1), 3)
     at[11] = b' '
-    two_digits(at + 12, year // 100)
-    two_digits(at + 14, year % 100)
+    two_digits(at + 12, date.year // 100)
+    two_digits(at + 14, date.year % 100)
     at[16] = b' '
     two_digits(at + 17, left // 3600)
     at[19] = b':'

@@ -4,7 +4,7 @@ A container that is limited to half a CPU on a host of 64 should get one worker,
 """
 
 from libc.stdint cimport int64_t
-from libc.string cimport memchr, memcmp, memcpy, strlen
+from libc.string cimport memcpy, strlen, strncmp
 
 from .system cimport (
     CPU_COUNT, O_CLOEXEC, O_RDONLY, close, cpu_set_t, open, read, sched_getaffinity
@@ -75,16 +75,11 @@ cdef inline const char *group_path(const char *groups, const char *label) noexce
     while line != NULL and line[0]:
         at = line
         while at[0] and at[0] != b'\n':
-            if memcmp_bounded(at, label, length) == 0:
+            if strncmp(at, label, length) == 0:
                 return at + length
             at += 1
         line = at + 1 if at[0] else NULL
     return NULL
-
-
-cdef inline int memcmp_bounded(const char *text, const char *label, size_t length) noexcept nogil:
-    """Does the text begin with the label? The text may be shorter. 0 if so."""
-    return 1 if memchr(text, 0, length) != NULL else memcmp(text, label, length)
 
 
 cdef inline int quota_cpus(int64_t quota, int64_t period) noexcept nogil:

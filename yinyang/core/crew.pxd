@@ -11,13 +11,13 @@ from .answers cimport Answers
 from .board cimport Board, board_close, board_has_news, board_open, board_sleep
 from .journal cimport journal_take
 from .system cimport (
-    AF_UNIX, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, ENOMEM, MAP_PRIVATE, MSG_DONTWAIT, O_CLOEXEC, O_NONBLOCK, POLLERR,
+    AF_UNIX, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, ENOMEM, MAP_PRIVATE, MSG_DONTWAIT, POLLERR,
     POLLHUP, POLLIN, POLLNVAL, POLLOUT, PR_SET_NAME, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM,
-    SYS_close_range, WEXITSTATUS, WIFSIGNALED, WTERMSIG, _exit, close, dup, errno, eventfd, eventfd_write, fork, getpid,
-    getppid, kill, map_memory, monotonic_ms, munmap, pid_t, pipe2, poll, pollfd, prctl, pthread_sigmask, read, recv,
-    sigfillset, sigset_t, socketpair, strerror, syscall, waitpid, write
+    P_ALL, SYS_close_range, WEXITED, WEXITSTATUS, WIFSIGNALED, WNOHANG, WNOWAIT, WTERMSIG, _exit, close, dup, errno, eventfd, eventfd_write, fork, getpid,
+    getppid, kill, map_memory, monotonic_ms, munmap, pid_t, poll, pollfd, prctl, pthread_sigmask, recv,
+    sigfillset, siginfo_t, sigset_t, socketpair, syscall, waitid, waitpid
 )
-from .text cimport Text, text_number, text_string
+from .text cimport Text, text_number, text_string, text_system_error
 from .worker cimport worker_run
 
 cdef extern from "atomic.h" nogil:
@@ -54,7 +54,7 @@ cdef struct Crew:
     int running
     int listener
     int bell
-    int waker[2]  # the ends of a pipe: a byte written to the second makes crew_wait return
+    int waker  # the caller's: crew_wait returns when it can be read
     bint journal
     bint busy  # pages came since the last look
     bint stopping
@@ -63,17 +63,17 @@ cdef struct Crew:
 
 # ---- opening and closing ------------------------------------------------------------------------------------------
 
-cdef inline int crew_open(Crew *crew, Answers *answers, int listener, int workers, bint journal) noexcept nogil:
+cdef inline int crew_open(Crew *crew, Answers *answers, int listener, int workers, bint journal,
+                          int waker) noexcept nogil:
     """Everything but the workers; 0 or -errno. In either case crew_close is due. `crew` is all zeros before, and
     `workers` is 1 to WORKERS_MOST."""
     cdef int i
     crew.bell = -1
-    crew.waker[0] = -1
-    crew.waker[1] = -1
     crew.answers = answers
     crew.listener = listener
     crew.workers = workers
     crew.journal = journal
+    crew.waker = waker
     crew.board = board_open(workers)
     crew.members = <Member *>map_memory(workers * sizeof(Member), MAP_PRIVATE)
     crew.polled = <pollfd *>map_memory((workers + 2) * sizeof(pollfd), MAP_PRIVATE)
@@ -82,9 +82,7 @@ cdef inline int crew_open(Crew *crew, Answers *answers, int listener, int worker
     for i in range(workers):
         crew.members[i].tether = -1
     crew.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-    if crew.bell < 0 or pipe2(crew.waker, O_CLOEXEC | O_NONBLOCK) < 0:
-        return -errno
-    return 0
+    return 0 if crew.bell >= 0 else -errno
 
 
 cdef inline void crew_close(Crew *crew) noexcept nogil:
@@ -94,9 +92,6 @@ cdef inline void crew_close(Crew *crew) noexcept nogil:
         crew_wait(crew, -1, -1)
     if crew.bell >= 0:
         close(crew.bell)
-    if crew.waker[0] >= 0:
-        close(crew.waker[0])
-        close(crew.waker[1])
     board_close(crew.board)
     if crew.members != NULL:
         munmap(crew.members, crew.workers * sizeof(Member))
@@ -106,7 +101,6 @@ cdef inline void crew_close(Crew *crew) noexcept nogil:
     crew.members = NULL
     crew.polled = NULL
     crew.bell = -1
-    crew.waker[0] = -1
 
 
 cdef inline int crew_start(Crew *crew) noexcept nogil:
@@ -205,7 +199,7 @@ cdef inline void close_all_but(int *keep) noexcept nogil:
 # ---- watching -----------------------------------------------------------------------------------------------------
 
 cdef inline int crew_wait(Crew *crew, int log, int most) noexcept nogil:
-    """Wait until there is something for the caller to do: pages to log, a death to tell, a byte on the waker, `log`
+    """Wait until there is something for the caller to do: pages to log, a death to tell, something on the waker, `log`
     ready to be written (-1: not asked); but not longer than `most` ms (-1: no end). Deaths are seen and workers
     restarted here. A set of Woken."""
     cdef int timeout = crew_timeout(crew, most)
@@ -221,7 +215,6 @@ cdef inline int crew_wait(Crew *crew, int log, int most) noexcept nogil:
             if crew.polled[i].revents:
                 crew_hear(crew, i)
         if crew.polled[crew.workers].revents:
-            crew_drain(crew.waker[0])
             woken |= WOKEN_BY_CALLER
         if crew.polled[crew.workers + 1].revents:
             woken |= WOKEN_BY_LOG
@@ -238,7 +231,7 @@ cdef inline int crew_polled(Crew *crew, int log) noexcept nogil:
         crew.polled[i].fd = crew.members[i].tether
         crew.polled[i].events = POLLIN
         crew.polled[i].revents = 0
-    crew.polled[crew.workers].fd = crew.waker[0]
+    crew.polled[crew.workers].fd = crew.waker
     crew.polled[crew.workers].events = POLLIN
     crew.polled[crew.workers].revents = 0
     crew.polled[crew.workers + 1].fd = log
@@ -266,19 +259,17 @@ cdef inline int crew_timeout(Crew *crew, int most) noexcept nogil:
     return <int>(until - now) if until > now else 0
 
 
-cdef inline void crew_drain(int fd) noexcept nogil:
-    cdef char bytes[64]
-    while read(fd, bytes, sizeof(bytes)) == sizeof(bytes):
-        pass
-
-
 cdef inline void crew_hear(Crew *crew, int seat) noexcept nogil:
     """A worker has rung, or is dead."""
-    cdef Member *member = &crew.members[seat]
     cdef char byte = 0
+    if not crew.polled[seat].revents & POLLIN or recv(crew.members[seat].tether, &byte, 1, MSG_DONTWAIT) <= 0:
+        crew_bury(crew, seat)
+
+
+cdef inline void crew_bury(Crew *crew, int seat) noexcept nogil:
+    """Wait for a worker that is dead, or about to be, and plan for the next."""
+    cdef Member *member = &crew.members[seat]
     cdef int64_t now
-    if crew.polled[seat].revents & POLLIN and recv(member.tether, &byte, 1, MSG_DONTWAIT) > 0:
-        return
     while waitpid(member.pid, &member.dead_status, 0) < 0 and errno == EINTR:
         pass
     now = monotonic_ms()
@@ -289,6 +280,31 @@ cdef inline void crew_hear(Crew *crew, int seat) noexcept nogil:
     crew.running -= 1
     crew.board.seats[seat].open = 0
     crew_pause(member, now - member.born < QUICK_DEATH, now)
+
+
+cdef inline void crew_reap_orphans(Crew *crew) noexcept nogil:
+    """Wait for dead children that are not workers. The first process of a container inherits such; any other program
+    must not call this, since its other children are its own business."""
+    cdef siginfo_t info
+    cdef int seat
+    while True:
+        info.si_pid = 0
+        if waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 or info.si_pid == 0:
+            return
+        seat = crew_seat_of(crew, info.si_pid)
+        if seat < 0:
+            waitpid(info.si_pid, NULL, 0)
+        else:
+            crew_bury(crew, seat)
+
+
+cdef inline int crew_seat_of(const Crew *crew, pid_t pid) noexcept nogil:
+    """-1 if it is no worker."""
+    cdef int seat
+    for seat in range(crew.workers):
+        if crew.members[seat].pid == pid:
+            return seat
+    return -1
 
 
 cdef inline bint crew_expects(const Crew *crew, int status) noexcept nogil:
@@ -342,7 +358,7 @@ cdef inline void death_words(Text *text, int seat, const Member *member) noexcep
     text_number(text, <unsigned int>seat + 1)
     if member.dead_pid < 0:
         text_string(text, " could not be started: ")
-        text_string(text, strerror(-member.dead_status))
+        text_system_error(text, -member.dead_status)
         return
     text_string(text, " (pid ")
     text_number(text, <unsigned int>member.dead_pid)
@@ -351,7 +367,7 @@ cdef inline void death_words(Text *text, int seat, const Member *member) noexcep
         text_number(text, <unsigned int>WTERMSIG(member.dead_status))
     elif WEXITSTATUS(member.dead_status):
         text_string(text, ") could not go on: ")
-        text_string(text, strerror(WEXITSTATUS(member.dead_status)))
+        text_system_error(text, WEXITSTATUS(member.dead_status))
     else:
         text_string(text, ") ended")
 
@@ -404,9 +420,3 @@ cdef inline void crew_kill(Crew *crew) noexcept nogil:
     for i in range(crew.workers if crew.members != NULL else 0):
         if crew.members[i].pid > 0:
             kill(crew.members[i].pid, SIGKILL)
-
-
-cdef inline void crew_wake(int waker) noexcept nogil:
-    """Make crew_wait return; from any thread, or a handler of signals."""
-    if write(waker, "", 1) < 0:
-        return  # the pipe is full of such bytes, which is as good

@@ -3,8 +3,7 @@
 from libc.string cimport memcpy
 
 from .system cimport (
-    EAGAIN, EINTR, ENOTSOCK, MSG_DONTWAIT, MSG_NOSIGNAL, POLLOUT, S_ISREG, errno, fstat, poll, pollfd, send, stat_t,
-    write
+    EAGAIN, EINTR, ENOTSOCK, MSG_DONTWAIT, MSG_NOSIGNAL, POLLOUT, SEEK_CUR, errno, lseek, poll, pollfd, send, write
 )
 
 cdef enum:
@@ -17,13 +16,12 @@ cdef inline ssize_t lines_write(int fd, const char *line, size_t length, size_t 
     descriptor cannot take any now; -errno."""
     cdef char buffer[LINES_AT_ONCE]
     cdef pollfd polled
-    cdef stat_t status
     cdef size_t room = LINES_SAFE
     cdef size_t filled = 0
     cdef size_t piece
     cdef ssize_t written
-    if fstat(fd, &status) == 0 and S_ISREG(status.st_mode):
-        room = LINES_AT_ONCE  # a file never blocks, in the sense of poll(2)
+    if lseek(fd, 0, SEEK_CUR) >= 0:
+        room = LINES_AT_ONCE  # it is a file, which never blocks in the sense of poll(2)
     while count and filled < room:
         piece = min(length - offset, room - filled)
         memcpy(buffer + filled, line + offset, piece)

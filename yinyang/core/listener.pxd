@@ -1,15 +1,15 @@
 """The listening socket: where to listen, opening it, and what to say when that fails."""
 
-from libc.stdint cimport uint16_t
-from libc.string cimport memset, strchr
+from libc.stdint cimport uint8_t, uint16_t
+from libc.string cimport memset
 
 from .system cimport (
     AF_INET, AF_INET6, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, INET6_ADDRSTRLEN, IPPROTO_IPV6, IPPROTO_TCP,
     IPV6_V6ONLY, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_REUSEADDR, TCP_NODELAY, bind, close, errno,
-    getsockname, htons, inet_ntop, inet_pton, listen, ntohs, setsockopt, sockaddr, sockaddr_in, sockaddr_in6,
-    sockaddr_storage, socket, socklen_t, strerror
+    getsockname, htons, inet_pton, listen, ntohs, setsockopt, sockaddr, sockaddr_in, sockaddr_in6,
+    sockaddr_storage, socket, socklen_t
 )
-from .text cimport Text, text_number, text_string
+from .text cimport Text, text_number, text_string, text_system_error
 
 cdef enum:
     BACKLOG = 4096  # connections that wait to be accepted; the kernel lowers it to net.core.somaxconn
@@ -78,16 +78,47 @@ cdef inline int listener_address(int fd, Text *text) noexcept nogil:
     cdef Address address
     cdef sockaddr_in *four = <sockaddr_in *>&address.storage
     cdef sockaddr_in6 *six = <sockaddr_in6 *>&address.storage
-    cdef char buffer[INET6_ADDRSTRLEN]
-    cdef bint is_four
     address.size = sizeof(address.storage)
     if getsockname(fd, <sockaddr *>&address.storage, &address.size) < 0:
         return -errno
-    is_four = address.storage.ss_family == AF_INET
-    inet_ntop(address.storage.ss_family, <void *>&four.sin_addr if is_four else <void *>&six.sin6_addr, buffer,
-              INET6_ADDRSTRLEN)
-    text_string(text, buffer)
-    return ntohs(four.sin_port if is_four else six.sin6_port)
+    if address.storage.ss_family == AF_INET:
+        text_address_4(text, <const uint8_t *>&four.sin_addr)
+        return ntohs(four.sin_port)
+    text_address_6(text, six.sin6_addr.s6_addr)
+    return ntohs(six.sin6_port)
+
+
+cdef inline void text_address_4(Text *text, const uint8_t *bytes) noexcept nogil:
+    cdef int i
+    for i in range(4):
+        if i:
+            text_string(text, ".")
+        text_number(text, bytes[i])
+
+
+cdef inline void text_address_6(Text *text, const uint8_t *bytes) noexcept nogil:
+    """As RFC 5952 section 4 asks: the first of the longest runs of zero groups, if of two or more, as `::`. Not by
+    inet_ntop(3), which would bring all of printf(3) into the static program."""
+    cdef int begin = 0, length = 0  # of that run
+    cdef int run = 0
+    cdef int i
+    for i in range(8):
+        run = 0 if bytes[2 * i] or bytes[2 * i + 1] else run + 1
+        if run > length:
+            length = run
+            begin = i + 1 - run
+    if length < 2:
+        length = 0
+    i = 0
+    while i < 8:
+        if length and i == begin:
+            text_string(text, "::")
+            i += length
+            continue
+        if i and not (length and i == begin + length):
+            text_string(text, ":")
+        text_number(text, <unsigned int>bytes[2 * i] << 8 | bytes[2 * i + 1], 16)
+        i += 1
 
 
 cdef inline void listening_words(Text *text, int fd, int workers) noexcept nogil:
@@ -109,7 +140,8 @@ cdef inline void listening_words(Text *text, int fd, int workers) noexcept nogil
 
 
 cdef inline void text_url(Text *text, const char *host, int port) noexcept nogil:
-    cdef bint six = strchr(host, 58) != NULL  # a colon
+    cdef Address address
+    cdef bint six = address_parse(&address, host, port) and address.storage.ss_family == AF_INET6
     text_string(text, "http://[" if six else "http://")
     text_string(text, host)
     text_string(text, "]:" if six else ":")
@@ -133,4 +165,4 @@ cdef inline void listener_wrong_words(Text *text, int error, const char *host, i
     elif error == EADDRNOTAVAIL:
         text_string(text, "this host does not have that address; leave out --host to listen on all that it has")
     else:
-        text_string(text, strerror(error))
+        text_system_error(text, error)

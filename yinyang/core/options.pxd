@@ -2,12 +2,12 @@
 the default. An empty variable counts as not set, since that is how many tools unset one."""
 
 from libc.stdint cimport int64_t
-from libc.string cimport memset, strchr, strcmp, strlen, strncmp
+from libc.string cimport memset, strcmp, strlen, strncmp
 
 from .crew cimport WORKERS_MOST
 from .identity cimport NAME_MOST, name_is_printable
 from .listener cimport Address, address_parse
-from .system cimport getenv
+from .system cimport getenv, gethostname
 from .text cimport Text, number_parse, text_number, text_put, text_string
 
 cdef extern from "usage.h" nogil:
@@ -19,21 +19,23 @@ cdef extern from "usage.h" nogil:
         OPTION_WORKERS
         OPTION_ACCESS_LOG
         OPTION_NO_ACCESS_LOG
+        OPTION_HEALTHCHECK
         OPTION_VERSION
         OPTION_HELP
         OPTION_COUNT
     struct option_words_t "option_words":
-        const char *option
-        const char *environment
-        const char *value
-        const char *help
-    const option_words_t option_words[9]
+        const char option[15]
+        const char environment[20]
+        const char value[8]
+        const char help[56]
+    const option_words_t option_words[10]
 
 cdef enum:
     PORT_DEFAULT = 80
 
 cdef enum Action:
     ACTION_SERVE
+    ACTION_HEALTHCHECK
     ACTION_VERSION
     ACTION_HELP
     ACTION_REFUSE  # bad use; the words tell what is wrong
@@ -45,6 +47,7 @@ cdef struct Options:
     int port
     int workers  # 0: as many as there are CPUs
     bint access_log
+    bint healthcheck
 
 
 cdef inline int options_parse(Options *options, int count, const char **arguments, Text *wrong) noexcept nogil:
@@ -78,7 +81,7 @@ cdef inline int options_from_environment(Options *options, Text *wrong) noexcept
     cdef int option
     for option in range(OPTION_COUNT):
         variable = option_words[option].environment
-        value = getenv(variable) if variable != NULL else NULL
+        value = getenv(variable)
         if option == OPTION_PORT and (value == NULL or not value[0]):
             variable = "PORT"  # as many platforms set it
             value = getenv(variable)
@@ -104,8 +107,8 @@ cdef inline int options_from_arguments(Options *options, int count, const char *
             text_quoted(wrong, arguments[i])
             text_string(wrong, "; --help lists the options that there are")
             return ACTION_REFUSE
-        value = strchr(arguments[i], 61)  # an equals sign
-        if option_words[option].value == NULL:
+        value = value_of(arguments[i], option)
+        if not option_words[option].value[0]:
             if value != NULL:
                 text_string(wrong, "--")
                 text_string(wrong, option_words[option].option)
@@ -115,11 +118,12 @@ cdef inline int options_from_arguments(Options *options, int count, const char *
                 return ACTION_HELP
             if option == OPTION_VERSION:
                 return ACTION_VERSION
-            options.access_log = option == OPTION_ACCESS_LOG
-        else:
-            if value != NULL:
-                value += 1
+            if option == OPTION_HEALTHCHECK:
+                options.healthcheck = True
             else:
+                options.access_log = option == OPTION_ACCESS_LOG
+        else:
+            if value == NULL:
                 i += 1
                 if i == count:
                     text_string(wrong, "--")
@@ -133,7 +137,12 @@ cdef inline int options_from_arguments(Options *options, int count, const char *
             if not option_set(options, option, value, NULL, wrong):
                 return ACTION_REFUSE
         i += 1
-    return ACTION_SERVE
+    if not options.healthcheck:
+        return ACTION_SERVE
+    if options.port == 0:
+        text_string(wrong, "--healthcheck wants the port of a server, not 0")
+        return ACTION_REFUSE
+    return ACTION_HEALTHCHECK
 
 
 cdef inline int option_of(const char *argument) noexcept nogil:
@@ -150,6 +159,12 @@ cdef inline int option_of(const char *argument) noexcept nogil:
                 if argument[length] == 0 or argument[length] == b'=':
                     return option
     return OPTION_COUNT
+
+
+cdef inline const char *value_of(const char *argument, int option) noexcept nogil:
+    """What stands behind the = of an option; NULL if there is none."""
+    cdef const char *at = argument + strlen(option_words[option].option) + 2
+    return at + 1 if argument[1] == b'-' and at[0] == b'=' else NULL
 
 
 cdef inline bint option_set(Options *options, int option, const char *value, const char *variable,
@@ -187,6 +202,21 @@ cdef inline bint name_is_good(const char *name, size_t length) noexcept nogil:
 
 cdef inline const char *NAME_WANTED() noexcept nogil:
     return "1 to 255 bytes without control characters"
+
+
+cdef inline bint host_name(char *name, Text *wrong) noexcept nogil:
+    """This host's name, NAME_MOST bytes and a NUL at most; False if it has none that can be shown, with words."""
+    name[0] = 0
+    name[NAME_MOST] = 0
+    if gethostname(name, NAME_MOST) < 0 or name[0] == 0:
+        text_string(wrong, "this host has no name; give one with --name")
+        return False
+    if not name_is_good(name, strlen(name)):
+        text_string(wrong, "the name of this host is not ")
+        text_string(wrong, NAME_WANTED())
+        text_string(wrong, "; give one with --name")
+        return False
+    return True
 
 
 cdef inline bint title_is_good(const char *title, size_t length) noexcept nogil:
@@ -255,11 +285,11 @@ cdef inline void usage_words(Text *text) noexcept nogil:
         begin = text.length
         text_string(text, "  --")
         text_string(text, option_words[option].option)
-        if option_words[option].value != NULL:
+        if option_words[option].value[0]:
             text_string(text, " ")
             text_string(text, option_words[option].value)
         text_fill(text, begin + 19)
-        if option_words[option].environment != NULL:
+        if option_words[option].environment[0]:
             text_string(text, option_words[option].environment)
         text_fill(text, begin + 39)
         text_string(text, option_words[option].help)

@@ -30,6 +30,9 @@ cdef extern from "<errno.h>" nogil:
         ENETUNREACH
         ENONET
         ECONNABORTED
+        ECHILD
+        EINPROGRESS
+        ETIMEDOUT
         EOPNOTSUPP
 
 cdef extern from "<unistd.h>" nogil:
@@ -39,6 +42,10 @@ cdef extern from "<unistd.h>" nogil:
     int pipe2(int fds[2], int flags)
     ssize_t read(int fd, void *buffer, size_t size)
     ssize_t write(int fd, const void *buffer, size_t size)
+    enum:
+        SEEK_CUR
+        SEEK_END
+    int64_t lseek(int fd, int64_t offset, int whence)
     int gethostname(char *name, size_t size)
     pid_t getpid()
     pid_t getppid()
@@ -109,6 +116,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SOCK_CLOEXEC
         SOL_SOCKET
         SO_REUSEADDR
+        SO_ERROR
         MSG_DONTWAIT
         MSG_NOSIGNAL
         MSG_TRUNC
@@ -118,6 +126,8 @@ cdef extern from "<sys/socket.h>" nogil:
     int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
     int bind(int fd, const sockaddr *address, socklen_t size)
     int listen(int fd, int backlog)
+    int connect(int fd, const sockaddr *address, socklen_t size)
+    int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
     int getsockname(int fd, sockaddr *address, socklen_t *size)
     int accept4(int fd, sockaddr *address, socklen_t *size, int flags)
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
@@ -152,7 +162,6 @@ cdef extern from "<arpa/inet.h>" nogil:
     uint16_t htons(uint16_t number)
     uint16_t ntohs(uint16_t number)
     int inet_pton(int family, const char *text, void *address)
-    const char *inet_ntop(int family, const void *address, char *text, socklen_t size)
 
 cdef extern from "<sys/epoll.h>" nogil:
     union epoll_data:
@@ -203,7 +212,15 @@ cdef extern from "<signal.h>" nogil:
     int kill(pid_t pid, int signal)
 
 cdef extern from "<sys/wait.h>" nogil:
+    ctypedef struct siginfo_t:
+        pid_t si_pid
+    enum:
+        P_ALL
+        WEXITED
+        WNOHANG
+        WNOWAIT
     pid_t waitpid(pid_t pid, int *status, int options)
+    int waitid(int kind, unsigned int id, siginfo_t *info, int options)
     bint WIFSIGNALED(int status)
     int WTERMSIG(int status)
     int WEXITSTATUS(int status)
@@ -220,17 +237,8 @@ cdef extern from "<sched.h>" nogil:
     int sched_getaffinity(pid_t pid, size_t size, cpu_set_t *cpus)
     int CPU_COUNT(cpu_set_t *cpus)
 
-cdef extern from "<sys/stat.h>" nogil:
-    struct stat_t "stat":
-        unsigned int st_mode
-    int fstat(int fd, stat_t *status)
-    bint S_ISREG(unsigned int mode)
-
 cdef extern from "<stdlib.h>" nogil:
     char *getenv(const char *name)
-
-cdef extern from "<string.h>" nogil:
-    const char *strerror(int error)
 
 
 cdef inline int64_t monotonic_ms() noexcept nogil:

@@ -3,6 +3,9 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, strlen
 
+cdef extern from "system_errors.h" nogil:
+    const char *system_error_words(int error)
+
 cdef struct Text:
     char *at
     size_t room  # bytes that may be written at `at`
@@ -36,17 +39,34 @@ cdef inline void text_string(Text *text, const char *string) noexcept nogil:
     text_put(text, string, strlen(string))
 
 
-cdef inline void text_number(Text *text, uint64_t number) noexcept nogil:
-    """In decimal."""
+cdef inline void text_number(Text *text, uint64_t number, unsigned int base=10) noexcept nogil:
+    """In decimal, or in some other base up to 16."""
+    cdef const char *figures = "0123456789abcdef"
     cdef char digits[20]
     cdef size_t at = 20
     while True:
         at -= 1
-        digits[at] = <char>(48 + number % 10)
-        number //= 10
+        digits[at] = figures[number % base]
+        number //= base
         if number == 0:
             break
     text_put(text, digits + at, 20 - at)
+
+
+cdef inline void text_system_error(Text *text, int error) noexcept nogil:
+    """errno in words."""
+    cdef const char *words = system_error_words(error)
+    if words == NULL:
+        text_string(text, "system error ")
+        text_number(text, <unsigned int>error)
+    else:
+        text_string(text, words)
+
+
+cdef inline void two_digits(char *at, int number) noexcept nogil:
+    """A number below 100."""
+    at[0] = <char>(48 + number // 10)
+    at[1] = <char>(48 + number % 10)
 
 
 cdef inline void text_html(Text *text, const char *bytes, size_t length) noexcept nogil:

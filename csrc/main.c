@@ -1,0 +1,98 @@
+/* The server without an interpreter: options, signals and exit codes, as in yinyang/serve.py, its twin. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "yinyang.h"
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* Started without stdin, stdout or stderr, its sockets must not take their places. An image from scratch may have no
+ * /dev; a socket that is connected to nobody is as silent. */
+static void open_standard_descriptors(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+        if (fd < 0)
+            fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    } while (fd >= 0 && fd < 3);
+    if (fd >= 3)
+        close(fd);
+}
+
+static int say(int fd, const char *words, int code)
+{
+    size_t length = strlen(words);
+    while (length) {
+        ssize_t written = write(fd, words, length);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            break;
+        words += written;
+        length -= (size_t)written;
+    }
+    return code;
+}
+
+static int complain(const struct yinyang *program, int code)
+{
+    say(STDERR_FILENO, "yinyang: ", code);
+    say(STDERR_FILENO, program ? yinyang_words(program) : "out of memory", code);
+    return say(STDERR_FILENO, "\n", code);
+}
+
+/* A descriptor that tells of the signals that a server minds. They are blocked, so that they are seen in the first process
+ * of a container too, for which the kernel drops all that would do what is done by default. SIGPIPE just stays blocked. */
+static int signals_open(void)
+{
+    sigset_t minded;
+    sigemptyset(&minded);
+    sigaddset(&minded, SIGTERM);
+    sigaddset(&minded, SIGINT);
+    sigaddset(&minded, SIGCHLD);
+    sigaddset(&minded, SIGPIPE);
+    sigprocmask(SIG_BLOCK, &minded, NULL);
+    sigdelset(&minded, SIGPIPE);
+    return signalfd(-1, &minded, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int serve(struct yinyang *program)
+{
+    struct signalfd_siginfo signal;
+    int is_init = getpid() == 1;
+    int stops = 0;
+    int signals = signals_open();
+    if (!yinyang_open(program, STDERR_FILENO, signals))
+        return complain(program, EXIT_FAILED);
+    while (yinyang_turn(program, stops))
+        while (read(signals, &signal, sizeof signal) == sizeof signal)
+            if (signal.ssi_signo != SIGCHLD)
+                stops++;
+            else if (is_init)
+                yinyang_reap_orphans(program);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct yinyang *program = NULL;
+    open_standard_descriptors();
+    switch (yinyang_parse(&program, argc - (argc > 0), (const char **)argv + (argc > 0))) {
+    case YINYANG_SERVE:
+        return serve(program);
+    case YINYANG_HEALTHCHECK:
+        return yinyang_healthcheck(program) ? 0 : complain(program, EXIT_FAILED);
+    case YINYANG_VERSION_SHOWN:
+    case YINYANG_HELP_SHOWN:
+        return say(STDOUT_FILENO, yinyang_words(program), 0);
+    default:
+        return complain(program, program ? EXIT_USAGE : EXIT_FAILED);
+    }
+}

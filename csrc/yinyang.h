@@ -1,0 +1,37 @@
+/* The core, as csrc/main.c sees it. Defined at the end of yinyang/_core.pyx. */
+#ifndef YINYANG_H
+#define YINYANG_H
+
+#define HIDDEN __attribute__((visibility("hidden")))
+
+struct yinyang; /* a server, from its command line to its end */
+
+enum yinyang_action { /* as in yinyang/core/options.pxd */
+    YINYANG_SERVE,
+    YINYANG_HEALTHCHECK,
+    YINYANG_VERSION_SHOWN,
+    YINYANG_HELP_SHOWN,
+    YINYANG_REFUSED,
+};
+
+/* From the arguments, without the program's name, and the environment: what is to be done. What the action has to say
+ * is in the words. The arguments must stay. NULL in *program: out of memory. */
+HIDDEN int yinyang_parse(struct yinyang **program, int count, const char **arguments);
+
+/* What the last call had to say, in words: a line without its end, or for VERSION and HELP whole lines. */
+HIDDEN const char *yinyang_words(const struct yinyang *program);
+
+/* Does the server on the configured port answer? If not, the words say why. */
+HIDDEN int yinyang_healthcheck(struct yinyang *program);
+
+/* Listen and start the workers; the log goes to the descriptor `log`. 0 if that cannot be; the words say why. */
+HIDDEN int yinyang_open(struct yinyang *program, int log, int waker);
+
+/* Wait for something to do, or until the descriptor `waker` can be read, and do it. `stops` is how often it was told to
+ * stop: once, gently; twice, at once. 0 when all is over. */
+HIDDEN int yinyang_turn(struct yinyang *program, int stops);
+
+/* Wait for dead children that are not workers, as the first process of a container must. */
+HIDDEN void yinyang_reap_orphans(struct yinyang *program);
+
+#endif
