@@ -7,6 +7,7 @@ import subprocess
 import sysconfig
 import tomllib
 from pathlib import Path
+from typing import ClassVar
 
 from Cython.Build import cythonize
 from setuptools import Command, Extension, setup
@@ -37,12 +38,12 @@ def generated():
 class BuildStatic(Command):
     """Builds the server without an interpreter: the same generated C and csrc/main.c, linked against musl.
 
-    Everything that needs Python must drop out as unreachable; were a Python function reachable from `main`, linking would
-    fail. CC, CFLAGS and LDFLAGS are honoured, as in CC=clang LDFLAGS=-fuse-ld=lld.
+    Everything that needs Python must drop out as unreachable; were a Python function reachable from `main`, linking
+    would fail. CC, CFLAGS and LDFLAGS are honoured, as in CC=clang LDFLAGS=-fuse-ld=lld.
     """
 
     description = "build the static program, build/static/yinyang (needs gcc or clang, binutils and musl)"
-    user_options = []
+    user_options: ClassVar[list] = []
 
     HARDENING = ("-fstack-protector-strong", "-fPIE", "-static-pie", "-Wl,-z,relro,-z,now", "-Wl,-z,noexecstack")
     COMPILE = (
@@ -79,8 +80,9 @@ class BuildStatic(Command):
         folder = Path("build/static")
         folder.mkdir(parents=True, exist_ok=True)
         flags = [
-            *self.COMPILE, *self.HARDENING[:2], *(f"-D{name}={value}" for name, value in core.define_macros),
-            "-isystem", f"/usr/include/{triplet}", "-isystem", self.output(*compiler, "-print-file-name=include").strip(),
+            *self.COMPILE, *self.HARDENING[:2], f'-DYINYANG_VERSION="{VERSION}"',
+            "-isystem", f"/usr/include/{triplet}",
+            "-isystem", self.output(*compiler, "-print-file-name=include").strip(),
             "-I", str(python), "-idirafter", "/usr/include",  # Debian keeps a part of Python's headers there
             *os.environ.get("CFLAGS", "").split(),
         ]

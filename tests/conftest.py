@@ -1,6 +1,7 @@
 """Servers for the tests, started as users start them."""
 
-import contextlib
+import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -10,11 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+ROOT = Path(__file__).parent.parent
 PATIENCE = 20.0  # seconds until a test that waits for something gives up
 
 
@@ -35,6 +38,11 @@ class Replica:
         self.process = process
         self.log = log
         self.port = 0
+
+    @property
+    def pid(self) -> int:
+        """The server's own; it is not `process` where something stands in between."""
+        return self.process.pid
 
     def lines(self) -> list[str]:
         return self.log.read_bytes().decode("utf-8", "surrogateescape").splitlines()
@@ -61,12 +69,46 @@ class Replica:
             return read_all(client)
 
     def workers(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
 
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
+        self.send_signal(number)
         return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class ContainedReplica(Replica):
+    """A server that is the first process of a container, whose port 80 is published."""
+
+    def __init__(self, process: subprocess.Popen, log: Path, name: str) -> None:
+        super().__init__(process, log)
+        self.name = name
+        self.first = 0
+
+    @property
+    def pid(self) -> int:
+        return self.first
+
+    def wait_for_port(self) -> None:
+        super().wait_for_port()
+        self.first = int(podman("inspect", "--format", "{{.State.Pid}}", self.name))
+        self.port = int(podman("port", self.name, "80").rpartition(":")[2])
+
+    def kill(self) -> None:
+        podman("rm", "--force", "--time", "0", "--ignore", self.name)
+        self.process.wait(PATIENCE)
+
+
+def podman(*arguments: str) -> str:
+    done = subprocess.run(["podman", *arguments], check=True, capture_output=True, text=True, timeout=6 * PATIENCE)
+    return done.stdout.strip()
 
 
 def read_all(client: socket.socket) -> bytes:
@@ -77,29 +119,129 @@ def read_all(client: socket.socket) -> bytes:
     return received
 
 
-def command(*options: str) -> list[str]:
-    return [sys.executable, "-m", "yinyang.serve", *options]
-
-
 def clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PORT" and not name.startswith("YINYANG_")}
+    kept = {name: value for name, value in os.environ.items() if name != "PORT" and not name.startswith("YINYANG_")}
+    return kept | {"TZ": "UTC0"}
+
+
+class Shape:
+    """A form that the server comes in, as a command."""
+
+    def __init__(self, *command: str) -> None:
+        self._command = command
+
+    def command(self, *options: str, **_variables: str) -> list[str]:
+        return [*self._command, *options]
+
+    def run(self, *options: str, wrap: Sequence[str] = (), **variables: str) -> subprocess.CompletedProcess:
+        """Run one that is expected to end by itself."""
+        return subprocess.run(
+            [*wrap, *self.command(*options, **variables)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+            env=clean_environment() | variables,
+        )
+
+    def replica(self, log: Path, *options: str, stderr: int | None = None, **variables: str) -> Replica:
+        """Start one, on a free port."""
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                self.command("--port", "0", "--name", "vm", *options),
+                stderr=file if stderr is None else stderr,
+                env=clean_environment() | variables,
+                cwd=log.parent,
+            )
+        return Replica(process, log)
+
+
+class Image(Shape):
+    """The image in containers: as tight as one would be run, and with its port published."""
+
+    def command(self, *options: str, **variables: str) -> list[str]:
+        given = [item for name, value in variables.items() for item in ("--env", f"{name}={value}")]
+        return [
+            *("podman", "--runtime", "runc", "run", "--rm", "--read-only", "--cap-drop", "ALL"),
+            *("--security-opt", "no-new-privileges", "--memory", "8m", "--log-driver", "none", "--no-healthcheck"),
+            *("--sysctl", "net.ipv4.ip_unprivileged_port_start=0"),  # as Docker does by itself
+            *("--ulimit", "nofile=20000:20000", "--ulimit", "nproc=4096:4096"),  # may not be raised everywhere
+            *(*given, *self._command, *options),
+        ]
+
+    def replica(self, log: Path, *options: str, stderr: int | None = None, **variables: str) -> Replica:
+        name = f"yinyang-test-{os.getpid()}-{next(NUMBERS)}"
+        line = self.command("--name", "vm", *options, **variables)
+        line[line.index("--rm") : line.index("--rm")] = ["--name", name, "--publish", "127.0.0.1::80"]
+        with log.open("wb") as file:
+            process = subprocess.Popen(line, stderr=file if stderr is None else stderr, cwd=log.parent)
+        return ContainedReplica(process, log, name)
+
+
+NUMBERS = itertools.count()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test of a server runs against each of its shapes; one that looks at the host's side of it, not against the
+    container; one of containers, only there."""
+    if "shape" in metafunc.fixturenames:
+        shapes = []
+        if not metafunc.definition.get_closest_marker("containers"):
+            shapes = [pytest.param("python"), pytest.param("static", marks=pytest.mark.static)]
+        if not metafunc.definition.get_closest_marker("host"):
+            shapes.append(pytest.param("container", marks=pytest.mark.containers))
+        metafunc.parametrize("shape", shapes, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def static_program(request: pytest.FixtureRequest) -> Path:
+    """The path of the static program, built from this tree."""
+    if not (ROOT / "setup.py").exists():
+        missing("static", "there is no source tree to build it from")
+    if not list(Path("/usr/lib").glob("*-linux-musl/rcrt1.o")):
+        missing("static", "musl is not installed")
+    for module in "Cython", "setuptools":
+        if not importlib.util.find_spec(module):
+            missing("static", f"{module} is not installed")
+    subprocess.run([sys.executable, "setup.py", "-q", "build_static"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return ROOT / "build/static/yinyang"
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The name of the image, built from this tree."""
+    for tool in "buildah", "podman", "runc":
+        if not shutil.which(tool):
+            missing("containers", f"{tool} is not installed")
+    name = "localhost/yinyang-test"
+    if subprocess.run(["podman", "image", "exists", "debian:trixie-slim"], check=False).returncode:
+        missing("containers", "there is no image debian:trixie-slim; tests/base-image makes one")
+    subprocess.run(
+        ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "-t", name, str(ROOT)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    return name
+
+
+@pytest.fixture(scope="session")
+def shape(request: pytest.FixtureRequest) -> Shape:
+    """What the server is started as."""
+    if request.param == "python":
+        return Shape(sys.executable, "-m", "yinyang.serve")
+    if request.param == "static":
+        return Shape(str(request.getfixturevalue("static_program")))
+    return Image(request.getfixturevalue("image"))
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Replica]]:
+def start(shape: Shape, tmp_path: Path) -> Iterator[Callable[..., Replica]]:
     """Starts servers on free ports, and ends them; `start("--workers", "1")`."""
     replicas: list[Replica] = []
 
     def start_one(*options: str, log: int | None = None, **variables: str) -> Replica:
-        path = tmp_path / f"log-{len(replicas)}"
-        with path.open("wb") as file:
-            process = subprocess.Popen(
-                command("--port", "0", "--name", "vm", *options),
-                stderr=file if log is None else log,
-                env=clean_environment() | variables,
-                cwd=tmp_path,
-            )
-        replica = Replica(process, path)
+        replica = shape.replica(tmp_path / f"log-{len(replicas)}", *options, stderr=log, **variables)
         replicas.append(replica)
         if log is None:
             replica.wait_for_port()
@@ -107,26 +249,19 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Replica]]:
 
     yield start_one
     for replica in replicas:
-        with contextlib.suppress(ProcessLookupError):
-            replica.process.kill()
-        replica.process.wait()
+        replica.kill()
 
 
 @pytest.fixture(scope="session")
-def shared_replica(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+def shared_replica(shape: Shape, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
     """One server for all tests that only ask it something."""
-    folder = tmp_path_factory.mktemp("shared")
-    with (folder / "log").open("wb") as file:
-        process = subprocess.Popen(
-            command("--port", "0", "--name", "vm"), stderr=file, env=clean_environment(), cwd=folder
-        )
-    replica = Replica(process, folder / "log")
+    replica = shape.replica(tmp_path_factory.mktemp("shared") / "log")
     try:
         replica.wait_for_port()
         yield replica
+        assert replica.stop() == 0
     finally:
-        process.terminate()
-        assert process.wait(PATIENCE) == 0
+        replica.kill()
 
 
 @pytest.fixture
@@ -136,10 +271,14 @@ def no_thread_left() -> Iterator[None]:
     assert threading.active_count() == before
 
 
+def missing(requirement: str, reason: str) -> NoReturn:
+    """The test is skipped, or fails where YINYANG_REQUIRE says that it must run."""
+    (pytest.fail if requirement in os.environ.get("YINYANG_REQUIRE", "").split(",") else pytest.skip)(reason)
+
+
 def needs(tool: str) -> str:
-    """The path of a tool; without it the test is skipped, or fails where YINYANG_REQUIRE says that it must run."""
+    """The path of a tool without which a test cannot run."""
     path = shutil.which(tool)
     if path is None:
-        reason = f"{tool} is not installed"
-        (pytest.fail if tool in os.environ.get("YINYANG_REQUIRE", "").split(",") else pytest.skip)(reason)
+        missing(tool, f"{tool} is not installed")
     return path

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, Replica, clean_environment, command, needs, read_all, wait_until
+from conftest import PATIENCE, Replica, Shape, clean_environment, needs, read_all, wait_until
 
 import yinyang
 
@@ -22,18 +23,6 @@ PAGE = yinyang.render_page(yinyang.identify("vm"))
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 Start = Callable[..., Replica]
-
-
-def run(tmp_path: Path, *options: str, wrap: tuple[str, ...] = (), **variables: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [*wrap, *command(*options)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-        cwd=tmp_path,
-        env=clean_environment() | variables,
-    )
 
 
 # ---- bad use ------------------------------------------------------------------------------------------------------
@@ -59,11 +48,12 @@ def run(tmp_path: Path, *options: str, wrap: tuple[str, ...] = (), **variables: 
             ["--host", "localhost"],
             "--host wants a numeric address of this host such as 127.0.0.1 or ::1, not 'localhost'",
         ),
+        (["--healthcheck", "--port", "0"], "--healthcheck wants the port of a server, not 0"),
         (["--workers", "0"], "--workers wants a number from 1 to 1024, not '0'"),
     ],
 )
-def test_bad_use_exits_with_2_and_one_line(options: list[str], words: str, tmp_path: Path) -> None:
-    done = run(tmp_path, *options)
+def test_bad_use_exits_with_2_and_one_line(options: list[str], words: str, shape: Shape) -> None:
+    done = shape.run(*options)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"yinyang: {words}\n")
 
 
@@ -72,47 +62,75 @@ def test_bad_use_exits_with_2_and_one_line(options: list[str], words: str, tmp_p
     [
         ({"YINYANG_PORT": "x"}, "YINYANG_PORT wants a number from 0 to 65535, not 'x'"),
         ({"PORT": "80a"}, "PORT wants a number from 0 to 65535, not '80a'"),
+        ({"YINYANG_PORT": "65536"}, "YINYANG_PORT wants a number from 0 to 65535, not '65536'"),
+        ({"PORT": "65536"}, "PORT wants a number from 0 to 65535, not '65536'"),
+        ({"YINYANG_WORKERS": "1025"}, "YINYANG_WORKERS wants a number from 1 to 1024, not '1025'"),
+        (
+            {"YINYANG_NAME": "x" * 256},
+            f"YINYANG_NAME wants 1 to 255 bytes without control characters, not '{'x' * 64}...' (256 bytes)",
+        ),
+        (
+            {"YINYANG_TITLE": "a\x07b"},
+            "YINYANG_TITLE wants at most 255 bytes without control characters, not 'a?b'",
+        ),
+        (
+            {"YINYANG_HOST": "::g"},
+            "YINYANG_HOST wants a numeric address of this host such as 127.0.0.1 or ::1, not '::g'",
+        ),
         ({"YINYANG_ACCESS_LOG": "maybe"}, "YINYANG_ACCESS_LOG wants on or off, not 'maybe'"),
     ],
 )
-def test_bad_environment_names_the_variable(variables: dict[str, str], words: str, tmp_path: Path) -> None:
-    done = run(tmp_path, **variables)
+def test_bad_environment_names_the_variable(variables: dict[str, str], words: str, shape: Shape) -> None:
+    done = shape.run(**variables)
     assert (done.returncode, done.stderr) == (2, f"yinyang: {words}\n")
 
 
-def test_port_in_use(tmp_path: Path, shared_replica: Replica) -> None:
-    done = run(tmp_path, "--port", str(shared_replica.port))
+@pytest.mark.host
+def test_port_in_use(shape: Shape, shared_replica: Replica) -> None:
+    done = shape.run("--port", str(shared_replica.port))
     assert done.returncode == 1
     assert re.fullmatch(
         r"yinyang: cannot listen on port \d+: another program listens there; [^\n]*--port[^\n]*\n", done.stderr
     )
 
 
-def test_address_that_is_not_here(tmp_path: Path) -> None:
-    done = run(tmp_path, "--port", "0", "--host", "192.0.2.1")
+def test_address_that_is_not_here(shape: Shape) -> None:
+    done = shape.run("--port", "0", "--host", "192.0.2.1")
     assert done.returncode == 1
     assert re.fullmatch(r"yinyang: cannot listen [^\n]*this host does not have that address[^\n]*\n", done.stderr)
 
 
 @pytest.mark.strace
+@pytest.mark.host
 @pytest.mark.parametrize(
     ("error", "words"),
     [("EACCES", "ports below 1024 need privilege here; use --port 8080"), ("EPERM", "operation not permitted")],
 )
-def test_port_without_the_right(error: str, words: str, tmp_path: Path) -> None:
+def test_port_without_the_right(error: str, words: str, shape: Shape) -> None:
     strace = needs("strace")
-    done = run(tmp_path, wrap=(strace, "-qq", "-o", "/dev/null", "-e", f"inject=bind:error={error}"))
+    done = shape.run(wrap=(strace, "-qq", "-o", "/dev/null", "-e", f"inject=bind:error={error}"))
     assert done.returncode == 1
     assert re.fullmatch(rf"yinyang: cannot listen on port 80: {words}[^\n]*\n", done.stderr)
 
 
-def test_help_and_version(tmp_path: Path) -> None:
-    shown = run(tmp_path, "--help")
+def test_help_and_version(shape: Shape) -> None:
+    shown = shape.run("--help")
     assert shown.returncode == 0
-    for option in ("host", "port", "name", "title", "workers", "access-log", "no-access-log", "version", "help"):
+    for option in (
+        "host",
+        "port",
+        "name",
+        "title",
+        "workers",
+        "access-log",
+        "no-access-log",
+        "healthcheck",
+        "version",
+        "help",
+    ):
         assert f"--{option}" in shown.stdout
-    assert run(tmp_path, "--version").stdout == f"yinyang {yinyang.__version__}\n"
-    assert run(tmp_path, "--help", YINYANG_PORT="x").returncode == 0
+    assert shape.run("--version").stdout == f"yinyang {yinyang.__version__}\n"
+    assert shape.run("--help", YINYANG_PORT="x").returncode == 0
 
 
 def test_options_win_over_environment(start: Start) -> None:
@@ -121,6 +139,7 @@ def test_options_win_over_environment(start: Start) -> None:
     assert page in replica.ask(LAST)
 
 
+@pytest.mark.host
 def test_environment_wins_over_defaults(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = taken.getsockname()[1]
@@ -133,7 +152,7 @@ def test_environment_wins_over_defaults(start: Start) -> None:
 @pytest.mark.parametrize("module", ["yinyang", "yinyang.serve"])
 def test_modules_are_the_same(module: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [*command()[:2], module, "--version"],
+        [sys.executable, "-m", module, "--version"],
         capture_output=True,
         text=True,
         check=True,
@@ -143,9 +162,63 @@ def test_modules_are_the_same(module: str, tmp_path: Path) -> None:
     assert done.stdout == f"yinyang {yinyang.__version__}\n"
 
 
+# ---- asking for health ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.host
+def test_healthcheck_of_a_server(shape: Shape, shared_replica: Replica) -> None:
+    for options in ((), ("--host", "127.0.0.1"), ("--host", "::1"), ("--host", "::"), ("--host", "0.0.0.0")):
+        done = shape.run("--healthcheck", "--port", str(shared_replica.port), *options)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert shape.run("--healthcheck", YINYANG_PORT=str(shared_replica.port)).returncode == 0
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (None, "timed out"),
+        (b"", "the connection was closed without an answer"),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", "the answer begins with 'HTTP/1.1 503 '"),
+        (b"\x00\x1b]0;x", "the answer begins with '??]0;x'"),
+    ],
+)
+def test_healthcheck_of_something_else(answer: bytes | None, words: str, shape: Shape) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def serve() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(4096)
+                if answer is None:
+                    client.recv(1)  # until it gives up
+                else:
+                    client.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        done = shape.run("--healthcheck", "--port", str(port))
+        thread.join()
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        "",
+        f"yinyang: no page at http://127.0.0.1:{port}: {words}\n",
+    )
+
+
+@pytest.mark.host
+def test_healthcheck_of_nothing(shape: Shape) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    done = shape.run("--healthcheck", "--port", str(port))
+    assert (done.returncode, done.stderr) == (1, f"yinyang: no page at http://127.0.0.1:{port}: connection refused\n")
+
+
 # ---- addresses ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.host
 def test_both_families_by_default(start: Start) -> None:
     replica = start()
     for host in ("127.0.0.1", "::1"):
@@ -155,7 +228,8 @@ def test_both_families_by_default(start: Start) -> None:
 
 
 @pytest.mark.strace
-def test_ipv4_alone_where_ipv6_is_off(tmp_path: Path) -> None:
+@pytest.mark.host
+def test_ipv4_alone_where_ipv6_is_off(shape: Shape, tmp_path: Path) -> None:
     strace = needs("strace")
     log = tmp_path / "log"
     with log.open("wb") as file:
@@ -167,7 +241,7 @@ def test_ipv4_alone_where_ipv6_is_off(tmp_path: Path) -> None:
                 "/dev/null",
                 "-e",
                 f"inject=socket:error={errno.errorcode[errno.EAFNOSUPPORT]}:when=1",
-                *command("--port", "0", "--name", "vm", "--workers", "1"),
+                *shape.command("--port", "0", "--name", "vm", "--workers", "1"),
             ],
             stderr=file,
             cwd=tmp_path,
@@ -241,7 +315,7 @@ def test_a_line_for_each_page(start: Start) -> None:
     assert len(lines) == 102_400
     assert all(re.fullmatch(LINE, line) for line in set(lines))
     for stamp in Counter(line[:19] for line in lines):
-        assert begin - 1 <= datetime.strptime(stamp, "%Y/%m/%d %H:%M:%S").timestamp() <= end
+        assert begin - 1 <= datetime.strptime(f"{stamp} +0000", "%Y/%m/%d %H:%M:%S %z").timestamp() <= end
 
 
 def test_no_line_for_what_is_no_page(start: Start) -> None:
@@ -265,6 +339,7 @@ def test_no_access_log(start: Start) -> None:
     assert not replica.served()
 
 
+@pytest.mark.host
 def test_a_stopped_reader_stops_no_client_and_loses_no_line(start: Start, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     replica = start("--workers", "2", log=writer)
@@ -288,6 +363,7 @@ def test_a_stopped_reader_stops_no_client_and_loses_no_line(start: Start, tmp_pa
     assert all(re.fullmatch(LINE, line) for line in set(lines))
 
 
+@pytest.mark.host
 def test_a_log_whose_reader_is_gone_stops_nothing(start: Start) -> None:
     reader, writer = os.pipe()
     replica = start("--workers", "1", log=writer)
@@ -301,10 +377,17 @@ def test_a_log_whose_reader_is_gone_stops_nothing(start: Start) -> None:
     assert time.monotonic() - begin < 5  # nobody is waited for
 
 
-def test_serves_without_standard_descriptors(tmp_path: Path) -> None:
+@pytest.mark.host
+def test_serves_without_standard_descriptors(shape: Shape, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    line = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command("--port", str(port), "--name", "vm", "--workers", "2")]
+    line = [
+        "sh",
+        "-c",
+        'exec "$@" <&- >&- 2>&-',
+        "sh",
+        *shape.command("--port", str(port), "--name", "vm", "--workers", "2"),
+    ]
     process = subprocess.Popen(line, cwd=tmp_path, env=clean_environment())
     replica = Replica(process, tmp_path / "none")
     replica.port = port
@@ -343,7 +426,7 @@ def test_finishes_what_is_being_answered(start: Start) -> None:
         assert idle.recv(1000)
         busy.sendall(GET + b"GET / HTTP/1.1\r\n")
         wait_until(lambda: len(replica.served()) == 2)
-        replica.process.send_signal(signal.SIGTERM)
+        replica.send_signal(signal.SIGTERM)
         assert idle.recv(1000) == b""
         busy.sendall(b"Host: a\r\n\r\n")
         received = read_all(busy)
@@ -353,15 +436,16 @@ def test_finishes_what_is_being_answered(start: Start) -> None:
     assert len(replica.served()) == 3
 
 
+@pytest.mark.host
 def test_a_second_signal_ends_it_at_once(start: Start) -> None:
     replica = start()
     with replica.connect() as busy:
         busy.sendall(b"GET / HTTP/1.1\r\n")
         wait_until(lambda: not_read(replica.port) == 0)
-        replica.process.send_signal(signal.SIGTERM)
+        replica.send_signal(signal.SIGTERM)
         wait_until(lambda: refused(replica.port))
         assert replica.process.poll() is None
-        replica.process.send_signal(signal.SIGINT)
+        replica.send_signal(signal.SIGINT)
         begin = time.monotonic()
         assert replica.process.wait(PATIENCE) == 0
         assert time.monotonic() - begin < 5
@@ -430,7 +514,7 @@ def test_is_idle_when_idle(start: Start) -> None:
         assert client.recv(1000)
         wait_until(lambda: len(replica.served()) == 1)
         time.sleep(0.3)  # the pace of the log comes to rest
-        pids = [replica.process.pid, *replica.workers()]
+        pids = [replica.pid, *replica.workers()]
         before = [switches(pid) for pid in pids]
         time.sleep(1)
         assert [switches(pid) for pid in pids] == before
@@ -450,7 +534,7 @@ def test_a_killed_worker_is_restarted(start: Start) -> None:
     begin = time.monotonic()
     wait_until(lambda: victim not in replica.workers() and len(replica.workers()) == 2)
     assert time.monotonic() - begin < 5
-    text = rf"Worker \d \(pid {victim}\) was killed by signal 9, restarted as pid \d+"
+    text = r"Worker \d \(pid \d+\) was killed by signal 9, restarted as pid \d+"
     wait_until(lambda: re.search(text, replica.log.read_text()))
     assert PAGE in replica.ask(LAST)
 
@@ -491,6 +575,7 @@ def test_a_killed_worker_under_load_costs_its_own_connections_alone(start: Start
     assert sum(pages) <= len(replica.served()) <= sum(pages) + len(failures)
 
 
+@pytest.mark.host
 def test_no_worker_outlives_its_parent(start: Start) -> None:
     replica = start("--workers", "2")
     workers = replica.workers()

@@ -52,7 +52,9 @@ class Framing:
     def end(self) -> Refused | None:
         """What is wrong when nothing more comes; None between two requests."""
 
-def parse_options(arguments: Iterable[str]) -> tuple[Literal["serve", "healthcheck", "help", "version"], dict[str, object]]:
+def parse_options(
+    arguments: Iterable[str],
+) -> tuple[Literal["serve", "healthcheck", "help", "version"], dict[str, object]]:
     """The command line, less the program's name, and the environment: what to do, and the arguments for `Server`.
     Raises ValueError with one line that says what is wrong and what would be right."""
 

@@ -139,7 +139,7 @@ cdef inline int64_t clock_parse(const char **at) noexcept nogil:
     if minus or at[0][0] == b'+':
         at[0] += 1
     while True:
-        seconds += number_parse(at) * unit
+        seconds += max(number_parse(at), 0) * unit
         unit //= 60
         if unit == 0 or at[0][0] != b':':
             return -seconds if minus else seconds
@@ -150,13 +150,14 @@ cdef inline int64_t change_parse(const char **at, int year) noexcept nogil:
     """,date[/time] of a change in a year: seconds since 1970 of the clock on the wall."""
     cdef int64_t first = days_until(year, 1, 1)
     cdef int64_t day
-    cdef int month, week
+    cdef int month
+    cdef int64_t week
     at[0] += 1  # the comma
     if at[0][0] == b'M':  # month, week (5 is the last), day of the week
         at[0] += 1
-        month = <int>number_parse(at)
+        month = <int>min(max(number_parse(at), 1), 12)
         at[0] += at[0][0] == b'.'
-        week = <int>number_parse(at)
+        week = number_parse(at)
         at[0] += at[0][0] == b'.'
         first = days_until(year, month, 1)
         day = first + (number_parse(at) - (first + 4) % 7 + 7) % 7 + 7 * (week - 1)
@@ -179,7 +180,7 @@ cdef inline int64_t rule_offset(const char *rule, int64_t second) noexcept nogil
     cdef const char *at = name_end(rule)
     cdef int64_t standard, summer, begin, end
     cdef int year
-    if at == rule:
+    if not (at[0] == b'-' or at[0] == b'+' or 48 <= at[0] <= 57):
         return 0
     standard = -clock_parse(&at)
     if at[0] == 0 or at[0] == b'\n':

@@ -1,0 +1,64 @@
+"""The image: what is in it, and how it runs where little is allowed. The suite runs against it besides."""
+
+import json
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Replica, Shape, podman, wait_until
+
+pytestmark = pytest.mark.containers
+
+
+def test_health(start: Callable[..., Replica]) -> None:
+    replica = start()
+    podman("exec", replica.name, "/yinyang", "--healthcheck")
+    wait_until(lambda: len(replica.served()) == 1)
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        podman("exec", replica.name, "/yinyang", "--healthcheck", "--port", "81")
+    assert "no page at http://127.0.0.1:81: connection refused" in failure.value.stderr
+
+
+def test_without_a_network(shape: Shape) -> None:
+    line = shape.command("--name", "vm", "--workers", "1")
+    line[line.index("--rm") : line.index("--rm")] = [
+        "--name",
+        "yinyang-test-alone",
+        "--network",
+        "none",
+        "--detach",
+    ]
+    subprocess.run(line, check=True, capture_output=True)
+    try:
+        podman("exec", "yinyang-test-alone", "/yinyang", "--healthcheck")
+    finally:
+        podman("rm", "--force", "--time", "0", "yinyang-test-alone")
+
+
+def test_a_port_that_is_refused(shape: Shape) -> None:
+    line = shape.command()
+    line[line.index("net.ipv4.ip_unprivileged_port_start=0")] = "net.ipv4.ip_unprivileged_port_start=1024"
+    done = subprocess.run(line, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "yinyang: cannot listen on port 80: ports below 1024 need privilege here; use --port 8080, "
+        "or allow it with: sysctl net.ipv4.ip_unprivileged_port_start=0\n"
+    )
+
+
+def test_what_is_in_the_image(image: str, tmp_path: Path) -> None:
+    archive = tmp_path / "image.tar"
+    podman("save", "--quiet", "--format", "docker-archive", "-o", str(archive), image)
+    with tarfile.open(archive) as saved:
+        manifest = json.load(saved.extractfile("manifest.json"))[0]
+        assert len(manifest["Layers"]) == 1
+        with tarfile.open(fileobj=saved.extractfile(manifest["Layers"][0])) as layer:
+            assert [(member.name, member.mode & 0o777) for member in layer] == [("yinyang", 0o755)]
+    config = json.loads(podman("image", "inspect", image))[0]
+    assert config["User"] == "65534:65534"
+    assert list(config["Config"]["ExposedPorts"]) == ["80/tcp"]
+    assert config["Config"]["Entrypoint"] == ["/yinyang"]
+    assert config["Healthcheck"]["Test"] == ["CMD", "/yinyang", "--healthcheck"]
+    assert config["Labels"]["org.opencontainers.image.title"] == "yinyang"
