@@ -1,13 +1,14 @@
 """The image: what is in it, and how it runs where little is allowed. The suite runs against it besides."""
 
 import json
+import socket
 import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Replica, Shape, podman, wait_until
+from conftest import ROOT, Replica, Shape, clean_environment, podman, wait_until
 
 pytestmark = pytest.mark.containers
 
@@ -46,6 +47,18 @@ def test_a_port_that_is_refused(shape: Shape) -> None:
         "yinyang: cannot listen on port 80: ports below 1024 need privilege here; use --port 8080, "
         "or allow it with: sysctl net.ipv4.ip_unprivileged_port_start=0\n"
     )
+
+
+def test_check_of_the_image(image: str) -> None:
+    """What the pipeline asks of an image, here with Podman."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    options = "--runtime runc --no-healthcheck --sysctl net.ipv4.ip_unprivileged_port_start=0 --log-driver k8s-file"
+    limits = "--ulimit nofile=20000:20000 --ulimit nproc=4096:4096"
+    variables = {"ENGINE": "podman", "BIND": "127.0.0.1", "PORT": str(port), "OPTIONS": f"{options} {limits}"}
+    check = [str(ROOT / "tests/check-image"), image]
+    done = subprocess.run(check, check=False, capture_output=True, text=True, env=clean_environment() | variables)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_what_is_in_the_image(image: str, tmp_path: Path) -> None:
