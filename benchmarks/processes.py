@@ -1,0 +1,88 @@
+"""Servers as processes, and what the kernel counts of them and of their children."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PATIENCE = 30.0  # seconds for anything to happen
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    found = [pid]
+    for parent in found:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory of a tree, a page that is shared by n processes counted as an n-th (PSS in proc_pid_smaps(5))."""
+    total = 0
+    for each in tree(pid):
+        rows = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()[1:]
+        total += next(int(row.split()[1]) for row in rows if row.startswith("Pss:"))
+    return total * 1024
+
+
+def cpu_time(pid: int) -> float:
+    """Seconds that all threads of a tree have run (proc_pid_schedstat, in the kernel's sched-stats.rst)."""
+    total = 0
+    for each in tree(pid):
+        for task in Path(f"/proc/{each}/task").iterdir():
+            total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def answer(port: int, request: bytes) -> bytes | None:
+    """What is answered to a request that ends its connection; None if nobody listens."""
+    with socket.socket() as client:
+        client.settimeout(PATIENCE)
+        if client.connect_ex(("127.0.0.1", port)):
+            return None
+        client.sendall(request)
+        received = b""
+        while piece := client.recv(65536):
+            received += piece
+        return received
+
+
+@contextlib.contextmanager
+def serving(line: list[str], cpu: int, log: Path) -> Iterator[subprocess.Popen]:
+    """A server on one CPU, its log in a file; ended on leaving."""
+    ours = os.sched_getaffinity(0)
+    with log.open("wb") as file:
+        os.sched_setaffinity(0, {cpu})  # is inherited, and costs the start nothing
+        try:
+            process = subprocess.Popen(line, stderr=file, stdout=file)
+        finally:
+            os.sched_setaffinity(0, ours)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until_it_answers(port: int, request: bytes) -> bytes:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if received := answer(port, request):
+            return received
+    raise TimeoutError(f"nobody answers on port {port}")
