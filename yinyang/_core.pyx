@@ -10,13 +10,13 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from .core.answers cimport Answers, answers_close, answers_open
 from .core.cpus cimport cpus_usable
 from .core.crew cimport (
-    Crew as CrewState, WOKEN_BY_CALLER, WORKERS_MOST, crew_close, crew_has_news, crew_kill, crew_next_death, crew_open, crew_start,
-    crew_reap_orphans, crew_stop, crew_take, crew_wait
+    Crew as CrewState, WOKEN_BY_CALLER, WORKERS_MOST, crew_close, crew_has_news, crew_kill, crew_next_death,
+    crew_open, crew_start, crew_reap_orphans, crew_stop, crew_take, crew_wait
 )
 from .core.healthcheck cimport healthcheck
 from .core.http1 cimport (
-    Framing as FramingState, METHOD_HEAD, OUTCOME_MORE, OUTCOME_READY, SEEN_ASTERISK, SEEN_UNCLEAN,
-    TARGET_KEPT, Target, http1_cut_off, http1_feed, http1_keeps, http1_next, target_keep, target_kept
+    Framing as FramingState, METHOD_HEAD, OUTCOME_MORE, OUTCOME_READY, SEEN_ASTERISK, SEEN_UNCLEAN, TARGET_KEPT,
+    Target, http1_cut_off, http1_feed, http1_keeps, http1_next, target_keep, target_kept
 )
 from .core.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MOST, identity_of
 from .core.lines cimport lines_write
