@@ -84,7 +84,7 @@ def serve_windows(pipe: multiprocessing.connection.Connection, port: int) -> Non
     """What the process does: time a window whenever it is asked to."""
     ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1)  # wake when due, not up to 50 us later
     with contextlib.suppress(PermissionError):
-        os.nice(-5)  # before the generator, with which it shares a CPU
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(2))  # before the generator, with which it shares a CPU
     gc.disable()
     while seconds := pipe.recv():
         pipe.send(window(port, seconds))

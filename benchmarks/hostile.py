@@ -4,7 +4,8 @@
 
 Prints tables in Markdown. A contestant that cannot take part is named with the reason. The server has one CPU and a
 worker; the load and the client that behaves share another CPU. Needs Linux with two CPUs, a hard limit of some
-12,000 descriptors, and prlimit (util-linux); as root it asks the scheduler to prefer it to other programs.
+12,000 descriptors, and prlimit (util-linux). As root it runs itself and the servers before other programs (SCHED_RR),
+and keeps the CPUs from halting (/dev/cpu_dma_latency), as both would be measured instead of the servers.
 
 How each figure is got:
 
@@ -19,6 +20,10 @@ p99             Of a client with one connection and a request every 5 ms for 4 s
 memory          Growth of the proportional set size of the server's processes (user space only) for each connection
                 that is open when the window with the crowd begins; the median of the rounds.
 open            Connections when that window began and when it ended, of the last round.
+
+descriptors: CPU is the share of one CPU that the server ran while all clients were idle for 10 s; a new client has 2 s to
+be answered, 10 try one after another, and 10 more at once after the idle ones have left. resets: of the descriptors
+and processes of the server's whole tree, and its proportional set size.
 """
 
 import argparse
@@ -29,14 +34,14 @@ import resource
 import shutil
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from attacks import ATTACKS, DESCRIPTORS, Attack, Round, attack_once
+from attacks import ATTACKS, DESCRIPTORS, LINGER, Attack, Round, attack_once
 from contestants import WORK, Contestant, contestants
-from shortages import FEW, IDLE_CLIENTS, RESETS, Resets, Shortage, descriptors_once, resets_once
+from shortages import FEW, IDLE_CLIENTS, RELEASE_MOST, RESETS, Resets, Shortage, descriptors_once, resets_once
 
 CLIENT_CPU = 0
 ROUNDS = 3
@@ -131,7 +136,8 @@ def shortage_row(figures: Shortage) -> list[str]:
 def resets_row(figures: Resets) -> list[str]:
     before, half, after = (f"{size / 1000:,.0f}" for size in figures.memory)
     return [
-        f"{figures.descriptors[0]}, {figures.descriptors[1]}",
+        f"{figures.descriptors[0]}, {figures.descriptors[1]:,}",
+        f"not in {RELEASE_MOST:.0f}" if figures.released is None else f"{max(0.0, figures.released - LINGER):.1f}",
         f"{figures.died}, {figures.new}",
         f"{before}, {half}, {after}",
         "yes" if figures.answers else "no",
@@ -176,7 +182,8 @@ def resets(taking_part: list[Contestant], scale: float) -> tuple[str, dict]:
     count = max(400, round(RESETS * scale))
     results, failures = once("resets", taking_part, lambda each: resets_once(each, count))
     heads = [
-        "descriptors before, after",
+        f"descriptors before, and {LINGER} s after",
+        "all given back, s later",
         "processes gone, new",
         "memory before, half-way, after, kB",
         "answers afterwards",
@@ -186,12 +193,19 @@ def resets(taking_part: list[Contestant], scale: float) -> tuple[str, dict]:
     return text, {key: asdict(each) for key, each in results.items()}
 
 
-def be_preferred() -> None:
-    """Ask the scheduler to run this and its servers before other programs, which it may refuse."""
-    with contextlib.suppress(OSError):
-        os.nice(-10)
-        # where sessions share the CPU as groups, niceness counts only within a group (sched(7))
-        Path("/proc/self/autogroup").write_text("-10")
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Run this and its servers before other programs, and keep the CPUs from halting, if that is permitted.
+
+    To wake a virtual CPU that has halted takes longer than to answer, and as long as its host likes.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        with contextlib.suppress(OSError):
+            latency = stack.enter_context(open("/dev/cpu_dma_latency", "wb", buffering=0))
+            latency.write(bytes(4))  # for as long as it is open
+        yield
 
 
 def main() -> None:
@@ -202,23 +216,25 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="factor for the number of connections")
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
+    keys = options.contestants.split(",")
+    if unknown := set(keys) - {each.key for each in contestants()}:
+        parser.error(f"no such contestant: {', '.join(sorted(unknown))}")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     os.sched_setaffinity(0, {CLIENT_CPU})
-    be_preferred()
     shutil.rmtree(WORK, ignore_errors=True)
     WORK.mkdir(parents=True)
-    keys = options.contestants.split(",")
     taking_part = [each for each in contestants() if each.key in keys]
     for each in taking_part:
         each.make_ready()
     figures = {}
-    for key, scenario in scenarios.items():
-        if options.only in (None, key):
-            run = scenario if callable(scenario) else partial(attacked, scenario)
-            text, figures[key] = run(taking_part, options.scale)
-            print(text, flush=True)
+    with undisturbed():
+        for key, scenario in scenarios.items():
+            if options.only in (None, key):
+                run = partial(attacked, scenario) if isinstance(scenario, Attack) else scenario
+                text, figures[key] = run(taking_part, options.scale)
+                print(text, flush=True)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))
 

@@ -20,6 +20,7 @@ TRIES = 10
 TRY_PATIENCE = 2.0  # seconds
 RESETS = 20_000
 BATCH = 200  # connections that are open at once before they are reset
+RELEASE_MOST = 60.0  # seconds for a server to give back all descriptors
 SEED = 2016
 
 
@@ -34,7 +35,10 @@ class Shortage:
 
 @dataclass
 class Resets:
-    descriptors: tuple[int, int]  # before and after
+    descriptors: tuple[int, int]  # before, and LINGER seconds after
+    released: (
+        float | None
+    )  # seconds after the last reset until there were no more than before; None: not in RELEASE_MOST
     memory: tuple[int, int, int]  # bytes before, after half of the resets, and after all
     died: int  # processes that were there before and are not after
     new: int  # processes that are there after and were not before
@@ -121,13 +125,18 @@ def resets_once(contestant: Contestant, count: int) -> Resets:
         processes, open_before, memory = set(tree(server.pid)), descriptors(server.pid), [resident(server.pid)]
         for _ in range(2):
             reset_all(port, count // 2, chance)
+            end = time.monotonic()
             time.sleep(LINGER)
             memory.append(resident(server.pid))
-        left = set(tree(server.pid))
+        open_after, left = descriptors(server.pid), set(tree(server.pid))
+        answers = (answer(port, LAST) or b"").startswith(b"HTTP/1.1 200 ")
+        while (more := descriptors(server.pid) > open_before) and time.monotonic() < end + RELEASE_MOST:
+            time.sleep(0.1)
         return Resets(
-            (open_before, descriptors(server.pid)),
+            (open_before, open_after),
+            None if more else time.monotonic() - end,
             tuple(memory),
             len(processes - left),
             len(left - processes),
-            (answer(port, LAST) or b"").startswith(b"HTTP/1.1 200 "),
+            answers,
         )
