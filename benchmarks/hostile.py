@@ -21,7 +21,7 @@ memory          Growth of the proportional set size of the server's processes (u
                 that is open when the window with the crowd begins; the median of the rounds.
 open            Connections when that window began and when it ended, of the last round.
 
-descriptors: CPU is the share of one CPU that the server ran while all clients were idle for 10 s; a new client has 2 s to
+descriptors: CPU is the share of a CPU that the server ran while all clients were idle for 10 s; a new client has 2 s to
 be answered, 10 try one after another, and 10 more at once after the idle ones have left. resets: of the descriptors
 and processes of the server's whole tree, and its proportional set size.
 """

@@ -20,7 +20,7 @@ TRIES = 10
 TRY_PATIENCE = 2.0  # seconds
 RESETS = 20_000
 BATCH = 200  # connections that are open at once before they are reset
-RELEASE_MOST = 60.0  # seconds for a server to give back all descriptors
+RELEASE_MOST = 90.0  # seconds for a server to give back all descriptors
 SEED = 2016
 
 
