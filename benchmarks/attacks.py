@@ -28,6 +28,7 @@ LINE = b"X-Padding: " + b"x" * 1011 + b"\r\n"  # 1 KiB
 ENDLESS = b"GET / HTTP/1.1\r\nHost: localhost\r\n" + LINE * 60
 GREEDY = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000
 
+UNCLEAN = (b"GET //" + b"x" * 240 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n") * 1000  # its redirect has to be kept
 
 Run = Callable[[Callable[[], bool], float], None]  # go on until a condition holds, at most for so many seconds
 
@@ -52,6 +53,7 @@ ATTACKS = [
     Attack("slow-bodies", "a whole head, then a byte of the body each 5 s", 10_000, BODY, 16),
     Attack("endless-heads", "60 KiB of a head that never ends, at once", 10_000, [ENDLESS], 16),
     Attack("greedy", "1,000 pipelined requests at once, and no answer is read", 2_000, [GREEDY], 20, reads=False),
+    Attack("greedy-unclean", "the same with long paths that are to be cleaned", 2_000, [UNCLEAN], 20, reads=False),
 ]
 
 
