@@ -18,7 +18,8 @@ LAST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 INTERVAL = 5.0  # seconds between two bytes of a slow connection
 WINDOW = 4.0  # seconds of the healthy client
 SETTLE_MOST = 8.0  # seconds until a server has done what a flood gave it to do
-SETTLE_STEP = 0.25  # seconds; a server that ran less than a tenth of them has settled
+SETTLE_STEP = 0.25  # seconds in which a server is quiet if it runs for less than a tenth of them
+SETTLED = 4  # quiet steps in a row, as what the kernel had to drop is sent again after 0.2 s and more
 PATIENCE = 10.0  # seconds for a window to end
 LINGER = 1.5  # seconds for a server to close for good what it has ended, as it may first drop what is still sent
 
@@ -27,8 +28,7 @@ BODY = [b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"] +
 LINE = b"X-Padding: " + b"x" * 1011 + b"\r\n"  # 1 KiB
 ENDLESS = b"GET / HTTP/1.1\r\nHost: localhost\r\n" + LINE * 60
 GREEDY = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000
-
-UNCLEAN = (b"GET //" + b"x" * 240 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n") * 1000  # its redirect has to be kept
+UNCLEAN = (b"GET //" + b"x" * 240 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n") * 300  # its redirect has to be kept
 
 Run = Callable[[Callable[[], bool], float], None]  # go on until a condition holds, at most for so many seconds
 
@@ -53,7 +53,14 @@ ATTACKS = [
     Attack("slow-bodies", "a whole head, then a byte of the body each 5 s", 10_000, BODY, 16),
     Attack("endless-heads", "60 KiB of a head that never ends, at once", 10_000, [ENDLESS], 16),
     Attack("greedy", "1,000 pipelined requests at once, and no answer is read", 2_000, [GREEDY], 20, reads=False),
-    Attack("greedy-unclean", "the same with long paths that are to be cleaned", 2_000, [UNCLEAN], 20, reads=False),
+    Attack(
+        "greedy-unclean",
+        "300 pipelined requests for long unclean paths, and no answer is read",
+        2_000,
+        [UNCLEAN],
+        20,
+        reads=False,
+    ),
 ]
 
 
@@ -114,14 +121,15 @@ def flood(attack: Attack, crowd: Crowd, count: int, pid: int) -> Run:
             crowd.send(member, attack.pieces[0])
         if number % 32 == 0:
             crowd.watch(0)
-    ran, look = cpu_time(pid), time.monotonic() + SETTLE_STEP
+    ran, look, quiet = cpu_time(pid), time.monotonic() + SETTLE_STEP, 0
 
     def settled() -> bool:
-        nonlocal ran, look
+        nonlocal ran, look, quiet
         if time.monotonic() < look:
             return False
         before, ran, look = ran, cpu_time(pid), time.monotonic() + SETTLE_STEP
-        return ran - before < SETTLE_STEP / 10
+        quiet = quiet + 1 if ran - before < SETTLE_STEP / 10 else 0
+        return quiet == SETTLED
 
     watch(crowd, settled, SETTLE_MOST)
     return partial(watch, crowd)
