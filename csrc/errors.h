@@ -74,22 +74,4 @@ static inline const char *wrong_words_of(int wrong)
     return (const char *)&wrong_block + begins[wrong];
 }
 
-/* The reason phrase of a status (RFC 9110 section 15). */
-static inline const char *status_phrase(int status)
-{
-    switch (status) {
-    case 200: return "OK";
-    case 301: return "Moved Permanently";
-    case 400: return "Bad Request";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 414: return "URI Too Long";
-    case 417: return "Expectation Failed";
-    case 431: return "Request Header Fields Too Large";
-    case 501: return "Not Implemented";
-    case 505: return "HTTP Version Not Supported";
-    default: return "";
-    }
-}
-
 #endif

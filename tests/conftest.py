@@ -198,8 +198,8 @@ def static_program(request: pytest.FixtureRequest) -> Path:
     """The path of the static program, built from this tree."""
     if not (ROOT / "setup.py").exists():
         missing("static", "there is no source tree to build it from")
-    if not list(Path("/usr/lib").glob("*-linux-musl/rcrt1.o")):
-        missing("static", "musl is not installed")
+    if not list(Path("/usr/include").glob("*-linux-musl/stdio.h")):
+        missing("static", "musl-dev is not installed")
     for module in "Cython", "setuptools":
         if not importlib.util.find_spec(module):
             missing("static", f"{module} is not installed")

@@ -71,7 +71,7 @@ def test_bad_use_exits_with_2_and_one_line(options: list[str], words: str, shape
         ),
         (
             {"YINYANG_TITLE": "a\x07b"},
-            "YINYANG_TITLE wants at most 255 bytes without control characters, not 'a?b'",
+            "YINYANG_TITLE wants 0 to 255 bytes without control characters, not 'a?b'",
         ),
         (
             {"YINYANG_HOST": "::g"},

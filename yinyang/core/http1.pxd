@@ -29,6 +29,17 @@ cdef extern from "bytes.h" nogil:
         BYTE_DIGIT
         BYTE_HEX
         BYTE_QUERY
+        METHOD_UNKNOWN
+        METHOD_GET
+        METHOD_HEAD
+        METHOD_POST
+        METHOD_PUT
+        METHOD_PATCH
+        METHOD_DELETE
+        METHOD_OPTIONS
+        METHOD_CONNECT
+        METHOD_TRACE
+        METHODS
         WORD_HOST
         WORD_CONNECTION
         WORD_CONTENT_LENGTH
@@ -40,9 +51,11 @@ cdef extern from "bytes.h" nogil:
         WORD_CHUNKED
         WORD_CONTINUE
         WORD_VALUES
+        WORD_SIZE
     const uint8_t byte_roles[256]
-    const char field_words[5][24]
-    const char value_words[4][24]
+    const uint64_t method_names[10]
+    const char field_words[5][WORD_SIZE]
+    const char value_words[4][WORD_SIZE]
 
 cdef extern from "scan.h" nogil:
     bint byte_in_value(uint8_t byte)
@@ -152,18 +165,6 @@ cdef enum State:
     STATE_TRAILER_LF
     STATE_LAST_LF
     STATE_READY
-
-cdef enum Method:
-    METHOD_UNKNOWN
-    METHOD_GET
-    METHOD_HEAD
-    METHOD_POST
-    METHOD_PUT
-    METHOD_PATCH
-    METHOD_DELETE
-    METHOD_OPTIONS
-    METHOD_CONNECT
-    METHOD_TRACE
 
 cdef enum Seen:
     SEEN_HOST = 1 << 0
@@ -375,34 +376,12 @@ cdef inline const uint8_t *head_method(Framing *f, const uint8_t *at, const uint
     return at
 
 
-cdef inline uint64_t method_number(const char *name) noexcept nogil:
-    cdef uint64_t number = 0
-    while name[0]:
-        number = number << 8 | <uint8_t>name[0]
-        name += 1
-    return number
-
-
-cdef inline uint8_t method_of(uint64_t number) noexcept nogil:
-    """RFC 9110 section 9 and RFC 5789; methods are case-sensitive."""
-    if number == method_number("GET"):
-        return METHOD_GET
-    if number == method_number("HEAD"):
-        return METHOD_HEAD
-    if number == method_number("POST"):
-        return METHOD_POST
-    if number == method_number("PUT"):
-        return METHOD_PUT
-    if number == method_number("PATCH"):
-        return METHOD_PATCH
-    if number == method_number("DELETE"):
-        return METHOD_DELETE
-    if number == method_number("OPTIONS"):
-        return METHOD_OPTIONS
-    if number == method_number("CONNECT"):
-        return METHOD_CONNECT
-    if number == method_number("TRACE"):
-        return METHOD_TRACE
+cdef inline uint8_t method_of(uint64_t name) noexcept nogil:
+    """Methods are case-sensitive (RFC 9110 section 9.1)."""
+    cdef uint8_t method
+    for method in range(METHOD_GET, METHODS):
+        if method_names[method] == name:
+            return method
     return METHOD_UNKNOWN
 
 
@@ -603,7 +582,7 @@ cdef inline const uint8_t *head_field(Framing *f, const uint8_t *at) noexcept no
     return at
 
 
-cdef inline uint8_t words_left(const char (*words)[24], int count, uint8_t candidates, uint8_t position,
+cdef inline uint8_t words_left(const char (*words)[WORD_SIZE], int count, uint8_t candidates, uint8_t position,
                                uint8_t byte) noexcept nogil:
     """Those of the candidates that have this byte, in either case, at this position."""
     cdef int word
@@ -615,7 +594,7 @@ cdef inline uint8_t words_left(const char (*words)[24], int count, uint8_t candi
     return candidates
 
 
-cdef inline int word_complete(const char (*words)[24], int count, uint8_t candidates, uint8_t position) noexcept nogil:
+cdef inline int word_complete(const char (*words)[WORD_SIZE], int count, uint8_t candidates, uint8_t position) noexcept nogil:
     """The candidate that ends at this position; `count` if there is none."""
     cdef int word
     for word in range(count):
@@ -629,7 +608,7 @@ cdef inline const uint8_t *head_field_name(Framing *f, const uint8_t *at, const 
     while at != end and byte_roles[at[0]] & BYTE_TOKEN:
         if f.candidates:
             f.candidates = words_left(field_words, WORD_FIELDS, f.candidates, f.position, at[0])
-        if f.position < 23:  # the last column of the words is their end
+        if f.position < WORD_SIZE - 1:  # the last column of the words is their end
             f.position += 1
         at += 1
     if at == end:
@@ -745,7 +724,7 @@ cdef inline const uint8_t *head_value_words(Framing *f, const uint8_t *at, const
             if f.part == PART_GAP:
                 f.candidates = 0
             f.candidates = words_left(value_words, WORD_VALUES, f.candidates, f.position, byte)
-            if f.position < 23:
+            if f.position < WORD_SIZE - 1:
                 f.position += 1
             f.part = PART_INSIDE
         else:

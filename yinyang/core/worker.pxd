@@ -6,6 +6,7 @@ read (each sees it by its edge).
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from .answers cimport Answers, answers_set_date
 from .board cimport Board, board_must_wake
@@ -17,7 +18,7 @@ from .system cimport (
     MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_create1, epoll_ctl,
     epoll_event, epoll_wait, errno, eventfd_write, map_memory, monotonic_ms, send, wall_second
 )
-from .waits cimport WAIT_IDLE, waits_expired, waits_set_limits, waits_timeout
+from .waits cimport Limits, WAIT_IDLE, waits_expired, waits_timeout
 
 cdef extern from "atomic.h" nogil:
     uint32_t get "atomic_get"(const uint32_t *place)
@@ -30,19 +31,19 @@ cdef enum:
     ACCEPT_PAUSE = 100  # ms, when descriptors or memory are short and nothing can be shed
     NEVER = -1
 
-cdef struct Worker:
-    Clients clients
+cdef struct Worker:  # what is large comes last, so that the code reaches the rest with short offsets
     Board *board
     int listener
     int tether
     int bell
     int64_t accept_at  # ms: try to accept then, without being told to; or NEVER
     uint64_t pages_told
+    Clients clients
     epoll_event events[EVENTS_MOST]
 
 
-cdef inline int worker_run(Board *board, int seat, Answers *answers, bint journal, int listener, int tether,
-                           int bell) noexcept nogil:
+cdef inline int worker_run(Board *board, int seat, Answers *answers, bint journal, const Limits *limits,
+                           int listener, int tether, int bell) noexcept nogil:
     """Serve until told to stop, or until the parent is gone. The exit code: 0, or the errno of what made it end."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
     cdef int error
@@ -56,7 +57,7 @@ cdef inline int worker_run(Board *board, int seat, Answers *answers, bint journa
     w.clients.seat = &board.seats[seat]
     w.clients.answers = answers
     w.clients.journal = journal
-    waits_set_limits(&w.clients.waits)
+    memcpy(&w.clients.waits.limits, limits, sizeof(Limits))
     error = clients_open(&w.clients)
     if error == 0:
         error = worker_watch(w)
