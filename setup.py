@@ -40,8 +40,8 @@ class BuildStatic(Command):
     library, of which only the headers are used: those of musl.
 
     Everything that needs Python must drop out as unreachable; were a Python function reachable from `main`, linking
-    would fail. CC, CFLAGS and LDFLAGS are honoured, as in CC=clang LDFLAGS=-fuse-ld=lld. It is smallest with gcc and lld,
-    which does not pad the file to a page before what is writable.
+    would fail. CC, CFLAGS and LDFLAGS are honoured, as in CC=clang LDFLAGS=-fuse-ld=lld. It is smallest with gcc and
+    lld, which does not pad the file to a page before what is writable.
     """
 
     description = "build the static program, build/static/yinyang (needs gcc or clang, binutils and musl's headers)"

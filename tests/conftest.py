@@ -278,7 +278,7 @@ def missing(requirement: str, reason: str) -> NoReturn:
 
 def needs(tool: str) -> str:
     """The path of a tool without which a test cannot run."""
-    path = shutil.which(tool)
+    path = shutil.which(tool, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin")  # where servers are
     if path is None:
         missing(tool, f"{tool} is not installed")
     return path
