@@ -62,6 +62,7 @@ class BuildStatic(Command):
         # passes that make the code longer here, by 1 KB in all
         "-fno-ipa-cp", "-fno-tree-sra", "-fno-tree-loop-im", "-fno-tree-pre", "-fno-tree-forwprop", "-fno-jump-tables",
         "-fno-inline-small-functions", "-fno-code-hoisting", "-fno-tree-tail-merge", "-fno-optimize-sibling-calls",
+        "-fno-cse-follow-jumps",
     )
     LINK = (
         "-nostdlib", "-Wl,--gc-sections,--build-id=none,-O2",

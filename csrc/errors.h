@@ -4,7 +4,7 @@
 #ifndef YINYANG_ERRORS_H
 #define YINYANG_ERRORS_H
 
-#include <stddef.h>
+#include <string.h>
 
 #define WRONGS(X) \
     X(WRONG_METHOD, 400, "the request must begin with a method, one space and a target, as in: GET / HTTP/1.1") \
@@ -53,25 +53,19 @@ static const unsigned short wrong_statuses[WRONG_COUNT] = {
 #undef X
 };
 
-/* All words in one block and where each begins, as a table of pointers would be relocated when the program starts. */
-static const struct wrong_block {
-#define X(name, status, words) char name[sizeof words];
+/* All words in one block, as a table of pointers would be relocated when the program starts. */
+static const char wrong_words[] =
+#define X(name, status, words) words "\0"
     WRONGS(X)
 #undef X
-} wrong_block = {
-#define X(name, status, words) words,
-    WRONGS(X)
-#undef X
-};
+    ;
 
 static inline const char *wrong_words_of(int wrong)
 {
-    static const unsigned short begins[WRONG_COUNT] = {
-#define X(name, status, words) [name] = offsetof(struct wrong_block, name),
-        WRONGS(X)
-#undef X
-    };
-    return (const char *)&wrong_block + begins[wrong];
+    const char *at = wrong_words;
+    while (--wrong)
+        at += strlen(at) + 1;
+    return at;
 }
 
 #endif

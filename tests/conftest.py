@@ -1,5 +1,6 @@
 """Servers for the tests, started as users start them."""
 
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -255,7 +256,20 @@ def start(shape: Shape, tmp_path: Path) -> Iterator[Callable[..., Replica]]:
 @pytest.fixture(scope="session")
 def shared_replica(shape: Shape, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
     """One server for all tests that only ask it something."""
-    replica = shape.replica(tmp_path_factory.mktemp("shared") / "log")
+    with serving(shape, tmp_path_factory.mktemp("shared") / "log") as replica:
+        yield replica
+
+
+@pytest.fixture(scope="session")
+def lone_replica(shape: Shape, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+    """The same with one worker, which does one thing after another."""
+    with serving(shape, tmp_path_factory.mktemp("lone") / "log", "--workers", "1") as replica:
+        yield replica
+
+
+@contextlib.contextmanager
+def serving(shape: Shape, log: Path, *options: str) -> Iterator[Replica]:
+    replica = shape.replica(log, *options)
     try:
         replica.wait_for_port()
         yield replica

@@ -143,6 +143,20 @@ cdef inline void client_ready(Clients *clients, uint32_t fd) noexcept nogil:
         client_linger(clients, fd)
 
 
+cdef inline bint client_shed(Clients *clients) noexcept nogil:
+    """Close one connection, as descriptors or memory are short: who has its answer and lingers, else who is idle, else
+    who takes longest over what it began; of those, who has waited longest. False if there is none."""
+    cdef const uint32_t *first = clients.waits.first
+    cdef uint8_t wait
+    cdef uint32_t fd = first[WAIT_LINGER]
+    for wait in range(WAIT_IDLE, WAIT_LINGER):
+        if fd == 0:
+            fd = first[wait]
+    if fd:
+        client_close(clients, fd)
+    return fd != 0
+
+
 cdef inline void client_expired(Clients *clients, uint32_t fd) noexcept nogil:
     cdef uint8_t wait = clients.waits.links[fd].wait
     if wait == WAIT_HEAD or wait == WAIT_BODY:

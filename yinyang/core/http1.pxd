@@ -186,9 +186,13 @@ cdef enum Part:  # where in a segment of the path, in an authority, or in a valu
     PART_INSIDE
     PART_DOT
     PART_DOTS
+    PART_PERCENT
+    PART_PERCENTS
     PART_BRACKETS
+    PART_BRACKETS_INSIDE
     PART_BRACKETED
     PART_PORT
+    PART_BARE  # an IPv6 address without brackets
     PART_GAP
 
 cdef enum Outcome:
@@ -454,27 +458,41 @@ cdef inline void target_authority(Framing *f, uint8_t byte) noexcept nogil:
         f.path = <uint16_t>(f.target - 1)
         f.path_end = f.path
         f.state = STATE_TARGET_PATH if byte == SLASH else STATE_TARGET_QUERY
-    elif not byte_roles[byte] & BYTE_HOST or f.part == PART_PORT and not byte_roles[byte] & BYTE_DIGIT:
+    elif not host_step(f, byte):
         f.wrong = WRONG_AUTHORITY
-    elif byte == BRACKET:
-        if f.part != PART_START:
-            f.wrong = WRONG_AUTHORITY
-        f.part = PART_BRACKETS
-    elif f.part == PART_BRACKETS:
-        if byte == BRACKET_END:
-            f.part = PART_BRACKETED
-    elif byte == COLON:
-        if f.part == PART_START:
-            f.wrong = WRONG_AUTHORITY
-        f.part = PART_PORT
-    elif f.part == PART_BRACKETED or byte == BRACKET_END:
-        f.wrong = WRONG_AUTHORITY
-    elif f.part == PART_START:
-        f.part = PART_INSIDE
 
 
 cdef inline bint authority_ends(const Framing *f) noexcept nogil:
     return f.part == PART_INSIDE or f.part == PART_BRACKETED or f.part == PART_PORT
+
+
+cdef inline bint host_step(Framing *f, uint8_t byte) noexcept nogil:
+    """A byte of uri-host [":" port] (RFC 9110 section 7.2): may it stand where it stands?"""
+    cdef uint8_t roles = byte_roles[byte]
+    if f.part == PART_PERCENT or f.part == PART_PERCENTS:
+        f.part = PART_PERCENTS if f.part == PART_PERCENT else PART_INSIDE
+        return roles & BYTE_HEX != 0
+    if f.part == PART_PORT:
+        return roles & BYTE_DIGIT != 0
+    if f.part == PART_BARE:
+        return roles & BYTE_HEX != 0 or byte == COLON or byte == DOT
+    if byte == BRACKET:
+        if f.part != PART_START:
+            return False
+        f.part = PART_BRACKETS
+    elif byte == BRACKET_END:
+        if f.part != PART_BRACKETS_INSIDE:
+            return False
+        f.part = PART_BRACKETED
+    elif f.part == PART_BRACKETS or f.part == PART_BRACKETS_INSIDE:
+        f.part = PART_BRACKETS_INSIDE
+    elif byte == COLON:
+        f.part = PART_BARE if f.part == PART_START else PART_PORT
+    elif f.part == PART_BRACKETED:
+        return False
+    else:
+        f.part = PART_PERCENT if byte == PERCENT else PART_INSIDE
+    return roles & BYTE_HOST != 0
 
 
 cdef inline const uint8_t *target_path(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
@@ -657,20 +675,22 @@ cdef inline const uint8_t *head_value(Framing *f, const uint8_t *at, const uint8
 
 
 cdef inline const uint8_t *head_value_host(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
-    """OWS [ uri-host [ ":" port ] ] OWS CR (RFC 9112 section 3.2)."""
-    while at != end:
-        if byte_roles[at[0]] & BYTE_HOST and f.part != PART_GAP:
-            f.part = PART_INSIDE
-        elif at[0] == SP or at[0] == HTAB:
-            if f.part == PART_INSIDE:
-                f.part = PART_GAP
-        else:
-            if at[0] == CR:
-                f.state = STATE_VALUE_LF
-            else:
-                f.wrong = WRONG_HOST
-            return at + 1
+    """OWS [ uri-host [ ":" port ] ] OWS CR (RFC 9112 section 3.2). `::1` without brackets passes, as clients write it and
+    nobody takes it for anything else."""
+    cdef uint8_t byte
+    while at != end and not f.wrong:
+        byte = at[0]
         at += 1
+        if byte == SP or byte == HTAB or byte == CR:
+            if f.part != PART_START and f.part != PART_GAP and f.part != PART_BARE and not authority_ends(f):
+                f.wrong = WRONG_HOST
+            if byte == CR:
+                f.state = STATE_VALUE_LF
+                return at
+            if f.part != PART_START:
+                f.part = PART_GAP
+        elif f.part == PART_GAP or not host_step(f, byte):
+            f.wrong = WRONG_HOST
     return at
 
 

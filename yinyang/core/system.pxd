@@ -8,8 +8,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 cdef extern from "<errno.h>" nogil:
     int errno
     enum:
-        EPERM
         EINTR
+        EBADF
         EAGAIN
         ENOMEM
         EACCES
@@ -17,23 +17,14 @@ cdef extern from "<errno.h>" nogil:
         ENFILE
         EMFILE
         ENOSPC
-        EPROTO
         ENOBUFS
         EAFNOSUPPORT
         ENOTSOCK
         EADDRINUSE
         EADDRNOTAVAIL
-        ENOPROTOOPT
-        EHOSTDOWN
-        EHOSTUNREACH
-        ENETDOWN
-        ENETUNREACH
-        ENONET
-        ECONNABORTED
         ECHILD
         EINPROGRESS
         ETIMEDOUT
-        EOPNOTSUPP
 
 cdef extern from "<unistd.h>" nogil:
     ctypedef int pid_t

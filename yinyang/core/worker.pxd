@@ -10,13 +10,14 @@ from libc.string cimport memcpy
 
 from .answers cimport Answers, answers_set_date
 from .board cimport Board, board_must_wake
-from .connection cimport Clients, client_close, client_expired, client_open, client_ready, clients_open
-from .connection cimport client_receive
+from .connection cimport (
+    Clients, client_close, client_expired, client_open, client_ready, client_receive, client_shed, clients_open
+)
 from .system cimport (
-    EAGAIN, ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM,
-    ENONET, ENOPROTOOPT, EOPNOTSUPP, EPERM, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPROTO,
-    MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_create1, epoll_ctl,
-    epoll_event, epoll_wait, errno, eventfd_write, map_memory, monotonic_ms, send, wall_second
+    EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4,
+    close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, errno, eventfd_write, map_memory, monotonic_ms, send,
+    wall_second
 )
 from .waits cimport Limits, WAIT_IDLE, waits_expired, waits_timeout
 
@@ -36,6 +37,7 @@ cdef struct Worker:  # what is large comes last, so that the code reaches the re
     int listener
     int tether
     int bell
+    int failed  # errno of what this worker cannot go on after
     int64_t accept_at  # ms: try to accept then, without being told to; or NEVER
     uint64_t pages_told
     Clients clients
@@ -105,8 +107,8 @@ cdef inline int worker_serve(Worker *w) noexcept nogil:
                 client_ready(&w.clients, <uint32_t>fd)
         worker_mind_the_clock(w)
         worker_tell(w)
-        if w.clients.stopping and w.clients.seat.open == 0:
-            return 0
+        if w.failed or w.clients.stopping and w.clients.seat.open == 0:
+            return w.failed
 
 
 cdef inline int worker_timeout(const Worker *w) noexcept nogil:
@@ -160,6 +162,7 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
     the queue must tell the others, and come back."""
     cdef int fd
     cdef int left = ACCEPT_MOST
+    cdef bint shed = False  # was one just closed to make room?
     if w.clients.stopping:
         return
     while left:
@@ -170,26 +173,20 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
             return
         fd = accept4(w.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd >= 0:
+            shed = False
             client_open(&w.clients, <uint32_t>fd)
         elif errno == EAGAIN:
             return
-        elif not worker_accept_failed(w, errno):
+        elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            if shed or not client_shed(&w.clients):
+                w.accept_at = w.clients.now + ACCEPT_PAUSE
+                return
+            shed = True
+        elif errno == EBADF or errno == EINVAL or errno == ENOTSOCK:
+            w.failed = errno  # there is nothing to accept from, now or ever
             return
+        # any other error is that connection's alone: it was gone, or the network had bad news of it (accept(2))
     w.accept_at = w.clients.now
-
-
-cdef inline bint worker_accept_failed(Worker *w, int error) noexcept nogil:
-    """What the error of accept4(2) means: was it that connection's alone, so that the next can be tried at once?"""
-    cdef uint32_t idle = w.clients.waits.first[WAIT_IDLE]
-    if error == EMFILE or error == ENFILE or error == ENOBUFS or error == ENOMEM:
-        if idle:
-            client_close(&w.clients, idle)
-            return True
-        w.accept_at = w.clients.now + ACCEPT_PAUSE
-        return False
-    return (error == EINTR or error == ECONNABORTED or error == EPROTO or error == EPERM or error == ENETDOWN
-            or error == ENOPROTOOPT or error == EHOSTDOWN or error == ENONET or error == EHOSTUNREACH
-            or error == EOPNOTSUPP or error == ENETUNREACH)
 
 
 cdef inline void worker_ring(Worker *w) noexcept nogil:
