@@ -40,6 +40,18 @@ def cpu_time(pid: int) -> float:
     return total / 1e9
 
 
+def descriptors(pid: int) -> int:
+    """Open descriptors of a tree."""
+    return sum(len(list(Path(f"/proc/{each}/fd").iterdir())) for each in tree(pid))
+
+
+def machine_busy() -> float:
+    """Seconds that the CPUs have run anything, whatever program it was for (proc_stat(5))."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields)
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return taken.getsockname()[1]
