@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -182,11 +183,18 @@ class Image(Shape):
 NUMBERS = itertools.count()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--program", help="the server to test, as a command, instead of its shapes")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test of a server runs against each of its shapes; one that looks at the host's side of it, not against the
     container; one of containers, only there."""
     if "shape" in metafunc.fixturenames:
         shapes = []
+        if metafunc.config.getoption("program"):
+            metafunc.parametrize("shape", ["program"], indirect=True, scope="session")
+            return
         if not metafunc.definition.get_closest_marker("containers"):
             shapes = [pytest.param("python"), pytest.param("static", marks=pytest.mark.static)]
         if not metafunc.definition.get_closest_marker("host"):
@@ -229,6 +237,8 @@ def image() -> str:
 @pytest.fixture(scope="session")
 def shape(request: pytest.FixtureRequest) -> Shape:
     """What the server is started as."""
+    if request.param == "program":
+        return Shape(*shlex.split(request.config.getoption("program")))
     if request.param == "python":
         return Shape(sys.executable, "-m", "yinyang.serve")
     if request.param == "static":

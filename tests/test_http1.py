@@ -1,10 +1,13 @@
 """Requests on the wire: what is answered, however the bytes are cut."""
 
 import contextlib
+import ctypes
 import itertools
 import json
+import mmap
 import re
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -185,6 +188,47 @@ def test_a_client_that_reads_nothing_is_ended(start: Callable[..., Replica]) -> 
             return False
 
         wait_until(is_reset, "the end of a connection that is not read")
+
+
+@pytest.mark.host
+def test_no_descriptor_is_left(start: Callable[..., Replica]) -> None:
+    """However a connection ends: reset after each of the requests, or after the first bytes of its answer."""
+    replica = start("--workers", "1")
+    folder = Path(f"/proc/{replica.workers()[0]}/fd")
+    assert PAGE in replica.ask(LAST)
+    before = sorted(folder.iterdir())
+    for read in 0, 10:
+        for row in ROWS:
+            client = replica.connect()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(ConnectionError):
+                client.sendall(bytes_of(row))
+                if read and row in QUICK and not row.get("half_close"):
+                    client.recv(read)
+            client.close()
+    assert PAGE in replica.ask(LAST)
+    wait_until(lambda: sorted(folder.iterdir()) == before, "the descriptors that there were before")
+
+
+def test_input_that_ends_at_an_unreadable_page() -> None:
+    """Nothing behind the last byte is looked at, not even by whole vectors; this process would not survive it."""
+    size = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 2 * size)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mprotect(ctypes.c_void_p(address + size), ctypes.c_size_t(size), 0) == 0
+    try:
+        for row in ROWS:
+            framing = yinyang._core.Framing()
+            data = bytes_of(row)
+            found = []
+            for at in range(0, len(data), size):
+                piece = data[at : at + size]
+                memory[size - len(piece) : size] = piece
+                found += framing.feed(memoryview(memory)[size - len(piece) : size])
+            assert [outcome[1] for outcome in found] == [keeps for _, keeps in framed(row, [])][: len(found)]
+    finally:
+        assert libc.mprotect(ctypes.c_void_p(address + size), ctypes.c_size_t(size), mmap.PROT_READ) == 0
 
 
 def cuts_of(data: bytes, most: int) -> list[int]:
