@@ -52,7 +52,6 @@ class BuildStatic(Command):
     COMPILE = (
         "-std=gnu11", "-Oz", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables", "-fno-ident",
         "-Wall", "-Wextra", "-Wno-unused-function", "-nostdinc", "-include", "csrc/system.h", "-Icsrc",
-        "-mstack-protector-guard=global",  # there are no threads that could each have their own
         # what unreachable Python code calls must not bring in half a C library before it drops out; and should the
         # core come to use the heap or printf, it would not link
         "-DNDEBUG", "-Dmalloc=PyMem_Malloc", "-Dfree=PyMem_Free", "-Dvsnprintf=PyOS_vsnprintf",
@@ -64,6 +63,18 @@ class BuildStatic(Command):
         "-fno-inline-small-functions", "-fno-code-hoisting", "-fno-tree-tail-merge", "-fno-optimize-sibling-calls",
         "-fno-cse-follow-jumps",
     )
+    COMPILE_FOR: ClassVar[dict] = {  # by machine
+        "x86_64": (
+            "-mno-red-zone",  # system.c says why
+            "-mstack-protector-guard=global",  # there are no threads that could each have their own
+        ),
+        "aarch64": (
+            "-mno-outline-atomics",  # else they are functions of libgcc, which ask the C library for the CPU
+            # a global one would be found by way of a table of pointers
+            "-mstack-protector-guard=sysreg", "-mstack-protector-guard-reg=tpidr_el0",
+            "-mstack-protector-guard-offset=0",
+        ),
+    }
     LINK = (
         "-nostdlib", "-Wl,--gc-sections,--build-id=none,-O2",
         "-Wl,-z,noseparate-code,-z,max-page-size=4096",  # else segments are padded to whole pages of the file
@@ -97,8 +108,7 @@ class BuildStatic(Command):
             "-I", str(python), "-idirafter", "/usr/include",  # Debian keeps a part of Python's headers there
             *os.environ.get("CFLAGS", "").split(),
         ]
-        if machine.startswith("x86_64"):
-            flags.append("-mno-red-zone")
+        flags += self.COMPILE_FOR.get(machine.split("-")[0], ())
         end = [*os.environ.get("LDFLAGS", "").split(), self.output(*compiler, "-print-libgcc-file-name").strip()]
         core = generated()[0].sources[0]
         whole = folder / "yinyang.unstripped"

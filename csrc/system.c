@@ -341,9 +341,23 @@ int strcmp(const char *one, const char *other)
  * string can spell it. */
 __attribute__((used, visibility("hidden"))) uintptr_t __stack_chk_guard;
 
+static inline void guard_set(uintptr_t guard)
+{
+    __stack_chk_guard = guard;
+#if defined __aarch64__
+    __asm__ volatile("msr tpidr_el0, %0" : : "r"(&__stack_chk_guard)); /* where the compiler was told to look */
+#endif
+}
+
 __attribute__((used)) _Noreturn void __stack_chk_fail(void)
 {
     __builtin_trap();
+}
+
+/* A place in the vDSO: counted from its beginning, or (QEMU's) from 0. */
+static inline const char *in_vdso(const char *vdso, uintptr_t at)
+{
+    return at < (uintptr_t)vdso ? vdso + at : (const char *)at;
 }
 
 /* The function of the vDSO that tells the time; NULL if there is none. It is a shared library, already mapped. */
@@ -363,13 +377,13 @@ static void *clock_in(const char *vdso)
             entry = (const void *)(vdso + segment->p_offset);
     for (; entry && entry->d_tag != DT_NULL; entry++)
         if (entry->d_tag == DT_SYMTAB)
-            symbol = (const void *)(vdso + entry->d_un.d_ptr);
+            symbol = (const void *)in_vdso(vdso, entry->d_un.d_ptr);
         else if (entry->d_tag == DT_STRTAB)
-            names = vdso + entry->d_un.d_ptr;
+            names = in_vdso(vdso, entry->d_un.d_ptr);
     /* how many symbols there are is said nowhere but in its hash table; their names follow them */
     for (; symbol && (const char *)(symbol + 1) <= names; symbol++)
         if (symbol->st_shndx != SHN_UNDEF && !strcmp(names + symbol->st_name, wanted))
-            return (void *)(vdso + symbol->st_value);
+            return (void *)in_vdso(vdso, symbol->st_value);
     return NULL;
 }
 
@@ -383,7 +397,7 @@ __attribute__((used, visibility("hidden"), no_stack_protector)) _Noreturn void b
         ;
     for (; entry[0] != AT_NULL; entry += 2)
         if (entry[0] == AT_RANDOM)
-            __stack_chk_guard = *(const uintptr_t *)entry[1] & ~(uintptr_t)0xff;
+            guard_set(*(const uintptr_t *)entry[1] & ~(uintptr_t)0xff);
         else if (entry[0] == AT_SYSINFO_EHDR && entry[1])
             *(void **)&clock_of_kernel = clock_in((const char *)entry[1]);
     _exit(main((int)stack[0], arguments));
