@@ -28,6 +28,7 @@ cdef extern from "atomic.h" nogil:
 cdef enum:
     EVENTS_MOST = 64  # of one epoll_wait(2)
     ACCEPT_MOST = 64  # connections in a row, before those that are open have their turn
+    EXPIRED_MOST = 64  # deadlines in a row, likewise
     SHARE_RECHECK = 5  # ms until a worker takes a connection that nobody with fewer of them took
     ACCEPT_PAUSE = 100  # ms, when descriptors or memory are short and nothing can be shed
     NEVER = -1
@@ -128,11 +129,13 @@ cdef inline int worker_timeout(const Worker *w) noexcept nogil:
 
 cdef inline void worker_mind_the_clock(Worker *w) noexcept nogil:
     cdef uint32_t fd
-    while True:
+    cdef int left = EXPIRED_MOST
+    while left:
         fd = waits_expired(&w.clients.waits, w.clients.now)
         if fd == 0:
             break
         client_expired(&w.clients, fd)
+        left -= 1
     if w.accept_at != NEVER and w.accept_at <= w.clients.now:
         w.accept_at = NEVER
         worker_accept(w, True)
