@@ -36,23 +36,45 @@ def generated():
 
 
 class BuildStatic(Command):
-    """Builds the server without an interpreter: the same generated C and csrc/main.c, linked against musl.
+    """Builds the server without an interpreter: the same generated C, csrc/main.c, and csrc/system.c in place of a C
+    library, of which only the headers are used: those of musl.
 
     Everything that needs Python must drop out as unreachable; were a Python function reachable from `main`, linking
-    would fail. CC, CFLAGS and LDFLAGS are honoured, as in CC=clang LDFLAGS=-fuse-ld=lld.
+    would fail. CC, CFLAGS and LDFLAGS are honoured, as in CC=clang LDFLAGS=-fuse-ld=lld. It is smallest with gcc and
+    lld, which does not pad the file to a page before what is writable.
     """
 
-    description = "build the static program, build/static/yinyang (needs gcc or clang, binutils and musl)"
+    description = "build the static program, build/static/yinyang (needs gcc or clang, binutils and musl's headers)"
     user_options: ClassVar[list] = []
 
-    HARDENING = ("-fstack-protector-strong", "-fPIE", "-static-pie", "-Wl,-z,relro,-z,now", "-Wl,-z,noexecstack")
+    HARDENING = ("-fstack-protector-strong", "-fPIE")
+    HARDENING_LINK = ("-static-pie", "-Wl,-z,relro,-z,now", "-Wl,-z,noexecstack")
     COMPILE = (
         "-std=gnu11", "-Oz", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables", "-fno-ident",
-        "-Wall", "-Wextra", "-Wno-unused-function", "-nostdinc", "-include", "csrc/direct.h", "-Icsrc",
+        "-Wall", "-Wextra", "-Wno-unused-function", "-nostdinc", "-include", "csrc/system.h", "-Icsrc",
         # what unreachable Python code calls must not bring in half a C library before it drops out; and should the
         # core come to use the heap or printf, it would not link
         "-DNDEBUG", "-Dmalloc=PyMem_Malloc", "-Dfree=PyMem_Free", "-Dvsnprintf=PyOS_vsnprintf",
     )
+    COMPILE_GCC = (
+        "-fwhole-program",  # what is not reachable is dropped before code is made of it, so that it leaves no trace
+        # passes that make the code longer here, by 1 KB in all
+        "-fno-ipa-cp", "-fno-tree-sra", "-fno-tree-loop-im", "-fno-tree-pre", "-fno-tree-forwprop", "-fno-jump-tables",
+        "-fno-inline-small-functions", "-fno-code-hoisting", "-fno-tree-tail-merge", "-fno-optimize-sibling-calls",
+        "-fno-cse-follow-jumps",
+    )
+    COMPILE_FOR: ClassVar[dict] = {  # by machine
+        "x86_64": (
+            "-mno-red-zone",  # system.c says why
+            "-mstack-protector-guard=global",  # there are no threads that could each have their own
+        ),
+        "aarch64": (
+            "-mno-outline-atomics",  # else they are functions of libgcc, which ask the C library for the CPU
+            # a global one would be found by way of a table of pointers
+            "-mstack-protector-guard=sysreg", "-mstack-protector-guard-reg=tpidr_el0",
+            "-mstack-protector-guard-offset=0",
+        ),
+    }
     LINK = (
         "-nostdlib", "-Wl,--gc-sections,--build-id=none,-O2",
         "-Wl,-z,noseparate-code,-z,max-page-size=4096",  # else segments are padded to whole pages of the file
@@ -68,39 +90,45 @@ class BuildStatic(Command):
         """Compile, link, check, strip."""
         compiler = os.environ.get("CC", "gcc").split()
         for tool, package in ((compiler[0], "gcc, or name another compiler with CC"), ("nm", "binutils"),
-                              ("strip", "binutils")):
+                              ("readelf", "binutils"), ("strip", "binutils")):
             self.want(shutil.which(tool), tool, package)
         machine = self.output(*compiler, "-dumpmachine").strip()
         triplet = "-".join((machine.split("-")[0], "linux-musl"))
-        musl = Path("/usr/lib", triplet)
-        self.want((musl / "rcrt1.o").exists(), f"musl ({musl}/rcrt1.o)", "musl-tools")
+        musl = Path("/usr/include", triplet)
+        self.want((musl / "stdio.h").exists(), f"musl ({musl}/stdio.h)", "musl-dev")
         python = Path(sysconfig.get_path("include"))
         self.want((python / "Python.h").exists(), f"{python}/Python.h", "python3-dev")
 
         folder = Path("build/static")
         folder.mkdir(parents=True, exist_ok=True)
         flags = [
-            *self.COMPILE, *self.HARDENING[:2], f'-DYINYANG_VERSION="{VERSION}"',
-            "-isystem", f"/usr/include/{triplet}",
+            *self.COMPILE, *self.HARDENING, f'-DYINYANG_VERSION="{VERSION}"',
+            "-isystem", str(musl),
             "-isystem", self.output(*compiler, "-print-file-name=include").strip(),
             "-I", str(python), "-idirafter", "/usr/include",  # Debian keeps a part of Python's headers there
             *os.environ.get("CFLAGS", "").split(),
         ]
-        objects = []
-        for source in ("csrc/main.c", *generated()[0].sources):
-            objects.append(str(folder / f"{Path(source).stem}.o"))
-            self.tool(*compiler, *flags, "-c", source, "-o", objects[-1])
+        flags += self.COMPILE_FOR.get(machine.split("-")[0], ())
+        end = [*os.environ.get("LDFLAGS", "").split(), self.output(*compiler, "-print-libgcc-file-name").strip()]
+        core = generated()[0].sources[0]
         whole = folder / "yinyang.unstripped"
-        self.link(
-            *compiler, *self.LINK, *self.HARDENING[2:], *os.environ.get("LDFLAGS", "").split(), "-o", str(whole),
-            str(musl / "rcrt1.o"), str(musl / "crti.o"), *objects, f"-L{musl}", "-Wl,--start-group", "-lc",
-            self.output(*compiler, "-print-libgcc-file-name").strip(), "-Wl,--end-group", str(musl / "crtn.o"),
-        )
-        self.no_python(re.findall(r"\b_?Py[A-Z_]\w*", self.output("nm", str(whole))))
+        self.program(compiler, flags, end, core, whole)
+        if "clang" not in self.output(*compiler, "--version"):
+            # Only now that the linker has shown that no Python is reachable: told that this is all there is, gcc takes
+            # module state that nobody fills in for a constant, and what would use it for impossible.
+            self.program(compiler, [*flags, *self.COMPILE_GCC], end, core, whole)
         sections = "--strip-section-headers"  # binutils 2.41
         less = [sections] if sections in self.output("strip", "--help") else []
         self.tool("strip", "--strip-all", *less, "-o", str(folder / "yinyang"), str(whole))
         print(f"{folder}/yinyang: {(folder / 'yinyang').stat().st_size} bytes")
+
+    def program(self, compiler, flags, end, core, whole):
+        """Compile and link all, as one translation unit, and check what came out."""
+        self.tool(*compiler, *flags, "-include", core, "-include", "csrc/system.c", "-c", "csrc/main.c",
+                  "-o", f"{whole}.o")
+        self.link(*compiler, *self.LINK, *self.HARDENING_LINK, "-o", str(whole), f"{whole}.o", *end)
+        self.no_relocation(self.output("readelf", "--relocs", "--wide", str(whole)))
+        self.no_python(re.findall(r"\b_?Py[A-Z_]\w*", self.output("nm", str(whole))))
 
     @staticmethod
     def want(there, what, package):
@@ -125,6 +153,12 @@ class BuildStatic(Command):
         self.no_python(re.findall(r"undefined (?:reference to|symbol:) [`']?(_?Py[A-Z_]\w*)", done.stderr))
         if done.returncode:
             raise SystemExit(f"{done.stderr}build_static: linking failed")
+
+    @staticmethod
+    def no_relocation(listed):
+        """End if something would have to be filled in at the start, as nothing there does that."""
+        if re.search(r"R_[A-Z0-9]+_", listed):
+            raise SystemExit(f"build_static: constant data holds pointers, where it must hold offsets: {listed}")
 
     @staticmethod
     def no_python(names):

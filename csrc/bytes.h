@@ -4,6 +4,15 @@
 #ifndef YINYANG_BYTES_H
 #define YINYANG_BYTES_H
 
+/* A port as it stands in an address, and back: the high byte first (htons(3), without a call). */
+static inline unsigned short port_bytes(unsigned short port)
+{
+    const unsigned char bytes[2] = {(unsigned char)(port >> 8), (unsigned char)port};
+    unsigned short number;
+    __builtin_memcpy(&number, bytes, sizeof number);
+    return number;
+}
+
 enum {
     BYTE_TOKEN = 1,  /* tchar, RFC 9110 section 5.6.2: methods and field names */
     BYTE_HOST = 2,   /* uri-host and port, RFC 3986 section 3.2, as far as single bytes tell */
@@ -60,6 +69,39 @@ static const unsigned char byte_roles[256] = {
 #undef LETTER
 #undef PLAIN
 
+/* The methods that are known (RFC 9110 section 9, RFC 5789). */
+enum method {
+    METHOD_UNKNOWN,
+    METHOD_GET,
+    METHOD_HEAD,
+    METHOD_POST,
+    METHOD_PUT,
+    METHOD_PATCH,
+    METHOD_DELETE,
+    METHOD_OPTIONS,
+    METHOD_CONNECT,
+    METHOD_TRACE,
+    METHODS,
+};
+
+/* A method's name as a number, its bytes from the highest on, as they come; no known one is longer than 7. */
+#define NAME(a, b, c, d, e, f, g) \
+    (((((((a) * 256ULL + (b)) * 256 + (c)) * 256 + (d)) * 256 + (e)) * 256 + (f)) * 256 + (g))
+
+static const unsigned long long method_names[METHODS] = {
+    [METHOD_GET] = NAME(0, 0, 0, 0, 'G', 'E', 'T'),
+    [METHOD_HEAD] = NAME(0, 0, 0, 'H', 'E', 'A', 'D'),
+    [METHOD_POST] = NAME(0, 0, 0, 'P', 'O', 'S', 'T'),
+    [METHOD_PUT] = NAME(0, 0, 0, 0, 'P', 'U', 'T'),
+    [METHOD_PATCH] = NAME(0, 0, 'P', 'A', 'T', 'C', 'H'),
+    [METHOD_DELETE] = NAME(0, 'D', 'E', 'L', 'E', 'T', 'E'),
+    [METHOD_OPTIONS] = NAME('O', 'P', 'T', 'I', 'O', 'N', 'S'),
+    [METHOD_CONNECT] = NAME('C', 'O', 'N', 'N', 'E', 'C', 'T'),
+    [METHOD_TRACE] = NAME(0, 0, 'T', 'R', 'A', 'C', 'E'),
+};
+
+#undef NAME
+
 /* The words that are looked for in a request, in lower case. A set of candidates is a byte, one bit for each. */
 enum {
     WORD_HOST,
@@ -73,9 +115,10 @@ enum {
     WORD_CHUNKED,
     WORD_CONTINUE,
     WORD_VALUES,
+    WORD_SIZE = 18, /* of the longest one, and a NUL */
 };
 
-static const char field_words[WORD_FIELDS][24] = {
+static const char field_words[WORD_FIELDS][WORD_SIZE] = {
     [WORD_HOST] = "host",
     [WORD_CONNECTION] = "connection",
     [WORD_CONTENT_LENGTH] = "content-length",
@@ -83,7 +126,7 @@ static const char field_words[WORD_FIELDS][24] = {
     [WORD_EXPECT] = "expect",
 };
 
-static const char value_words[WORD_VALUES][24] = {
+static const char value_words[WORD_VALUES][WORD_SIZE] = {
     [WORD_CLOSE] = "close",
     [WORD_KEEP_ALIVE] = "keep-alive",
     [WORD_CHUNKED] = "chunked",

@@ -4,7 +4,7 @@
 #ifndef YINYANG_ERRORS_H
 #define YINYANG_ERRORS_H
 
-#include <stddef.h>
+#include <string.h>
 
 #define WRONGS(X) \
     X(WRONG_METHOD, 400, "the request must begin with a method, one space and a target, as in: GET / HTTP/1.1") \
@@ -53,43 +53,19 @@ static const unsigned short wrong_statuses[WRONG_COUNT] = {
 #undef X
 };
 
-/* All words in one block and where each begins, as a table of pointers would be relocated when the program starts. */
-static const struct wrong_block {
-#define X(name, status, words) char name[sizeof words];
+/* All words in one block, as a table of pointers would be relocated when the program starts. */
+static const char wrong_words[] =
+#define X(name, status, words) words "\0"
     WRONGS(X)
 #undef X
-} wrong_block = {
-#define X(name, status, words) words,
-    WRONGS(X)
-#undef X
-};
+    ;
 
 static inline const char *wrong_words_of(int wrong)
 {
-    static const unsigned short begins[WRONG_COUNT] = {
-#define X(name, status, words) [name] = offsetof(struct wrong_block, name),
-        WRONGS(X)
-#undef X
-    };
-    return (const char *)&wrong_block + begins[wrong];
-}
-
-/* The reason phrase of a status (RFC 9110 section 15). */
-static inline const char *status_phrase(int status)
-{
-    switch (status) {
-    case 200: return "OK";
-    case 301: return "Moved Permanently";
-    case 400: return "Bad Request";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 414: return "URI Too Long";
-    case 417: return "Expectation Failed";
-    case 431: return "Request Header Fields Too Large";
-    case 501: return "Not Implemented";
-    case 505: return "HTTP Version Not Supported";
-    default: return "";
-    }
+    const char *at = wrong_words;
+    while (--wrong)
+        at += strlen(at) + 1;
+    return at;
 }
 
 #endif

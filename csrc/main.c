@@ -53,14 +53,15 @@ static int complain(const struct yinyang *program, int code)
 static int signals_open(void)
 {
     sigset_t minded;
+    int fd;
     sigemptyset(&minded);
     sigaddset(&minded, SIGTERM);
     sigaddset(&minded, SIGINT);
     sigaddset(&minded, SIGCHLD);
+    fd = signalfd(-1, &minded, SFD_CLOEXEC | SFD_NONBLOCK);
     sigaddset(&minded, SIGPIPE);
-    sigprocmask(SIG_BLOCK, &minded, NULL);
-    sigdelset(&minded, SIGPIPE);
-    return signalfd(-1, &minded, SFD_CLOEXEC | SFD_NONBLOCK);
+    pthread_sigmask(SIG_BLOCK, &minded, NULL);
+    return fd;
 }
 
 static int serve(struct yinyang *program)

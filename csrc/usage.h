@@ -2,37 +2,54 @@
 #ifndef YINYANG_USAGE_H
 #define YINYANG_USAGE_H
 
-/* name of the option, its variable in the environment, its value (empty: a flag), what --help says */
+enum option_kind {
+    KIND_ADDRESS,
+    KIND_TEXT,    /* of `least` to `most` bytes */
+    KIND_NUMBER,  /* from `least` to `most` */
+    KIND_SWITCH,  /* on; as a variable, on or off */
+    KIND_OFF,     /* switches the option before it off */
+    KIND_ACTION,  /* as an option only */
+};
+
+/* which, its word, its value (empty: it has none), its kind, default, least, most, what --help says. All but the last two
+ * kinds can be set by a variable too: YINYANG_ and the word in capitals. */
 #define OPTIONS(X) \
-    X(OPTION_HOST, "host", "YINYANG_HOST", "ADDRESS", "where to listen (all addresses, IPv6 and IPv4)") \
-    X(OPTION_PORT, "port", "YINYANG_PORT", "N", "port to listen on, 0 for any free one (80)") \
-    X(OPTION_NAME, "name", "YINYANG_NAME", "NAME", "identity to show (the host name)") \
-    X(OPTION_TITLE, "title", "YINYANG_TITLE", "TEXT", "title of the page (Go scaling demo)") \
-    X(OPTION_WORKERS, "workers", "YINYANG_WORKERS", "N", "processes that serve (the CPUs this process may use)") \
-    X(OPTION_ACCESS_LOG, "access-log", "YINYANG_ACCESS_LOG", "", "log a line for each page (on)") \
-    X(OPTION_NO_ACCESS_LOG, "no-access-log", "", "", "do not") \
-    X(OPTION_HEALTHCHECK, "healthcheck", "", "", "exit with 0 if the server on this port answers, else 1") \
-    X(OPTION_VERSION, "version", "", "", "show the version and exit") \
-    X(OPTION_HELP, "help", "", "", "show this help and exit")
+    X(HOST, "host", "ADDRESS", KIND_ADDRESS, 0, 0, 0, "where to listen (all addresses, IPv6 and IPv4)") \
+    X(PORT, "port", "N", KIND_NUMBER, 80, 0, 65535, "port to listen on, 0 for any free one (80)") \
+    X(NAME, "name", "NAME", KIND_TEXT, 0, 1, 255, "identity to show (the host name)") \
+    X(TITLE, "title", "TEXT", KIND_TEXT, 0, 0, 255, "title of the page (Go scaling demo)") \
+    X(WORKERS, "workers", "N", KIND_NUMBER, 0, 1, 1024, "processes that serve (the CPUs this process may use)") \
+    X(HEAD_TIMEOUT, "head-timeout", "S", KIND_NUMBER, 10, 1, 3600, "seconds that the head of a request may take (10)") \
+    X(BODY_TIMEOUT, "body-timeout", "S", KIND_NUMBER, 10, 1, 3600, "seconds that its body may take (10)") \
+    X(SEND_TIMEOUT, "send-timeout", "S", KIND_NUMBER, 15, 1, 3600, "seconds without a client taking any answer (15)") \
+    X(IDLE_TIMEOUT, "idle-timeout", "S", KIND_NUMBER, 650, 1, 3600, "seconds between requests (650)") \
+    X(ACCESS_LOG, "access-log", "", KIND_SWITCH, 1, 0, 0, "log a line for each page (on)") \
+    X(NO_ACCESS_LOG, "no-access-log", "", KIND_OFF, 0, 0, 0, "do not") \
+    X(HEALTHCHECK, "healthcheck", "", KIND_ACTION, 0, 0, 0, "exit with 0 if the server on this port answers, else 1") \
+    X(VERSION, "version", "", KIND_ACTION, 0, 0, 0, "show the version and exit") \
+    X(HELP, "help", "", KIND_ACTION, 0, 0, 0, "show this help and exit")
 
 enum option {
-#define X(name, option, environment, value, help) name,
+#define X(name, word, value, kind, number, least, most, help) OPTION_##name,
     OPTIONS(X)
 #undef X
     OPTION_COUNT,
 };
 
-struct option_words { /* no pointers, which would be relocated when the program starts */
-    char option[15];
-    char environment[20];
-    char value[8];
-    char help[56];
-};
-
-static const struct option_words option_words[OPTION_COUNT] = {
-#define X(name, option, environment, value, help) [name] = {option, environment, value, help},
+static const struct option_range {
+    unsigned char kind, least;
+    unsigned short number, most;
+} option_ranges[OPTION_COUNT] = {
+#define X(name, word, value, kind, number, least, most, help) {kind, least, number, most},
     OPTIONS(X)
 #undef X
 };
+
+/* All words in one block, three to an option, as a table of pointers would be relocated when the program starts. */
+static const char option_words[] =
+#define X(name, word, value, kind, number, least, most, help) word "\0" value "\0" help "\0"
+    OPTIONS(X)
+#undef X
+    ;
 
 #endif

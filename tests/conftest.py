@@ -1,9 +1,11 @@
 """Servers for the tests, started as users start them."""
 
+import contextlib
 import importlib.util
 import itertools
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -181,11 +183,18 @@ class Image(Shape):
 NUMBERS = itertools.count()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--program", help="the server to test, as a command, instead of its shapes")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test of a server runs against each of its shapes; one that looks at the host's side of it, not against the
     container; one of containers, only there."""
     if "shape" in metafunc.fixturenames:
         shapes = []
+        if metafunc.config.getoption("program"):
+            metafunc.parametrize("shape", ["program"], indirect=True, scope="session")
+            return
         if not metafunc.definition.get_closest_marker("containers"):
             shapes = [pytest.param("python"), pytest.param("static", marks=pytest.mark.static)]
         if not metafunc.definition.get_closest_marker("host"):
@@ -198,8 +207,8 @@ def static_program(request: pytest.FixtureRequest) -> Path:
     """The path of the static program, built from this tree."""
     if not (ROOT / "setup.py").exists():
         missing("static", "there is no source tree to build it from")
-    if not list(Path("/usr/lib").glob("*-linux-musl/rcrt1.o")):
-        missing("static", "musl is not installed")
+    if not list(Path("/usr/include").glob("*-linux-musl/stdio.h")):
+        missing("static", "musl-dev is not installed")
     for module in "Cython", "setuptools":
         if not importlib.util.find_spec(module):
             missing("static", f"{module} is not installed")
@@ -228,6 +237,8 @@ def image() -> str:
 @pytest.fixture(scope="session")
 def shape(request: pytest.FixtureRequest) -> Shape:
     """What the server is started as."""
+    if request.param == "program":
+        return Shape(*shlex.split(request.config.getoption("program")))
     if request.param == "python":
         return Shape(sys.executable, "-m", "yinyang.serve")
     if request.param == "static":
@@ -255,7 +266,20 @@ def start(shape: Shape, tmp_path: Path) -> Iterator[Callable[..., Replica]]:
 @pytest.fixture(scope="session")
 def shared_replica(shape: Shape, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
     """One server for all tests that only ask it something."""
-    replica = shape.replica(tmp_path_factory.mktemp("shared") / "log")
+    with serving(shape, tmp_path_factory.mktemp("shared") / "log") as replica:
+        yield replica
+
+
+@pytest.fixture(scope="session")
+def lone_replica(shape: Shape, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+    """The same with one worker, which does one thing after another."""
+    with serving(shape, tmp_path_factory.mktemp("lone") / "log", "--workers", "1") as replica:
+        yield replica
+
+
+@contextlib.contextmanager
+def serving(shape: Shape, log: Path, *options: str) -> Iterator[Replica]:
+    replica = shape.replica(log, *options)
     try:
         replica.wait_for_port()
         yield replica
@@ -278,7 +302,7 @@ def missing(requirement: str, reason: str) -> NoReturn:
 
 def needs(tool: str) -> str:
     """The path of a tool without which a test cannot run."""
-    path = shutil.which(tool)
+    path = shutil.which(tool, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin")  # where servers are
     if path is None:
         missing(tool, f"{tool} is not installed")
     return path

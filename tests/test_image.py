@@ -12,6 +12,8 @@ from conftest import ROOT, Replica, Shape, clean_environment, podman, wait_until
 
 pytestmark = pytest.mark.containers
 
+SIZE_MOST = 32 * 1024  # bytes of the image, all that is around the program included
+
 
 def test_health(start: Callable[..., Replica]) -> None:
     replica = start()
@@ -67,6 +69,7 @@ def test_what_is_in_the_image(image: str, tmp_path: Path) -> None:
     with tarfile.open(archive) as saved:
         manifest = json.load(saved.extractfile("manifest.json"))[0]
         assert len(manifest["Layers"]) == 1
+        assert saved.getmember(manifest["Layers"][0]).size <= SIZE_MOST
         with tarfile.open(fileobj=saved.extractfile(manifest["Layers"][0])) as layer:
             assert [(member.name, member.mode & 0o777) for member in layer] == [("yinyang", 0o755)]
     config = json.loads(podman("image", "inspect", image))[0]

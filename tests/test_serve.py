@@ -71,7 +71,7 @@ def test_bad_use_exits_with_2_and_one_line(options: list[str], words: str, shape
         ),
         (
             {"YINYANG_TITLE": "a\x07b"},
-            "YINYANG_TITLE wants at most 255 bytes without control characters, not 'a?b'",
+            "YINYANG_TITLE wants 0 to 255 bytes without control characters, not 'a?b'",
         ),
         (
             {"YINYANG_HOST": "::g"},
@@ -111,6 +111,42 @@ def test_port_without_the_right(error: str, words: str, shape: Shape) -> None:
     done = shape.run(wrap=(strace, "-qq", "-o", "/dev/null", "-e", f"inject=bind:error={error}"))
     assert done.returncode == 1
     assert re.fullmatch(rf"yinyang: cannot listen on port 80: {words}[^\n]*\n", done.stderr)
+
+
+@pytest.mark.strace
+@pytest.mark.host
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [
+        ("ECONNABORTED", False),
+        ("EPROTO", False),
+        ("EINTR", False),
+        ("EMFILE", False),
+        ("ENOMEM", False),
+        ("EINVAL", True),
+    ],
+)
+def test_errors_of_accept(error: str, ends: bool, shape: Shape, tmp_path: Path) -> None:
+    """One connection's own trouble, or a shortage, costs nobody an answer; what cannot pass ends the worker."""
+    fault = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4", "-e", f"inject=accept4:error={error}:when=1"]
+    replica = Shape(needs("strace"), *fault, *shape.command()).replica(tmp_path / "log", "--workers", "1")
+    try:
+        replica.wait_for_port()
+        server = replica.workers()[0]  # strace's only child
+        with replica.connect() as client:
+            client.sendall(LAST)
+            if ends:
+                wait_until(lambda: "could not go on: invalid argument, restarted as pid" in replica.log.read_text())
+            else:
+                assert PAGE in read_all(client)
+                assert "could not go on" not in replica.log.read_text()
+        os.kill(server, signal.SIGTERM)
+        assert replica.process.wait(PATIENCE) == 0
+    finally:
+        if replica.process.poll() is None:
+            for pid in replica.workers():
+                os.kill(pid, signal.SIGKILL)
+            replica.kill()
 
 
 def test_help_and_version(shape: Shape) -> None:

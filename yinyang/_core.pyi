@@ -89,6 +89,10 @@ class Crew:
         title: str | bytes,
         workers: int | None,
         access_log: bool,
+        head_timeout: float,
+        body_timeout: float,
+        send_timeout: float,
+        idle_timeout: float,
     ) -> None: ...
     def start(self) -> None:
         """Fork the workers. Raises OSError."""

@@ -7,10 +7,11 @@ from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from .core.address cimport Address, address_parse
 from .core.answers cimport Answers, answers_close, answers_open
 from .core.cpus cimport cpus_usable
 from .core.crew cimport (
-    Crew as CrewState, WOKEN_BY_CALLER, WORKERS_MOST, crew_close, crew_has_news, crew_kill, crew_next_death,
+    Crew as CrewState, WOKEN_BY_CALLER, crew_close, crew_has_news, crew_kill, crew_next_death,
     crew_open, crew_start, crew_reap_orphans, crew_stop, crew_take, crew_wait
 )
 from .core.healthcheck cimport healthcheck
@@ -18,21 +19,22 @@ from .core.http1 cimport (
     Framing as FramingState, METHOD_HEAD, OUTCOME_MORE, OUTCOME_READY, SEEN_ASTERISK, SEEN_UNCLEAN, TARGET_KEPT,
     Target, http1_cut_off, http1_feed, http1_keeps, http1_next, target_keep, target_kept
 )
-from .core.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MOST, identity_of
+from .core.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MOST, identity_set
 from .core.lines cimport lines_write
-from .core.listener cimport (
-    Address, address_parse, listener_address, listener_open, listener_wrong_words, listening_words
-)
+from .core.listener cimport listener_host, listener_open, listener_wrong_words, listening_words
 from .core.options cimport (
-    ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, ACTION_VERSION, NAME_WANTED, Options, TITLE_WANTED, host_name,
-    name_is_good, options_parse, title_is_good, usage_words
+    ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_BODY_TIMEOUT,
+    OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PORT, OPTION_SEND_TIMEOUT,
+    OPTION_TITLE, OPTION_WORKERS, Options, host_name, option_ranges, options_parse, text_is_good, text_wanted,
+    usage_words
 )
 from .core.page cimport page_render
 from .core.program cimport (
     Program, program_healthcheck, program_open, program_parse, program_turn
 )
 from .core.system cimport O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
-from .core.text cimport Text, text_into, text_measure, text_system_error
+from .core.text cimport Text, text_measure, text_open, text_system_error
+from .core.waits cimport limits_set
 
 cdef extern from "errors.h" nogil:
     const unsigned short wrong_statuses[64]
@@ -55,8 +57,9 @@ version = YINYANG_VERSION.decode()
 cdef int checked(int64_t result) except -1:
     """The core's convention, -errno for failure, into an exception."""
     cdef char words[WORDS_MOST]
-    cdef Text text = text_into(words, WORDS_MOST)
+    cdef Text text
     if result < 0:
+        text_open(&text, words, WORDS_MOST)
         text_system_error(&text, <int>-result)
         raise OSError(-result, text_decoded(&text))
     return <int>result
@@ -74,8 +77,9 @@ cdef bytes encoded(text):
 cdef bytes name_of_host():
     cdef char name[NAME_MOST + 1]
     cdef char words[WORDS_MOST]
-    cdef Text wrong = text_into(words, WORDS_MOST)
-    if not host_name(name, &wrong):
+    cdef Text wrong
+    text_open(&wrong, words, WORDS_MOST)
+    if not host_name(name, sizeof(name), &wrong):
         raise ValueError(text_decoded(&wrong))
     return <bytes>name
 
@@ -91,7 +95,7 @@ cdef class Identity:
         if not 0 < len(given) <= NAME_MOST:
             raise ValueError(f"a name has 1 to {NAME_MOST} bytes, not {len(given)}")
         self._name = given
-        self._state = identity_of(PyBytes_AsString(given), len(given))
+        identity_set(&self._state, PyBytes_AsString(given), len(given))
 
     @property
     def name(self):
@@ -125,11 +129,12 @@ def identify(name=None):
 def render_page(Identity identity not None, title="Go scaling demo"):
     cdef bytes given = encoded(title)
     cdef const char *bytes_of_title = PyBytes_AsString(given)
-    cdef Text text = text_measure()
+    cdef Text text
     cdef bytes page
+    text_measure(&text)
     page_render(&text, &identity._state, bytes_of_title, len(given))
     page = PyBytes_FromStringAndSize(NULL, text.length)
-    text = text_into(PyBytes_AsString(page), text.length)
+    text_open(&text, PyBytes_AsString(page), text.length)
     page_render(&text, &identity._state, bytes_of_title, len(given))
     return page
 
@@ -179,11 +184,12 @@ def parse_options(arguments):
     cdef list given = [encoded(argument) for argument in arguments]
     cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
     cdef char words[WORDS_MOST]
-    cdef Text wrong = text_into(words, WORDS_MOST)
+    cdef Text wrong
     cdef Options options
     cdef int action, i
     if pointers == NULL:
         raise MemoryError
+    text_open(&wrong, words, WORDS_MOST)
     try:
         for i in range(len(given)):
             pointers[i] = PyBytes_AsString(given[i])
@@ -193,12 +199,16 @@ def parse_options(arguments):
         if action == ACTION_HELP or action == ACTION_VERSION:
             return "help" if action == ACTION_HELP else "version", {}
         return "serve" if action == ACTION_SERVE else "healthcheck", {
-            "host": None if options.host == NULL else (<bytes>options.host).decode(),
-            "port": options.port,
-            "name": None if options.name == NULL else <bytes>options.name,
-            "title": <bytes>options.title,
-            "workers": options.workers or None,
-            "access_log": bool(options.access_log),
+            "host": None if options.texts[OPTION_HOST] == NULL else (<bytes>options.texts[OPTION_HOST]).decode(),
+            "port": options.numbers[OPTION_PORT],
+            "name": None if options.texts[OPTION_NAME] == NULL else <bytes>options.texts[OPTION_NAME],
+            "title": <bytes>options.texts[OPTION_TITLE],
+            "workers": options.numbers[OPTION_WORKERS] or None,
+            "head_timeout": options.numbers[OPTION_HEAD_TIMEOUT],
+            "body_timeout": options.numbers[OPTION_BODY_TIMEOUT],
+            "send_timeout": options.numbers[OPTION_SEND_TIMEOUT],
+            "idle_timeout": options.numbers[OPTION_IDLE_TIMEOUT],
+            "access_log": bool(options.numbers[OPTION_ACCESS_LOG]),
         }
     finally:
         PyMem_Free(pointers)
@@ -206,7 +216,8 @@ def parse_options(arguments):
 
 def usage():
     cdef char words[WORDS_MOST]
-    cdef Text text = text_into(words, WORDS_MOST)
+    cdef Text text
+    text_open(&text, words, WORDS_MOST)
     usage_words(&text)
     return text_decoded(&text)
 
@@ -215,8 +226,9 @@ def ask_for_page(host, int port):
     cdef bytes address = None if host is None else encoded(host)
     cdef const char *pointer = NULL if host is None else PyBytes_AsString(address)
     cdef char words[WORDS_MOST]
-    cdef Text wrong = text_into(words, WORDS_MOST)
+    cdef Text wrong
     cdef bint answered
+    text_open(&wrong, words, WORDS_MOST)
     with nogil:
         answered = healthcheck(pointer, port, &wrong)
     return None if answered else text_decoded(&wrong)
@@ -241,48 +253,81 @@ def write_lines(int fd, bytes line not None, uint64_t count, uint64_t offset):
 
 # ---- the crew -----------------------------------------------------------------------------------------------------
 
+cdef str wanted(int option):
+    cdef char words[WORDS_MOST]
+    cdef Text text
+    text_open(&text, words, WORDS_MOST)
+    text_wanted(&text, &option_ranges[option])
+    return text_decoded(&text)
+
+
+cdef int check_text(str what, int option, bytes text) except -1:
+    if not text_is_good(PyBytes_AsString(text), len(text), option_ranges[option].least, option_ranges[option].most):
+        raise ValueError(f"the {what} must be {wanted(option)}, not {text!r}")
+    return 0
+
+
+cdef int checked_number(str what, int option, number) except -1:
+    if not option_ranges[option].least <= number <= option_ranges[option].most:
+        raise ValueError(f"{what} must be {wanted(option)}, not {number}")
+    return number
+
+
+cdef int checked_ms(str what, int option, seconds) except -1:
+    """Here, other than on the command line, a second may be cut into as many as 1000 pieces."""
+    if not 0.001 <= seconds <= option_ranges[option].most:
+        raise ValueError(f"{what} must be from 0.001 to {option_ranges[option].most} seconds, not {seconds}")
+    return <int>(seconds * 1000)
+
+
 cdef class Crew:
     cdef CrewState _state
     cdef Answers _answers
     cdef readonly Identity identity
+    cdef bytes _host
     cdef int _listener
     cdef int _waker[2]  # the ends of a pipe
 
     def __cinit__(self):
         self._listener = self._waker[0] = self._waker[1] = -1
 
-    def __init__(self, *, host, int port, name, title, workers, access_log):
+    def __init__(self, *, host, int port, name, title, workers, access_log, head_timeout, body_timeout, send_timeout,
+                 idle_timeout):
         cdef bytes name_bytes = name_of_host() if name is None else encoded(name)
         cdef bytes title_bytes = encoded(title)
-        cdef bytes host_bytes = None if host is None else encoded(host)
-        cdef int count = cpus_usable() if workers is None else workers
+        cdef int count = cpus_usable() if workers is None else checked_number("workers", OPTION_WORKERS, workers)
         cdef Address address
         if self._listener >= 0:
             raise RuntimeError("a crew is opened once")
-        if not name_is_good(PyBytes_AsString(name_bytes), len(name_bytes)):
-            raise ValueError(f"the name must be {NAME_WANTED().decode()}, not {name_bytes!r}")
-        if not title_is_good(PyBytes_AsString(title_bytes), len(title_bytes)):
-            raise ValueError(f"the title must be {TITLE_WANTED().decode()}, not {title_bytes!r}")
-        if not 1 <= count <= WORKERS_MOST:
-            raise ValueError(f"workers must be a number from 1 to {WORKERS_MOST}, not {count}")
-        if not 0 <= port <= 65535:
-            raise ValueError(f"port must be a number from 0 to 65535, not {port}")
-        if host_bytes is not None and not address_parse(&address, PyBytes_AsString(host_bytes), port):
-            raise ValueError(f"host must be a numeric address of this host such as 127.0.0.1 or ::1, not {host!r}")
+        check_text("name", OPTION_NAME, name_bytes)
+        check_text("title", OPTION_TITLE, title_bytes)
+        checked_number("port", OPTION_PORT, port)
+        limits_set(
+            &self._state.limits, checked_ms("head_timeout", OPTION_HEAD_TIMEOUT, head_timeout),
+            checked_ms("body_timeout", OPTION_BODY_TIMEOUT, body_timeout),
+            checked_ms("send_timeout", OPTION_SEND_TIMEOUT, send_timeout),
+            checked_ms("idle_timeout", OPTION_IDLE_TIMEOUT, idle_timeout),
+        )
+        self._host = None if host is None else encoded(host)
+        if self._host is not None and not address_parse(&address, PyBytes_AsString(self._host), port):
+            raise ValueError(f"host must be {wanted(OPTION_HOST)}, not {host!r}")
         self.identity = Identity(name_bytes)
-        self._listen(host_bytes, port)
+        self._listen(port)
         checked(answers_open(&self._answers, &self.identity._state, PyBytes_AsString(title_bytes), len(title_bytes)))
         if pipe2(self._waker, O_CLOEXEC | O_NONBLOCK) < 0:
             checked(-errno)
         checked(crew_open(&self._state, &self._answers, self._listener, count, bool(access_log), self._waker[0]))
 
-    cdef int _listen(self, bytes host, int port) except -1:
-        cdef const char *address = NULL if host is None else PyBytes_AsString(host)
+    cdef const char *_given(self):
+        return NULL if self._host is None else PyBytes_AsString(self._host)
+
+    cdef int _listen(self, int port) except -1:
         cdef char words[WORDS_MOST]
-        cdef Text text = text_into(words, WORDS_MOST)
-        self._listener = listener_open(address, port)
+        cdef Text text
+        self._listener = listener_open(self._given(), port)
         if self._listener < 0:
-            listener_wrong_words(&text, -self._listener, address, port)
+            text_open(&text, words, WORDS_MOST)
+            listener_wrong_words(&text, -self._listener, self._given(), port)
             raise OSError(-self._listener, text_decoded(&text))
         return 0
 
@@ -332,7 +377,7 @@ cdef class Crew:
         cdef Text text
         told = []
         while True:
-            text = text_into(words, WORDS_MOST)
+            text_open(&text, words, WORDS_MOST)
             if not crew_next_death(&self._state, &text):
                 return told
             told.append(text_decoded(&text))
@@ -360,16 +405,16 @@ cdef class Crew:
 
     @property
     def address(self):
-        cdef char words[WORDS_MOST]
-        cdef Text text = text_into(words, WORDS_MOST)
-        cdef int port = checked(listener_address(self._listener, &text))
-        return text_decoded(&text), port
+        cdef int port
+        cdef const char *host = listener_host(self._listener, self._given(), &port)
+        return host.decode("ascii"), checked(port)
 
     @property
     def listening(self):
         cdef char words[WORDS_MOST]
-        cdef Text text = text_into(words, WORDS_MOST)
-        listening_words(&text, self._listener, self._state.workers)
+        cdef Text text
+        text_open(&text, words, WORDS_MOST)
+        listening_words(&text, self._listener, self._given(), self._state.workers)
         return text_decoded(&text)
 
     def counts(self):

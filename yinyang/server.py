@@ -28,6 +28,9 @@ class Server:
     title: the page's, at most 255 bytes.
     workers: processes that serve; None for as many as the CPUs that this process may use.
     access_log: log a line for each page, to the logger `yinyang` at level INFO.
+    head_timeout, body_timeout: seconds that the head of a request, and its body, may take.
+    send_timeout: seconds that a client may take none of the answers that wait for it.
+    idle_timeout: seconds that a connection may be without a request.
 
     Opening the listening socket is part of making a Server: ValueError says which argument cannot be, OSError why it
     cannot listen. Serving begins with `start`, or on entering a `with` block, which stops it at its end. A server is
@@ -43,8 +46,23 @@ class Server:
         title: str | bytes = "Go scaling demo",
         workers: int | None = None,
         access_log: bool = True,
+        head_timeout: float = 10,
+        body_timeout: float = 10,
+        send_timeout: float = 15,
+        idle_timeout: float = 650,
     ) -> None:
-        self._crew = Crew(host=host, port=port, name=name, title=title, workers=workers, access_log=access_log)
+        self._crew = Crew(
+            host=host,
+            port=port,
+            name=name,
+            title=title,
+            workers=workers,
+            access_log=access_log,
+            head_timeout=head_timeout,
+            body_timeout=body_timeout,
+            send_timeout=send_timeout,
+            idle_timeout=idle_timeout,
+        )
         self._address = self._crew.address
         self._thread: threading.Thread | None = None
         self._started = threading.Event()

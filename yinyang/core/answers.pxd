@@ -15,12 +15,14 @@ from .http1 cimport (
 from .identity cimport Identity
 from .page cimport page_render
 from .system cimport MAP_PRIVATE, map_memory, munmap
-from .text cimport Text, text_into, text_measure, text_number, text_put, text_string, two_digits
+from .text cimport Text, text_measure, text_number, text_open, text_put, text_string, two_digits
 
 cdef extern from "errors.h" nogil:
     const unsigned short wrong_statuses[64]
     const char *wrong_words_of(int wrong)
-    const char *status_phrase(int status)
+
+cdef extern from "words.h" nogil:
+    const char *words_of_number(int number)
 
 cdef extern from "routes.h" nogil:
     enum:
@@ -39,23 +41,25 @@ cdef enum:
     ANSWER_PAGE = 0  # + Form, and so on
     ANSWER_PAGE_HEAD = ANSWER_PAGE + FORMS
     ANSWER_EMPTY = ANSWER_PAGE_HEAD + FORMS
-    ANSWER_REDIRECT = ANSWER_EMPTY + FORMS  # these two are not prebuilt: redirect.pxd renders them
+    ANSWER_REDIRECT = ANSWER_EMPTY + FORMS  # these two are not prebuilt: redirect.pxd renders them when they are due
     ANSWER_REDIRECT_HEAD = ANSWER_REDIRECT + FORMS
     ANSWER_WRONG = ANSWER_REDIRECT_HEAD + FORMS  # + what is wrong
     ANSWER_WRONG_HEAD = ANSWER_WRONG + WRONG_COUNT
     ANSWERS = ANSWER_WRONG_HEAD + WRONG_COUNT
     PAGE_COPIES = 32
+    RENDERED_MOST = 2560  # bytes of a redirect: its target twice, once in references of up to 5 bytes, and 400 more
     DATE_LENGTH = 29
 
 cdef struct Answer:
     uint32_t at  # where in the bytes
     uint32_t length
     uint32_t date  # where in the answer its Date is
-    uint32_t copies  # how many stand in a row
+    uint32_t copies  # how many stand in a row; 0 if it is not prebuilt
 
 cdef struct Answers:
     char *bytes
     size_t size
+    uint32_t rendered  # where in the bytes there is room for RENDERED_MOST bytes
     int64_t second  # that the Dates tell
     Answer table[ANSWERS]
 
@@ -63,13 +67,15 @@ cdef struct Answers:
 cdef inline int answers_open(Answers *answers, const Identity *identity, const char *title,
                              size_t title_length) noexcept nogil:
     """Render everything: first to measure it, then into memory of that size. 0 or -errno."""
-    cdef Text text = text_measure()
+    cdef Text text
+    text_measure(&text)
     answers_render(answers, &text, identity, title, title_length)
-    answers.size = text.length
+    answers.rendered = <uint32_t>text.length
+    answers.size = text.length + RENDERED_MOST
     answers.bytes = <char *>map_memory(answers.size, MAP_PRIVATE)
     if answers.bytes == NULL:
         return -12  # ENOMEM
-    text = text_into(answers.bytes, answers.size)
+    text_open(&text, answers.bytes, answers.size)
     answers_render(answers, &text, identity, title, title_length)
     answers.second = -1
     return 0
@@ -83,23 +89,21 @@ cdef inline void answers_close(Answers *answers) noexcept nogil:
 
 cdef inline void answers_render(Answers *answers, Text *text, const Identity *identity, const char *title,
                                 size_t title_length) noexcept nogil:
-    cdef Text page = text_measure()
-    cdef int form, wrong, copy
+    cdef Text page
+    cdef int form, wrong
+    text_measure(&page)
     page_render(&page, identity, title, title_length)
     for form in range(<int>FORMS):
-        for copy in range(PAGE_COPIES if form == FORM_KEEP else 1):
-            answer_begin(answers, text, ANSWER_PAGE + form, ANSWER_PAGE_HEAD + form, copy)
-            head_begin(text, 200, form == FORM_OLD_CLOSE or form == FORM_OLD_KEEP)
-            head_date(text, &answers.table[ANSWER_PAGE + form])
-            head_length(text, page.length)
-            text_string(text, "Content-Type: text/html; charset=utf-8\r\n")
-            head_end(text, form)
-            answer_head_complete(answers, text, ANSWER_PAGE + form, ANSWER_PAGE_HEAD + form)
-            page_render(text, identity, title, title_length)
-            answer_complete(answers, text, ANSWER_PAGE + form)
-        answer_begin(answers, text, ANSWER_EMPTY + form, ANSWER_EMPTY + form, 0)
-        head_begin(text, 200, form == FORM_OLD_CLOSE or form == FORM_OLD_KEEP)
-        head_date(text, &answers.table[ANSWER_EMPTY + form])
+        answer_begin(answers, text, ANSWER_PAGE + form, 200, form)
+        head_length(text, page.length)
+        text_string(text, "Content-Type: text/html; charset=utf-8\r\n")
+        head_end(text, form)
+        answer_head_complete(answers, text, ANSWER_PAGE + form, ANSWER_PAGE_HEAD + form)
+        page_render(text, identity, title, title_length)
+        answer_complete(answers, text, ANSWER_PAGE + form)
+        if form == FORM_KEEP:
+            answer_repeat(answers, text, ANSWER_PAGE + form, PAGE_COPIES)
+        answer_begin(answers, text, ANSWER_EMPTY + form, 200, form)
         head_length(text, 0)
         head_end(text, form)
         answer_complete(answers, text, ANSWER_EMPTY + form)
@@ -109,11 +113,10 @@ cdef inline void answers_render(Answers *answers, Text *text, const Identity *id
 
 cdef inline void answer_wrong(Answers *answers, Text *text, int wrong) noexcept nogil:
     """An error ends the connection, whatever its version."""
-    cdef Text words = text_measure()
+    cdef Text words
+    text_measure(&words)
     wrong_words(&words, wrong)
-    answer_begin(answers, text, ANSWER_WRONG + wrong, ANSWER_WRONG_HEAD + wrong, 0)
-    head_begin(text, wrong_statuses[wrong], False)
-    head_date(text, &answers.table[ANSWER_WRONG + wrong])
+    answer_begin(answers, text, ANSWER_WRONG + wrong, wrong_statuses[wrong], FORM_CLOSE)
     head_length(text, words.length)
     text_string(text, "Content-Type: text/plain; charset=utf-8\r\n")
     if wrong == WRONG_METHOD_REFUSED:
@@ -127,49 +130,51 @@ cdef inline void answer_wrong(Answers *answers, Text *text, int wrong) noexcept 
 cdef inline void wrong_words(Text *text, int wrong) noexcept nogil:
     text_number(text, <unsigned int>wrong_statuses[wrong])
     text_string(text, " ")
-    text_string(text, status_phrase(wrong_statuses[wrong]))
+    text_string(text, words_of_number(wrong_statuses[wrong]))
     text_string(text, ": ")
     text_string(text, wrong_words_of(wrong))
     text_string(text, "\n")
 
 
-cdef inline void answer_begin(Answers *answers, Text *text, int whole, int head, int copy) noexcept nogil:
-    """Copies after the first stand behind it, so they are found from there."""
-    if copy == 0:
-        answers.table[whole].at = <uint32_t>text.length
-        answers.table[head].at = <uint32_t>text.length
-        answers.table[head].copies = 1
-    answers.table[whole].copies = copy + 1
+cdef inline void answer_begin(Answers *answers, Text *text, int whole, int status, int form) noexcept nogil:
+    """As far as its Date, which is filled in later."""
+    cdef Answer *answer = &answers.table[whole]
+    answer.at = <uint32_t>text.length
+    answer.copies = 1
+    head_begin(text, status, form)
+    text_string(text, "Date: ")
+    answer.date = <uint32_t>text.length - answer.at
+    text_put(text, "Thu, 01 Jan 1970 00:00:00 GMT\r\n", DATE_LENGTH + 2)
 
 
-cdef inline void answer_head_complete(Answers *answers, Text *text, int whole, int head) noexcept nogil:
+cdef inline void answer_head_complete(Answers *answers, const Text *text, int whole, int head) noexcept nogil:
     """The answer to HEAD is a shorter view of the same bytes."""
-    if answers.table[whole].copies == 1:
-        answers.table[head].length = <uint32_t>text.length - answers.table[head].at
-        answers.table[head].date = answers.table[whole].date
+    answer_complete(answers, text, whole)
+    answers.table[head] = answers.table[whole]
 
 
-cdef inline void answer_complete(Answers *answers, Text *text, int whole) noexcept nogil:
-    if answers.table[whole].copies == 1:
-        answers.table[whole].length = <uint32_t>text.length - answers.table[whole].at
+cdef inline void answer_complete(Answers *answers, const Text *text, int whole) noexcept nogil:
+    answers.table[whole].length = <uint32_t>text.length - answers.table[whole].at
+
+
+cdef inline void answer_repeat(Answers *answers, Text *text, int whole, uint32_t copies) noexcept nogil:
+    """Put copies behind the answer that is complete."""
+    cdef Answer *answer = &answers.table[whole]
+    cdef const char *first = text.at + answer.at if text.at != NULL else NULL
+    answer.copies = copies
+    while copies > 1:
+        text_put(text, first, answer.length)
+        copies -= 1
 
 
 # ---- the parts of a head, which redirect.pxd uses too --------------------------------------------------------------
 
-cdef inline void head_begin(Text *text, int status, bint old) noexcept nogil:
-    text_string(text, "HTTP/1.0 " if old else "HTTP/1.1 ")
+cdef inline void head_begin(Text *text, int status, int form) noexcept nogil:
+    text_string(text, "HTTP/1.0 " if form >= FORM_OLD_CLOSE else "HTTP/1.1 ")
     text_number(text, <unsigned int>status)
     text_string(text, " ")
-    text_string(text, status_phrase(status))
+    text_string(text, words_of_number(status))
     text_string(text, "\r\n")
-
-
-cdef inline void head_date(Text *text, Answer *answer) noexcept nogil:
-    """A Date that is to be filled in."""
-    text_string(text, "Date: ")
-    if answer.copies <= 1:
-        answer.date = <uint32_t>text.length - answer.at
-    text_put(text, "Thu, 01 Jan 1970 00:00:00 GMT\r\n", DATE_LENGTH + 2)
 
 
 cdef inline void head_length(Text *text, size_t length) noexcept nogil:

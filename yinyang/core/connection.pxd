@@ -11,7 +11,7 @@ slow reader has not taken, the redirect among it. Nothing is allocated, and noth
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from .answers cimport (
     ANSWER_PAGE, ANSWER_REDIRECT, Answers, answer_for, answer_for_wrong, answer_is_page, answer_is_redirect
@@ -48,45 +48,47 @@ cdef struct Connection:
     bint lingers  # then, as the client may be still sending
     bint watched  # by epoll
 
-cdef struct Clients:
+cdef struct Clients:  # what is large comes last, so that the code reaches the rest with short offsets
     Connection *table
+    Answers *answers
+    Seat *seat
+    int64_t now  # ms, as of this wake-up
+    int64_t second  # of the wall clock, likewise
+    uint32_t table_size  # descriptors from this on are refused
+    int epoll
+    bint journal  # is each page to be logged?
+    bint stopping  # every answer is the last one on its connection
     uint8_t (*targets)[TARGET_KEPT]
     Rest *rests
     Redirect *redirects
-    uint32_t table_size  # descriptors from this on are refused
-    int epoll
     Waits waits
-    Answers *answers
-    Seat *seat
-    bint journal  # is each page to be logged?
-    bint stopping  # every answer is the last one on its connection
-    int64_t now  # ms, as of this wake-up
-    int64_t second  # of the wall clock, likewise
     Queue queue
     uint8_t buffer[DISCARD_MOST]
 
 
 # ---- birth and death ----------------------------------------------------------------------------------------------
 
-cdef inline void *table_of(uint32_t count, size_t size) noexcept nogil:
-    return map_memory(count * size, MAP_PRIVATE | MAP_NORESERVE)
-
-
 cdef inline int clients_open(Clients *clients) noexcept nogil:
     """Tables for as many descriptors as this process may have. 0 or -errno; a worker that fails ends."""
     cdef rlimit limit
-    cdef uint32_t size = DESCRIPTORS_MOST
+    cdef size_t size = DESCRIPTORS_MOST
+    cdef char *memory
     if getrlimit(RLIMIT_NOFILE, &limit) == 0 and limit.rlim_cur < size:
-        size = <uint32_t>limit.rlim_cur
-    clients.table_size = size
-    clients.table = <Connection *>table_of(size, sizeof(Connection))
-    clients.targets = <uint8_t (*)[TARGET_KEPT]>table_of(size, TARGET_KEPT)
-    clients.rests = <Rest *>table_of(size, sizeof(Rest))
-    clients.redirects = <Redirect *>table_of(size, sizeof(Redirect))
-    clients.waits.links = <Link *>table_of(size, sizeof(Link))
-    if (clients.table == NULL or clients.targets == NULL or clients.rests == NULL or clients.redirects == NULL
-            or clients.waits.links == NULL):
+        size = limit.rlim_cur
+    memory = <char *>map_memory(
+        size * (sizeof(Connection) + sizeof(Link) + TARGET_KEPT + sizeof(Rest) + sizeof(Redirect)),
+        MAP_PRIVATE | MAP_NORESERVE)
+    if memory == NULL:
         return -ENOMEM
+    clients.table_size = <uint32_t>size
+    clients.table = <Connection *>memory
+    memory += size * sizeof(Connection)
+    clients.rests = <Rest *>memory
+    memory += size * sizeof(Rest)
+    clients.waits.links = <Link *>memory
+    memory += size * sizeof(Link)
+    clients.targets = <uint8_t (*)[TARGET_KEPT]>memory
+    clients.redirects = <Redirect *>(memory + size * TARGET_KEPT)
     return 0
 
 
@@ -139,6 +141,20 @@ cdef inline void client_ready(Clients *clients, uint32_t fd) noexcept nogil:
         client_resume(clients, fd)
     elif wait == WAIT_LINGER:
         client_linger(clients, fd)
+
+
+cdef inline bint client_shed(Clients *clients) noexcept nogil:
+    """Close one connection, as descriptors or memory are short: who has its answer and lingers, else who is idle, else
+    who takes longest over what it began; of those, who has waited longest. False if there is none."""
+    cdef const uint32_t *first = clients.waits.first
+    cdef uint8_t wait
+    cdef uint32_t fd = first[WAIT_LINGER]
+    for wait in range(WAIT_IDLE, WAIT_LINGER):
+        if fd == 0:
+            fd = first[wait]
+    if fd:
+        client_close(clients, fd)
+    return fd != 0
 
 
 cdef inline void client_expired(Clients *clients, uint32_t fd) noexcept nogil:
@@ -279,7 +295,7 @@ cdef inline void client_send(Clients *clients, uint32_t fd) noexcept nogil:
     else:
         queue_put_away(&clients.queue, &clients.rests[fd])
         if clients.queue.has_redirect:
-            clients.redirects[fd] = clients.queue.redirect
+            memcpy(&clients.redirects[fd], &clients.queue.redirect, sizeof(Redirect))
         client_wait(clients, fd, WAIT_SEND, EPOLLOUT)
 
 
@@ -291,7 +307,7 @@ cdef inline void client_resume(Clients *clients, uint32_t fd) noexcept nogil:
     for i in range(queue.rest.count):
         if answer_is_redirect(queue.rest.answers[i]):
             queue.has_redirect = True
-            queue.redirect = clients.redirects[fd]
+            memcpy(&queue.redirect, &clients.redirects[fd], sizeof(Redirect))
     client_send(clients, fd)
 
 

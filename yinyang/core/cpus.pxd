@@ -3,32 +3,45 @@
 A container that is limited to half a CPU on a host of 64 should get one worker, not 64.
 """
 
-from libc.stdint cimport int64_t
-from libc.string cimport memcpy, strlen, strncmp
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy, memset, strlen, strncmp
 
 from .system cimport (
-    CPU_COUNT, O_CLOEXEC, O_RDONLY, close, cpu_set_t, open, read, sched_getaffinity
+    O_CLOEXEC, O_RDONLY, close, cpu_set_t, open, read, sched_getaffinity
 )
-from .text cimport Text, number_parse, text_into, text_put, text_string
+from .text cimport Text, number_parse, text_open, text_put, text_string
 
 cdef enum:
+    CPU_WORDS = 128  # of 64 CPUs each: as many as any kernel is built for
     FILE_MOST = 4096
     PATH_MOST = 1024
+    QUOTA_NONE = 1 << 20  # CPUs
 
 
 cdef inline int cpus_usable() noexcept nogil:
     """At least 1."""
-    cdef cpu_set_t set
+    cdef uint64_t allowed[CPU_WORDS]  # a bit for each
     cdef int count = 1
     cdef char groups[FILE_MOST]
     cdef ssize_t size
-    if sched_getaffinity(0, sizeof(set), &set) == 0:
-        count = CPU_COUNT(&set)
+    memset(allowed, 0, sizeof(allowed))
+    if sched_getaffinity(0, sizeof(allowed), <cpu_set_t *>allowed) == 0:
+        count = bits_in(allowed, CPU_WORDS)
     size = file_read("/proc/self/cgroup", groups)
     if size > 0:
-        count = min(count, group_cpus(groups, "0::", "/sys/fs/cgroup", True))
-        count = min(count, group_cpus(groups, "cpu,cpuacct:", "/sys/fs/cgroup/cpu", False))
+        count = min(count, group_cpus(groups, "0::", "/sys/fs/cgroup"))
+        count = min(count, group_cpus(groups, "cpu,cpuacct:", "/sys/fs/cgroup/cpu"))
     return max(count, 1)
+
+
+cdef inline int bits_in(uint64_t *words, int count) noexcept nogil:
+    cdef int bits = 0
+    cdef int i
+    for i in range(count):
+        while words[i]:
+            words[i] &= words[i] - 1
+            bits += 1
+    return bits
 
 
 cdef inline ssize_t file_read(const char *path, char *content) noexcept nogil:
@@ -43,23 +56,24 @@ cdef inline ssize_t file_read(const char *path, char *content) noexcept nogil:
     return size
 
 
-cdef inline int group_cpus(const char *groups, const char *label, const char *mount, bint unified) noexcept nogil:
+cdef inline int group_cpus(const char *groups, const char *label, const char *mount) noexcept nogil:
     """The smallest quota from this process's group up to the root, in CPUs, rounded up; a big number without any."""
     cdef char path[PATH_MOST]
     cdef const char *group = group_path(groups, label)
     cdef size_t length = 0
     cdef size_t root = strlen(mount)
-    cdef int least = 1 << 20
-    cdef Text text = text_into(path, PATH_MOST - 32)
+    cdef int least = QUOTA_NONE
+    cdef Text text
     if group == NULL:
         return least
     while group[length] and group[length] != b'\n':
         length += 1
+    text_open(&text, path, PATH_MOST - 32)
     text_string(&text, mount)
     text_put(&text, group, length)
     length = min(text.length, text.room)
     while True:
-        least = min(least, quota_v2(path, length) if unified else quota_v1(path, length))
+        least = min(least, quota_cpus(path, length))
         if length <= root:
             return least
         length -= 1
@@ -70,49 +84,39 @@ cdef inline int group_cpus(const char *groups, const char *label, const char *mo
 cdef inline const char *group_path(const char *groups, const char *label) noexcept nogil:
     """In the lines `number:controllers:path` of cgroups(7), the path behind a label; NULL if there is none."""
     cdef size_t length = strlen(label)
-    cdef const char *line = groups
-    cdef const char *at
-    while line != NULL and line[0]:
-        at = line
-        while at[0] and at[0] != b'\n':
-            if strncmp(at, label, length) == 0:
-                return at + length
-            at += 1
-        line = at + 1 if at[0] else NULL
+    cdef const char *at = groups
+    cdef bint path = False  # where a label may stand, but means nothing
+    while at[0]:
+        if not path and strncmp(at, label, length) == 0:
+            return at + length
+        if at[0] == b'/':
+            path = True
+        elif at[0] == b'\n':
+            path = False
+        at += 1
     return NULL
 
 
-cdef inline int quota_cpus(int64_t quota, int64_t period) noexcept nogil:
-    if quota <= 0 or period <= 0:
-        return 1 << 20
-    return <int>min((quota + period - 1) // period, 1 << 20)
-
-
-cdef inline int quota_v2(char *path, size_t length) noexcept nogil:
-    """cpu.max: `QUOTA PERIOD`, or `max PERIOD`."""
+cdef inline int quota_cpus(char *path, size_t length) noexcept nogil:
+    """Of one group: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1). Without a limit the
+    first is `max`, or -1."""
     cdef char content[FILE_MOST]
     cdef const char *at = content
-    cdef int64_t quota
+    cdef int64_t quota, period
     memcpy(path + length, "/cpu.max", 9)
     if file_read(path, content) <= 0:
-        return 1 << 20
-    quota = number_parse(&at)
-    if at[0] == b' ':
-        at += 1
-    return quota_cpus(quota, number_parse(&at))
-
-
-cdef inline int quota_v1(char *path, size_t length) noexcept nogil:
-    """cpu.cfs_quota_us, -1 without a limit, and cpu.cfs_period_us."""
-    cdef char content[FILE_MOST]
-    cdef const char *at = content
-    cdef int64_t quota
-    memcpy(path + length, "/cpu.cfs_quota_us", 18)
-    if file_read(path, content) <= 0:
-        return 1 << 20
-    quota = number_parse(&at)
-    memcpy(path + length, "/cpu.cfs_period_us", 19)
-    if file_read(path, content) <= 0:
-        return 1 << 20
-    at = content
-    return quota_cpus(quota, number_parse(&at))
+        memcpy(path + length, "/cpu.cfs_period_us", 19)
+        if file_read(path, content) <= 0:
+            return QUOTA_NONE
+        period = number_parse(&at)
+        memcpy(path + length, "/cpu.cfs_quota_us", 18)
+        file_read(path, content)
+        at = content
+        quota = number_parse(&at)
+    else:
+        quota = number_parse(&at)
+        at += at[0] == b' '
+        period = number_parse(&at)
+    if quota <= 0 or period <= 0:
+        return QUOTA_NONE
+    return <int>min((quota + period - 1) // period, <int64_t>QUOTA_NONE)

@@ -18,6 +18,7 @@ from .system cimport (
     prctl, pthread_sigmask, recv, sigfillset, siginfo_t, sigset_t, socketpair, syscall, waitid, waitpid
 )
 from .text cimport Text, text_number, text_string, text_system_error
+from .waits cimport Limits
 from .worker cimport worker_run
 
 cdef extern from "atomic.h" nogil:
@@ -25,7 +26,6 @@ cdef extern from "atomic.h" nogil:
     uint32_t swap "atomic_swap"(uint32_t *place, uint32_t value)
 
 cdef enum:
-    WORKERS_MOST = 1024
     STOP_PATIENCE = 8000  # ms until workers that do not end are killed; Docker kills everything after 10 s
     LOG_PACE = 50  # ms between two looks at what was served, while more and more is
     QUICK_DEATH = 1000  # ms: who lives shorter is restarted after a pause
@@ -56,6 +56,7 @@ cdef struct Crew:
     int bell
     int waker  # the caller's: crew_wait returns when it can be read
     bint journal
+    Limits limits
     bint busy  # pages came since the last look
     bint stopping
     int64_t patience_ends  # ms
@@ -65,8 +66,8 @@ cdef struct Crew:
 
 cdef inline int crew_open(Crew *crew, Answers *answers, int listener, int workers, bint journal,
                           int waker) noexcept nogil:
-    """Everything but the workers; 0 or -errno. In either case crew_close is due. `crew` is all zeros before, and
-    `workers` is 1 to WORKERS_MOST."""
+    """Everything but the workers; 0 or -errno. In either case crew_close is due. `crew` is all zeros before, but for its limits, and
+    `workers` is 1 or more."""
     cdef int i
     crew.bell = -1
     crew.answers = answers
@@ -158,7 +159,8 @@ cdef inline int crew_work(Crew *crew, int seat, int tether, pid_t parent) noexce
     keep[1] = tether
     keep[2] = crew.bell
     close_all_but(keep)
-    return worker_run(crew.board, seat, crew.answers, crew.journal, crew.listener, tether, crew.bell)
+    return worker_run(crew.board, seat, crew.answers, crew.journal, &crew.limits, crew.listener, tether,
+                      crew.bell)
 
 
 cdef inline void crew_untie_others(Crew *crew) noexcept nogil:

@@ -29,6 +29,17 @@ cdef extern from "bytes.h" nogil:
         BYTE_DIGIT
         BYTE_HEX
         BYTE_QUERY
+        METHOD_UNKNOWN
+        METHOD_GET
+        METHOD_HEAD
+        METHOD_POST
+        METHOD_PUT
+        METHOD_PATCH
+        METHOD_DELETE
+        METHOD_OPTIONS
+        METHOD_CONNECT
+        METHOD_TRACE
+        METHODS
         WORD_HOST
         WORD_CONNECTION
         WORD_CONTENT_LENGTH
@@ -40,9 +51,11 @@ cdef extern from "bytes.h" nogil:
         WORD_CHUNKED
         WORD_CONTINUE
         WORD_VALUES
+        WORD_SIZE
     const uint8_t byte_roles[256]
-    const char field_words[5][24]
-    const char value_words[4][24]
+    const uint64_t method_names[10]
+    const char field_words[5][WORD_SIZE]
+    const char value_words[4][WORD_SIZE]
 
 cdef extern from "scan.h" nogil:
     bint byte_in_value(uint8_t byte)
@@ -153,18 +166,6 @@ cdef enum State:
     STATE_LAST_LF
     STATE_READY
 
-cdef enum Method:
-    METHOD_UNKNOWN
-    METHOD_GET
-    METHOD_HEAD
-    METHOD_POST
-    METHOD_PUT
-    METHOD_PATCH
-    METHOD_DELETE
-    METHOD_OPTIONS
-    METHOD_CONNECT
-    METHOD_TRACE
-
 cdef enum Seen:
     SEEN_HOST = 1 << 0
     SEEN_LENGTH = 1 << 1
@@ -185,9 +186,13 @@ cdef enum Part:  # where in a segment of the path, in an authority, or in a valu
     PART_INSIDE
     PART_DOT
     PART_DOTS
+    PART_PERCENT
+    PART_PERCENTS
     PART_BRACKETS
+    PART_BRACKETS_INSIDE
     PART_BRACKETED
     PART_PORT
+    PART_BARE  # an IPv6 address without brackets
     PART_GAP
 
 cdef enum Outcome:
@@ -375,34 +380,12 @@ cdef inline const uint8_t *head_method(Framing *f, const uint8_t *at, const uint
     return at
 
 
-cdef inline uint64_t method_number(const char *name) noexcept nogil:
-    cdef uint64_t number = 0
-    while name[0]:
-        number = number << 8 | <uint8_t>name[0]
-        name += 1
-    return number
-
-
-cdef inline uint8_t method_of(uint64_t number) noexcept nogil:
-    """RFC 9110 section 9 and RFC 5789; methods are case-sensitive."""
-    if number == method_number("GET"):
-        return METHOD_GET
-    if number == method_number("HEAD"):
-        return METHOD_HEAD
-    if number == method_number("POST"):
-        return METHOD_POST
-    if number == method_number("PUT"):
-        return METHOD_PUT
-    if number == method_number("PATCH"):
-        return METHOD_PATCH
-    if number == method_number("DELETE"):
-        return METHOD_DELETE
-    if number == method_number("OPTIONS"):
-        return METHOD_OPTIONS
-    if number == method_number("CONNECT"):
-        return METHOD_CONNECT
-    if number == method_number("TRACE"):
-        return METHOD_TRACE
+cdef inline uint8_t method_of(uint64_t name) noexcept nogil:
+    """Methods are case-sensitive (RFC 9110 section 9.1)."""
+    cdef uint8_t method
+    for method in range(METHOD_GET, METHODS):
+        if method_names[method] == name:
+            return method
     return METHOD_UNKNOWN
 
 
@@ -475,27 +458,41 @@ cdef inline void target_authority(Framing *f, uint8_t byte) noexcept nogil:
         f.path = <uint16_t>(f.target - 1)
         f.path_end = f.path
         f.state = STATE_TARGET_PATH if byte == SLASH else STATE_TARGET_QUERY
-    elif not byte_roles[byte] & BYTE_HOST or f.part == PART_PORT and not byte_roles[byte] & BYTE_DIGIT:
+    elif not host_step(f, byte):
         f.wrong = WRONG_AUTHORITY
-    elif byte == BRACKET:
-        if f.part != PART_START:
-            f.wrong = WRONG_AUTHORITY
-        f.part = PART_BRACKETS
-    elif f.part == PART_BRACKETS:
-        if byte == BRACKET_END:
-            f.part = PART_BRACKETED
-    elif byte == COLON:
-        if f.part == PART_START:
-            f.wrong = WRONG_AUTHORITY
-        f.part = PART_PORT
-    elif f.part == PART_BRACKETED or byte == BRACKET_END:
-        f.wrong = WRONG_AUTHORITY
-    elif f.part == PART_START:
-        f.part = PART_INSIDE
 
 
 cdef inline bint authority_ends(const Framing *f) noexcept nogil:
     return f.part == PART_INSIDE or f.part == PART_BRACKETED or f.part == PART_PORT
+
+
+cdef inline bint host_step(Framing *f, uint8_t byte) noexcept nogil:
+    """A byte of uri-host [":" port] (RFC 9110 section 7.2): may it stand where it stands?"""
+    cdef uint8_t roles = byte_roles[byte]
+    if f.part == PART_PERCENT or f.part == PART_PERCENTS:
+        f.part = PART_PERCENTS if f.part == PART_PERCENT else PART_INSIDE
+        return roles & BYTE_HEX != 0
+    if f.part == PART_PORT:
+        return roles & BYTE_DIGIT != 0
+    if f.part == PART_BARE:
+        return roles & BYTE_HEX != 0 or byte == COLON or byte == DOT
+    if byte == BRACKET:
+        if f.part != PART_START:
+            return False
+        f.part = PART_BRACKETS
+    elif byte == BRACKET_END:
+        if f.part != PART_BRACKETS_INSIDE:
+            return False
+        f.part = PART_BRACKETED
+    elif f.part == PART_BRACKETS or f.part == PART_BRACKETS_INSIDE:
+        f.part = PART_BRACKETS_INSIDE
+    elif byte == COLON:
+        f.part = PART_BARE if f.part == PART_START else PART_PORT
+    elif f.part == PART_BRACKETED:
+        return False
+    else:
+        f.part = PART_PERCENT if byte == PERCENT else PART_INSIDE
+    return roles & BYTE_HOST != 0
 
 
 cdef inline const uint8_t *target_path(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
@@ -603,7 +600,7 @@ cdef inline const uint8_t *head_field(Framing *f, const uint8_t *at) noexcept no
     return at
 
 
-cdef inline uint8_t words_left(const char (*words)[24], int count, uint8_t candidates, uint8_t position,
+cdef inline uint8_t words_left(const char (*words)[WORD_SIZE], int count, uint8_t candidates, uint8_t position,
                                uint8_t byte) noexcept nogil:
     """Those of the candidates that have this byte, in either case, at this position."""
     cdef int word
@@ -615,7 +612,7 @@ cdef inline uint8_t words_left(const char (*words)[24], int count, uint8_t candi
     return candidates
 
 
-cdef inline int word_complete(const char (*words)[24], int count, uint8_t candidates, uint8_t position) noexcept nogil:
+cdef inline int word_complete(const char (*words)[WORD_SIZE], int count, uint8_t candidates, uint8_t position) noexcept nogil:
     """The candidate that ends at this position; `count` if there is none."""
     cdef int word
     for word in range(count):
@@ -629,7 +626,7 @@ cdef inline const uint8_t *head_field_name(Framing *f, const uint8_t *at, const 
     while at != end and byte_roles[at[0]] & BYTE_TOKEN:
         if f.candidates:
             f.candidates = words_left(field_words, WORD_FIELDS, f.candidates, f.position, at[0])
-        if f.position < 23:  # the last column of the words is their end
+        if f.position < WORD_SIZE - 1:  # the last column of the words is their end
             f.position += 1
         at += 1
     if at == end:
@@ -678,20 +675,22 @@ cdef inline const uint8_t *head_value(Framing *f, const uint8_t *at, const uint8
 
 
 cdef inline const uint8_t *head_value_host(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
-    """OWS [ uri-host [ ":" port ] ] OWS CR (RFC 9112 section 3.2)."""
-    while at != end:
-        if byte_roles[at[0]] & BYTE_HOST and f.part != PART_GAP:
-            f.part = PART_INSIDE
-        elif at[0] == SP or at[0] == HTAB:
-            if f.part == PART_INSIDE:
-                f.part = PART_GAP
-        else:
-            if at[0] == CR:
-                f.state = STATE_VALUE_LF
-            else:
-                f.wrong = WRONG_HOST
-            return at + 1
+    """OWS [ uri-host [ ":" port ] ] OWS CR (RFC 9112 section 3.2). `::1` without brackets passes, as clients write it and
+    nobody takes it for anything else."""
+    cdef uint8_t byte
+    while at != end and not f.wrong:
+        byte = at[0]
         at += 1
+        if byte == SP or byte == HTAB or byte == CR:
+            if f.part != PART_START and f.part != PART_GAP and f.part != PART_BARE and not authority_ends(f):
+                f.wrong = WRONG_HOST
+            if byte == CR:
+                f.state = STATE_VALUE_LF
+                return at
+            if f.part != PART_START:
+                f.part = PART_GAP
+        elif f.part == PART_GAP or not host_step(f, byte):
+            f.wrong = WRONG_HOST
     return at
 
 
@@ -745,7 +744,7 @@ cdef inline const uint8_t *head_value_words(Framing *f, const uint8_t *at, const
             if f.part == PART_GAP:
                 f.candidates = 0
             f.candidates = words_left(value_words, WORD_VALUES, f.candidates, f.position, byte)
-            if f.position < 23:
+            if f.position < WORD_SIZE - 1:
                 f.position += 1
             f.part = PART_INSIDE
         else:

@@ -35,19 +35,8 @@ cdef inline void identity_colour(int64_t hash, char *colour) noexcept nogil:
     colour[COLOUR_LENGTH] = 0
 
 
-cdef inline Identity identity_of(const char *name, size_t length) noexcept nogil:
-    cdef Identity identity
+cdef inline void identity_set(Identity *identity, const char *name, size_t length) noexcept nogil:
     identity.name = name
     identity.length = length
     identity.hash = identity_hash(name, length)
     identity_colour(identity.hash, identity.colour)
-    return identity
-
-
-cdef inline bint name_is_printable(const char *name, size_t length) noexcept nogil:
-    """No control byte, which would tear a line of the log."""
-    cdef size_t i
-    for i in range(length):
-        if <uint8_t>name[i] < 32 or name[i] == 127:
-            return False
-    return True

@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memmove
 from .calendar cimport Date, date_of
 from .lines cimport lines_write
 from .system cimport ENOMEM, MAP_NORESERVE, MAP_PRIVATE, map_memory, monotonic_ms
-from .text cimport Text, text_into, text_put, text_string, two_digits
+from .text cimport Text, text_open, text_put, text_string, two_digits
 from .zone cimport Zone, zone_offset, zone_open
 
 cdef enum:
@@ -37,10 +37,9 @@ cdef struct Ledger:
     int64_t refused_until  # ms
 
 
-cdef inline int ledger_open(Ledger *ledger, int fd, Text pages) noexcept nogil:
-    """Debts are to be paid to `fd`; `pages` is the message of a page. 0 or -errno."""
+cdef inline int ledger_open(Ledger *ledger, int fd) noexcept nogil:
+    """Debts are to be paid to `fd`; the caller puts the message of a page into `pages`. 0 or -errno."""
     ledger.fd = fd
-    ledger.pages = pages
     zone_open(&ledger.zone)
     ledger.debts = <char *>map_memory(LEDGER_ROOM, MAP_PRIVATE | MAP_NORESERVE)
     return 0 if ledger.debts != NULL else -ENOMEM
@@ -88,7 +87,7 @@ cdef inline bint ledger_add(Ledger *ledger, int64_t second, uint64_t count, cons
     debt.count = count
     debt.length = length
     debt.size = size
-    text = text_into(<char *>(debt + 1), length)
+    text_open(&text, <char *>(debt + 1), length)
     text_put(&text, message, length)
     ledger.last = ledger.end
     ledger.end += size
@@ -105,7 +104,7 @@ cdef inline void ledger_pay(Ledger *ledger) noexcept nogil:
         return
     while ledger_owes(ledger):
         debt = ledger_debt(ledger, ledger.first)
-        line = text_into(buffer, LINE_MOST)
+        text_open(&line, buffer, LINE_MOST)
         ledger_line(ledger, debt, &line)
         written = lines_write(ledger.fd, buffer, line.length, debt.count, ledger.offset)
         if written < 0:

@@ -1,41 +1,17 @@
 """The listening socket: where to listen, opening it, and what to say when that fails."""
 
-from libc.stdint cimport uint8_t, uint16_t
-from libc.string cimport memset
+from libc.string cimport strcmp
 
+from .address cimport Address, address_parse, text_url
 from .system cimport (
-    AF_INET, AF_INET6, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, INET6_ADDRSTRLEN, IPPROTO_IPV6, IPPROTO_TCP,
-    IPV6_V6ONLY, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_REUSEADDR, TCP_NODELAY, bind, close, errno,
-    getsockname, htons, inet_pton, listen, ntohs, setsockopt, sockaddr, sockaddr_in, sockaddr_in6,
-    sockaddr_storage, socket, socklen_t
+    AF_INET6, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SOCK_CLOEXEC,
+    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_REUSEADDR, TCP_NODELAY, bind, close, errno, getsockname, listen, port_bytes,
+    setsockopt, sockaddr, sockaddr_in, socket
 )
 from .text cimport Text, text_number, text_string, text_system_error
 
 cdef enum:
     BACKLOG = 4096  # connections that wait to be accepted; the kernel lowers it to net.core.somaxconn
-
-cdef struct Address:
-    sockaddr_storage storage
-    socklen_t size
-
-
-cdef inline bint address_parse(Address *address, const char *host, int port) noexcept nogil:
-    """From a numeric address, IPv4 or IPv6; False if it is neither."""
-    cdef sockaddr_in *four = <sockaddr_in *>&address.storage
-    cdef sockaddr_in6 *six = <sockaddr_in6 *>&address.storage
-    memset(address, 0, sizeof(Address))
-    if inet_pton(AF_INET, host, &four.sin_addr) == 1:
-        four.sin_family = AF_INET
-        four.sin_port = htons(<uint16_t>port)
-        address.size = sizeof(sockaddr_in)
-        return True
-    if inet_pton(AF_INET6, host, &six.sin6_addr) == 1:
-        six.sin6_family = AF_INET6
-        six.sin6_port = htons(<uint16_t>port)
-        address.size = sizeof(sockaddr_in6)
-        return True
-    return False
-
 
 cdef inline int listener_open(const char *host, int port) noexcept nogil:
     """A socket that listens there, or -errno. Without a host: on all addresses, of IPv6 and IPv4, or of IPv4 alone on a
@@ -73,79 +49,30 @@ cdef inline int listener_at(const Address *address) noexcept nogil:
     return fd
 
 
-cdef inline int listener_address(int fd, Text *text) noexcept nogil:
-    """Put the address that a listener has into the text; its port, or -errno."""
+cdef inline const char *listener_host(int fd, const char *host, int *port) noexcept nogil:
+    """The address that a listener was opened with, or which one `all` is; and its port, -errno if it is no listener."""
     cdef Address address
-    cdef sockaddr_in *four = <sockaddr_in *>&address.storage
-    cdef sockaddr_in6 *six = <sockaddr_in6 *>&address.storage
     address.size = sizeof(address.storage)
     if getsockname(fd, <sockaddr *>&address.storage, &address.size) < 0:
-        return -errno
-    if address.storage.ss_family == AF_INET:
-        text_address_4(text, <const uint8_t *>&four.sin_addr)
-        return ntohs(four.sin_port)
-    text_address_6(text, six.sin6_addr.s6_addr)
-    return ntohs(six.sin6_port)
+        port[0] = -errno
+    else:
+        # in the same place for both families
+        port[0] = port_bytes((<sockaddr_in *>&address.storage).sin_port)
+    if host != NULL:
+        return host
+    return "::" if address.storage.ss_family == AF_INET6 else "0.0.0.0"
 
 
-cdef inline void text_address_4(Text *text, const uint8_t *bytes) noexcept nogil:
-    cdef int i
-    for i in range(4):
-        if i:
-            text_string(text, ".")
-        text_number(text, bytes[i])
-
-
-cdef inline void text_address_6(Text *text, const uint8_t *bytes) noexcept nogil:
-    """As RFC 5952 section 4 asks: the first of the longest runs of zero groups, if of two or more, as `::`. Not by
-    inet_ntop(3), which would bring all of printf(3) into the static program."""
-    cdef int begin = 0, length = 0  # of that run
-    cdef int run = 0
-    cdef int i
-    for i in range(8):
-        run = 0 if bytes[2 * i] or bytes[2 * i + 1] else run + 1
-        if run > length:
-            length = run
-            begin = i + 1 - run
-    if length < 2:
-        length = 0
-    i = 0
-    while i < 8:
-        if length and i == begin:
-            text_string(text, "::")
-            i += length
-            continue
-        if i and not (length and i == begin + length):
-            text_string(text, ":")
-        text_number(text, <unsigned int>bytes[2 * i] << 8 | bytes[2 * i + 1], 16)
-        i += 1
-
-
-cdef inline void listening_words(Text *text, int fd, int workers) noexcept nogil:
-    """The line of the log that tells where the server is."""
-    cdef char buffer[INET6_ADDRSTRLEN]
-    cdef Text host
+cdef inline void listening_words(Text *text, int fd, const char *given, int workers) noexcept nogil:
+    """The line of the log that tells where the server is; `given` as for listener_open."""
     cdef int port
-    host.at = buffer
-    host.room = INET6_ADDRSTRLEN - 1
-    host.length = 0
-    port = listener_address(fd, &host)
-    buffer[min(host.length, host.room)] = 0
+    cdef const char *host = listener_host(fd, given, &port)
     text_string(text, "Listening on ")
-    text_url(text, buffer, port)
-    if host.length == 2:  # "::"
+    text_url(text, host, port)
+    if strcmp(host, "::") == 0:
         text_string(text, " (all addresses, IPv6 and IPv4)")
     text_string(text, ", workers: ")
     text_number(text, <unsigned int>workers)
-
-
-cdef inline void text_url(Text *text, const char *host, int port) noexcept nogil:
-    cdef Address address
-    cdef bint six = address_parse(&address, host, port) and address.storage.ss_family == AF_INET6
-    text_string(text, "http://[" if six else "http://")
-    text_string(text, host)
-    text_string(text, "]:" if six else ":")
-    text_number(text, <unsigned int>port)
 
 
 cdef inline void listener_wrong_words(Text *text, int error, const char *host, int port) noexcept nogil:

@@ -4,34 +4,47 @@ the default. An empty variable counts as not set, since that is how many tools u
 from libc.stdint cimport int64_t
 from libc.string cimport memset, strcmp, strlen, strncmp
 
-from .crew cimport WORKERS_MOST
-from .identity cimport NAME_MOST, name_is_printable
-from .listener cimport Address, address_parse
+from .address cimport Address, address_parse
 from .system cimport getenv, gethostname
-from .text cimport Text, number_parse, text_number, text_put, text_string
+from .text cimport Text, is_printable, number_parse, text_number, text_printable, text_string
 
 cdef extern from "usage.h" nogil:
     enum:
+        KIND_ADDRESS
+        KIND_TEXT
+        KIND_NUMBER
+        KIND_SWITCH
+        KIND_OFF
+        KIND_ACTION
         OPTION_HOST
         OPTION_PORT
         OPTION_NAME
         OPTION_TITLE
         OPTION_WORKERS
+        OPTION_HEAD_TIMEOUT
+        OPTION_BODY_TIMEOUT
+        OPTION_SEND_TIMEOUT
+        OPTION_IDLE_TIMEOUT
         OPTION_ACCESS_LOG
-        OPTION_NO_ACCESS_LOG
         OPTION_HEALTHCHECK
         OPTION_VERSION
         OPTION_HELP
         OPTION_COUNT
-    struct option_words_t "option_words":
-        const char option[15]
-        const char environment[20]
-        const char value[8]
-        const char help[56]
-    const option_words_t option_words[10]
+    struct option_range:
+        int kind
+        int number
+        int least
+        int most
+    const option_range option_ranges[14]
+    const char option_words[1024]
 
 cdef enum:
-    PORT_DEFAULT = 80
+    VARIABLE_MOST = 32  # bytes of the name of a variable
+
+cdef enum Word:  # of an option
+    WORD_OPTION
+    WORD_VALUE
+    WORD_HELP
 
 cdef enum Action:
     ACTION_SERVE
@@ -41,241 +54,242 @@ cdef enum Action:
     ACTION_REFUSE  # bad use; the words tell what is wrong
 
 cdef struct Options:
-    const char *host  # NULL: all addresses
-    const char *name  # NULL: the host name
-    const char *title
-    int port
-    int workers  # 0: as many as there are CPUs
-    bint access_log
-    bint healthcheck
+    const char *texts[OPTION_COUNT]  # NULL where none was given
+    int numbers[OPTION_COUNT]  # of switches and actions: whether
 
 
 cdef inline int options_parse(Options *options, int count, const char **arguments, Text *wrong) noexcept nogil:
     """From the arguments (without the program's name) and the environment; an Action. What `options` then points to
     belongs to these two."""
-    cdef int action
+    cdef int option
     memset(options, 0, sizeof(Options))
-    options.title = "Go scaling demo"
-    options.port = PORT_DEFAULT
-    options.access_log = True
-    action = options_from_environment(options, wrong)
-    if action != ACTION_SERVE:
-        return options_only_words(count, arguments, action)
-    return options_from_arguments(options, count, arguments, wrong)
-
-
-cdef inline int options_only_words(int count, const char **arguments, int action) noexcept nogil:
-    """A wrong environment does not keep anybody from reading the help."""
-    cdef int i
-    for i in range(count):
-        if strcmp(arguments[i], "--help") == 0 or strcmp(arguments[i], "-h") == 0:
-            return ACTION_HELP
-        if strcmp(arguments[i], "--version") == 0:
-            return ACTION_VERSION
-    return action
-
-
-cdef inline int options_from_environment(Options *options, Text *wrong) noexcept nogil:
-    cdef const char *variable
-    cdef const char *value
-    cdef int option
     for option in range(OPTION_COUNT):
-        variable = option_words[option].environment
-        value = getenv(variable)
-        if option == OPTION_PORT and (value == NULL or not value[0]):
-            variable = "PORT"  # as many platforms set it
-            value = getenv(variable)
-        if value == NULL or not value[0]:
-            continue
-        if option == OPTION_ACCESS_LOG:
-            if not switch_parse(value, &options.access_log):
-                wrong_value(wrong, variable, "on or off", value)
-                return ACTION_REFUSE
-        elif not option_set(options, option, value, variable, wrong):
-            return ACTION_REFUSE
-    return ACTION_SERVE
-
-
-cdef inline int options_from_arguments(Options *options, int count, const char **arguments, Text *wrong) noexcept nogil:
-    cdef const char *value
-    cdef int i = 0
-    cdef int option
-    while i < count:
-        option = option_of(arguments[i])
-        if option == OPTION_COUNT:
-            text_string(wrong, "unknown option " if arguments[i][0] == b'-' else "unexpected argument ")
-            text_quoted(wrong, arguments[i])
-            text_string(wrong, "; --help lists the options that there are")
-            return ACTION_REFUSE
-        value = value_of(arguments[i], option)
-        if not option_words[option].value[0]:
-            if value != NULL:
-                text_string(wrong, "--")
-                text_string(wrong, option_words[option].option)
-                text_string(wrong, " takes no value")
-                return ACTION_REFUSE
-            if option == OPTION_HELP:
-                return ACTION_HELP
-            if option == OPTION_VERSION:
-                return ACTION_VERSION
-            if option == OPTION_HEALTHCHECK:
-                options.healthcheck = True
-            else:
-                options.access_log = option == OPTION_ACCESS_LOG
-        else:
-            if value == NULL:
-                i += 1
-                if i == count:
-                    text_string(wrong, "--")
-                    text_string(wrong, option_words[option].option)
-                    text_string(wrong, " wants a value: --")
-                    text_string(wrong, option_words[option].option)
-                    text_string(wrong, " ")
-                    text_string(wrong, option_words[option].value)
-                    return ACTION_REFUSE
-                value = arguments[i]
-            if not option_set(options, option, value, NULL, wrong):
-                return ACTION_REFUSE
-        i += 1
-    if not options.healthcheck:
+        options.numbers[option] = option_ranges[option].number
+    if not options_from_arguments(options, count, arguments, wrong):
+        return ACTION_REFUSE
+    if options.numbers[OPTION_HELP]:
+        return ACTION_HELP
+    if options.numbers[OPTION_VERSION]:
+        return ACTION_VERSION
+    if not options_from_environment(options, wrong):
+        return ACTION_REFUSE
+    if options.texts[OPTION_TITLE] == NULL:
+        options.texts[OPTION_TITLE] = "Go scaling demo"
+    if not options.numbers[OPTION_HEALTHCHECK]:
         return ACTION_SERVE
-    if options.port == 0:
+    if options.numbers[OPTION_PORT] == 0:
         text_string(wrong, "--healthcheck wants the port of a server, not 0")
         return ACTION_REFUSE
     return ACTION_HEALTHCHECK
 
 
+cdef inline bint options_from_environment(Options *options, Text *wrong) noexcept nogil:
+    """What the arguments did not say. False if a variable has a value that cannot be, with words."""
+    cdef char own[VARIABLE_MOST]
+    cdef const char *variable
+    cdef const char *value
+    cdef int option
+    for option in range(OPTION_COUNT):
+        if option_ranges[option].kind > KIND_SWITCH or options.texts[option] != NULL:
+            continue
+        variable_of(option, own)
+        variable = own
+        value = getenv(variable)
+        if option == OPTION_PORT and (value == NULL or not value[0]):
+            variable = "PORT"  # as many platforms set it
+            value = getenv(variable)
+        if value != NULL and value[0] and not option_set(options, option, value, variable, wrong):
+            return False
+    return True
+
+
+cdef inline bint options_from_arguments(Options *options, int count, const char **arguments,
+                                        Text *wrong) noexcept nogil:
+    """False if they cannot be, with words; else as far as one that asks for words instead of a server."""
+    cdef const char *value
+    cdef int i = 0
+    cdef int option
+    cdef bint given
+    while i < count and not options.numbers[OPTION_HELP] and not options.numbers[OPTION_VERSION]:
+        option = option_of(arguments[i])
+        if option == OPTION_COUNT:
+            text_string(wrong, "unknown option " if arguments[i][0] == b'-' else "unexpected argument ")
+            text_quoted(wrong, arguments[i])
+            text_string(wrong, "; --help lists the options that there are")
+            return False
+        value = value_of(arguments[i], option)
+        if option_ranges[option].kind >= KIND_SWITCH:
+            if value != NULL:
+                text_option(wrong, option)
+                text_string(wrong, " takes no value")
+                return False
+            given = option_ranges[option].kind != KIND_OFF
+            option -= not given
+            options.numbers[option] = given
+            options.texts[option] = arguments[i]
+        else:
+            if value == NULL:
+                i += 1
+                if i == count:
+                    text_option(wrong, option)
+                    text_string(wrong, " wants a value: ")
+                    text_option(wrong, option)
+                    text_string(wrong, " ")
+                    text_string(wrong, option_word(option, WORD_VALUE))
+                    return False
+                value = arguments[i]
+            if not option_set(options, option, value, NULL, wrong):
+                return False
+        i += 1
+    return True
+
+
+cdef inline const char *option_word(int option, int which) noexcept nogil:
+    cdef const char *at = option_words
+    cdef int before = 3 * option + which
+    while before:
+        at += strlen(at) + 1
+        before -= 1
+    return at
+
+
 cdef inline int option_of(const char *argument) noexcept nogil:
     """The option that `--option` or `--option=value` names, or OPTION_COUNT."""
+    cdef const char *word
     cdef size_t length
     cdef int option
     if strcmp(argument, "-h") == 0:
         return OPTION_HELP
-    if strncmp(argument, "--", 2) == 0:
-        argument += 2
+    if argument[0] == b'-' and argument[1] == b'-':
         for option in range(OPTION_COUNT):
-            length = strlen(option_words[option].option)
-            if strncmp(argument, option_words[option].option, length) == 0:
-                if argument[length] == 0 or argument[length] == b'=':
+            word = option_word(option, WORD_OPTION)
+            length = strlen(word)
+            if strncmp(argument + 2, word, length) == 0:
+                if argument[2 + length] == 0 or argument[2 + length] == b'=':
                     return option
     return OPTION_COUNT
 
 
 cdef inline const char *value_of(const char *argument, int option) noexcept nogil:
     """What stands behind the = of an option; NULL if there is none."""
-    cdef const char *at = argument + strlen(option_words[option].option) + 2
+    cdef const char *at = argument + strlen(option_word(option, WORD_OPTION)) + 2
     return at + 1 if argument[1] == b'-' and at[0] == b'=' else NULL
+
+
+cdef inline void variable_of(int option, char *variable) noexcept nogil:
+    """The name of its variable, and a NUL, into VARIABLE_MOST bytes."""
+    cdef const char *word = option_word(option, WORD_OPTION)
+    cdef const char *prefix = "YINYANG_"
+    while prefix[0]:
+        variable[0] = prefix[0]
+        variable += 1
+        prefix += 1
+    while word[0]:
+        variable[0] = b'_' if word[0] == b'-' else word[0] & 0x5F
+        variable += 1
+        word += 1
+    variable[0] = 0
 
 
 cdef inline bint option_set(Options *options, int option, const char *value, const char *variable,
                             Text *wrong) noexcept nogil:
     """Take a value; False if it cannot be, with words that name where it came from: the variable, or the option."""
-    cdef Address address
-    cdef const char *wanted = NULL
-    if option == OPTION_HOST:
-        options.host = value
-        if not address_parse(&address, value, 0):
-            wanted = "a numeric address of this host such as 127.0.0.1 or ::1"
-    elif option == OPTION_PORT:
-        if not number_within(value, 0, 65535, &options.port):
-            wanted = "a number from 0 to 65535"
-    elif option == OPTION_WORKERS:
-        if not number_within(value, 1, WORKERS_MOST, &options.workers):
-            wanted = "a number from 1 to 1024"
-    elif option == OPTION_NAME:
-        options.name = value
-        if not name_is_good(value, strlen(value)):
-            wanted = NAME_WANTED()
-    elif option == OPTION_TITLE:
-        options.title = value
-        if not title_is_good(value, strlen(value)):
-            wanted = TITLE_WANTED()
-    if wanted == NULL:
+    cdef const option_range *range_ = &option_ranges[option]
+    options.texts[option] = value
+    if option_accepts(range_, value, &options.numbers[option]):
         return True
-    wrong_value(wrong, variable if variable != NULL else option_words[option].option, wanted, value)
-    return False
-
-
-cdef inline bint name_is_good(const char *name, size_t length) noexcept nogil:
-    return 0 < length <= NAME_MOST and name_is_printable(name, length)
-
-
-cdef inline const char *NAME_WANTED() noexcept nogil:
-    return "1 to 255 bytes without control characters"
-
-
-cdef inline bint host_name(char *name, Text *wrong) noexcept nogil:
-    """This host's name, NAME_MOST bytes and a NUL at most; False if it has none that can be shown, with words."""
-    name[0] = 0
-    name[NAME_MOST] = 0
-    if gethostname(name, NAME_MOST) < 0 or name[0] == 0:
-        text_string(wrong, "this host has no name; give one with --name")
-        return False
-    if not name_is_good(name, strlen(name)):
-        text_string(wrong, "the name of this host is not ")
-        text_string(wrong, NAME_WANTED())
-        text_string(wrong, "; give one with --name")
-        return False
-    return True
-
-
-cdef inline bint title_is_good(const char *title, size_t length) noexcept nogil:
-    return length <= NAME_MOST and name_is_printable(title, length)
-
-
-cdef inline const char *TITLE_WANTED() noexcept nogil:
-    return "at most 255 bytes without control characters"
-
-
-cdef inline bint number_within(const char *digits, int least, int most, int *number) noexcept nogil:
-    """Decimal digits and nothing else."""
-    cdef int64_t value = number_parse(&digits)
-    if digits[0] or not least <= value <= most:
-        return False
-    number[0] = <int>value
-    return True
-
-
-cdef inline bint switch_parse(const char *value, bint *switch) noexcept nogil:
-    if not strcmp(value, "on") or not strcmp(value, "1") or not strcmp(value, "true") or not strcmp(value, "yes"):
-        switch[0] = True
-        return True
-    if not strcmp(value, "off") or not strcmp(value, "0") or not strcmp(value, "false") or not strcmp(value, "no"):
-        switch[0] = False
-        return True
-    return False
-
-
-cdef inline void wrong_value(Text *wrong, const char *where, const char *wanted, const char *value) noexcept nogil:
-    """`where` is a variable, in capitals, or the name of an option."""
-    if not b'A' <= where[0] <= b'Z':
-        text_string(wrong, "--")
-    text_string(wrong, where)
+    if variable != NULL:
+        text_string(wrong, variable)
+    else:
+        text_option(wrong, option)
     text_string(wrong, " wants ")
-    text_string(wrong, wanted)
+    text_wanted(wrong, range_)
     text_string(wrong, ", not ")
     text_quoted(wrong, value)
+    return False
+
+
+cdef inline bint option_accepts(const option_range *range_, const char *value, int *number) noexcept nogil:
+    cdef Address address
+    cdef int64_t found
+    if range_.kind == KIND_ADDRESS:
+        return address_parse(&address, value, 0)
+    if range_.kind == KIND_TEXT:
+        return text_is_good(value, strlen(value), range_.least, range_.most)
+    if range_.kind == KIND_SWITCH:
+        return switch_parse(value, number)
+    found = number_parse(&value)
+    if value[0] or not range_.least <= found <= range_.most:
+        return False
+    number[0] = <int>found
+    return True
+
+
+cdef inline void text_wanted(Text *text, const option_range *range_) noexcept nogil:
+    """What the value of an option has to be."""
+    if range_.kind == KIND_ADDRESS:
+        text_string(text, "a numeric address of this host such as 127.0.0.1 or ::1")
+    elif range_.kind == KIND_SWITCH:
+        text_string(text, "on or off")
+    else:
+        if range_.kind == KIND_NUMBER:
+            text_string(text, "a number from ")
+        text_number(text, <unsigned int>range_.least)
+        text_string(text, " to ")
+        text_number(text, <unsigned int>range_.most)
+        if range_.kind == KIND_TEXT:
+            text_string(text, " bytes without control characters")
+
+
+cdef inline bint text_is_good(const char *text, size_t length, size_t least, size_t most) noexcept nogil:
+    return least <= length <= most and is_printable(text, length)
+
+
+cdef inline bint host_name(char *name, size_t size, Text *wrong) noexcept nogil:
+    """This host's name and a NUL into `size` bytes; False if it has none that can be shown, with words."""
+    name[0] = 0
+    name[size - 1] = 0
+    if gethostname(name, size - 1) == 0 and text_is_good(name, strlen(name), 1, size):
+        return True
+    text_string(wrong, "the name of this host is not ")
+    text_wanted(wrong, &option_ranges[OPTION_NAME])
+    text_string(wrong, "; give one with --name")
+    return False
+
+
+cdef inline bint switch_parse(const char *value, int *switch) noexcept nogil:
+    """1, true, yes, on; 0, false, no, off."""
+    cdef const char *words = "off\0false\0no\0000\0on\0true\0yes\0001\0"
+    cdef int i
+    for i in range(8):
+        if strcmp(value, words) == 0:
+            switch[0] = i >= 4
+            return True
+        words += strlen(words) + 1
+    return False
+
+
+cdef inline void text_option(Text *text, int option) noexcept nogil:
+    text_string(text, "--")
+    text_string(text, option_word(option, WORD_OPTION))
 
 
 cdef inline void text_quoted(Text *text, const char *value) noexcept nogil:
     """As given, but one line of it, and not without end."""
     cdef size_t length = strlen(value)
-    cdef size_t i
     text_string(text, "'")
-    for i in range(min(length, <size_t>64)):
-        if name_is_printable(value + i, 1):
-            text_put(text, value + i, 1)
-        else:
-            text_string(text, "?")
-    text_string(text, "...'" if length > 64 else "'")
-    if length > 64:
-        text_string(text, " (")
-        text_number(text, length)
-        text_string(text, " bytes)")
+    text_printable(text, value, min(length, <size_t>64))
+    if length <= 64:
+        text_string(text, "'")
+        return
+    text_string(text, "...' (")
+    text_number(text, length)
+    text_string(text, " bytes)")
 
 
 cdef inline void usage_words(Text *text) noexcept nogil:
     """What --help shows."""
+    cdef char variable[VARIABLE_MOST]
     cdef size_t begin
     cdef int option
     text_string(text, "usage: yinyang [OPTION]...\n\n"
@@ -283,16 +297,16 @@ cdef inline void usage_words(Text *text) noexcept nogil:
                 "Options, and the variables that set their defaults:\n")
     for option in range(OPTION_COUNT):
         begin = text.length
-        text_string(text, "  --")
-        text_string(text, option_words[option].option)
-        if option_words[option].value[0]:
-            text_string(text, " ")
-            text_string(text, option_words[option].value)
-        text_fill(text, begin + 19)
-        if option_words[option].environment[0]:
-            text_string(text, option_words[option].environment)
-        text_fill(text, begin + 39)
-        text_string(text, option_words[option].help)
+        text_string(text, "  ")
+        text_option(text, option)
+        text_string(text, " ")
+        text_string(text, option_word(option, WORD_VALUE))
+        if option_ranges[option].kind <= KIND_SWITCH:
+            text_fill(text, begin + 19)
+            variable_of(option, variable)
+            text_string(text, variable)
+        text_fill(text, begin + 41)
+        text_string(text, option_word(option, WORD_HELP))
         text_string(text, "\n")
     text_string(text, "\nPORT is honoured where YINYANG_PORT is not set.\n")
 

@@ -9,34 +9,37 @@ from .crew cimport (
     Crew, crew_has_news, crew_kill, crew_next_death, crew_open, crew_start, crew_stop, crew_take, crew_wait
 )
 from .healthcheck cimport healthcheck
-from .identity cimport COLOUR_LENGTH, Identity, NAME_MOST, identity_of
+from .identity cimport COLOUR_LENGTH, Identity, NAME_MOST, identity_set
 from .ledger cimport Ledger, ledger_add_message, ledger_add_pages, ledger_open, ledger_pay, ledger_wants
 from .listener cimport listener_open, listener_wrong_words, listening_words
 from .options cimport (
-    ACTION_HELP, ACTION_REFUSE, ACTION_VERSION, Options, host_name, options_parse, usage_words
+    ACTION_HELP, ACTION_REFUSE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_BODY_TIMEOUT, OPTION_HEAD_TIMEOUT,
+    OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PORT, OPTION_SEND_TIMEOUT, OPTION_TITLE, OPTION_WORKERS,
+    Options, host_name, options_parse, usage_words
 )
 from .system cimport ENOMEM, MAP_PRIVATE, map_memory, monotonic_ms, wall_second
-from .text cimport Text, text_into, text_put, text_string, text_system_error
+from .text cimport Text, text_open, text_put, text_string, text_system_error
+from .waits cimport limits_set
 
 cdef enum:
     PROGRAM_WORDS = 4096
     STOP_MOST = 8000  # ms after which a log whose reader has stopped is not waited for any longer
 
-cdef struct Program:
-    Options options
-    char host[NAME_MOST + 1]
-    Identity identity
-    Answers answers
-    Crew crew
-    Ledger ledger
+cdef struct Program:  # what is large comes last, so that the code reaches the rest with short offsets
     int stops  # how often it was asked to
     int64_t stop_until  # ms
+    Identity identity
+    Crew crew
+    Ledger ledger
+    Options options
+    Answers answers
+    char host[NAME_MOST + 1]
     char pages[512]
     char words[PROGRAM_WORDS]  # NUL at the end, as everything is zeros before
 
 
-cdef inline Text program_words(Program *program) noexcept nogil:
-    return text_into(program.words, PROGRAM_WORDS - 1)
+cdef inline void program_words(Program *program, Text *words) noexcept nogil:
+    text_open(words, program.words, PROGRAM_WORDS - 1)
 
 
 cdef inline int program_parse(Program **program, int count, const char **arguments, const char *version) noexcept nogil:
@@ -47,7 +50,7 @@ cdef inline int program_parse(Program **program, int count, const char **argumen
     program[0] = p
     if p == NULL:
         return ACTION_REFUSE
-    words = program_words(p)
+    program_words(p, &words)
     action = options_parse(&p.options, count, arguments, &words)
     if action == ACTION_HELP:
         usage_words(&words)
@@ -59,23 +62,28 @@ cdef inline int program_parse(Program **program, int count, const char **argumen
 
 
 cdef inline bint program_healthcheck(Program *p) noexcept nogil:
-    cdef Text words = program_words(p)
-    return healthcheck(p.options.host, p.options.port, &words)
+    cdef Text words
+    program_words(p, &words)
+    return healthcheck(p.options.texts[OPTION_HOST], p.options.numbers[OPTION_PORT], &words)
 
 
 cdef inline bint program_open(Program *p, int log, int waker) noexcept nogil:
     """Begin to serve, with a log to the descriptor `log`; False, with words, if that cannot be. program_turn returns
     when `waker` can be read."""
-    cdef Text words = program_words(p)
+    cdef Text words
+    cdef const char *host = p.options.texts[OPTION_HOST]
+    cdef const char *name = p.options.texts[OPTION_NAME]
+    cdef int port = p.options.numbers[OPTION_PORT]
     cdef int listener, error
-    if p.options.name == NULL:
-        if not host_name(p.host, &words):
+    program_words(p, &words)
+    if name == NULL:
+        name = p.host
+        if not host_name(p.host, sizeof(p.host), &words):
             return False
-        p.options.name = p.host
-    p.identity = identity_of(p.options.name, strlen(p.options.name))
-    listener = listener_open(p.options.host, p.options.port)
+    identity_set(&p.identity, name, strlen(name))
+    listener = listener_open(host, port)
     if listener < 0:
-        listener_wrong_words(&words, -listener, p.options.host, p.options.port)
+        listener_wrong_words(&words, -listener, host, port)
         return False
     error = program_serve(p, listener, log, waker)
     if error:
@@ -85,12 +93,16 @@ cdef inline bint program_open(Program *p, int log, int waker) noexcept nogil:
 
 cdef inline int program_serve(Program *p, int listener, int log, int waker) noexcept nogil:
     """0 or -errno."""
-    cdef int workers = p.options.workers if p.options.workers else cpus_usable()
-    cdef int error = answers_open(&p.answers, &p.identity, p.options.title, strlen(p.options.title))
+    cdef const char *title = p.options.texts[OPTION_TITLE]
+    cdef const int *numbers = p.options.numbers
+    cdef int workers = numbers[OPTION_WORKERS] if numbers[OPTION_WORKERS] else cpus_usable()
+    cdef int error = answers_open(&p.answers, &p.identity, title, strlen(title))
+    limits_set(&p.crew.limits, numbers[OPTION_HEAD_TIMEOUT] * 1000, numbers[OPTION_BODY_TIMEOUT] * 1000,
+               numbers[OPTION_SEND_TIMEOUT] * 1000, numbers[OPTION_IDLE_TIMEOUT] * 1000)
     if error == 0:
-        error = ledger_open(&p.ledger, log, program_message(p, p.pages, "Served"))
+        error = ledger_open(&p.ledger, log)
     if error == 0:
-        error = crew_open(&p.crew, &p.answers, listener, workers, p.options.access_log, waker)
+        error = crew_open(&p.crew, &p.answers, listener, workers, numbers[OPTION_ACCESS_LOG], waker)
     if error == 0:
         error = crew_start(&p.crew)
     if error == 0:
@@ -98,23 +110,25 @@ cdef inline int program_serve(Program *p, int listener, int log, int waker) noex
     return error
 
 
-cdef inline Text program_message(const Program *p, char *into, const char *verb) noexcept nogil:
-    cdef Text text = text_into(into, sizeof(p.pages))
-    text_string(&text, verb)
-    text_string(&text, " image, host: ")
-    text_put(&text, p.identity.name, p.identity.length)
-    text_string(&text, ", colour: ")
-    text_put(&text, p.identity.colour, COLOUR_LENGTH)
-    return text
+cdef inline void program_message(const Program *p, Text *text, const char *verb) noexcept nogil:
+    text_string(text, verb)
+    text_string(text, " image, host: ")
+    text_put(text, p.identity.name, p.identity.length)
+    text_string(text, ", colour: ")
+    text_put(text, p.identity.colour, COLOUR_LENGTH)
 
 
 cdef inline void program_greet(Program *p, int listener) noexcept nogil:
     """The first lines of the log."""
     cdef int64_t now = wall_second()
-    cdef Text text = program_message(p, p.words, "Serving")
+    cdef Text text
+    text_open(&p.ledger.pages, p.pages, sizeof(p.pages))
+    program_message(p, &p.ledger.pages, "Served")
+    program_words(p, &text)
+    program_message(p, &text, "Serving")
     ledger_add_message(&p.ledger, now, &text)
-    text = program_words(p)
-    listening_words(&text, listener, p.crew.workers)
+    program_words(p, &text)
+    listening_words(&text, listener, p.options.texts[OPTION_HOST], p.crew.workers)
     ledger_add_message(&p.ledger, now, &text)
     ledger_pay(&p.ledger)
 
@@ -153,7 +167,7 @@ cdef inline void program_log(Program *p) noexcept nogil:
             break
         ledger_add_pages(&p.ledger, second, count)
     while True:
-        text = program_words(p)
+        program_words(p, &text)
         if not crew_next_death(&p.crew, &text):
             break
         ledger_add_message(&p.ledger, wall_second(), &text)

@@ -8,12 +8,12 @@ costs.
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy, memmove, memset
 
-from .answers cimport Answer, Answers, DATE_LENGTH, answer_is_redirect, date_render
-from .redirect cimport REDIRECT_MOST, Redirect, redirect_render
+from .answers cimport Answer, Answers, DATE_LENGTH, RENDERED_MOST, answer_is_redirect, date_render
+from .redirect cimport Redirect, redirect_render
 from .system cimport (
     EAGAIN, EINTR, MSG_DONTWAIT, MSG_NOSIGNAL, errno, iovec, msghdr, send, sendmsg
 )
-from .text cimport Text, text_into
+from .text cimport Text, text_open
 
 cdef enum:
     RECEIVE_MOST = 4096  # bytes of requests taken from one connection before the others have their turn
@@ -28,11 +28,9 @@ cdef struct Rest:
     uint8_t answers[QUEUE_MOST]
 
 cdef struct Queue:
-    Rest rest
     bint has_redirect  # at most one is unsent at a time
+    Rest rest
     Redirect redirect
-    char rendered[REDIRECT_MOST]
-    uint32_t rendered_length
     char torn[256]  # the head of an answer that was cut in its Date, with the Date it began with
     iovec vector[VECTOR_MOST]
 
@@ -57,33 +55,30 @@ cdef inline bint queue_put(Queue *queue, uint8_t answer) noexcept nogil:
     return True
 
 
-cdef inline uint32_t queue_length_of(const Queue *queue, const Answers *answers, uint8_t answer) noexcept nogil:
-    return queue.rendered_length if answer_is_redirect(answer) else answers.table[answer].length
-
-
-cdef inline void queue_render(Queue *queue, int64_t now) noexcept nogil:
+cdef inline void queue_render(Queue *queue, Answers *answers) noexcept nogil:
     """Render the redirect; with the Date that it began with, if it has begun."""
     cdef bint begun = queue.rest.offset != 0 and answer_is_redirect(queue.rest.answers[0])
-    cdef Text text = text_into(queue.rendered, REDIRECT_MOST)
+    cdef Answer *answer
+    cdef Text text
     cdef int i
+    text_open(&text, answers.bytes + answers.rendered, RENDERED_MOST)
     for i in range(queue.rest.count):
         if answer_is_redirect(queue.rest.answers[i]):
-            redirect_render(&text, &queue.redirect, queue.rest.answers[i], queue.rest.second if begun else now)
-    queue.rendered_length = <uint32_t>text.length
+            redirect_render(&text, &queue.redirect, queue.rest.answers[i],
+                            queue.rest.second if begun else answers.second)
+            answer = &answers.table[queue.rest.answers[i]]
+            answer.at = answers.rendered
+            answer.length = <uint32_t>text.length
 
 
 cdef inline int queue_first(Queue *queue, const Answers *answers, iovec *vector) noexcept nogil:
     """The pieces of an answer that is partly sent; in two, if its Date has changed since."""
-    cdef uint8_t number = queue.rest.answers[0]
-    cdef const Answer *answer = &answers.table[number]
+    cdef const Answer *answer = &answers.table[queue.rest.answers[0]]
     cdef const char *bytes = answers.bytes + answer.at
-    cdef uint32_t length = queue_length_of(queue, answers, number)
     cdef uint32_t offset = queue.rest.offset
     cdef uint32_t date_end = answer.date + DATE_LENGTH
     cdef int count = 0
-    if answer_is_redirect(number):
-        bytes = queue.rendered
-    elif offset < date_end and queue.rest.second != answers.second:
+    if answer.copies and offset < date_end and queue.rest.second != answers.second:
         memcpy(queue.torn, bytes, date_end)
         date_render(queue.torn + answer.date, queue.rest.second)
         vector[0].iov_base = queue.torn + offset
@@ -91,7 +86,7 @@ cdef inline int queue_first(Queue *queue, const Answers *answers, iovec *vector)
         offset = date_end
         count = 1
     vector[count].iov_base = <char *>bytes + offset
-    vector[count].iov_len = length - offset
+    vector[count].iov_len = answer.length - offset
     return count + 1
 
 
@@ -107,17 +102,12 @@ cdef inline int queue_vector(Queue *queue, const Answers *answers, iovec *vector
         number += 1
     while number != end:
         answer = &answers.table[number[0]]
-        if answer_is_redirect(number[0]):
-            vector[count].iov_base = queue.rendered
-            vector[count].iov_len = queue.rendered_length
-            number += 1
-        else:
-            run = 1
-            while number + run != end and number[run] == number[0] and run < answer.copies:
-                run += 1
-            vector[count].iov_base = answers.bytes + answer.at
-            vector[count].iov_len = run * answer.length
-            number += run
+        run = 1
+        while number + run != end and number[run] == number[0] and run < answer.copies:
+            run += 1
+        vector[count].iov_base = answers.bytes + answer.at
+        vector[count].iov_len = run * answer.length
+        number += run
         count += 1
     return count
 
@@ -128,7 +118,7 @@ cdef inline void queue_advance(Queue *queue, const Answers *answers, size_t sent
     cdef uint8_t done = 0
     cdef uint32_t left
     while sent:
-        left = queue_length_of(queue, answers, rest.answers[done]) - rest.offset
+        left = answers.table[rest.answers[done]].length - rest.offset
         if sent < left:
             if rest.offset == 0:
                 rest.second = answers.second
@@ -139,19 +129,18 @@ cdef inline void queue_advance(Queue *queue, const Answers *answers, size_t sent
         if answer_is_redirect(rest.answers[done]):
             queue.has_redirect = False
         done += 1
-    if done:
-        rest.count -= done
-        memmove(rest.answers, rest.answers + done, rest.count)
+    rest.count -= done
+    memmove(rest.answers, rest.answers + done, rest.count)
 
 
-cdef inline int queue_send(Queue *queue, const Answers *answers, int fd) noexcept nogil:
+cdef inline int queue_send(Queue *queue, Answers *answers, int fd) noexcept nogil:
     """Send what the client takes; one of Sent."""
     cdef msghdr message
     cdef ssize_t sent
     cdef int count
     while queue.rest.count:
         if queue.has_redirect:
-            queue_render(queue, answers.second)
+            queue_render(queue, answers)
         count = queue_vector(queue, answers, queue.vector)
         if count == 1:
             sent = send(fd, queue.vector[0].iov_base, queue.vector[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)

@@ -4,14 +4,11 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t
 from libc.string cimport memcpy
 
 from .answers cimport (
-    ANSWER_REDIRECT, ANSWER_REDIRECT_HEAD, DATE_LENGTH, FORM_OLD_CLOSE, FORM_OLD_KEEP, date_render, head_begin,
+    ANSWER_REDIRECT, ANSWER_REDIRECT_HEAD, DATE_LENGTH, date_render, head_begin,
     head_end, head_length
 )
 from .http1 cimport DOT, Framing, SLASH, TARGET_KEPT
-from .text cimport Text, text_html, text_into, text_measure, text_put, text_string
-
-cdef enum:
-    REDIRECT_MOST = 2560  # bytes of one: its target twice, once in references of up to 5 bytes, and less than 400 more
+from .text cimport Text, text_html, text_measure, text_open, text_put, text_string
 
 cdef struct Redirect:
     uint16_t target_length
@@ -60,8 +57,9 @@ cdef inline size_t location_render(const Redirect *redirect, char *location) noe
     A backslash is written as %5C, since browsers take `/\\` at the beginning for the `//` of another host."""
     cdef char clean[TARGET_KEPT]
     cdef size_t length = path_clean(redirect.target + redirect.path, redirect.path_end - redirect.path, clean)
-    cdef Text text = text_into(location, 3 * TARGET_KEPT)
+    cdef Text text
     cdef size_t i
+    text_open(&text, location, 3 * TARGET_KEPT)
     for i in range(length):
         if clean[i] == b'\\':
             text_string(&text, "%5C")
@@ -78,10 +76,12 @@ cdef inline void redirect_render(Text *text, const Redirect *redirect, uint8_t a
     cdef bint head = answer >= ANSWER_REDIRECT_HEAD
     cdef int form = answer - (ANSWER_REDIRECT_HEAD if head else ANSWER_REDIRECT)
     cdef size_t length = location_render(redirect, location)
-    cdef Text body = text_measure()
+    cdef Text body
+    text_measure(&body)
     redirect_body(&body, location, length)
-    head_begin(text, 301, form == FORM_OLD_CLOSE or form == FORM_OLD_KEEP)
-    text_string(text, "Content-Type: text/html; charset=utf-8\r\nLocation: ")
+    head_begin(text, 301, form)
+    text_string(text, "Content-Type: text/html; charset=utf-8\r\n")
+    text_string(text, "Location: ")
     text_put(text, location, length)
     date_render(date, second)
     text_string(text, "\r\nDate: ")

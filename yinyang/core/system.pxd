@@ -8,8 +8,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 cdef extern from "<errno.h>" nogil:
     int errno
     enum:
-        EPERM
         EINTR
+        EBADF
         EAGAIN
         ENOMEM
         EACCES
@@ -17,23 +17,14 @@ cdef extern from "<errno.h>" nogil:
         ENFILE
         EMFILE
         ENOSPC
-        EPROTO
         ENOBUFS
         EAFNOSUPPORT
         ENOTSOCK
         EADDRINUSE
         EADDRNOTAVAIL
-        ENOPROTOOPT
-        EHOSTDOWN
-        EHOSTUNREACH
-        ENETDOWN
-        ENETUNREACH
-        ENONET
-        ECONNABORTED
         ECHILD
         EINPROGRESS
         ETIMEDOUT
-        EOPNOTSUPP
 
 cdef extern from "<unistd.h>" nogil:
     ctypedef int pid_t
@@ -73,6 +64,11 @@ cdef extern from "<time.h>" nogil:
         CLOCK_MONOTONIC
         CLOCK_MONOTONIC_COARSE
     int clock_gettime(int clock, timespec *time)
+
+cdef extern from "<sys/time.h>" nogil:
+    struct timeval:
+        int64_t tv_sec
+        long tv_usec
 
 cdef extern from "<sys/mman.h>" nogil:
     enum:
@@ -116,7 +112,8 @@ cdef extern from "<sys/socket.h>" nogil:
         SOCK_CLOEXEC
         SOL_SOCKET
         SO_REUSEADDR
-        SO_ERROR
+        SO_RCVTIMEO
+        SO_SNDTIMEO
         MSG_DONTWAIT
         MSG_NOSIGNAL
         MSG_TRUNC
@@ -127,7 +124,6 @@ cdef extern from "<sys/socket.h>" nogil:
     int bind(int fd, const sockaddr *address, socklen_t size)
     int listen(int fd, int backlog)
     int connect(int fd, const sockaddr *address, socklen_t size)
-    int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
     int getsockname(int fd, sockaddr *address, socklen_t *size)
     int accept4(int fd, sockaddr *address, socklen_t *size, int flags)
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
@@ -152,16 +148,13 @@ cdef extern from "<netinet/in.h>" nogil:
         IPPROTO_IPV6
         IPPROTO_TCP
         IPV6_V6ONLY
-        INET6_ADDRSTRLEN
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
         TCP_NODELAY
 
-cdef extern from "<arpa/inet.h>" nogil:
-    uint16_t htons(uint16_t number)
-    uint16_t ntohs(uint16_t number)
-    int inet_pton(int family, const char *text, void *address)
+cdef extern from "bytes.h" nogil:
+    uint16_t port_bytes(uint16_t port)
 
 cdef extern from "<sys/epoll.h>" nogil:
     union epoll_data:
@@ -235,7 +228,6 @@ cdef extern from "<sched.h>" nogil:
     ctypedef struct cpu_set_t:
         pass
     int sched_getaffinity(pid_t pid, size_t size, cpu_set_t *cpus)
-    int CPU_COUNT(cpu_set_t *cpus)
 
 cdef extern from "<stdlib.h>" nogil:
     char *getenv(const char *name)

@@ -1,10 +1,10 @@
 """A place that text is put into: bounded, and it counts what did not fit, so that it also measures."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, strlen
 
-cdef extern from "system_errors.h" nogil:
-    const char *system_error_words(int error)
+cdef extern from "words.h" nogil:
+    const char *words_of_number(int number)
 
 cdef struct Text:
     char *at
@@ -12,17 +12,15 @@ cdef struct Text:
     size_t length  # bytes that were put; more than room: what is there is cut off
 
 
-cdef inline Text text_into(char *at, size_t room) noexcept nogil:
-    cdef Text text
+cdef inline void text_open(Text *text, char *at, size_t room) noexcept nogil:
     text.at = at
     text.room = room
     text.length = 0
-    return text
 
 
-cdef inline Text text_measure() noexcept nogil:
+cdef inline void text_measure(Text *text) noexcept nogil:
     """A text that only counts."""
-    return text_into(NULL, 0)
+    text_open(text, NULL, 0)
 
 
 cdef inline bint text_fits(const Text *text) noexcept nogil:
@@ -39,15 +37,14 @@ cdef inline void text_string(Text *text, const char *string) noexcept nogil:
     text_put(text, string, strlen(string))
 
 
-cdef inline void text_number(Text *text, uint64_t number, unsigned int base=10) noexcept nogil:
-    """In decimal, or in some other base up to 16."""
-    cdef const char *figures = "0123456789abcdef"
+cdef inline void text_number(Text *text, uint64_t number) noexcept nogil:
+    """In decimal."""
     cdef char digits[20]
     cdef size_t at = 20
     while True:
         at -= 1
-        digits[at] = figures[number % base]
-        number //= base
+        digits[at] = <char>(48 + number % 10)
+        number //= 10
         if number == 0:
             break
     text_put(text, digits + at, 20 - at)
@@ -55,12 +52,12 @@ cdef inline void text_number(Text *text, uint64_t number, unsigned int base=10) 
 
 cdef inline void text_system_error(Text *text, int error) noexcept nogil:
     """errno in words."""
-    cdef const char *words = system_error_words(error)
-    if words == NULL:
+    cdef const char *words = words_of_number(error)
+    if words[0]:
+        text_string(text, words)
+    else:
         text_string(text, "system error ")
         text_number(text, <unsigned int>error)
-    else:
-        text_string(text, words)
 
 
 cdef inline void two_digits(char *at, int number) noexcept nogil:
@@ -96,3 +93,22 @@ cdef inline int64_t number_parse(const char **at) noexcept nogil:
         at[0] += 1
         digit = at[0][0]
     return number
+
+
+cdef inline bint is_printable(const char *bytes, size_t length) noexcept nogil:
+    """No control byte, which would tear a line of the log."""
+    cdef size_t i
+    for i in range(length):
+        if <uint8_t>bytes[i] < 32 or bytes[i] == 127:
+            return False
+    return True
+
+
+cdef inline void text_printable(Text *text, const char *bytes, size_t length) noexcept nogil:
+    """With ? for each control byte."""
+    cdef size_t i
+    for i in range(length):
+        if is_printable(bytes + i, 1):
+            text_put(text, bytes + i, 1)
+        else:
+            text_string(text, "?")

@@ -16,6 +16,9 @@ cdef enum:
     WAIT_LINGER  # for the client to end, after an answer that ends the connection
     WAITS
 
+cdef struct Limits:  # how long each kind may last
+    uint32_t ms[WAITS]
+
 cdef struct Link:
     uint32_t before
     uint32_t after
@@ -26,15 +29,17 @@ cdef struct Waits:
     Link *links  # one for each descriptor
     uint32_t first[WAITS]
     uint32_t last[WAITS]
-    uint32_t limits[WAITS]  # ms
+    Limits limits
 
 
-cdef inline void waits_set_limits(Waits *waits) noexcept nogil:
-    waits.limits[WAIT_IDLE] = 650 * 1000  # longer than any common load balancer keeps a connection that it may use
-    waits.limits[WAIT_HEAD] = 10 * 1000
-    waits.limits[WAIT_BODY] = 10 * 1000
-    waits.limits[WAIT_SEND] = 15 * 1000
-    waits.limits[WAIT_LINGER] = 1000
+cdef inline void limits_set(Limits *limits, uint32_t head, uint32_t body, uint32_t sending,
+                            uint32_t idle) noexcept nogil:
+    """All in ms."""
+    limits.ms[WAIT_IDLE] = idle
+    limits.ms[WAIT_HEAD] = head
+    limits.ms[WAIT_BODY] = body
+    limits.ms[WAIT_SEND] = sending
+    limits.ms[WAIT_LINGER] = 1000
 
 
 cdef inline void waits_remove(Waits *waits, uint32_t fd) noexcept nogil:
@@ -70,7 +75,7 @@ cdef inline void waits_put(Waits *waits, uint32_t fd, uint8_t wait, int64_t now)
 cdef inline uint32_t waits_left(const Waits *waits, uint8_t wait, int64_t now) noexcept nogil:
     """ms until the first deadline of a list that is not empty; 0 if it has passed."""
     cdef uint32_t waited = <uint32_t>now - waits.links[waits.first[wait]].since
-    return waits.limits[wait] - waited if waited < waits.limits[wait] else 0
+    return waits.limits.ms[wait] - waited if waited < waits.limits.ms[wait] else 0
 
 
 cdef inline int waits_timeout(const Waits *waits, int64_t now) noexcept nogil:

@@ -6,18 +6,20 @@ read (each sees it by its edge).
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from .answers cimport Answers, answers_set_date
 from .board cimport Board, board_must_wake
-from .connection cimport Clients, client_close, client_expired, client_open, client_ready, clients_open
-from .connection cimport client_receive
-from .system cimport (
-    EAGAIN, ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM,
-    ENONET, ENOPROTOOPT, EOPNOTSUPP, EPERM, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPROTO,
-    MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, epoll_create1, epoll_ctl,
-    epoll_event, epoll_wait, errno, eventfd_write, map_memory, monotonic_ms, send, wall_second
+from .connection cimport (
+    Clients, client_close, client_expired, client_open, client_ready, client_receive, client_shed, clients_open
 )
-from .waits cimport WAIT_IDLE, waits_expired, waits_set_limits, waits_timeout
+from .system cimport (
+    EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4,
+    close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, errno, eventfd_write, map_memory, monotonic_ms, send,
+    wall_second
+)
+from .waits cimport Limits, WAIT_IDLE, waits_expired, waits_timeout
 
 cdef extern from "atomic.h" nogil:
     uint32_t get "atomic_get"(const uint32_t *place)
@@ -26,23 +28,25 @@ cdef extern from "atomic.h" nogil:
 cdef enum:
     EVENTS_MOST = 64  # of one epoll_wait(2)
     ACCEPT_MOST = 64  # connections in a row, before those that are open have their turn
+    EXPIRED_MOST = 64  # deadlines in a row, likewise
     SHARE_RECHECK = 5  # ms until a worker takes a connection that nobody with fewer of them took
     ACCEPT_PAUSE = 100  # ms, when descriptors or memory are short and nothing can be shed
     NEVER = -1
 
-cdef struct Worker:
-    Clients clients
+cdef struct Worker:  # what is large comes last, so that the code reaches the rest with short offsets
     Board *board
     int listener
     int tether
     int bell
+    int failed  # errno of what this worker cannot go on after
     int64_t accept_at  # ms: try to accept then, without being told to; or NEVER
     uint64_t pages_told
+    Clients clients
     epoll_event events[EVENTS_MOST]
 
 
-cdef inline int worker_run(Board *board, int seat, Answers *answers, bint journal, int listener, int tether,
-                           int bell) noexcept nogil:
+cdef inline int worker_run(Board *board, int seat, Answers *answers, bint journal, const Limits *limits,
+                           int listener, int tether, int bell) noexcept nogil:
     """Serve until told to stop, or until the parent is gone. The exit code: 0, or the errno of what made it end."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
     cdef int error
@@ -56,7 +60,7 @@ cdef inline int worker_run(Board *board, int seat, Answers *answers, bint journa
     w.clients.seat = &board.seats[seat]
     w.clients.answers = answers
     w.clients.journal = journal
-    waits_set_limits(&w.clients.waits)
+    memcpy(&w.clients.waits.limits, limits, sizeof(Limits))
     error = clients_open(&w.clients)
     if error == 0:
         error = worker_watch(w)
@@ -104,8 +108,8 @@ cdef inline int worker_serve(Worker *w) noexcept nogil:
                 client_ready(&w.clients, <uint32_t>fd)
         worker_mind_the_clock(w)
         worker_tell(w)
-        if w.clients.stopping and w.clients.seat.open == 0:
-            return 0
+        if w.failed or w.clients.stopping and w.clients.seat.open == 0:
+            return w.failed
 
 
 cdef inline int worker_timeout(const Worker *w) noexcept nogil:
@@ -125,11 +129,13 @@ cdef inline int worker_timeout(const Worker *w) noexcept nogil:
 
 cdef inline void worker_mind_the_clock(Worker *w) noexcept nogil:
     cdef uint32_t fd
-    while True:
+    cdef int left = EXPIRED_MOST
+    while left:
         fd = waits_expired(&w.clients.waits, w.clients.now)
         if fd == 0:
             break
         client_expired(&w.clients, fd)
+        left -= 1
     if w.accept_at != NEVER and w.accept_at <= w.clients.now:
         w.accept_at = NEVER
         worker_accept(w, True)
@@ -159,6 +165,7 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
     the queue must tell the others, and come back."""
     cdef int fd
     cdef int left = ACCEPT_MOST
+    cdef bint shed = False  # was one just closed to make room?
     if w.clients.stopping:
         return
     while left:
@@ -169,26 +176,20 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
             return
         fd = accept4(w.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd >= 0:
+            shed = False
             client_open(&w.clients, <uint32_t>fd)
         elif errno == EAGAIN:
             return
-        elif not worker_accept_failed(w, errno):
+        elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            if shed or not client_shed(&w.clients):
+                w.accept_at = w.clients.now + ACCEPT_PAUSE
+                return
+            shed = True
+        elif errno == EBADF or errno == EINVAL or errno == ENOTSOCK:
+            w.failed = errno  # there is nothing to accept from, now or ever
             return
+        # any other error is that connection's alone: it was gone, or the network had bad news of it (accept(2))
     w.accept_at = w.clients.now
-
-
-cdef inline bint worker_accept_failed(Worker *w, int error) noexcept nogil:
-    """What the error of accept4(2) means: was it that connection's alone, so that the next can be tried at once?"""
-    cdef uint32_t idle = w.clients.waits.first[WAIT_IDLE]
-    if error == EMFILE or error == ENFILE or error == ENOBUFS or error == ENOMEM:
-        if idle:
-            client_close(&w.clients, idle)
-            return True
-        w.accept_at = w.clients.now + ACCEPT_PAUSE
-        return False
-    return (error == EINTR or error == ECONNABORTED or error == EPROTO or error == EPERM or error == ENETDOWN
-            or error == ENOPROTOOPT or error == EHOSTDOWN or error == ENONET or error == EHOSTUNREACH
-            or error == EOPNOTSUPP or error == ENETUNREACH)
 
 
 cdef inline void worker_ring(Worker *w) noexcept nogil:

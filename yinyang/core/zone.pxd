@@ -11,7 +11,7 @@ from .calendar cimport Date, date_of, days_until
 from .system cimport (
     MAP_FAILED, MAP_PRIVATE, O_CLOEXEC, O_RDONLY, PROT_READ, SEEK_END, close, getenv, lseek, mmap, open
 )
-from .text cimport Text, number_parse, text_fits, text_into, text_string
+from .text cimport Text, number_parse, text_fits, text_open, text_string
 
 cdef enum:
     TZIF_HEADER = 44
@@ -27,8 +27,9 @@ cdef struct Zone:
 cdef inline void zone_open(Zone *zone) noexcept nogil:
     """What is not understood is UTC."""
     cdef char path[256]
-    cdef Text text = text_into(path, sizeof(path) - 1)
+    cdef Text text
     cdef const char *name = getenv("TZ")
+    text_open(&text, path, sizeof(path) - 1)
     zone.file = NULL
     zone.rule = NULL
     if name == NULL:
