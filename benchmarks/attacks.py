@@ -9,7 +9,7 @@ from functools import partial
 
 from contestants import WORK, Contestant
 from crowd import Crowd, Drip, watch
-from healthy import Healthy, healthy_client
+from healthy import Healthy, healthy_client, percentile
 from processes import cpu_time, descriptors, free_port, machine_busy, resident, serving, wait_until_it_answers
 
 SERVER_CPU = 1
@@ -70,6 +70,7 @@ class Round:
 
     p99_without: float = 0.0  # seconds
     p99_with: float = 0.0  # seconds
+    longest: float | None = None  # seconds that an answer took while a flood came in
     open_before: int = 0  # connections, when the window with them began
     open_after: int = 0  # and when it ended
     memory: float | None = None  # bytes for each connection that was open
@@ -83,6 +84,8 @@ def attack_once(attack: Attack, contestant: Contestant, count: int, to_the_end: 
     """One run, on a server of its own: a window without the crowd, one with it, and what becomes of the crowd."""
     port = free_port()
     result = Round()
+    if not attack.drips():
+        result.longest = longest_meanwhile(attack, contestant, count)
     with serving(contestant.start(port, DESCRIPTORS), SERVER_CPU, WORK / "log") as server:
         wait_until_it_answers(port, LAST)
         with healthy_client(port) as healthy:
@@ -103,6 +106,19 @@ def attack_once(attack: Attack, contestant: Contestant, count: int, to_the_end: 
                     result.took = sorted(member.took for member in crowd.members if member.end)
                     result.held = max(0, descriptors(server.pid) - held)
     return result
+
+
+def longest_meanwhile(attack: Attack, contestant: Contestant, count: int) -> float:
+    """Seconds that the behaving client's slowest answer took while a flood came in, on a server of its own."""
+    port = free_port()
+    with serving(contestant.start(port, DESCRIPTORS), SERVER_CPU, WORK / "log") as server:
+        wait_until_it_answers(port, LAST)
+        with healthy_client(port) as healthy, Crowd(port, attack.reads) as crowd:
+            healthy.begin(WINDOW)
+            time.sleep(WINDOW / 20)  # the first answers, as usual
+            flood(attack, crowd, count, server.pid)
+            watch(crowd, healthy.done, WINDOW + PATIENCE)
+            return max(healthy.times())
 
 
 def drip(attack: Attack, crowd: Crowd, count: int) -> Run:
@@ -149,7 +165,7 @@ def timed_window(healthy: Healthy, run: Run, result: Round) -> float:
     busy, own, start = machine_busy(), cpu_time(os.getpid()), time.monotonic()
     healthy.begin(WINDOW)
     run(healthy.done, WINDOW + PATIENCE)
-    p99 = healthy.p99()
+    p99 = percentile(healthy.times(), 0.99)
     others = machine_busy() - busy - (cpu_time(os.getpid()) - own)
     result.others = max(result.others, others / (time.monotonic() - start) / os.cpu_count())
     return p99

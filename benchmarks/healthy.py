@@ -80,6 +80,10 @@ def window(port: int, seconds: float) -> list[float]:
     return times
 
 
+def percentile(times: list[float], share: float) -> float:
+    return sorted(times)[math.ceil(len(times) * share) - 1]
+
+
 def serve_windows(pipe: multiprocessing.connection.Connection, port: int) -> None:
     """What the process does: time a window whenever it is asked to."""
     ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1)  # wake when due, not up to 50 us later
@@ -105,10 +109,9 @@ class Healthy:
     def done(self) -> bool:
         return self.pipe.poll()
 
-    def p99(self) -> float:
+    def times(self) -> list[float]:
         """Of the window that is done, in seconds."""
-        times = sorted(self.pipe.recv())
-        return times[math.ceil(len(times) * 0.99) - 1]
+        return self.pipe.recv()
 
 
 @contextlib.contextmanager

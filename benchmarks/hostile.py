@@ -20,6 +20,8 @@ p99             Of a client with one connection and a request every 5 ms for 4 s
 memory          Growth of the proportional set size of the server's processes (user space only) for each connection
                 that is open when the window with the crowd begins; the median of the rounds.
 open            Connections when that window began and when it ended, of the last round.
+longest while   Of crowds that send all at once: the slowest answer to the same client while they do so, on a server of
+it came         its own. The windows of the p99 begin when that is over: when the server has been quiet for a second.
 
 descriptors: CPU is the share of a CPU that the server ran while all clients were idle for 10 s; a new client has 2 s to
 be answered, 10 try one after another, and 10 more at once after the idle ones have left. resets: of the descriptors
@@ -49,10 +51,15 @@ ROUNDS = 3
 Failures = dict[str, str]  # by key of contestant
 
 
+def number(value: float) -> str:
+    """Three digits, and no exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def spread(values: list[float], scale: float) -> str:
     """Median, and the range."""
-    low, middle, high = min(values) * scale, statistics.median(values) * scale, max(values) * scale
-    return f"{middle:,.3g} ({low:,.3g} to {high:,.3g})"
+    low, middle, high = (number(value * scale) for value in (min(values), statistics.median(values), max(values)))
+    return f"{middle} ({low} to {high})"
 
 
 def table(heads: list[str], rows: dict[str, list[str]], taking_part: list[Contestant], failures: Failures) -> str:
@@ -69,6 +76,7 @@ def table(heads: list[str], rows: dict[str, list[str]], taking_part: list[Contes
 def attack_row(rounds: list[Round]) -> list[str]:
     last = rounds[-1]
     memory = [each.memory for each in rounds if each.memory is not None]
+    longest = [each.longest for each in rounds if each.longest is not None]
     return [
         "; ".join(f"{words}: {count:,}" for words, count in last.outcomes.items()),
         f"{last.held:,}",
@@ -78,6 +86,7 @@ def attack_row(rounds: list[Round]) -> list[str]:
         spread([each.p99_with / each.p99_without for each in rounds], 1),
         f"{statistics.median(memory):,.0f}" if memory else "none was open",
         f"{last.open_before:,} to {last.open_after:,}",
+        *([spread(longest, 1000)] if longest else []),
     ]
 
 
@@ -86,13 +95,13 @@ def attacked(attack: Attack, taking_part: list[Contestant], scale: float) -> tup
     count = max(1, round(attack.count * scale))
     rounds: dict[str, list[Round]] = {each.key: [] for each in taking_part if not each.missing}
     failures: Failures = {}
-    for number in range(ROUNDS):
+    for turn in range(ROUNDS):
         for each in taking_part:
             if each.missing or each.key in failures:
                 continue
-            print(f"{attack.key}, round {number + 1} of {ROUNDS}: {each.name}", file=sys.stderr)
+            print(f"{attack.key}, round {turn + 1} of {ROUNDS}: {each.name}", file=sys.stderr)
             try:
-                rounds[each.key].append(attack_once(attack, each, count, number == ROUNDS - 1))
+                rounds[each.key].append(attack_once(attack, each, count, turn == ROUNDS - 1))
             except OSError as error:
                 failures[each.key] = f"failed: {error}"
     heads = [
@@ -105,6 +114,8 @@ def attacked(attack: Attack, taking_part: list[Contestant], scale: float) -> tup
         "memory, B",
         "open",
     ]
+    if not attack.drips():
+        heads.append("longest while it came, ms")
     rows = {key: attack_row(done) for key, done in rounds.items() if key not in failures}
     others = [share.others for done in rounds.values() for share in done]
     text = (
@@ -121,7 +132,7 @@ def shortage_row(figures: Shortage) -> list[str]:
         answered = [time for time in times if time is not None]
         words = f"{len(answered)} of {len(times)}"
         if answered:
-            words += f", {statistics.median(answered) * 1000:.3g} (max {max(answered) * 1000:.3g})"
+            words += f", {number(statistics.median(answered) * 1000)} (max {number(max(answered) * 1000)})"
         return words
 
     return [
