@@ -5,8 +5,8 @@ from libc.string cimport strcmp
 from .address cimport Address, address_parse, text_url
 from .system cimport (
     AF_INET6, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_REUSEADDR, TCP_NODELAY, bind, close, errno, getsockname, listen, port_bytes,
-    setsockopt, sockaddr, sockaddr_in, socket
+    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_REUSEADDR, TCP_NODELAY, bind, close, errno, getsockname, listen,
+    port_bytes, setsockopt, sockaddr, sockaddr_in, socket
 )
 from .text cimport Text, text_number, text_string, text_system_error
 
