@@ -65,7 +65,7 @@ cdef inline const char *listener_host(int fd, const char *host, int *port) noexc
 
 cdef inline void listening_words(Text *text, int fd, const char *given, int workers) noexcept nogil:
     """The line of the log that tells where the server is; `given` as for listener_open."""
-    cdef int port
+    cdef int port = 0
     cdef const char *host = listener_host(fd, given, &port)
     text_string(text, "Listening on ")
     text_url(text, host, port)
