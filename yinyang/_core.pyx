@@ -405,7 +405,7 @@ cdef class Crew:
 
     @property
     def address(self):
-        cdef int port
+        cdef int port = 0
         cdef const char *host = listener_host(self._listener, self._given(), &port)
         return host.decode("ascii"), checked(port)
 

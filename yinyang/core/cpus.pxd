@@ -98,8 +98,8 @@ cdef inline const char *group_path(const char *groups, const char *label) noexce
 
 
 cdef inline int quota_cpus(char *path, size_t length) noexcept nogil:
-    """Of one group: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1). Without a limit the
-    first is `max`, or -1."""
+    """Of one group: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1). Without a limit
+    the first is `max`, or -1."""
     cdef char content[FILE_MOST]
     cdef const char *at = content
     cdef int64_t quota, period

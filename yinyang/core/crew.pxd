@@ -66,8 +66,8 @@ cdef struct Crew:
 
 cdef inline int crew_open(Crew *crew, Answers *answers, int listener, int workers, bint journal,
                           int waker) noexcept nogil:
-    """Everything but the workers; 0 or -errno. In either case crew_close is due. `crew` is all zeros before, but for its limits, and
-    `workers` is 1 or more."""
+    """Everything but the workers; 0 or -errno. In either case crew_close is due. `crew` is zeros before, but for its
+    limits, and `workers` is 1 or more."""
     cdef int i
     crew.bell = -1
     crew.answers = answers

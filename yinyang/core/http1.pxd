@@ -612,7 +612,8 @@ cdef inline uint8_t words_left(const char (*words)[WORD_SIZE], int count, uint8_
     return candidates
 
 
-cdef inline int word_complete(const char (*words)[WORD_SIZE], int count, uint8_t candidates, uint8_t position) noexcept nogil:
+cdef inline int word_complete(const char (*words)[WORD_SIZE], int count, uint8_t candidates,
+                              uint8_t position) noexcept nogil:
     """The candidate that ends at this position; `count` if there is none."""
     cdef int word
     for word in range(count):
@@ -675,8 +676,8 @@ cdef inline const uint8_t *head_value(Framing *f, const uint8_t *at, const uint8
 
 
 cdef inline const uint8_t *head_value_host(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
-    """OWS [ uri-host [ ":" port ] ] OWS CR (RFC 9112 section 3.2). `::1` without brackets passes, as clients write it and
-    nobody takes it for anything else."""
+    """OWS [ uri-host [ ":" port ] ] OWS CR (RFC 9112 section 3.2). `::1` without brackets passes, as clients write it
+    and nobody takes it for anything else."""
     cdef uint8_t byte
     while at != end and not f.wrong:
         byte = at[0]

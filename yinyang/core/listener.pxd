@@ -5,8 +5,8 @@ from libc.string cimport strcmp
 from .address cimport Address, address_parse, text_url
 from .system cimport (
     AF_INET6, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_REUSEADDR, TCP_NODELAY, bind, close, errno, getsockname, listen, port_bytes,
-    setsockopt, sockaddr, sockaddr_in, socket
+    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_REUSEADDR, TCP_NODELAY, bind, close, errno, getsockname, listen,
+    port_bytes, setsockopt, sockaddr, sockaddr_in, socket
 )
 from .text cimport Text, text_number, text_string, text_system_error
 
@@ -65,7 +65,7 @@ cdef inline const char *listener_host(int fd, const char *host, int *port) noexc
 
 cdef inline void listening_words(Text *text, int fd, const char *given, int workers) noexcept nogil:
     """The line of the log that tells where the server is; `given` as for listener_open."""
-    cdef int port
+    cdef int port = 0
     cdef const char *host = listener_host(fd, given, &port)
     text_string(text, "Listening on ")
     text_url(text, host, port)
