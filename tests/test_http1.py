@@ -357,6 +357,18 @@ def test_pipelined_requests_are_answered_in_order(receive_buffer: int | None, sh
         assert not answers.more()
 
 
+@pytest.mark.parametrize("padding", [0, 200])
+def test_pipelined_redirects_each_have_their_own_location(padding: int, shared_replica: Replica) -> None:
+    paths = [f"/{number}{'x' * (padding + number % 3)}" for number in range(60)]
+    with shared_replica.connect() as client:
+        client.sendall(b"".join(f"GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for path in paths))
+        answers = Answers(client)
+        for path in paths:
+            status, headers, found = answers.next()
+            assert (status, headers[b"Location"]) == (301, path.encode())
+            assert path.encode() in found
+
+
 def test_slow_reader_gets_every_byte(shared_replica: Replica) -> None:
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)

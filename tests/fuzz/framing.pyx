@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from yinyang.core.answers cimport ANSWER_REDIRECT, RENDERED_MOST
+from yinyang.core.answers cimport ANSWER_REDIRECT
 from yinyang.core.http1 cimport (
     Framing, OUTCOME_MORE, OUTCOME_READY, SEEN_UNCLEAN, TARGET_KEPT, Target, http1_feed, http1_keeps, http1_next,
     target_keep

@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 
 from .calendar cimport Date, date_of
 from .http1 cimport (
-    Framing, METHOD_HEAD, SEEN_ASTERISK, SEEN_UNCLEAN, TARGET_KEPT, WRONG_COUNT, WRONG_METHOD_REFUSED, http1_keeps
+    Framing, METHOD_HEAD, SEEN_ASTERISK, SEEN_UNCLEAN, TARGET_KEPT, WRONG_COUNT, WRONG_METHOD_REFUSED
 )
 from .identity cimport Identity
 from .page cimport page_render
@@ -47,7 +47,6 @@ cdef enum:
     ANSWER_WRONG_HEAD = ANSWER_WRONG + WRONG_COUNT
     ANSWERS = ANSWER_WRONG_HEAD + WRONG_COUNT
     PAGE_COPIES = 32
-    RENDERED_MOST = 2560  # bytes of a redirect: its target twice, once in references of up to 5 bytes, and 400 more
     DATE_LENGTH = 29
 
 cdef struct Answer:
@@ -59,7 +58,6 @@ cdef struct Answer:
 cdef struct Answers:
     char *bytes
     size_t size
-    uint32_t rendered  # where in the bytes there is room for RENDERED_MOST bytes
     int64_t second  # that the Dates tell
     Answer table[ANSWERS]
 
@@ -70,8 +68,7 @@ cdef inline int answers_open(Answers *answers, const Identity *identity, const c
     cdef Text text
     text_measure(&text)
     answers_render(answers, &text, identity, title, title_length)
-    answers.rendered = <uint32_t>text.length
-    answers.size = text.length + RENDERED_MOST
+    answers.size = text.length
     answers.bytes = <char *>map_memory(answers.size, MAP_PRIVATE)
     if answers.bytes == NULL:
         return -12  # ENOMEM

@@ -11,7 +11,7 @@ slow reader has not taken, the redirect among it. Nothing is allocated, and noth
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from .answers cimport (
     ANSWER_PAGE, ANSWER_REDIRECT, Answers, answer_for, answer_for_wrong, answer_is_page, answer_is_redirect
@@ -23,8 +23,8 @@ from .http1 cimport (
 )
 from .journal cimport journal_add
 from .queue cimport (
-    Queue, RECEIVE_MOST, Rest, SENT_ALL, SENT_FAILED, queue_clear, queue_put, queue_put_away, queue_send,
-    queue_take_back
+    Queue, RECEIVE_MOST, Rest, SENT_ALL, SENT_FAILED, queue_clear, queue_put, queue_put_away, queue_room_for_redirect,
+    queue_send, queue_take_back
 )
 from .redirect cimport Redirect, redirect_from
 from .system cimport (
@@ -238,14 +238,18 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *at, c
             queue_put(&clients.queue, answer_for_wrong(f, f.wrong))
     if c.ends and (at != end or full):
         c.lingers = True
-    if pages:
-        clients.seat.pages += pages
-        if clients.journal:
-            journal_add(&clients.seat.journal, clients.second, pages)
+    client_served(clients, pages)
     if answered:
         client_send(clients, fd)
     else:
         client_wait_for_request(clients, fd, False)
+
+
+cdef inline void client_served(Clients *clients, uint64_t pages) noexcept nogil:
+    if pages:
+        clients.seat.pages += pages
+        if clients.journal:
+            journal_add(&clients.seat.journal, clients.second, pages)
 
 
 cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *target) noexcept nogil:
@@ -255,18 +259,20 @@ cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *targ
     cdef const uint8_t *bytes = target.part
     cdef bint keep = http1_keeps(f) and not clients.stopping
     cdef uint8_t answer
+    cdef Redirect *redirect
     if target.offset:
         target_keep(f, target, clients.targets[fd])
         bytes = clients.targets[fd]
     answer = answer_for(f, bytes, keep)
     if answer_is_redirect(answer):
-        if clients.queue.has_redirect:
+        redirect = queue_room_for_redirect(&clients.queue)
+        if redirect == NULL:
             queue_send(&clients.queue, clients.answers, fd)  # to make room; if it fails, that shows when all is sent
-        if clients.queue.has_redirect:
+            redirect = queue_room_for_redirect(&clients.queue)
+        if redirect == NULL:
             answer += ANSWER_PAGE - ANSWER_REDIRECT  # as good an answer, and one that needs no room
         else:
-            redirect_from(&clients.queue.redirect, f, bytes)
-            clients.queue.has_redirect = True
+            redirect_from(redirect, f, bytes)
     c.ends = not queue_put(&clients.queue, answer) or not keep
     c.lingers = f.seen & SEEN_BODY_LEFT != 0
     http1_next(f)
@@ -293,21 +299,12 @@ cdef inline void client_send(Clients *clients, uint32_t fd) noexcept nogil:
     elif sent == SENT_FAILED:
         client_close(clients, fd)
     else:
-        queue_put_away(&clients.queue, &clients.rests[fd])
-        if clients.queue.has_redirect:
-            memcpy(&clients.redirects[fd], &clients.queue.redirect, sizeof(Redirect))
+        client_served(clients, queue_put_away(&clients.queue, &clients.rests[fd], &clients.redirects[fd]))
         client_wait(clients, fd, WAIT_SEND, EPOLLOUT)
 
 
 cdef inline void client_resume(Clients *clients, uint32_t fd) noexcept nogil:
-    cdef Queue *queue = &clients.queue
-    cdef int i
-    queue_clear(queue)
-    queue_take_back(queue, &clients.rests[fd])
-    for i in range(queue.rest.count):
-        if answer_is_redirect(queue.rest.answers[i]):
-            queue.has_redirect = True
-            memcpy(&queue.redirect, &clients.redirects[fd], sizeof(Redirect))
+    queue_take_back(&clients.queue, &clients.rests[fd], &clients.redirects[fd])
     client_send(clients, fd)
 
 

@@ -11,8 +11,8 @@ from .answers cimport Answers
 from .board cimport Board, board_close, board_has_news, board_open, board_sleep
 from .journal cimport journal_take
 from .system cimport (
-    AF_UNIX, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, ENOMEM, MAP_PRIVATE, MSG_DONTWAIT, POLLERR, POLLHUP, POLLIN,
-    POLLNVAL, POLLOUT, PR_SET_NAME, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM, P_ALL,
+    AF_UNIX, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, ENOMEM, MAP_PRIVATE, MSG_DONTWAIT, POLLIN,
+    POLLOUT, PR_SET_NAME, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM, P_ALL,
     SYS_close_range, WEXITED, WEXITSTATUS, WIFSIGNALED, WNOHANG, WNOWAIT, WTERMSIG, _exit, close, dup, errno,
     eventfd, eventfd_write, fork, getpid, getppid, kill, map_memory, monotonic_ms, munmap, pid_t, poll, pollfd,
     prctl, pthread_sigmask, recv, sigfillset, siginfo_t, sigset_t, socketpair, syscall, waitid, waitpid

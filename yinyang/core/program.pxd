@@ -17,7 +17,7 @@ from .options cimport (
     OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PORT, OPTION_SEND_TIMEOUT, OPTION_TITLE, OPTION_WORKERS,
     Options, host_name, options_parse, usage_words
 )
-from .system cimport ENOMEM, MAP_PRIVATE, map_memory, monotonic_ms, wall_second
+from .system cimport MAP_PRIVATE, map_memory, monotonic_ms, wall_second
 from .text cimport Text, text_open, text_put, text_string, text_system_error
 from .waits cimport limits_set
 

@@ -1,15 +1,17 @@
 """What is still to be sent on one connection: the numbers of prebuilt answers, and how far into the first one.
 
 While a segment of requests is worked through, its answers gather in the worker's one Queue, and one system call sends
-them. If the client takes only a part, the rest is put away as a Rest: that, and nothing else, is what a slow reader
-costs.
+them. If the client takes only a part, the rest is put away as a Rest, with the first of its redirects: that, and
+nothing else, is what a slow reader costs.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memmove, memset
 
-from .answers cimport Answer, Answers, DATE_LENGTH, RENDERED_MOST, answer_is_redirect, date_render
-from .redirect cimport Redirect, redirect_render
+from .answers cimport (
+    ANSWER_PAGE, ANSWER_REDIRECT, Answer, Answers, DATE_LENGTH, answer_is_page, answer_is_redirect, date_render
+)
+from .redirect cimport RENDERED_MOST, Redirect, redirect_render
 from .system cimport (
     EAGAIN, EINTR, MSG_DONTWAIT, MSG_NOSIGNAL, errno, iovec, msghdr, send, sendmsg
 )
@@ -20,6 +22,7 @@ cdef enum:
     REQUEST_LEAST = 25  # bytes of the shortest request that keeps its connection open
     QUEUE_MOST = RECEIVE_MOST // REQUEST_LEAST + 2  # one may have begun earlier, and one may be wrong
     VECTOR_MOST = QUEUE_MOST + 1  # one answer may be in two pieces
+    REDIRECTS_MOST = 16  # as many as a segment has whose targets are as long as they may be
 
 cdef struct Rest:
     int64_t second  # that the Date of the first answer tells
@@ -28,11 +31,13 @@ cdef struct Rest:
     uint8_t answers[QUEUE_MOST]
 
 cdef struct Queue:
-    bint has_redirect  # at most one is unsent at a time
+    uint8_t redirects  # how many of the answers are such
     Rest rest
-    Redirect redirect
-    char torn[256]  # the head of an answer that was cut in its Date, with the Date it began with
+    uint16_t lengths[REDIRECTS_MOST]  # of each redirect, as it was rendered last
     iovec vector[VECTOR_MOST]
+    char torn[256]  # the head of an answer that was cut in its Date, with the Date it began with
+    Redirect redirect[REDIRECTS_MOST]  # what each is made of
+    char rendered[REDIRECTS_MOST * RENDERED_MOST]
 
 cdef enum Sent:
     SENT_ALL
@@ -43,7 +48,7 @@ cdef enum Sent:
 cdef inline void queue_clear(Queue *queue) noexcept nogil:
     queue.rest.count = 0
     queue.rest.offset = 0
-    queue.has_redirect = False
+    queue.redirects = 0
 
 
 cdef inline bint queue_put(Queue *queue, uint8_t answer) noexcept nogil:
@@ -55,30 +60,36 @@ cdef inline bint queue_put(Queue *queue, uint8_t answer) noexcept nogil:
     return True
 
 
-cdef inline void queue_render(Queue *queue, Answers *answers) noexcept nogil:
-    """Render the redirect; with the Date that it began with, if it has begun."""
-    cdef bint begun = queue.rest.offset != 0 and answer_is_redirect(queue.rest.answers[0])
-    cdef Answer *answer
+cdef inline Redirect *queue_room_for_redirect(Queue *queue) noexcept nogil:
+    """Where to remember what the redirect that is put next is made of; NULL if there is no room."""
+    if queue.redirects == REDIRECTS_MOST:
+        return NULL
+    queue.redirects += 1
+    return &queue.redirect[queue.redirects - 1]
+
+
+cdef inline size_t queue_render(Queue *queue, char *at, int which, uint8_t answer, int64_t second) noexcept nogil:
+    """Render one of the redirects; its length."""
     cdef Text text
-    cdef int i
-    text_open(&text, answers.bytes + answers.rendered, RENDERED_MOST)
-    for i in range(queue.rest.count):
-        if answer_is_redirect(queue.rest.answers[i]):
-            redirect_render(&text, &queue.redirect, queue.rest.answers[i],
-                            queue.rest.second if begun else answers.second)
-            answer = &answers.table[queue.rest.answers[i]]
-            answer.at = answers.rendered
-            answer.length = <uint32_t>text.length
+    text_open(&text, at, RENDERED_MOST)
+    redirect_render(&text, &queue.redirect[which], answer, second)
+    queue.lengths[which] = <uint16_t>text.length
+    return text.length
 
 
 cdef inline int queue_first(Queue *queue, const Answers *answers, iovec *vector) noexcept nogil:
-    """The pieces of an answer that is partly sent; in two, if its Date has changed since."""
+    """The pieces of an answer that is partly sent, with the Date that it began with; in two, if it is prebuilt and the
+    Date has changed since."""
     cdef const Answer *answer = &answers.table[queue.rest.answers[0]]
     cdef const char *bytes = answers.bytes + answer.at
+    cdef size_t length = answer.length
     cdef uint32_t offset = queue.rest.offset
     cdef uint32_t date_end = answer.date + DATE_LENGTH
     cdef int count = 0
-    if answer.copies and offset < date_end and queue.rest.second != answers.second:
+    if answer_is_redirect(queue.rest.answers[0]):
+        bytes = queue.rendered
+        length = queue_render(queue, queue.rendered, 0, queue.rest.answers[0], queue.rest.second)
+    elif offset < date_end and queue.rest.second != answers.second:
         memcpy(queue.torn, bytes, date_end)
         date_render(queue.torn + answer.date, queue.rest.second)
         vector[0].iov_base = queue.torn + offset
@@ -86,7 +97,7 @@ cdef inline int queue_first(Queue *queue, const Answers *answers, iovec *vector)
         offset = date_end
         count = 1
     vector[count].iov_base = <char *>bytes + offset
-    vector[count].iov_len = answer.length - offset
+    vector[count].iov_len = length - offset
     return count + 1
 
 
@@ -95,18 +106,29 @@ cdef inline int queue_vector(Queue *queue, const Answers *answers, iovec *vector
     cdef const uint8_t *number = queue.rest.answers
     cdef const uint8_t *end = number + queue.rest.count
     cdef const Answer *answer
+    cdef char *room = queue.rendered
     cdef uint32_t run
+    cdef int redirect = 0
     cdef int count = 0
     if queue.rest.offset:
         count = queue_first(queue, answers, vector)
+        if answer_is_redirect(number[0]):
+            redirect = 1
+            room += RENDERED_MOST
         number += 1
     while number != end:
-        answer = &answers.table[number[0]]
         run = 1
-        while number + run != end and number[run] == number[0] and run < answer.copies:
-            run += 1
-        vector[count].iov_base = answers.bytes + answer.at
-        vector[count].iov_len = run * answer.length
+        if answer_is_redirect(number[0]):
+            vector[count].iov_base = room
+            vector[count].iov_len = queue_render(queue, room, redirect, number[0], answers.second)
+            redirect += 1
+            room += RENDERED_MOST
+        else:
+            answer = &answers.table[number[0]]
+            while number + run != end and number[run] == number[0] and run < answer.copies:
+                run += 1
+            vector[count].iov_base = answers.bytes + answer.at
+            vector[count].iov_len = run * answer.length
         number += run
         count += 1
     return count
@@ -115,10 +137,13 @@ cdef inline int queue_vector(Queue *queue, const Answers *answers, iovec *vector
 cdef inline void queue_advance(Queue *queue, const Answers *answers, size_t sent) noexcept nogil:
     """Take `sent` bytes off the front."""
     cdef Rest *rest = &queue.rest
-    cdef uint8_t done = 0
+    cdef uint8_t done = 0, redirects = 0
     cdef uint32_t left
+    cdef bint is_redirect
     while sent:
-        left = answers.table[rest.answers[done]].length - rest.offset
+        is_redirect = answer_is_redirect(rest.answers[done])
+        left = queue.lengths[redirects] if is_redirect else answers.table[rest.answers[done]].length
+        left -= rest.offset
         if sent < left:
             if rest.offset == 0:
                 rest.second = answers.second
@@ -126,21 +151,21 @@ cdef inline void queue_advance(Queue *queue, const Answers *answers, size_t sent
             break
         sent -= left
         rest.offset = 0
-        if answer_is_redirect(rest.answers[done]):
-            queue.has_redirect = False
+        redirects += is_redirect
         done += 1
     rest.count -= done
     memmove(rest.answers, rest.answers + done, rest.count)
+    queue.redirects -= redirects
+    if redirects:
+        memmove(queue.redirect, queue.redirect + redirects, queue.redirects * sizeof(Redirect))
 
 
-cdef inline int queue_send(Queue *queue, Answers *answers, int fd) noexcept nogil:
+cdef inline int queue_send(Queue *queue, const Answers *answers, int fd) noexcept nogil:
     """Send what the client takes; one of Sent."""
     cdef msghdr message
     cdef ssize_t sent
     cdef int count
     while queue.rest.count:
-        if queue.has_redirect:
-            queue_render(queue, answers)
         count = queue_vector(queue, answers, queue.vector)
         if count == 1:
             sent = send(fd, queue.vector[0].iov_base, queue.vector[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
@@ -158,10 +183,28 @@ cdef inline int queue_send(Queue *queue, Answers *answers, int fd) noexcept nogi
     return SENT_ALL
 
 
-cdef inline void queue_put_away(const Queue *queue, Rest *rest) noexcept nogil:
-    """`queue` has something to send, as after SENT_SOME."""
+cdef inline int queue_put_away(Queue *queue, Rest *rest, Redirect *redirect) noexcept nogil:
+    """`queue` has something to send, as after SENT_SOME. Only one redirect can be kept: what comes after it is answered
+    with the page, which is as good an answer; how many pages that makes."""
+    cdef int kept = 0, pages = 0
+    cdef int i
+    for i in range(queue.rest.count if queue.redirects else 0):
+        if answer_is_redirect(queue.rest.answers[i]):
+            if kept:
+                queue.rest.answers[i] += ANSWER_PAGE - ANSWER_REDIRECT
+                pages += answer_is_page(queue.rest.answers[i])
+            kept = 1
+    if kept:
+        memcpy(redirect, &queue.redirect[0], sizeof(Redirect))
     memcpy(rest, &queue.rest, sizeof(Rest) - QUEUE_MOST + queue.rest.count)
+    return pages
 
 
-cdef inline void queue_take_back(Queue *queue, const Rest *rest) noexcept nogil:
+cdef inline void queue_take_back(Queue *queue, const Rest *rest, const Redirect *redirect) noexcept nogil:
+    cdef int i
     memcpy(&queue.rest, rest, sizeof(Rest))
+    queue.redirects = 0
+    for i in range(queue.rest.count):
+        if answer_is_redirect(queue.rest.answers[i]):
+            queue.redirects = 1
+            memcpy(&queue.redirect[0], redirect, sizeof(Redirect))

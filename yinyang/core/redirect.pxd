@@ -8,7 +8,11 @@ from .answers cimport (
     head_end, head_length
 )
 from .http1 cimport DOT, Framing, SLASH, TARGET_KEPT
-from .text cimport Text, text_html, text_measure, text_open, text_put, text_string
+from .text cimport Text, text_html, text_open, text_put, text_string
+
+cdef enum:
+    BODY_MOST = 2048  # bytes: a target in references of up to 5 bytes, or in three bytes each, and 40 more
+    RENDERED_MOST = 3072  # bytes: a head with such a target, and the body
 
 cdef struct Redirect:
     uint16_t target_length
@@ -57,14 +61,15 @@ cdef inline size_t location_render(const Redirect *redirect, char *location) noe
     A backslash is written as %5C, since browsers take `/\\` at the beginning for the `//` of another host."""
     cdef char clean[TARGET_KEPT]
     cdef size_t length = path_clean(redirect.target + redirect.path, redirect.path_end - redirect.path, clean)
+    cdef size_t begin = 0, i
     cdef Text text
-    cdef size_t i
     text_open(&text, location, 3 * TARGET_KEPT)
     for i in range(length):
         if clean[i] == b'\\':
+            text_put(&text, clean + begin, i - begin)
             text_string(&text, "%5C")
-        else:
-            text_put(&text, clean + i, 1)
+            begin = i + 1
+    text_put(&text, clean + begin, length - begin)
     text_put(&text, <const char *>redirect.target + redirect.path_end, redirect.target_length - redirect.path_end)
     return text.length
 
@@ -76,9 +81,12 @@ cdef inline void redirect_render(Text *text, const Redirect *redirect, uint8_t a
     cdef bint head = answer >= ANSWER_REDIRECT_HEAD
     cdef int form = answer - (ANSWER_REDIRECT_HEAD if head else ANSWER_REDIRECT)
     cdef size_t length = location_render(redirect, location)
+    cdef char words[BODY_MOST]
     cdef Text body
-    text_measure(&body)
-    redirect_body(&body, location, length)
+    text_open(&body, words, BODY_MOST)
+    text_string(&body, '<a href="')
+    text_html(&body, location, length)
+    text_string(&body, '">Moved Permanently</a>.\n\n')
     head_begin(text, 301, form)
     text_string(text, "Content-Type: text/html; charset=utf-8\r\n")
     text_string(text, "Location: ")
@@ -90,10 +98,4 @@ cdef inline void redirect_render(Text *text, const Redirect *redirect, uint8_t a
     head_length(text, body.length)
     head_end(text, form)
     if not head:
-        redirect_body(text, location, length)
-
-
-cdef inline void redirect_body(Text *text, const char *location, size_t length) noexcept nogil:
-    text_string(text, '<a href="')
-    text_html(text, location, length)
-    text_string(text, '">Moved Permanently</a>.\n\n')
+        text_put(text, words, body.length)

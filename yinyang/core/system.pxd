@@ -3,7 +3,7 @@
 Calls that can fail are wrapped, where they are used, into the core's one convention: -errno for failure.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "<errno.h>" nogil:
     int errno
@@ -16,13 +16,11 @@ cdef extern from "<errno.h>" nogil:
         EINVAL
         ENFILE
         EMFILE
-        ENOSPC
         ENOBUFS
         EAFNOSUPPORT
         ENOTSOCK
         EADDRINUSE
         EADDRNOTAVAIL
-        ECHILD
         EINPROGRESS
         ETIMEDOUT
 
@@ -189,9 +187,6 @@ cdef extern from "<poll.h>" nogil:
     enum:
         POLLIN
         POLLOUT
-        POLLHUP
-        POLLERR
-        POLLNVAL
     int poll(pollfd *fds, unsigned long count, int timeout)
 
 cdef extern from "<signal.h>" nogil:

@@ -7,7 +7,7 @@ The format of the files is in RFC 9636 (TZif), that of the rules in POSIX.1-2024
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
-from .calendar cimport Date, date_of, days_until
+from .calendar cimport date_of, days_until
 from .system cimport (
     MAP_FAILED, MAP_PRIVATE, O_CLOEXEC, O_RDONLY, PROT_READ, SEEK_END, close, getenv, lseek, mmap, open
 )
