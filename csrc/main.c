@@ -49,7 +49,8 @@ static int complain(const struct yinyang *program, int code)
 }
 
 /* A descriptor that tells of the signals that a server minds. They are blocked, so that they are seen in the first process
- * of a container too, for which the kernel drops all that would do what is done by default. SIGPIPE just stays blocked. */
+ * of a container too, for which the kernel drops all that would do what is done by default. Those of a log that cannot be written, SIGPIPE and
+ * SIGXFSZ, just stay blocked. */
 static int signals_open(void)
 {
     sigset_t minded;
@@ -58,8 +59,12 @@ static int signals_open(void)
     sigaddset(&minded, SIGTERM);
     sigaddset(&minded, SIGINT);
     sigaddset(&minded, SIGCHLD);
+    if (signal(SIGHUP, SIG_DFL) != SIG_IGN) /* else it was started so as to outlive its terminal (nohup(1)) */
+        sigaddset(&minded, SIGHUP);
     fd = signalfd(-1, &minded, SFD_CLOEXEC | SFD_NONBLOCK);
+    sigaddset(&minded, SIGHUP);
     sigaddset(&minded, SIGPIPE);
+    sigaddset(&minded, SIGXFSZ);
     pthread_sigmask(SIG_BLOCK, &minded, NULL);
     return fd;
 }

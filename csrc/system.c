@@ -240,6 +240,13 @@ int sigaddset(sigset_t *set, int signal)
     return 0;
 }
 
+/* As the kernel has it, with nothing but the handler. */
+UNGUARDED void (*signal(int number, void (*handler)(int)))(int)
+{
+    struct { void (*handler)(int); unsigned long flags; void (*restorer)(void); unsigned long mask; } to = {handler, 0, 0, 0}, from;
+    return CALL4(SYS_rt_sigaction, number, &to, &from, SET_SIZE) < 0 ? SIG_ERR : from.handler;
+}
+
 int pthread_sigmask(int how, const sigset_t *set, sigset_t *before)
 {
     return (int)CALL4(SYS_rt_sigprocmask, how, set, before, SET_SIZE);

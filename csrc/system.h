@@ -17,7 +17,7 @@ extern int errno __attribute__((visibility("hidden")));
 /* Without the dots: what can take any arguments first saves all registers that could hold one. */
 int system_prctl(int option, long value);
 long system_call(long number, long a, long b, long c);
-#define prctl(option, value) system_prctl(option, (long)(value))
+#define prctl(option, value, ...) system_prctl(option, (long)(value)) /* the others are 0 */
 #define syscall(number, a, b, c) system_call(number, (long)(a), (long)(b), (long)(c))
 
 #endif

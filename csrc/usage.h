@@ -6,6 +6,7 @@ enum option_kind {
     KIND_ADDRESS,
     KIND_TEXT,    /* of `least` to `most` bytes */
     KIND_NUMBER,  /* from `least` to `most` */
+    KIND_SANDBOX, /* one of its words, by its number */
     KIND_SWITCH,  /* on; as a variable, on or off */
     KIND_OFF,     /* switches the option before it off */
     KIND_ACTION,  /* as an option only */
@@ -23,6 +24,9 @@ enum option_kind {
     X(BODY_TIMEOUT, "body-timeout", "S", KIND_NUMBER, 10, 1, 3600, "seconds that its body may take (10)") \
     X(SEND_TIMEOUT, "send-timeout", "S", KIND_NUMBER, 15, 1, 3600, "seconds without a client taking any answer (15)") \
     X(IDLE_TIMEOUT, "idle-timeout", "S", KIND_NUMBER, 650, 1, 3600, "seconds between requests (650)") \
+    X(DRAIN, "drain", "S", KIND_NUMBER, 0, 0, 3600, "seconds to go on accepting connections once told to stop (0)") \
+    X(SANDBOX, "sandbox", "MODE", KIND_SANDBOX, 0, 0, 0, \
+      "auto, off or require: give up what serving does not need (auto)") \
     X(ACCESS_LOG, "access-log", "", KIND_SWITCH, 1, 0, 0, "log a line for each page (on)") \
     X(NO_ACCESS_LOG, "no-access-log", "", KIND_OFF, 0, 0, 0, "do not") \
     X(HEALTHCHECK, "healthcheck", "", KIND_ACTION, 0, 0, 0, "exit with 0 if the server on this port answers, else 1") \

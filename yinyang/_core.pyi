@@ -93,6 +93,8 @@ class Crew:
         body_timeout: float,
         send_timeout: float,
         idle_timeout: float,
+        drain: float,
+        sandbox: Literal["auto", "off", "require"],
     ) -> None: ...
     def start(self) -> None:
         """Fork the workers. Raises OSError."""
@@ -104,11 +106,14 @@ class Crew:
     def take(self) -> list[tuple[int, int]]:
         """Pages that were served and not taken before: (second since 1970, how many), oldest first."""
 
+    def sandboxed(self) -> str | None:
+        """The line about the sandbox, once: when all workers have entered it."""
+
     def deaths(self) -> list[str]:
         """A line about each worker that ended without being told to, and was not told of before."""
 
     def stop(self) -> None:
-        """Tell the workers to finish what they are answering and end, within 8 s."""
+        """Drain: end each connection with its next answer; after that time accept no more, and end the workers."""
 
     def kill(self) -> None:
         """End the workers at once."""
@@ -127,8 +132,12 @@ class Crew:
         """The descriptor to which a byte is written to make `wait` return, as for signal.set_wakeup_fd."""
 
     @property
-    def running(self) -> int:
-        """How many workers there are now."""
+    def is_over(self) -> bool:
+        """After `stop` or `kill`: have all workers ended?"""
+
+    @property
+    def patience(self) -> float:
+        """Seconds that `stop` may take, until workers that do not end are killed."""
 
     @property
     def address(self) -> tuple[str, int]: ...

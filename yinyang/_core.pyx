@@ -11,8 +11,8 @@ from .core.address cimport Address, address_parse
 from .core.answers cimport Answers, answers_close, answers_open
 from .core.cpus cimport cpus_usable
 from .core.crew cimport (
-    Crew as CrewState, WOKEN_BY_CALLER, crew_close, crew_has_news, crew_kill, crew_next_death,
-    crew_open, crew_start, crew_reap_orphans, crew_stop, crew_take, crew_wait
+    Crew as CrewState, WOKEN_BY_CALLER, crew_close, crew_has_news, crew_is_over, crew_kill, crew_next_death,
+    crew_open, crew_patience, crew_reap_orphans, crew_sandboxed, crew_start, crew_stop, crew_take, crew_wait
 )
 from .core.healthcheck cimport healthcheck
 from .core.http1 cimport (
@@ -24,15 +24,16 @@ from .core.lines cimport lines_write
 from .core.listener cimport listener_host, listener_open, listener_wrong_words, listening_words
 from .core.options cimport (
     ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_BODY_TIMEOUT,
-    OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PORT, OPTION_SEND_TIMEOUT,
-    OPTION_TITLE, OPTION_WORKERS, Options, host_name, option_ranges, options_parse, text_is_good, text_wanted,
+    OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT,
+    OPTION_TITLE, OPTION_WORKERS, Options, host_name, option_accepts, option_ranges, options_parse, text_is_good, text_wanted,
     usage_words
 )
 from .core.page cimport page_render
 from .core.program cimport (
     Program, program_healthcheck, program_open, program_parse, program_turn
 )
-from .core.system cimport O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
+from .core.sandbox cimport sandbox_is_possible
+from .core.system cimport ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
 from .core.text cimport Text, text_measure, text_open, text_system_error
 from .core.waits cimport limits_set
 
@@ -208,6 +209,8 @@ def parse_options(arguments):
             "body_timeout": options.numbers[OPTION_BODY_TIMEOUT],
             "send_timeout": options.numbers[OPTION_SEND_TIMEOUT],
             "idle_timeout": options.numbers[OPTION_IDLE_TIMEOUT],
+            "drain": options.numbers[OPTION_DRAIN],
+            "sandbox": ("auto", "off", "require")[options.numbers[OPTION_SANDBOX]],
             "access_log": bool(options.numbers[OPTION_ACCESS_LOG]),
         }
     finally:
@@ -275,8 +278,9 @@ cdef int checked_number(str what, int option, number) except -1:
 
 cdef int checked_ms(str what, int option, seconds) except -1:
     """Here, other than on the command line, a second may be cut into as many as 1000 pieces."""
-    if not 0.001 <= seconds <= option_ranges[option].most:
-        raise ValueError(f"{what} must be from 0.001 to {option_ranges[option].most} seconds, not {seconds}")
+    least = 0.001 if option_ranges[option].least else 0
+    if not least <= seconds <= option_ranges[option].most:
+        raise ValueError(f"{what} must be from {least} to {option_ranges[option].most} seconds, not {seconds}")
     return <int>(seconds * 1000)
 
 
@@ -292,7 +296,7 @@ cdef class Crew:
         self._listener = self._waker[0] = self._waker[1] = -1
 
     def __init__(self, *, host, int port, name, title, workers, access_log, head_timeout, body_timeout, send_timeout,
-                 idle_timeout):
+                 idle_timeout, drain, sandbox):
         cdef bytes name_bytes = name_of_host() if name is None else encoded(name)
         cdef bytes title_bytes = encoded(title)
         cdef int count = cpus_usable() if workers is None else checked_number("workers", OPTION_WORKERS, workers)
@@ -308,6 +312,10 @@ cdef class Crew:
             checked_ms("send_timeout", OPTION_SEND_TIMEOUT, send_timeout),
             checked_ms("idle_timeout", OPTION_IDLE_TIMEOUT, idle_timeout),
         )
+        self._state.drain = checked_ms("drain", OPTION_DRAIN, drain)
+        if not option_accepts(&option_ranges[OPTION_SANDBOX], PyBytes_AsString(encoded(sandbox)), &self._state.sandbox):
+            raise ValueError(f"sandbox must be {wanted(OPTION_SANDBOX)}, not {sandbox!r}")
+        self._check_sandbox()
         self._host = None if host is None else encoded(host)
         if self._host is not None and not address_parse(&address, PyBytes_AsString(self._host), port):
             raise ValueError(f"host must be {wanted(OPTION_HOST)}, not {host!r}")
@@ -320,6 +328,14 @@ cdef class Crew:
 
     cdef const char *_given(self):
         return NULL if self._host is None else PyBytes_AsString(self._host)
+
+    cdef int _check_sandbox(self) except -1:
+        cdef char words[WORDS_MOST]
+        cdef Text text
+        text_open(&text, words, WORDS_MOST)
+        if not sandbox_is_possible(self._state.sandbox, &text):
+            raise OSError(ENOSYS, text_decoded(&text))
+        return 0
 
     cdef int _listen(self, int port) except -1:
         cdef char words[WORDS_MOST]
@@ -372,6 +388,12 @@ cdef class Crew:
                 return sorted(taken.items())
             taken[second] = taken.get(second, 0) + count
 
+    def sandboxed(self):
+        cdef char words[WORDS_MOST]
+        cdef Text text
+        text_open(&text, words, WORDS_MOST)
+        return text_decoded(&text) if crew_sandboxed(&self._state, &text) else None
+
     def deaths(self):
         cdef char words[WORDS_MOST]
         cdef Text text
@@ -400,8 +422,12 @@ cdef class Crew:
         return self._waker[1]
 
     @property
-    def running(self):
-        return self._state.running
+    def is_over(self):
+        return crew_is_over(&self._state)
+
+    @property
+    def patience(self):
+        return crew_patience(&self._state) / 1000.0
 
     @property
     def address(self):

@@ -50,10 +50,13 @@ def _serve(server: Server) -> int:
         logger.addHandler(LineHandler())
         logger.setLevel(logging.INFO)
         logger.propagate = False
-    for number in signal.SIGTERM, signal.SIGINT:
+    stops = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else it was started so as to outlive its terminal (nohup(1))
+        stops.append(signal.SIGHUP)
+    for number in stops:
         signal.signal(number, lambda _number, _frame: server.request_stop())
-    if os.getpid() == 1:  # the first process of a container inherits the children of others
-        signal.signal(signal.SIGCHLD, lambda _number, _frame: server.reap_orphans())
+    is_init = os.getpid() == 1  # the first process of a container inherits the children of others
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: server.reap_orphans() if is_init else None)
     signal.set_wakeup_fd(server.waker, warn_on_full_buffer=False)
     try:
         server.run()

@@ -3,12 +3,10 @@
 import threading
 import time
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from yinyang._core import Crew, Identity
 from yinyang.log import line_handlers, log_pages, logger
-
-STOP_SECONDS = 8.0  # after which a log whose reader has stopped is not waited for any longer, nor are workers
 
 
 class Counts(NamedTuple):
@@ -31,6 +29,9 @@ class Server:
     head_timeout, body_timeout: seconds that the head of a request, and its body, may take.
     send_timeout: seconds that a client may take none of the answers that wait for it.
     idle_timeout: seconds that a connection may be without a request.
+    drain: seconds to go on accepting connections once it was told to stop.
+    sandbox: what the processes that serve give up, where it is of no use to them: `auto`, as much as the kernel lets
+        them; `off`, nothing; `require`, all of it, or OSError.
 
     Opening the listening socket is part of making a Server: ValueError says which argument cannot be, OSError why it
     cannot listen. Serving begins with `start`, or on entering a `with` block, which stops it at its end. A server is
@@ -50,6 +51,8 @@ class Server:
         body_timeout: float = 10,
         send_timeout: float = 15,
         idle_timeout: float = 650,
+        drain: float = 0,
+        sandbox: Literal["auto", "off", "require"] = "auto",
     ) -> None:
         self._crew = Crew(
             host=host,
@@ -62,6 +65,8 @@ class Server:
             body_timeout=body_timeout,
             send_timeout=send_timeout,
             idle_timeout=idle_timeout,
+            drain=drain,
+            sandbox=sandbox,
         )
         self._address = self._crew.address
         self._thread: threading.Thread | None = None
@@ -99,7 +104,8 @@ class Server:
 
     @property
     def waker(self) -> int:
-        """A descriptor for signal.set_wakeup_fd, for a program that calls `run` in its main thread."""
+        """A descriptor for signal.set_wakeup_fd, for a program that calls `run` in its main thread. With a handler for
+        SIGCHLD, a worker that somebody stopped is noticed even while nothing is served."""
         return self._crew.waker
 
     def start(self) -> Self:
@@ -116,8 +122,9 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """Stop accepting, finish what is being answered, write the last lines, and wait for all that: 8 s at most, no
-        time at all when it is idle. Called again from elsewhere meanwhile: at once."""
+        """Drain, finish what is being answered, write the last lines, and wait for all that: 8 s at most, or 3 s after
+        `drain` seconds if that is longer; a tenth of a second when it is idle. Called again from elsewhere meanwhile: at
+        once."""
         self.request_stop()
         if self._thread:
             self._thread.join()
@@ -128,7 +135,7 @@ class Server:
         """Begin to stop, without waiting; a second time: at once. Safe in a handler of signals."""
         self._stops += 1
         if self._stops == 1:
-            self._stop_until = time.monotonic() + STOP_SECONDS
+            self._stop_until = time.monotonic() + self._crew.patience
         if not self._counts:
             self._crew.wake()
 
@@ -144,7 +151,7 @@ class Server:
             logger.info("Serving image, host: %s, colour: %s", self.identity.name, self.identity.colour)
             logger.info("%s", self._crew.listening)
             self._started.set()
-            while self._crew.running or not self._stops:
+            while not self._crew.is_over:
                 self._turn()
             self._write_last_lines()
         finally:
@@ -173,6 +180,8 @@ class Server:
     def _log(self) -> None:
         for second, count in self._crew.take():
             log_pages(second, count, "Served image, host: %s, colour: %s", self.identity.name, self.identity.colour)
+        if sandboxed := self._crew.sandboxed():
+            logger.info("%s", sandboxed)
         for death in self._crew.deaths():
             logger.warning("%s", death)
         for handler in line_handlers():

@@ -10,16 +10,25 @@ cdef extern from "atomic.h" nogil:
     uint32_t swap "atomic_swap"(uint32_t *place, uint32_t value)
     void barrier "atomic_barrier"()
 
+cdef enum:
+    GUARD_ENTERED = 1 << 16
+
+cdef enum Phase:
+    PHASE_SERVE
+    PHASE_DRAIN  # every answer is the last one on its connection
+    PHASE_LAST  # and no connection comes any more
+
 cdef struct Seat:  # written by its worker alone, but for what the journal says otherwise
     uint64_t open  # connections
     uint64_t accepted  # connections, ever
     uint64_t pages  # ever
-    uint64_t apart[5]  # keeps the counters of two workers out of one cache line
+    uint64_t guards  # GUARD_ENTERED, and of the sandbox those that hold, once the worker has entered it
+    uint64_t apart[4]  # keeps the counters of two workers out of one cache line
     Journal journal
 
 cdef struct Board:
     uint32_t asleep  # the parent waits, and wants to be rung for the next page
-    uint32_t stopping
+    uint32_t phase
     uint32_t workers
     uint32_t apart[13]
     Seat seats[1]  # `workers` of them

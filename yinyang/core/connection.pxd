@@ -33,7 +33,7 @@ from .system cimport (
     rlimit, shutdown
 )
 from .waits cimport (
-    Link, WAIT_BODY, WAIT_HEAD, WAIT_IDLE, WAIT_LINGER, WAIT_SEND, Waits, waits_put, waits_remove
+    Link, WAIT_BODY, WAIT_FAREWELL, WAIT_HEAD, WAIT_IDLE, WAIT_LINGER, WAIT_SEND, Waits, waits_put, waits_remove
 )
 
 cdef enum:
@@ -57,7 +57,7 @@ cdef struct Clients:  # what is large comes last, so that the code reaches the r
     uint32_t table_size  # descriptors from this on are refused
     int epoll
     bint journal  # is each page to be logged?
-    bint stopping  # every answer is the last one on its connection
+    bint draining  # every answer is the last one on its connection
     uint8_t (*targets)[TARGET_KEPT]
     Rest *rests
     Redirect *redirects
@@ -139,8 +139,20 @@ cdef inline void client_ready(Clients *clients, uint32_t fd) noexcept nogil:
             client_receive(clients, fd)
     elif wait == WAIT_SEND:
         client_resume(clients, fd)
-    elif wait == WAIT_LINGER:
+    elif wait >= WAIT_LINGER:
         client_linger(clients, fd)
+
+
+cdef inline void clients_end_idle(Clients *clients) noexcept nogil:
+    """A request that is there already is answered; who has none is told that none will be."""
+    cdef uint32_t fd = clients.waits.first[WAIT_IDLE]
+    cdef uint32_t next
+    while fd:
+        next = clients.waits.links[fd].after
+        client_receive(clients, fd)
+        if clients.waits.links[fd].wait == WAIT_IDLE:
+            client_end(clients, fd, WAIT_FAREWELL)
+        fd = next
 
 
 cdef inline bint client_shed(Clients *clients) noexcept nogil:
@@ -257,7 +269,7 @@ cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *targ
     cdef Connection *c = &clients.table[fd]
     cdef Framing *f = &c.framing
     cdef const uint8_t *bytes = target.part
-    cdef bint keep = http1_keeps(f) and not clients.stopping
+    cdef bint keep = http1_keeps(f) and not clients.draining
     cdef uint8_t answer
     cdef Redirect *redirect
     if target.offset:
@@ -274,7 +286,8 @@ cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *targ
         else:
             redirect_from(redirect, f, bytes)
     c.ends = not queue_put(&clients.queue, answer) or not keep
-    c.lingers = f.seen & SEEN_BODY_LEFT != 0
+    # who did not ask for the end may have sent more meanwhile
+    c.lingers = f.seen & SEEN_BODY_LEFT != 0 or clients.draining and http1_keeps(f)
     http1_next(f)
     return answer_is_page(answer)
 
@@ -315,12 +328,17 @@ cdef inline void client_sent(Clients *clients, uint32_t fd) noexcept nogil:
         client_wait_for_request(clients, fd, True)
     elif not c.lingers:
         client_close(clients, fd)
-    elif shutdown(fd, SHUT_WR) < 0:
+    else:
+        client_end(clients, fd, WAIT_LINGER)
+
+
+cdef inline void client_end(Clients *clients, uint32_t fd, uint8_t wait) noexcept nogil:
+    """Close, but not with bytes unread or on their way: that would reset the connection and could take the last answer
+    with it (RFC 9112 section 9.6)."""
+    if shutdown(fd, SHUT_WR) < 0:
         client_close(clients, fd)
     else:
-        # closing now, with bytes unread, would reset the connection and could take the answer with it (RFC 9112
-        # section 9.6)
-        client_wait(clients, fd, WAIT_LINGER, EPOLLIN)
+        client_wait(clients, fd, wait, EPOLLIN)
 
 
 cdef inline void client_linger(Clients *clients, uint32_t fd) noexcept nogil:

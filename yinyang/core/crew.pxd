@@ -1,4 +1,4 @@
-"""The crew: the parent's side of its workers. It forks them, watches them, restarts them, and ends them.
+"""The crew: the parent's side of its workers. It forks them, watches them, restarts them, drains and ends them.
 
 The parent calls `crew_wait` again and again; in between it takes what was served and writes the log. Whoever calls it
 must be the thread that opened the crew, since the kernel ends a worker when the *thread* that forked it ends
@@ -8,25 +8,35 @@ must be the thread that opened the crew, since the kernel ends a worker when the
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from .answers cimport Answers
-from .board cimport Board, board_close, board_has_news, board_open, board_sleep
+from .board cimport (
+    Board, GUARD_ENTERED, PHASE_DRAIN, PHASE_LAST, PHASE_SERVE, board_close, board_has_news, board_open, board_sleep
+)
 from .journal cimport journal_take
 from .system cimport (
-    AF_UNIX, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, ENOMEM, MAP_PRIVATE, MSG_DONTWAIT, POLLIN,
-    POLLOUT, PR_SET_NAME, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM, P_ALL,
-    SYS_close_range, WEXITED, WEXITSTATUS, WIFSIGNALED, WNOHANG, WNOWAIT, WTERMSIG, _exit, close, dup, errno,
+    AF_UNIX, CLD_STOPPED, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, ENOMEM, MAP_PRIVATE, MSG_DONTWAIT, POLLIN,
+    POLLOUT, PR_SET_NAME, PR_SET_PDEATHSIG, P_ALL, P_PID, SIGKILL, SIGPROF, SIG_SETMASK, SOCK_CLOEXEC,
+    SOCK_STREAM, SYS_close_range, WCONTINUED, WEXITED, WEXITSTATUS, WIFSIGNALED, WNOHANG, WNOWAIT, WSTOPPED,
+    WTERMSIG, _exit, close, dup, errno,
     eventfd, eventfd_write, fork, getpid, getppid, kill, map_memory, monotonic_ms, munmap, pid_t, poll, pollfd,
     prctl, pthread_sigmask, recv, sigfillset, siginfo_t, sigset_t, socketpair, syscall, waitid, waitpid
 )
+from .sandbox cimport SANDBOX_OFF, sandbox_words
 from .text cimport Text, text_number, text_string, text_system_error
 from .waits cimport Limits
 from .worker cimport worker_run
 
 cdef extern from "atomic.h" nogil:
+    uint64_t get_count "atomic_get"(const uint64_t *place)
     void publish "atomic_publish"(uint32_t *place, uint32_t value)
     uint32_t swap "atomic_swap"(uint32_t *place, uint32_t value)
 
+cdef extern from "drain.h" nogil:
+    int keep_out_new_connections(int listener)
+
 cdef enum:
     STOP_PATIENCE = 8000  # ms until workers that do not end are killed; Docker kills everything after 10 s
+    STOP_PATIENCE_LEAST = 3000  # ms of it that are left when draining is over
+    HANG_PATIENCE = 5000  # ms until a worker that was stopped, and not continued, is replaced
     LOG_PACE = 50  # ms between two looks at what was served, while more and more is
     QUICK_DEATH = 1000  # ms: who lives shorter is restarted after a pause
     PAUSE_LEAST = 100  # ms, doubled with every quick death in a row
@@ -42,6 +52,8 @@ cdef struct Member:
     int64_t born  # ms
     int64_t due  # ms: when to start it again
     int quick_deaths  # in a row
+    int64_t stopped  # ms: since when; 0: it is not
+    bint hung  # it was killed for that
     pid_t dead_pid  # of a death that is to be told
     int dead_status  # as of waitpid(2), or -errno of a fork(2) that failed
 
@@ -57,8 +69,13 @@ cdef struct Crew:
     int waker  # the caller's: crew_wait returns when it can be read
     bint journal
     Limits limits
+    int drain  # ms
+    int sandbox  # one of Sandbox
+    int guards  # of the sandbox, that hold for this process
+    bint sandbox_told
     bint busy  # pages came since the last look
-    bint stopping
+    int phase
+    int64_t drain_ends  # ms
     int64_t patience_ends  # ms
 
 
@@ -67,7 +84,7 @@ cdef struct Crew:
 cdef inline int crew_open(Crew *crew, Answers *answers, int listener, int workers, bint journal,
                           int waker) noexcept nogil:
     """Everything but the workers; 0 or -errno. In either case crew_close is due. `crew` is zeros before, but for its
-    limits, and `workers` is 1 or more."""
+    limits, `drain` and `sandbox`, and `workers` is 1 or more."""
     cdef int i
     crew.bell = -1
     crew.answers = answers
@@ -125,7 +142,7 @@ cdef inline int crew_hire(Crew *crew, int seat) noexcept nogil:
     if socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0:
         return -errno
     # A worker keeps every signal blocked: those meant for the whole group, such as Ctrl-C, are for the parent, and no
-    # handler of the parent's may ever run in a worker.
+    # handler of the parent's may ever run in a worker. Only SIGPROF is let through, in worker.pxd.
     sigfillset(&all_signals)
     pthread_sigmask(SIG_SETMASK, &all_signals, &before)
     crew.board.seats[seat].open = 0
@@ -141,6 +158,7 @@ cdef inline int crew_hire(Crew *crew, int seat) noexcept nogil:
     member.pid = pid
     member.tether = ends[0]
     member.born = monotonic_ms()
+    member.stopped = 0
     crew.running += 1
     return 0
 
@@ -159,7 +177,7 @@ cdef inline int crew_work(Crew *crew, int seat, int tether, pid_t parent) noexce
     keep[1] = tether
     keep[2] = crew.bell
     close_all_but(keep)
-    return worker_run(crew.board, seat, crew.answers, crew.journal, &crew.limits, crew.listener, tether,
+    return worker_run(crew.board, seat, crew.answers, crew.journal, &crew.limits, crew.sandbox, crew.listener, tether,
                       crew.bell)
 
 
@@ -220,9 +238,9 @@ cdef inline int crew_wait(Crew *crew, int log, int most) noexcept nogil:
             woken |= WOKEN_BY_CALLER
         if crew.polled[crew.workers + 1].revents:
             woken |= WOKEN_BY_LOG
+    crew_watch_stopped(crew)
     crew_rehire(crew)
-    if crew.stopping and crew.running and monotonic_ms() >= crew.patience_ends:
-        crew_kill(crew)
+    crew_mind_the_end(crew)
     return woken
 
 
@@ -247,18 +265,24 @@ cdef inline int crew_timeout(Crew *crew, int most) noexcept nogil:
     cdef int64_t now = monotonic_ms()
     cdef int64_t until = now + most if most >= 0 else -1
     cdef int i
-    if crew.busy and (until < 0 or now + LOG_PACE < until):
-        until = now + LOG_PACE
-    if crew.stopping:
-        if crew.running and (until < 0 or crew.patience_ends < until):
-            until = crew.patience_ends
-    else:
-        for i in range(crew.workers):
-            if crew.members[i].pid == 0 and (until < 0 or crew.members[i].due < until):
-                until = crew.members[i].due
+    if crew.busy:
+        until = sooner_of(until, now + LOG_PACE)
+    if crew.phase == PHASE_DRAIN:
+        until = sooner_of(until, crew.drain_ends)
+    elif crew.phase == PHASE_LAST and crew.running:
+        until = sooner_of(until, crew.patience_ends)
+    for i in range(crew.workers):
+        if crew.members[i].stopped:
+            until = sooner_of(until, crew.members[i].stopped + HANG_PATIENCE)
+        elif crew.members[i].pid == 0 and crew.phase != PHASE_LAST:
+            until = sooner_of(until, crew.members[i].due)
     if until < 0:
         return -1
     return <int>(until - now) if until > now else 0
+
+
+cdef inline int64_t sooner_of(int64_t until, int64_t moment) noexcept nogil:
+    return moment if until < 0 or moment < until else until
 
 
 cdef inline void crew_hear(Crew *crew, int seat) noexcept nogil:
@@ -282,6 +306,30 @@ cdef inline void crew_bury(Crew *crew, int seat) noexcept nogil:
     crew.running -= 1
     crew.board.seats[seat].open = 0
     crew_pause(member, now - member.born < QUICK_DEATH, now)
+
+
+cdef inline void crew_watch_stopped(Crew *crew) noexcept nogil:
+    """A worker that somebody has stopped is given some time to be continued, and then replaced. Time in which this
+    process was stopped too does not count."""
+    cdef siginfo_t info
+    cdef Member *member
+    cdef int64_t now = monotonic_ms()
+    cdef int i
+    for i in range(crew.workers):
+        member = &crew.members[i]
+        info.si_pid = 0
+        while member.pid and waitid(P_PID, <unsigned int>member.pid, &info, WSTOPPED | WCONTINUED | WNOHANG) == 0:
+            if info.si_pid == 0:
+                break
+            member.stopped = now if info.si_code == CLD_STOPPED else 0
+            info.si_pid = 0
+        if member.stopped and now >= member.stopped + HANG_PATIENCE:
+            if now >= member.stopped + 2 * HANG_PATIENCE:
+                member.stopped = now
+            else:
+                member.stopped = 0
+                member.hung = True
+                kill(member.pid, SIGKILL)
 
 
 cdef inline void crew_reap_orphans(Crew *crew) noexcept nogil:
@@ -311,7 +359,7 @@ cdef inline int crew_seat_of(const Crew *crew, pid_t pid) noexcept nogil:
 
 cdef inline bint crew_expects(const Crew *crew, int status) noexcept nogil:
     """Is this how a worker ends that was told to, or was killed for not doing so?"""
-    return crew.stopping and (status == 0 or WIFSIGNALED(status) and WTERMSIG(status) == SIGKILL)
+    return crew.phase == PHASE_LAST and (status == 0 or WIFSIGNALED(status) and WTERMSIG(status) == SIGKILL)
 
 
 cdef inline void crew_pause(Member *member, bint quick, int64_t now) noexcept nogil:
@@ -328,7 +376,7 @@ cdef inline void crew_pause(Member *member, bint quick, int64_t now) noexcept no
 cdef inline void crew_rehire(Crew *crew) noexcept nogil:
     cdef int64_t now
     cdef int i, error
-    if crew.running == crew.workers or crew.stopping:
+    if crew.running == crew.workers or crew.phase == PHASE_LAST:
         return
     now = monotonic_ms()
     for i in range(crew.workers):
@@ -348,9 +396,10 @@ cdef inline bint crew_next_death(Crew *crew, Text *text) noexcept nogil:
         member = &crew.members[i]
         if member.dead_pid:
             death_words(text, i, member)
-            if not crew.stopping:
+            if crew.phase != PHASE_LAST:
                 restart_words(text, member)
             member.dead_pid = 0
+            member.hung = False
             return True
     return False
 
@@ -364,7 +413,11 @@ cdef inline void death_words(Text *text, int seat, const Member *member) noexcep
         return
     text_string(text, " (pid ")
     text_number(text, <unsigned int>member.dead_pid)
-    if WIFSIGNALED(member.dead_status):
+    if member.hung:
+        text_string(text, ") did nothing for too long")
+    elif WIFSIGNALED(member.dead_status) and WTERMSIG(member.dead_status) == SIGPROF:
+        text_string(text, ") was stuck")
+    elif WIFSIGNALED(member.dead_status):
         text_string(text, ") was killed by signal ")
         text_number(text, <unsigned int>WTERMSIG(member.dead_status))
     elif WEXITSTATUS(member.dead_status):
@@ -382,6 +435,22 @@ cdef inline void restart_words(Text *text, const Member *member) noexcept nogil:
         text_string(text, ", will be restarted")
         if member.quick_deaths > 1:
             text_string(text, " after a pause")
+
+
+cdef inline bint crew_sandboxed(Crew *crew, Text *text) noexcept nogil:
+    """Put the words about the sandbox into the text, when all workers have entered it; False before, and from then
+    on."""
+    cdef int guards = -1
+    cdef int i
+    if crew.sandbox == SANDBOX_OFF or crew.sandbox_told:
+        return False
+    for i in range(crew.workers):
+        guards &= <int>get_count(&crew.board.seats[i].guards)
+    if not guards & GUARD_ENTERED:
+        return False
+    sandbox_words(text, crew.guards, guards & ~GUARD_ENTERED)
+    crew.sandbox_told = True
+    return True
 
 
 # ---- what was served ----------------------------------------------------------------------------------------------
@@ -406,19 +475,43 @@ cdef inline bint crew_has_news(Crew *crew) noexcept nogil:
 # ---- ending -------------------------------------------------------------------------------------------------------
 
 cdef inline void crew_stop(Crew *crew) noexcept nogil:
-    """Tell all workers to finish what they are answering and end. Then crew_wait, until crew.running is 0."""
-    if crew.stopping:
+    """Begin to drain: every answer is the last one on its connection. When the time for that is over, no more
+    connections come, and the workers end. Then crew_wait, until crew_is_over."""
+    if crew.phase != PHASE_SERVE:
         return
-    crew.stopping = True
-    crew.patience_ends = monotonic_ms() + STOP_PATIENCE
-    publish(&crew.board.stopping, 1)
+    crew.drain_ends = monotonic_ms() + crew.drain
+    crew.patience_ends = monotonic_ms() + crew_patience(crew)
+    crew_enter(crew, PHASE_DRAIN)
+    crew_mind_the_end(crew)
+
+
+cdef inline int crew_patience(const Crew *crew) noexcept nogil:
+    """ms that the end may take."""
+    return max(<int>STOP_PATIENCE, crew.drain + STOP_PATIENCE_LEAST)
+
+
+cdef inline bint crew_is_over(const Crew *crew) noexcept nogil:
+    return crew.phase == PHASE_LAST and crew.running == 0
+
+
+cdef inline void crew_enter(Crew *crew, int phase) noexcept nogil:
+    crew.phase = phase
+    publish(&crew.board.phase, <uint32_t>phase)
     eventfd_write(crew.bell, 1)
+
+
+cdef inline void crew_mind_the_end(Crew *crew) noexcept nogil:
+    if crew.phase == PHASE_DRAIN and monotonic_ms() >= crew.drain_ends:
+        keep_out_new_connections(crew.listener)
+        crew_enter(crew, PHASE_LAST)
+    if crew.phase == PHASE_LAST and crew.running and monotonic_ms() >= crew.patience_ends:
+        crew_kill(crew)
 
 
 cdef inline void crew_kill(Crew *crew) noexcept nogil:
     """End all workers at once."""
     cdef int i
-    crew.stopping = True
+    crew.phase = PHASE_LAST
     for i in range(crew.workers if crew.members != NULL else 0):
         if crew.members[i].pid > 0:
             kill(crew.members[i].pid, SIGKILL)

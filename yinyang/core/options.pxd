@@ -13,6 +13,7 @@ cdef extern from "usage.h" nogil:
         KIND_ADDRESS
         KIND_TEXT
         KIND_NUMBER
+        KIND_SANDBOX
         KIND_SWITCH
         KIND_OFF
         KIND_ACTION
@@ -25,6 +26,8 @@ cdef extern from "usage.h" nogil:
         OPTION_BODY_TIMEOUT
         OPTION_SEND_TIMEOUT
         OPTION_IDLE_TIMEOUT
+        OPTION_DRAIN
+        OPTION_SANDBOX
         OPTION_ACCESS_LOG
         OPTION_HEALTHCHECK
         OPTION_VERSION
@@ -35,7 +38,7 @@ cdef extern from "usage.h" nogil:
         int number
         int least
         int most
-    const option_range option_ranges[14]
+    const option_range option_ranges[16]
     const char option_words[1024]
 
 cdef enum:
@@ -218,6 +221,8 @@ cdef inline bint option_accepts(const option_range *range_, const char *value, i
         return text_is_good(value, strlen(value), range_.least, range_.most)
     if range_.kind == KIND_SWITCH:
         return switch_parse(value, number)
+    if range_.kind == KIND_SANDBOX:
+        return sandbox_parse(value, number)
     found = number_parse(&value)
     if value[0] or not range_.least <= found <= range_.most:
         return False
@@ -231,6 +236,8 @@ cdef inline void text_wanted(Text *text, const option_range *range_) noexcept no
         text_string(text, "a numeric address of this host such as 127.0.0.1 or ::1")
     elif range_.kind == KIND_SWITCH:
         text_string(text, "on or off")
+    elif range_.kind == KIND_SANDBOX:
+        text_string(text, "auto, off or require")
     else:
         if range_.kind == KIND_NUMBER:
             text_string(text, "a number from ")
@@ -259,11 +266,24 @@ cdef inline bint host_name(char *name, size_t size, Text *wrong) noexcept nogil:
 
 cdef inline bint switch_parse(const char *value, int *switch) noexcept nogil:
     """1, true, yes, on; 0, false, no, off."""
-    cdef const char *words = "off\0false\0no\0000\0on\0true\0yes\0001\0"
+    cdef int word = 0
+    if not word_parse("off\0false\0no\0000\0on\0true\0yes\0001\0", 8, value, &word):
+        return False
+    switch[0] = word >= 4
+    return True
+
+
+cdef inline bint sandbox_parse(const char *value, int *sandbox) noexcept nogil:
+    """One of Sandbox."""
+    return word_parse("auto\0off\0require\0", 3, value, sandbox)
+
+
+cdef inline bint word_parse(const char *words, int count, const char *value, int *number) noexcept nogil:
+    """Which of some words, each of which ends with a NUL."""
     cdef int i
-    for i in range(8):
+    for i in range(count):
         if strcmp(value, words) == 0:
-            switch[0] = i >= 4
+            number[0] = i
             return True
         words += strlen(words) + 1
     return False

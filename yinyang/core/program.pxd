@@ -6,28 +6,29 @@ from libc.string cimport strlen
 from .answers cimport Answers, answers_open
 from .cpus cimport cpus_usable
 from .crew cimport (
-    Crew, crew_has_news, crew_kill, crew_next_death, crew_open, crew_start, crew_stop, crew_take, crew_wait
+    Crew, crew_has_news, crew_is_over, crew_kill, crew_next_death, crew_open, crew_patience, crew_sandboxed, crew_start,
+    crew_stop, crew_take, crew_wait
 )
 from .healthcheck cimport healthcheck
 from .identity cimport COLOUR_LENGTH, Identity, NAME_MOST, identity_set
 from .ledger cimport Ledger, ledger_add_message, ledger_add_pages, ledger_open, ledger_pay, ledger_wants
 from .listener cimport listener_open, listener_wrong_words, listening_words
 from .options cimport (
-    ACTION_HELP, ACTION_REFUSE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_BODY_TIMEOUT, OPTION_HEAD_TIMEOUT,
-    OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PORT, OPTION_SEND_TIMEOUT, OPTION_TITLE, OPTION_WORKERS,
-    Options, host_name, options_parse, usage_words
+    ACTION_HELP, ACTION_REFUSE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_BODY_TIMEOUT, OPTION_DRAIN,
+    OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT,
+    OPTION_TITLE, OPTION_WORKERS, Options, host_name, options_parse, usage_words
 )
+from .sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible
 from .system cimport MAP_PRIVATE, map_memory, monotonic_ms, wall_second
 from .text cimport Text, text_open, text_put, text_string, text_system_error
 from .waits cimport limits_set
 
 cdef enum:
     PROGRAM_WORDS = 4096
-    STOP_MOST = 8000  # ms after which a log whose reader has stopped is not waited for any longer
 
 cdef struct Program:  # what is large comes last, so that the code reaches the rest with short offsets
     int stops  # how often it was asked to
-    int64_t stop_until  # ms
+    int64_t stop_until  # ms: a log whose reader has stopped is not waited for any longer
     Identity identity
     Crew crew
     Ledger ledger
@@ -76,6 +77,8 @@ cdef inline bint program_open(Program *p, int log, int waker) noexcept nogil:
     cdef int port = p.options.numbers[OPTION_PORT]
     cdef int listener, error
     program_words(p, &words)
+    if not sandbox_is_possible(p.options.numbers[OPTION_SANDBOX], &words):
+        return False
     if name == NULL:
         name = p.host
         if not host_name(p.host, sizeof(p.host), &words):
@@ -99,10 +102,15 @@ cdef inline int program_serve(Program *p, int listener, int log, int waker) noex
     cdef int error = answers_open(&p.answers, &p.identity, title, strlen(title))
     limits_set(&p.crew.limits, numbers[OPTION_HEAD_TIMEOUT] * 1000, numbers[OPTION_BODY_TIMEOUT] * 1000,
                numbers[OPTION_SEND_TIMEOUT] * 1000, numbers[OPTION_IDLE_TIMEOUT] * 1000)
+    p.crew.drain = numbers[OPTION_DRAIN] * 1000
+    p.crew.sandbox = numbers[OPTION_SANDBOX]
     if error == 0:
         error = ledger_open(&p.ledger, log)
     if error == 0:
         error = crew_open(&p.crew, &p.answers, listener, workers, numbers[OPTION_ACCESS_LOG], waker)
+    if error == 0 and p.crew.sandbox != SANDBOX_OFF:
+        p.crew.guards = sandbox_enter(True, p.crew.sandbox == SANDBOX_REQUIRE)
+        error = min(p.crew.guards, 0)
     if error == 0:
         error = crew_start(&p.crew)
     if error == 0:
@@ -139,14 +147,14 @@ cdef inline bint program_turn(Program *p, int stops) noexcept nogil:
     cdef int most = -1
     cdef int fd
     if stops and not p.stops:
-        p.stop_until = monotonic_ms() + STOP_MOST
+        p.stop_until = monotonic_ms() + crew_patience(&p.crew)
     p.stops = stops
     if stops == 1:
         crew_stop(&p.crew)
     elif stops > 1:
         crew_kill(&p.crew)
     fd = ledger_wants(&p.ledger, &most)
-    if stops and not p.crew.running:
+    if crew_is_over(&p.crew):
         # a log that refuses its last lines is not waited for, one that may take them soon is
         if fd < 0 or stops > 1 or monotonic_ms() >= p.stop_until:
             return False
@@ -168,7 +176,7 @@ cdef inline void program_log(Program *p) noexcept nogil:
         ledger_add_pages(&p.ledger, second, count)
     while True:
         program_words(p, &text)
-        if not crew_next_death(&p.crew, &text):
+        if not crew_sandboxed(&p.crew, &text) and not crew_next_death(&p.crew, &text):
             break
         ledger_add_message(&p.ledger, wall_second(), &text)
     ledger_pay(&p.ledger)

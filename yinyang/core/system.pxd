@@ -19,6 +19,7 @@ cdef extern from "<errno.h>" nogil:
         ENOBUFS
         EAFNOSUPPORT
         ENOTSOCK
+        ENOSYS
         EADDRINUSE
         EADDRNOTAVAIL
         EINPROGRESS
@@ -45,6 +46,7 @@ cdef extern from "<unistd.h>" nogil:
 cdef extern from "<sys/syscall.h>" nogil:
     enum:
         SYS_close_range
+        SYS_setitimer
 
 cdef extern from "<fcntl.h>" nogil:
     enum:
@@ -67,6 +69,11 @@ cdef extern from "<sys/time.h>" nogil:
     struct timeval:
         int64_t tv_sec
         long tv_usec
+    struct itimerval:
+        timeval it_interval
+        timeval it_value
+    enum:
+        ITIMER_PROF
 
 cdef extern from "<sys/mman.h>" nogil:
     enum:
@@ -192,9 +199,16 @@ cdef extern from "<poll.h>" nogil:
 cdef extern from "<signal.h>" nogil:
     ctypedef struct sigset_t:
         pass
+    ctypedef void (*handler)(int)
+    handler SIG_DFL
     enum:
         SIG_SETMASK
+        SIG_UNBLOCK
         SIGKILL
+        SIGPROF
+    handler signal(int number, handler what)
+    int sigemptyset(sigset_t *signals)
+    int sigaddset(sigset_t *signals, int number)
     int sigfillset(sigset_t *signals)
     int pthread_sigmask(int how, const sigset_t *signals, sigset_t *before)
     int kill(pid_t pid, int signal)
@@ -202,11 +216,16 @@ cdef extern from "<signal.h>" nogil:
 cdef extern from "<sys/wait.h>" nogil:
     ctypedef struct siginfo_t:
         pid_t si_pid
+        int si_code
     enum:
+        CLD_STOPPED
         P_ALL
+        P_PID
+        WCONTINUED
         WEXITED
         WNOHANG
         WNOWAIT
+        WSTOPPED
     pid_t waitpid(pid_t pid, int *status, int options)
     int waitid(int kind, unsigned int id, siginfo_t *info, int options)
     bint WIFSIGNALED(int status)

@@ -14,7 +14,11 @@ cdef enum:
     WAIT_BODY  # for the rest of a body
     WAIT_SEND  # for the client to take any of its answers
     WAIT_LINGER  # for the client to end, after an answer that ends the connection
+    WAIT_FAREWELL  # for the client to end, as the server does
     WAITS
+
+cdef enum:
+    LAST_MOMENT = 50  # ms for what is on its way when a server ends: a handshake, a request, a client's end
 
 cdef struct Limits:  # how long each kind may last
     uint32_t ms[WAITS]
@@ -40,6 +44,7 @@ cdef inline void limits_set(Limits *limits, uint32_t head, uint32_t body, uint32
     limits.ms[WAIT_BODY] = body
     limits.ms[WAIT_SEND] = sending
     limits.ms[WAIT_LINGER] = 1000
+    limits.ms[WAIT_FAREWELL] = LAST_MOMENT
 
 
 cdef inline void waits_remove(Waits *waits, uint32_t fd) noexcept nogil:

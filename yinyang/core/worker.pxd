@@ -1,4 +1,4 @@
-"""One worker process: it accepts, serves, and ends; core code only, from fork to exit.
+"""One worker process: it accepts, serves, drains, and ends; core code only, from fork to exit.
 
 It has five descriptors of its own: the listening socket, which all workers share; an epoll; its tether to the parent,
 which hangs up when either of the two dies; and the bell, an event that reaches every worker at once and is never
@@ -9,17 +9,19 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from .answers cimport Answers, answers_set_date
-from .board cimport Board, board_must_wake
+from .board cimport Board, GUARD_ENTERED, PHASE_LAST, PHASE_SERVE, board_must_wake
 from .connection cimport (
-    Clients, client_close, client_expired, client_open, client_ready, client_receive, client_shed, clients_open
+    Clients, client_expired, client_open, client_ready, client_shed, clients_end_idle, clients_open
 )
+from .sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from .system cimport (
     EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4,
-    close, epoll_create1, epoll_ctl, epoll_event, epoll_wait, errno, eventfd_write, map_memory, monotonic_ms, send,
-    wall_second
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, ITIMER_PROF, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL, SIG_UNBLOCK,
+    SOCK_CLOEXEC, SOCK_NONBLOCK, SYS_setitimer, accept4, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
+    errno, eventfd_write, itimerval, map_memory, monotonic_ms, pthread_sigmask, send, sigaddset, sigemptyset, signal,
+    sigset_t, syscall, wall_second
 )
-from .waits cimport Limits, WAIT_IDLE, waits_expired, waits_timeout
+from .waits cimport LAST_MOMENT, Limits, waits_expired, waits_timeout
 
 cdef extern from "atomic.h" nogil:
     uint32_t get "atomic_get"(const uint32_t *place)
@@ -32,21 +34,26 @@ cdef enum:
     SHARE_RECHECK = 5  # ms until a worker takes a connection that nobody with fewer of them took
     ACCEPT_PAUSE = 100  # ms, when descriptors or memory are short and nothing can be shed
     NEVER = -1
+    STUCK_AFTER = 5  # s of CPU time in one turn, which has some ms of work
+    STANDSTILL = 500  # ms: a step of the clock that is longer than that was not spent here
 
 cdef struct Worker:  # what is large comes last, so that the code reaches the rest with short offsets
     Board *board
-    int listener
+    int listener  # -1 once it is closed
     int tether
     int bell
     int failed  # errno of what this worker cannot go on after
     int64_t accept_at  # ms: try to accept then, without being told to; or NEVER
+    int64_t last_at  # ms: no more connections can come after that; or NEVER
+    int64_t looked  # ms of the monotonic clock, when it was looked at
+    int64_t stood  # ms of it that this process could not run
     uint64_t pages_told
     Clients clients
     epoll_event events[EVENTS_MOST]
 
 
 cdef inline int worker_run(Board *board, int seat, Answers *answers, bint journal, const Limits *limits,
-                           int listener, int tether, int bell) noexcept nogil:
+                           int sandbox, int listener, int tether, int bell) noexcept nogil:
     """Serve until told to stop, or until the parent is gone. The exit code: 0, or the errno of what made it end."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
     cdef int error
@@ -57,6 +64,7 @@ cdef inline int worker_run(Board *board, int seat, Answers *answers, bint journa
     w.tether = tether
     w.bell = bell
     w.accept_at = NEVER
+    w.last_at = NEVER
     w.clients.seat = &board.seats[seat]
     w.clients.answers = answers
     w.clients.journal = journal
@@ -64,6 +72,9 @@ cdef inline int worker_run(Board *board, int seat, Answers *answers, bint journa
     error = clients_open(&w.clients)
     if error == 0:
         error = worker_watch(w)
+    worker_mortal()
+    if error == 0 and sandbox != SANDBOX_OFF:
+        error = worker_enter_sandbox(w, sandbox == SANDBOX_REQUIRE)
     return worker_serve(w) if error == 0 else -error
 
 
@@ -79,6 +90,16 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
     return 0
 
 
+cdef inline int worker_enter_sandbox(Worker *w, bint required) noexcept nogil:
+    """0 or -errno."""
+    cdef int guards = sandbox_enter(False, required)
+    if guards < 0:
+        return guards
+    w.clients.seat.guards = GUARD_ENTERED | <uint64_t>guards
+    send(w.tether, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL)
+    return 0
+
+
 cdef inline int epoll_add(int epoll, int fd, uint32_t events) noexcept nogil:
     cdef epoll_event event
     event.events = events
@@ -87,15 +108,20 @@ cdef inline int epoll_add(int epoll, int fd, uint32_t events) noexcept nogil:
 
 
 cdef inline int worker_serve(Worker *w) noexcept nogil:
-    cdef int count, i
+    cdef int count, timeout, i
     cdef uint64_t fd
+    w.clients.now = worker_clock(w, -1)
+    worker_hear(w)  # the bell may have rung before
     while True:
-        count = epoll_wait(w.clients.epoll, w.events, EVENTS_MOST, worker_timeout(w))
+        timeout = worker_timeout(w)
+        count = epoll_wait(w.clients.epoll, w.events, EVENTS_MOST, timeout)
         if count < 0 and errno != EINTR:
             return errno
-        w.clients.now = monotonic_ms()
-        w.clients.second = wall_second()
-        answers_set_date(w.clients.answers, w.clients.second)
+        w.clients.now = worker_clock(w, timeout)
+        if w.clients.second != wall_second():
+            w.clients.second = wall_second()
+            answers_set_date(w.clients.answers, w.clients.second)
+            worker_alive()
         for i in range(count):
             fd = w.events[i].data.u64
             if fd == <uint64_t>w.listener:
@@ -108,23 +134,38 @@ cdef inline int worker_serve(Worker *w) noexcept nogil:
                 client_ready(&w.clients, <uint32_t>fd)
         worker_mind_the_clock(w)
         worker_tell(w)
-        if w.failed or w.clients.stopping and w.clients.seat.open == 0:
+        if w.failed or w.listener < 0 and w.clients.seat.open == 0:
             return w.failed
 
 
-cdef inline int worker_timeout(const Worker *w) noexcept nogil:
+cdef inline int64_t worker_clock(Worker *w, int waited) noexcept nogil:
+    """Milliseconds in which this worker could run, since some moment; `waited` at most since the last look, or without
+    end (-1). While its process is stopped, or its container frozen, its clients cannot be late."""
+    cdef int64_t now = monotonic_ms()
+    cdef int64_t step = now - w.looked
+    if waited >= 0 and step > waited + STANDSTILL:
+        w.stood += step
+    w.looked = now
+    return now - w.stood
+
+
+cdef inline int worker_timeout(Worker *w) noexcept nogil:
     """For epoll_wait(2)."""
     cdef int64_t now
-    cdef int timeout, until
-    if w.clients.seat.open == 0 and w.accept_at == NEVER:
+    cdef int timeout
+    if w.clients.seat.open == 0 and w.accept_at == NEVER and w.last_at == NEVER:
         return -1
-    now = monotonic_ms()
+    now = worker_clock(w, 0)
     timeout = waits_timeout(&w.clients.waits, now)
-    if w.accept_at != NEVER:
-        until = <int>(w.accept_at - now) if w.accept_at > now else 0
-        if timeout < 0 or until < timeout:
-            timeout = until
-    return timeout
+    timeout = sooner(timeout, w.accept_at, now)
+    return sooner(timeout, w.last_at, now)
+
+
+cdef inline int sooner(int timeout, int64_t until, int64_t now) noexcept nogil:
+    """A timeout in ms, -1 for none, that a moment may cut short."""
+    if until == NEVER or timeout >= 0 and now + timeout <= until:
+        return timeout
+    return <int>(until - now) if until > now else 0
 
 
 cdef inline void worker_mind_the_clock(Worker *w) noexcept nogil:
@@ -139,6 +180,8 @@ cdef inline void worker_mind_the_clock(Worker *w) noexcept nogil:
     if w.accept_at != NEVER and w.accept_at <= w.clients.now:
         w.accept_at = NEVER
         worker_accept(w, True)
+    if w.last_at != NEVER and w.last_at <= w.clients.now:
+        worker_end(w)
 
 
 cdef inline void worker_tell(Worker *w) noexcept nogil:
@@ -147,6 +190,28 @@ cdef inline void worker_tell(Worker *w) noexcept nogil:
         w.pages_told = w.clients.seat.pages
         if w.clients.journal and board_must_wake(w.board):
             send(w.tether, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL)
+
+
+# ---- being stuck --------------------------------------------------------------------------------------------------
+
+cdef inline void worker_mortal() noexcept nogil:
+    """Let SIGPROF end this process, as it does by default."""
+    cdef sigset_t deadly
+    signal(SIGPROF, SIG_DFL)
+    sigemptyset(&deadly)
+    sigaddset(&deadly, SIGPROF)
+    pthread_sigmask(SIG_UNBLOCK, &deadly, NULL)
+
+
+cdef inline void worker_alive() noexcept nogil:
+    """Have the kernel send SIGPROF when this process has run for STUCK_AFTER without coming here again. It counts CPU
+    time, so that a worker that has nothing to do is never woken for it."""
+    cdef itimerval limit
+    limit.it_interval.tv_sec = 0
+    limit.it_interval.tv_usec = 0
+    limit.it_value.tv_sec = STUCK_AFTER
+    limit.it_value.tv_usec = 0
+    syscall(SYS_setitimer, ITIMER_PROF, &limit, NULL)
 
 
 # ---- accepting ----------------------------------------------------------------------------------------------------
@@ -166,11 +231,11 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
     cdef int fd
     cdef int left = ACCEPT_MOST
     cdef bint shed = False  # was one just closed to make room?
-    if w.clients.stopping:
+    if w.listener < 0:
         return
     while left:
         left -= 1
-        if not whatever_share and worker_has_its_share(w):
+        if not whatever_share and not w.clients.draining and worker_has_its_share(w):
             worker_ring(w)
             w.accept_at = w.clients.now + SHARE_RECHECK
             return
@@ -198,27 +263,20 @@ cdef inline void worker_ring(Worker *w) noexcept nogil:
 
 
 cdef inline void worker_hear(Worker *w) noexcept nogil:
-    """Either it is time to stop, or connections are left in the queue for whoever has few."""
-    if get(&w.board.stopping):
-        if not w.clients.stopping:
-            worker_stop(w)
-    elif not worker_has_its_share(w):
+    """Either there is a new phase, or connections are left in the queue for whoever has few."""
+    cdef uint32_t phase = get(&w.board.phase)
+    w.clients.draining = phase != PHASE_SERVE
+    if phase == PHASE_LAST and w.listener >= 0 and w.last_at == NEVER:
+        w.last_at = w.clients.now + LAST_MOMENT
+    elif w.clients.draining or not worker_has_its_share(w):
         worker_accept(w, False)
 
 
-# ---- stopping -----------------------------------------------------------------------------------------------------
-
-cdef inline void worker_stop(Worker *w) noexcept nogil:
-    """Take what is queued, end what is idle; what is being answered goes on, and its answer ends the connection."""
-    cdef uint32_t fd, next
+cdef inline void worker_end(Worker *w) noexcept nogil:
+    """Take what is left in the queue, and end what is idle; what is being answered goes on."""
     worker_accept(w, True)
-    close(w.listener)
-    w.accept_at = NEVER
-    w.clients.stopping = True
-    fd = w.clients.waits.first[WAIT_IDLE]
-    while fd:
-        next = w.clients.waits.links[fd].after
-        client_receive(&w.clients, fd)  # the request may be there already
-        if w.clients.waits.links[fd].wait == WAIT_IDLE:
-            client_close(&w.clients, fd)
-        fd = next
+    w.last_at = w.accept_at
+    if w.accept_at == NEVER:
+        close(w.listener)
+        w.listener = -1
+        clients_end_idle(&w.clients)

@@ -1,0 +1,168 @@
+/* What a process can give up for good, so that a fault in it is of no use to anybody. The kernel never gives it back, and
+ * all children inherit it. */
+#ifndef YINYANG_SANDBOX_H
+#define YINYANG_SANDBOX_H
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "bpf.h"
+
+enum sandbox_guard { /* a set */
+    GUARD_PRIVILEGES = 1, /* no new ones, whatever is executed */
+    GUARD_USER = 2,       /* root no more */
+    GUARD_FILES = 4,      /* none can be opened */
+    GUARD_TCP = 8,        /* no address can be bound or connected to */
+    GUARD_CALLS = 16,     /* few system calls are left */
+};
+
+enum { NOBODY = 65534 };
+
+/* ---- Landlock (landlock(7)) ------------------------------------------------------------------------------------- */
+
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#define SYS_landlock_restrict_self 446
+#endif
+
+/* The version of Landlock that this kernel has; below 1: none. */
+static inline int landlock_version(void)
+{
+    return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, 1 /* LANDLOCK_CREATE_RULESET_VERSION */);
+}
+
+/* Give up all that this version can take away: there is a set of what is restricted, and no rule that allows any of it.
+ * The guards, or -errno. */
+static inline int sandbox_landlock(void)
+{
+    int version = landlock_version();
+    struct { uint64_t files, tcp, scopes; } restricted = {
+        version >= 5 ? 0xffff : version >= 3 ? 0x7fff : version == 2 ? 0x3fff : 0x1fff,
+        version >= 4 ? 3 : 0, /* to bind, to connect */
+        version >= 6 ? 3 : 0, /* abstract Unix sockets and signals to processes outside */
+    };
+    int rules, result;
+    if (version < 1)
+        return version ? -errno : -ENOSYS;
+    rules = (int)syscall(SYS_landlock_create_ruleset, &restricted, sizeof restricted, 0);
+    if (rules < 0)
+        return -errno;
+    result = (int)syscall(SYS_landlock_restrict_self, rules, 0, 0) ? -errno : GUARD_FILES | (version >= 4 ? GUARD_TCP : 0);
+    close(rules);
+    return result;
+}
+
+/* ---- system calls (seccomp(2)) ---------------------------------------------------------------------------------- */
+
+enum {
+    SECCOMP_MODE = 1,           /* SECCOMP_SET_MODE_FILTER */
+    SECCOMP_IS_AVAILABLE = 2,   /* SECCOMP_GET_ACTION_AVAIL */
+    SECCOMP_SPECULATES = 1 << 2, /* SECCOMP_FILTER_FLAG_SPEC_ALLOW: no mitigation that would slow down everything */
+    SECCOMP_ALLOW = 0x7fff0000,
+    SECCOMP_ERROR = 0x00050000, /* + errno */
+    CALL_NUMBER = 0,            /* where they are in struct seccomp_data */
+    CALL_MACHINE = 4,
+};
+
+#define SECCOMP_KILL 0x80000000u
+#if defined __x86_64__
+#define MACHINE 0xc000003eu /* AUDIT_ARCH_X86_64 */
+#elif defined __aarch64__
+#define MACHINE 0xc00000b7u /* AUDIT_ARCH_AARCH64 */
+#else
+#define MACHINE 0u /* unknown: no filter */
+#endif
+
+/* What a worker does from when it serves. */
+static const unsigned short calls_of_worker[] = {
+    SYS_accept4, SYS_recvfrom, SYS_sendto, SYS_sendmsg, SYS_shutdown, SYS_close, SYS_epoll_ctl, SYS_epoll_pwait,
+#ifdef SYS_epoll_wait
+    SYS_epoll_wait,
+#endif
+    SYS_write, SYS_clock_gettime, SYS_setitimer, SYS_restart_syscall, SYS_exit_group,
+};
+
+/* What its parent does besides: wait, log, and start workers, so this includes what a worker does before it serves. */
+static const unsigned short calls_of_parent[] = {
+    SYS_ppoll, SYS_read, SYS_lseek, SYS_setsockopt, SYS_getsockname, SYS_wait4, SYS_waitid, SYS_kill, SYS_rt_sigprocmask, SYS_socketpair,
+    SYS_clone, SYS_getpid, SYS_getppid, SYS_prctl, SYS_rt_sigaction, SYS_dup, SYS_close_range, SYS_mmap, SYS_munmap,
+    SYS_prlimit64, SYS_epoll_create1, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, SYS_seccomp,
+};
+
+/* What nobody tries by mistake. */
+static const unsigned short calls_of_attackers[] = {
+    SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_bpf, SYS_mount, SYS_unshare,
+    SYS_setns, SYS_init_module, SYS_finit_module, SYS_perf_event_open,
+};
+
+enum { COUNT_OF_WORKER = sizeof calls_of_worker / 2, COUNT_OF_PARENT = sizeof calls_of_parent / 2,
+       COUNT_OF_ATTACKERS = sizeof calls_of_attackers / 2 };
+
+static inline struct bpf_step *filter_calls(struct bpf_step *step, const unsigned short *calls, int count, uint32_t action)
+{
+    for (; count; count--) {
+        *step++ = (struct bpf_step)BPF_IF_EQUAL(*calls++, 0, 1);
+        *step++ = (struct bpf_step)BPF_RETURN(action);
+    }
+    return step;
+}
+
+static inline int seccomp_is_available(void)
+{
+    uint32_t action = SECCOMP_KILL;
+    return MACHINE && syscall(SYS_seccomp, SECCOMP_IS_AVAILABLE, 0, &action) == 0;
+}
+
+/* From now on these calls work, attackers' ones end the process, and all others do not exist. The guard, or -errno. */
+static inline int sandbox_calls(int is_parent)
+{
+    struct bpf_step steps[6 + 2 * (COUNT_OF_WORKER + COUNT_OF_PARENT + COUNT_OF_ATTACKERS)];
+    struct bpf_step *step = steps;
+    struct bpf_program program;
+    if (!MACHINE)
+        return -ENOSYS;
+    *step++ = (struct bpf_step)BPF_LOAD_WORD(CALL_MACHINE);
+    *step++ = (struct bpf_step)BPF_IF_EQUAL(MACHINE, 1, 0);
+    *step++ = (struct bpf_step)BPF_RETURN(SECCOMP_KILL);
+    *step++ = (struct bpf_step)BPF_LOAD_WORD(CALL_NUMBER);
+    step = filter_calls(step, calls_of_worker, COUNT_OF_WORKER, SECCOMP_ALLOW);
+    if (is_parent)
+        step = filter_calls(step, calls_of_parent, COUNT_OF_PARENT, SECCOMP_ALLOW);
+    step = filter_calls(step, calls_of_attackers, COUNT_OF_ATTACKERS, SECCOMP_KILL);
+    *step++ = (struct bpf_step)BPF_RETURN(SECCOMP_ERROR | ENOSYS);
+    program.length = (uint16_t)(step - steps);
+    program.steps = steps;
+    return syscall(SYS_seccomp, SECCOMP_MODE, SECCOMP_SPECULATES, &program) ? -errno : GUARD_CALLS;
+}
+
+/* ---- all of it -------------------------------------------------------------------------------------------------- */
+
+/* Root becomes nobody, if it may; the guard, 0 if this is not root, -errno. */
+static inline int sandbox_user(void)
+{
+    if (syscall(SYS_geteuid, 0, 0, 0) != 0)
+        return 0;
+    if (syscall(SYS_setgroups, 0, NULL, 0) || syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY)
+        || syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY))
+        return -errno;
+    return GUARD_USER;
+}
+
+/* The guards that hold from now on, or -errno if `required` and one of them cannot be had. */
+static inline int sandbox_enter(int is_parent, int required)
+{
+    int guards = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : GUARD_PRIVILEGES;
+    for (int i = is_parent ? 0 : 1; i < 3; i++) {
+        int guard = i == 0 ? sandbox_user() : i == 1 ? sandbox_landlock() : sandbox_calls(is_parent);
+        if (required && (guards < 0 || guard < 0))
+            return guards < 0 ? guards : guard;
+        guards = (guards > 0 ? guards : 0) | (guard > 0 ? guard : 0);
+    }
+    return guards;
+}
+
+#endif

@@ -1,0 +1,255 @@
+"""How a server ends: draining, signals, workers that hang; and time that stands still."""
+
+import os
+import platform
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE, Replica, Shape, missing, needs, read_all, wait_until
+
+import yinyang
+
+PAGE = yinyang.render_page(yinyang.identify("vm"))
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+CLOSE = b"\r\nConnection: close\r\n"
+Start = Callable[..., Replica]
+
+
+# ---- draining -----------------------------------------------------------------------------------------------------
+
+
+def test_while_it_drains_all_are_answered_for_the_last_time(start: Start) -> None:
+    replica = start("--workers", "2", "--drain", "2")
+    with replica.connect() as idle, replica.connect() as old:
+        for client in idle, old:
+            client.sendall(GET)
+            assert CLOSE not in receive_page(client)
+        replica.send_signal(signal.SIGTERM)
+        wait_until(lambda: drains(replica))
+        old.sendall(GET)
+        assert CLOSE in receive_page(old)
+        assert old.recv(1) == b""
+        assert idle.recv(1) == b""  # at the end of the drain, and not reset
+    assert replica.process.wait(PATIENCE) == 0
+    with pytest.raises(ConnectionRefusedError):
+        replica.connect()
+
+
+def receive_page(client: socket.socket) -> bytes:
+    received = b""
+    while not received.endswith(b"</html>"):
+        piece = client.recv(4096)
+        assert piece, received
+        received += piece
+    return received
+
+
+def drains(replica: Replica) -> bool:
+    """Is a new connection accepted, and told that it ends with its first answer?"""
+    with replica.connect() as client:
+        client.sendall(GET)
+        return CLOSE in receive_page(client)
+
+
+@pytest.mark.parametrize("drain", ["0", "1"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_no_connection_is_reset_when_it_ends(workers: str, drain: str, start: Start) -> None:
+    """Whoever has a connection gets an answer, to the last moment; the others are refused."""
+    replica = start("--workers", workers, "--drain", drain)
+    answered: list[int] = []
+    failures: list[str] = []
+
+    def connect_again_and_again() -> None:
+        while True:
+            try:
+                client = replica.connect()
+            except ConnectionRefusedError:
+                return
+            except OSError as error:
+                # what Docker's own proxy does for a container that is gone
+                failures.append(f"connecting: {error}")
+                return
+            with client:
+                try:
+                    client.sendall(LAST)
+                    received = read_all(client)
+                except ConnectionError as error:
+                    failures.append(f"after {len(answered)}: {error}")
+                    return
+                if not received.endswith(PAGE):
+                    failures.append(f"after {len(answered)}: {received!r}")
+                    return
+            answered.append(1)
+
+    threads = [threading.Thread(target=connect_again_and_again) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(answered) > 500)
+    assert replica.stop() == 0
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(replica.served()) == len(answered)
+
+
+def test_a_second_signal_ends_the_drain(start: Start) -> None:
+    replica = start("--workers", "1", "--drain", "3600")
+    replica.send_signal(signal.SIGTERM)
+    wait_until(lambda: drains(replica))
+    begin = time.monotonic()
+    assert replica.stop() == 0
+    assert time.monotonic() - begin < PATIENCE / 2
+
+
+def test_a_worker_that_dies_while_it_drains_is_restarted(start: Start) -> None:
+    replica = start("--workers", "1", "--drain", "3600")
+    replica.send_signal(signal.SIGTERM)
+    wait_until(lambda: drains(replica))
+    os.kill(replica.workers()[0], signal.SIGKILL)
+    wait_until(lambda: "restarted as pid" in replica.log.read_text())
+    assert drains(replica)
+    assert replica.stop() == 0
+
+
+# ---- signals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.host
+def test_ignores_the_end_of_its_terminal_under_nohup(shape: Shape, tmp_path: Path) -> None:
+    wrapped = Shape("sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *shape.command())
+    replica = wrapped.replica(tmp_path / "log", "--workers", "1")
+    try:
+        replica.wait_for_port()
+        replica.send_signal(signal.SIGHUP)
+        assert PAGE in replica.ask(LAST)
+        assert replica.stop() == 0
+    finally:
+        replica.kill()
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_as_the_first_process(number: int, shape: Shape, tmp_path: Path) -> None:
+    """Signals that mean nothing change nothing; one that means the end, ends it."""
+    if os.getuid() != 0:
+        missing("root", "unshare needs root")
+    wrapped = Shape(needs("unshare"), "--fork", "--pid", "--mount-proc", *shape.command())
+    replica = wrapped.replica(tmp_path / "log", "--workers", "2")
+    try:
+        replica.wait_for_port()
+        first = replica.workers()[0]  # unshare's only child
+        for meaningless in signal.SIGPIPE, signal.SIGCHLD, signal.SIGXFSZ, signal.SIGURG:
+            os.kill(first, meaningless)
+        assert PAGE in replica.ask(LAST)
+        os.kill(first, number)
+        assert replica.process.wait(PATIENCE) == 0
+    finally:
+        replica.kill()
+    assert len(replica.served()) == 1
+
+
+# ---- a log that cannot grow ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.host
+def test_a_log_at_its_size_limit_stops_nothing_and_loses_nothing(shape: Shape, tmp_path: Path) -> None:
+    """As with a full disk: it is written to the last byte that fits, and goes on there when there is room again."""
+    replica = shape.replica(tmp_path / "log", "--workers", "1")
+    try:
+        replica.wait_for_port()
+        wait_until(lambda: "Sandbox" in replica.log.read_text())
+        limit = replica.log.stat().st_size + 100
+        subprocess.run([needs("prlimit"), "--pid", str(replica.pid), f"--fsize={limit}:unlimited"], check=True)
+        for _ in range(5):
+            assert PAGE in replica.ask(LAST)
+        wait_until(lambda: replica.log.stat().st_size == limit)
+        subprocess.run([needs("prlimit"), "--pid", str(replica.pid), f"--fsize={limit + 1}:unlimited"], check=True)
+        wait_until(lambda: replica.log.stat().st_size == limit + 1)
+        assert PAGE in replica.ask(LAST)
+        subprocess.run([needs("prlimit"), "--pid", str(replica.pid), "--fsize=unlimited:unlimited"], check=True)
+        wait_until(lambda: len(replica.served()) == 6)
+        assert replica.stop() == 0
+    finally:
+        replica.kill()
+    line = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Served image, host: vm, colour: #b8d868"
+    assert [bool(re.fullmatch(line, served)) for served in replica.lines()[3:]] == [True] * 6
+
+
+# ---- workers that hang --------------------------------------------------------------------------------------------
+
+
+def test_a_stopped_worker_is_replaced(start: Start) -> None:
+    replica = start("--workers", "1")
+    os.kill(replica.workers()[0], signal.SIGSTOP)
+    text = r"Worker 1 \(pid \d+\) did nothing for too long, restarted as pid \d+"
+    wait_until(lambda: re.search(text, replica.log.read_text()))
+    assert PAGE in replica.ask(LAST)
+    assert replica.stop() == 0
+
+
+def test_a_worker_that_is_continued_is_not(start: Start) -> None:
+    replica = start("--workers", "1")
+    worker = replica.workers()[0]
+    for _ in range(3):
+        os.kill(worker, signal.SIGSTOP)
+        time.sleep(2)
+        os.kill(worker, signal.SIGCONT)
+        assert PAGE in replica.ask(LAST)
+    assert replica.workers() == [worker]
+
+
+@pytest.mark.host
+def test_a_stuck_worker_is_replaced(start: Start) -> None:
+    """Its next instruction is overwritten with a jump to itself."""
+    if platform.machine() != "x86_64":
+        pytest.skip("the instruction is one of x86-64")
+    if os.getuid() != 0:
+        missing("root", "another user's memory is written")
+    replica = start("--workers", "1")
+    wait_until(lambda: "Sandbox" in replica.log.read_text())
+    worker = replica.workers()[0]
+    wait_until(lambda: Path(f"/proc/{worker}/syscall").read_text().startswith(("232 ", "281 ")), "epoll_wait")
+    at = int(Path(f"/proc/{worker}/syscall").read_text().split()[-1], 16)
+    with open(f"/proc/{worker}/mem", "r+b", buffering=0) as memory:
+        memory.seek(at)
+        memory.write(b"\xeb\xfe")
+    with replica.connect() as client:
+        client.sendall(GET)
+        text = r"Worker 1 \(pid \d+\) was stuck, restarted as pid \d+"
+        wait_until(lambda: re.search(text, replica.log.read_text()))
+    assert PAGE in replica.ask(LAST)
+    assert replica.stop() == 0
+
+
+# ---- time that stands still ---------------------------------------------------------------------------------------
+
+
+def test_clients_are_not_late_while_the_server_is_stopped(start: Start) -> None:
+    replica = start("--workers", "1", "--head-timeout", "2", "--idle-timeout", "2")
+    with replica.connect() as slow, replica.connect() as idle:
+        idle.sendall(GET)
+        receive_page(idle)
+        slow.sendall(GET[:-2])
+        wait_until(lambda: len(replica.served()) == 1)
+        pids = [replica.pid, *replica.workers()]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(4)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(0.2)  # for what could end them now
+        slow.sendall(GET[-2:])
+        idle.sendall(GET)
+        for client in slow, idle:
+            date = re.search(rb"\r\nDate: ([^\r]*)", receive_page(client))[1].decode()
+            assert abs(parsedate_to_datetime(date).timestamp() - time.time()) < 2
+    assert replica.stop() == 0
