@@ -10,8 +10,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "bpf.h"
-
 enum sandbox_guard { /* a set */
     GUARD_PRIVILEGES = 1, /* no new ones, whatever is executed */
     GUARD_USER = 2,       /* root no more */
@@ -57,6 +55,23 @@ static inline int sandbox_landlock(void)
 }
 
 /* ---- system calls (seccomp(2)) ---------------------------------------------------------------------------------- */
+
+/* A program of classic BPF, which the kernel runs over the number of each call (Documentation/networking/filter.rst in
+ * Linux). Declared here, as not every C library comes with Linux's headers. */
+struct bpf_step {
+    uint16_t code;
+    uint8_t if_so, if_not; /* steps to skip */
+    uint32_t operand;
+};
+
+struct bpf_program {
+    uint16_t length;
+    const struct bpf_step *steps;
+};
+
+#define BPF_LOAD_WORD(at) {0x20, 0, 0, at}
+#define BPF_IF_EQUAL(value, if_so, if_not) {0x15, if_so, if_not, value}
+#define BPF_RETURN(value) {0x06, 0, 0, value}
 
 enum {
     SECCOMP_MODE = 1,           /* SECCOMP_SET_MODE_FILTER */

@@ -20,6 +20,7 @@ from .system cimport (
     eventfd, eventfd_write, fork, getpid, getppid, kill, map_memory, monotonic_ms, munmap, pid_t, poll, pollfd,
     prctl, pthread_sigmask, recv, sigfillset, siginfo_t, sigset_t, socketpair, syscall, waitid, waitpid
 )
+from .listener cimport listener_refuse
 from .sandbox cimport SANDBOX_OFF, sandbox_words
 from .text cimport Text, text_number, text_string, text_system_error
 from .waits cimport Limits
@@ -29,9 +30,6 @@ cdef extern from "atomic.h" nogil:
     uint64_t get_count "atomic_get"(const uint64_t *place)
     void publish "atomic_publish"(uint32_t *place, uint32_t value)
     uint32_t swap "atomic_swap"(uint32_t *place, uint32_t value)
-
-cdef extern from "drain.h" nogil:
-    int keep_out_new_connections(int listener)
 
 cdef enum:
     STOP_PATIENCE = 8000  # ms until workers that do not end are killed; Docker kills everything after 10 s
@@ -502,7 +500,7 @@ cdef inline void crew_enter(Crew *crew, int phase) noexcept nogil:
 
 cdef inline void crew_mind_the_end(Crew *crew) noexcept nogil:
     if crew.phase == PHASE_DRAIN and monotonic_ms() >= crew.drain_ends:
-        keep_out_new_connections(crew.listener)
+        listener_refuse(crew.listener)
         crew_enter(crew, PHASE_LAST)
     if crew.phase == PHASE_LAST and crew.running and monotonic_ms() >= crew.patience_ends:
         crew_kill(crew)

@@ -5,8 +5,8 @@ from libc.string cimport strcmp
 from .address cimport Address, address_parse, text_url
 from .system cimport (
     AF_INET6, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_REUSEADDR, TCP_NODELAY, bind, close, errno, getsockname, listen,
-    port_bytes, setsockopt, sockaddr, sockaddr_in, socket
+    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_BINDTOIFINDEX, SO_REUSEADDR, TCP_NODELAY, bind, close, errno,
+    getsockname, listen, port_bytes, setsockopt, sockaddr, sockaddr_in, socket
 )
 from .text cimport Text, text_number, text_string, text_system_error
 
@@ -47,6 +47,15 @@ cdef inline int listener_at(const Address *address) noexcept nogil:
         close(fd)
         return -error
     return fd
+
+
+cdef inline void listener_refuse(int fd) noexcept nogil:
+    """From now on the kernel refuses who begins a connection, while handshakes that have begun are completed; so the
+    queue comes to an end, and closing the socket then resets nobody. It is bound to a network device that does not
+    exist: a new connection finds no listener there, and one that has begun has found its own. (Linux 5.7; a packet
+    filter, the other way, is refused to unprivileged processes.)"""
+    cdef int nowhere = 0x7FFFFFFF
+    setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof(nowhere))
 
 
 cdef inline const char *listener_host(int fd, const char *host, int *port) noexcept nogil:

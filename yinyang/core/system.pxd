@@ -116,6 +116,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SOCK_NONBLOCK
         SOCK_CLOEXEC
         SOL_SOCKET
+        SO_BINDTOIFINDEX
         SO_REUSEADDR
         SO_RCVTIMEO
         SO_SNDTIMEO
