@@ -59,7 +59,7 @@ static int signals_open(void)
     sigaddset(&minded, SIGTERM);
     sigaddset(&minded, SIGINT);
     sigaddset(&minded, SIGCHLD);
-    if (signal(SIGHUP, SIG_DFL) != SIG_IGN) /* else it was started so as to outlive its terminal (nohup(1)) */
+    if (signal(SIGHUP, SIG_DFL) != SIG_IGN) /* else it is to outlive its terminal (nohup(1)) */
         sigaddset(&minded, SIGHUP);
     fd = signalfd(-1, &minded, SFD_CLOEXEC | SFD_NONBLOCK);
     sigaddset(&minded, SIGHUP);

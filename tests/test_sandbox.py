@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,7 +58,7 @@ def sandbox_line(replica: Replica) -> str:
 
 
 def status(pid: int, field: str) -> str:
-    return re.search(rf"^{field}:\s*(.*)", Path(f"/proc/{pid}/status").read_text(), re.M)[1]
+    return re.search(rf"^{field}:[ \t]*(.*?) *$", Path(f"/proc/{pid}/status").read_text(), re.M)[1]
 
 
 @pytest.mark.host
@@ -74,7 +73,7 @@ def test_workers_are_sandboxed(start: Start, shape: Shape, request: pytest.Fixtu
         assert "user 65534" in sandbox_line(replica)
         for pid in (replica.pid, *replica.workers()):
             assert set(status(pid, "Uid").split()) == set(status(pid, "Gid").split()) == {"65534"}
-            assert status(pid, "Groups").strip() == ""
+            assert status(pid, "Groups") == ""
     assert PAGE in replica.ask(LAST)
 
 
@@ -146,6 +145,5 @@ def test_no_call_is_missed(shape: Shape, tmp_path: Path) -> None:
     finally:
         if replica.process.poll() is None:
             replica.kill()
-    refused = [line for line in trace.read_text().splitlines() if "ENOSYS" in line or "SIGSYS" in line]
+    refused = [line for line in trace.read_text().splitlines() if re.search(r"= -1 ENOSYS|killed by SIGSYS", line)]
     assert refused == []
-    assert sys.platform == "linux"

@@ -24,9 +24,9 @@ from .core.lines cimport lines_write
 from .core.listener cimport listener_host, listener_open, listener_wrong_words, listening_words
 from .core.options cimport (
     ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_BODY_TIMEOUT,
-    OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT,
-    OPTION_TITLE, OPTION_WORKERS, Options, host_name, option_accepts, option_ranges, options_parse, text_is_good, text_wanted,
-    usage_words
+    OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PORT, OPTION_SANDBOX,
+    OPTION_SEND_TIMEOUT, OPTION_TITLE, OPTION_WORKERS, Options, host_name, option_accepts, option_ranges,
+    options_parse, text_is_good, text_wanted, usage_words
 )
 from .core.page cimport page_render
 from .core.program cimport (

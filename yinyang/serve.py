@@ -51,7 +51,7 @@ def _serve(server: Server) -> int:
         logger.setLevel(logging.INFO)
         logger.propagate = False
     stops = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else it was started so as to outlive its terminal (nohup(1))
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else it is to outlive its terminal (nohup(1))
         stops.append(signal.SIGHUP)
     for number in stops:
         signal.signal(number, lambda _number, _frame: server.request_stop())

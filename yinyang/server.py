@@ -122,8 +122,8 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """Drain, finish what is being answered, write the last lines, and wait for all that: 8 s at most, or 3 s after
-        `drain` seconds if that is longer; a tenth of a second when it is idle. Called again from elsewhere meanwhile: at
+        """Drain, finish what is being answered, write the last lines, and wait for all that: a tenth of a second when
+        it is idle, 8 s at most, or 3 s longer than `drain` if that is more. Called again from elsewhere meanwhile: at
         once."""
         self.request_stop()
         if self._thread:

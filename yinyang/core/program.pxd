@@ -15,8 +15,8 @@ from .ledger cimport Ledger, ledger_add_message, ledger_add_pages, ledger_open, 
 from .listener cimport listener_open, listener_wrong_words, listening_words
 from .options cimport (
     ACTION_HELP, ACTION_REFUSE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_BODY_TIMEOUT, OPTION_DRAIN,
-    OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT,
-    OPTION_TITLE, OPTION_WORKERS, Options, host_name, options_parse, usage_words
+    OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PORT, OPTION_SANDBOX,
+    OPTION_SEND_TIMEOUT, OPTION_TITLE, OPTION_WORKERS, Options, host_name, options_parse, usage_words
 )
 from .sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible
 from .system cimport MAP_PRIVATE, map_memory, monotonic_ms, wall_second

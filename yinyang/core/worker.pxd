@@ -201,6 +201,7 @@ cdef inline void worker_mortal() noexcept nogil:
     sigemptyset(&deadly)
     sigaddset(&deadly, SIGPROF)
     pthread_sigmask(SIG_UNBLOCK, &deadly, NULL)
+    worker_alive()
 
 
 cdef inline void worker_alive() noexcept nogil:
