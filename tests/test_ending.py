@@ -196,6 +196,22 @@ def test_a_stopped_worker_is_replaced(start: Start) -> None:
     assert replica.stop() == 0
 
 
+def test_a_connection_that_waited_for_a_new_worker_is_as_any_other(start: Start) -> None:
+    replica = start("--workers", "1")
+    worker = replica.workers()[0]
+    os.kill(worker, signal.SIGSTOP)
+    with replica.connect() as client:
+        client.sendall(GET)
+        os.kill(worker, signal.SIGKILL)
+        assert_date_is_now(receive_page(client))
+        wait_until(lambda: len(replica.served()) == 1)
+
+
+def assert_date_is_now(answer: bytes) -> None:
+    date = re.search(rb"\r\nDate: ([^\r]*)", answer)[1].decode()
+    assert abs(parsedate_to_datetime(date).timestamp() - time.time()) < 2
+
+
 def test_a_worker_that_is_continued_is_not(start: Start) -> None:
     replica = start("--workers", "1")
     worker = replica.workers()[0]
@@ -215,7 +231,6 @@ def test_a_stuck_worker_is_replaced(start: Start) -> None:
     if os.getuid() != 0:
         missing("root", "another user's memory is written")
     replica = start("--workers", "1")
-    wait_until(lambda: "Sandbox" in replica.log.read_text())
     worker = replica.workers()[0]
     wait_until(lambda: Path(f"/proc/{worker}/syscall").read_text().startswith(("232 ", "281 ")), "epoll_wait")
     at = int(Path(f"/proc/{worker}/syscall").read_text().split()[-1], 16)
@@ -250,6 +265,5 @@ def test_clients_are_not_late_while_the_server_is_stopped(start: Start) -> None:
         slow.sendall(GET[-2:])
         idle.sendall(GET)
         for client in slow, idle:
-            date = re.search(rb"\r\nDate: ([^\r]*)", receive_page(client))[1].decode()
-            assert abs(parsedate_to_datetime(date).timestamp() - time.time()) < 2
+            assert_date_is_now(receive_page(client))
     assert replica.stop() == 0

@@ -2,7 +2,7 @@
 
 It has five descriptors of its own: the listening socket, which all workers share; an epoll; its tether to the parent,
 which hangs up when either of the two dies; and the bell, an event that reaches every worker at once and is never
-read (each sees it by its edge).
+read (each sees it by its edge; a worker that is born after it rang sees it at once).
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -110,8 +110,7 @@ cdef inline int epoll_add(int epoll, int fd, uint32_t events) noexcept nogil:
 cdef inline int worker_serve(Worker *w) noexcept nogil:
     cdef int count, timeout, i
     cdef uint64_t fd
-    w.clients.now = worker_clock(w, -1)
-    worker_hear(w)  # the bell may have rung before
+    worker_clock(w, -1)
     while True:
         timeout = worker_timeout(w)
         count = epoll_wait(w.clients.epoll, w.events, EVENTS_MOST, timeout)
