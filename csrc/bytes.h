@@ -13,6 +13,12 @@ static inline unsigned short port_bytes(unsigned short port)
     return number;
 }
 
+/* Which bit of a set, that is not empty, is the lowest. */
+static inline int lowest_bit(unsigned int set)
+{
+    return __builtin_ctz(set);
+}
+
 enum {
     BYTE_TOKEN = 1,  /* tchar, RFC 9110 section 5.6.2: methods and field names */
     BYTE_HOST = 2,   /* uri-host and port, RFC 3986 section 3.2, as far as single bytes tell */
@@ -21,6 +27,7 @@ enum {
     BYTE_DIGIT = 16,
     BYTE_HEX = 32,
     BYTE_QUERY = 64, /* query, RFC 3986 section 3.4, as leniently as the path */
+    BYTE_FIELD = 128, /* first byte of a field name that is looked for, in either case */
 };
 
 #define PLAIN (BYTE_PATH | BYTE_QUERY)
@@ -28,10 +35,28 @@ enum {
 
 static const unsigned char byte_roles[256] = {
     ['0' ... '9'] = LETTER | BYTE_DIGIT | BYTE_HEX,
-    ['a' ... 'f'] = LETTER | BYTE_HEX,
-    ['g' ... 'z'] = LETTER,
-    ['A' ... 'F'] = LETTER | BYTE_HEX,
-    ['G' ... 'Z'] = LETTER,
+    ['a'] = LETTER | BYTE_HEX,
+    ['b'] = LETTER | BYTE_HEX,
+    ['c'] = LETTER | BYTE_HEX | BYTE_FIELD,
+    ['d'] = LETTER | BYTE_HEX,
+    ['e'] = LETTER | BYTE_HEX | BYTE_FIELD,
+    ['f'] = LETTER | BYTE_HEX,
+    ['g'] = LETTER,
+    ['h'] = LETTER | BYTE_FIELD,
+    ['i' ... 's'] = LETTER,
+    ['t'] = LETTER | BYTE_FIELD,
+    ['u' ... 'z'] = LETTER,
+    ['A'] = LETTER | BYTE_HEX,
+    ['B'] = LETTER | BYTE_HEX,
+    ['C'] = LETTER | BYTE_HEX | BYTE_FIELD,
+    ['D'] = LETTER | BYTE_HEX,
+    ['E'] = LETTER | BYTE_HEX | BYTE_FIELD,
+    ['F'] = LETTER | BYTE_HEX,
+    ['G'] = LETTER,
+    ['H'] = LETTER | BYTE_FIELD,
+    ['I' ... 'S'] = LETTER,
+    ['T'] = LETTER | BYTE_FIELD,
+    ['U' ... 'Z'] = LETTER,
     ['!'] = BYTE_TOKEN | BYTE_HOST | PLAIN,
     ['"'] = PLAIN,
     ['#'] = BYTE_TOKEN,

@@ -29,6 +29,7 @@ cdef extern from "bytes.h" nogil:
         BYTE_DIGIT
         BYTE_HEX
         BYTE_QUERY
+        BYTE_FIELD
         METHOD_UNKNOWN
         METHOD_GET
         METHOD_HEAD
@@ -52,6 +53,7 @@ cdef extern from "bytes.h" nogil:
         WORD_CONTINUE
         WORD_VALUES
         WORD_SIZE
+    int lowest_bit(unsigned int set)
     const uint8_t byte_roles[256]
     const uint64_t method_names[10]
     const char field_words[5][WORD_SIZE]
@@ -308,7 +310,7 @@ cdef inline const uint8_t *http1_head(Framing *f, const uint8_t *at, const uint8
             return at
     while at != stop and f.state < STATE_BODY and not f.wrong:
         if f.state == STATE_FIELD:
-            at = head_field(f, at)
+            at = head_field(f, at, stop)
         elif f.state == STATE_FIELD_NAME:
             at = head_field_name(f, at, stop)
         elif f.state == STATE_VALUE:
@@ -589,54 +591,65 @@ cdef inline const uint8_t *head_version(Framing *f, const uint8_t *at, const uin
     return at
 
 
-cdef inline const uint8_t *head_field(Framing *f, const uint8_t *at) noexcept nogil:
-    """The first byte of a line: of a field, or the CR of the empty line."""
+cdef inline const uint8_t *head_field(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
+    """The first byte of a line: of a field, or the CR of the empty line. The rest of a field is most often there too, so
+    it is gone on with at once: each part calls the next one."""
+    cdef uint8_t roles = byte_roles[at[0]]
     if at[0] == CR:
         f.state = STATE_HEAD_LF
         return at + 1
-    f.candidates = (1 << WORD_FIELDS) - 1
+    if not roles & BYTE_TOKEN:
+        f.wrong = WRONG_FIELD_NAME
+        return at + 1
+    f.candidates = (1 << WORD_FIELDS) - 1 if roles & BYTE_FIELD else 0
     f.position = 0
     f.state = STATE_FIELD_NAME
-    return at
+    return head_field_name(f, at, end)
 
 
-cdef inline uint8_t words_left(const char (*words)[WORD_SIZE], int count, uint8_t candidates, uint8_t position,
+cdef inline uint8_t words_left(const char (*words)[WORD_SIZE], uint8_t candidates, uint8_t position,
                                uint8_t byte) noexcept nogil:
     """Those of the candidates that have this byte, in either case, at this position."""
+    cdef uint8_t left = 0
     cdef int word
     if UPPER_A <= byte <= UPPER_Z:
         byte |= 0x20
-    for word in range(count):
-        if candidates >> word & 1 and <uint8_t>words[word][position] != byte:
-            candidates &= <uint8_t>~(1 << word)
-    return candidates
+    while candidates:
+        word = lowest_bit(candidates)
+        candidates &= candidates - 1
+        if <uint8_t>words[word][position] == byte:
+            left |= <uint8_t>(1 << word)
+    return left
 
 
 cdef inline int word_complete(const char (*words)[WORD_SIZE], int count, uint8_t candidates,
                               uint8_t position) noexcept nogil:
     """The candidate that ends at this position; `count` if there is none."""
     cdef int word
-    for word in range(count):
-        if candidates >> word & 1 and words[word][position] == 0:
+    while candidates:
+        word = lowest_bit(candidates)
+        if words[word][position] == 0:
             return word
+        candidates &= candidates - 1
     return count
 
 
 cdef inline const uint8_t *head_field_name(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
-    """field-name ":" (RFC 9112 section 5.1)."""
+    """field-name ":" (RFC 9112 section 5.1), which has a byte at least. Most are no candidates from the first one on."""
+    while f.candidates and at != end and byte_roles[at[0]] & BYTE_TOKEN:
+        f.candidates = words_left(field_words, f.candidates, f.position, at[0])
+        f.position += 1  # no word is left when it comes to the last column, which is their end
+        at += 1
     while at != end and byte_roles[at[0]] & BYTE_TOKEN:
-        if f.candidates:
-            f.candidates = words_left(field_words, WORD_FIELDS, f.candidates, f.position, at[0])
-        if f.position < WORD_SIZE - 1:  # the last column of the words is their end
-            f.position += 1
         at += 1
     if at == end:
         return at
-    if at[0] == COLON and f.position:
-        head_field_known(f)
-    else:
+    if at[0] != COLON:
         f.wrong = WRONG_FIELD_NAME
-    return at + 1
+        return at + 1
+    at += 1
+    head_field_known(f)
+    return head_value(f, at, end) if f.state == STATE_VALUE else at
 
 
 cdef inline void head_field_known(Framing *f) noexcept nogil:
@@ -668,11 +681,12 @@ cdef inline const uint8_t *head_value(Framing *f, const uint8_t *at, const uint8
     at = scan_value(at, end)
     if at == end:
         return at
-    if at[0] == CR:
-        f.state = STATE_VALUE_LF
-    else:
+    if at[0] != CR:
         f.wrong = WRONG_LINE_END if at[0] == LF else WRONG_FIELD_VALUE
-    return at + 1
+        return at + 1
+    at += 1
+    f.state = STATE_VALUE_LF
+    return at if at == end else head_line_end(f, at, STATE_FIELD)
 
 
 cdef inline const uint8_t *head_value_host(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
@@ -744,7 +758,7 @@ cdef inline const uint8_t *head_value_words(Framing *f, const uint8_t *at, const
             # a control byte in Transfer-Encoding makes a coding that is not understood, and is answered so
             if f.part == PART_GAP:
                 f.candidates = 0
-            f.candidates = words_left(value_words, WORD_VALUES, f.candidates, f.position, byte)
+            f.candidates = words_left(value_words, f.candidates, f.position, byte)
             if f.position < WORD_SIZE - 1:
                 f.position += 1
             f.part = PART_INSIDE
