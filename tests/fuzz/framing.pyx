@@ -15,7 +15,7 @@ from yinyang.core.http1 cimport (
     target_keep
 )
 from yinyang.core.queue cimport REQUEST_LEAST
-from yinyang.core.redirect cimport Redirect, location_render, redirect_from, redirect_render
+from yinyang.core.redirect cimport RENDERED_MOST, Redirect, location_render, redirect_from, redirect_render
 from yinyang.core.text cimport Text, text_fits, text_open
 
 cdef enum:

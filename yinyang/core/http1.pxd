@@ -592,8 +592,8 @@ cdef inline const uint8_t *head_version(Framing *f, const uint8_t *at, const uin
 
 
 cdef inline const uint8_t *head_field(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
-    """The first byte of a line: of a field, or the CR of the empty line. The rest of a field is most often there too, so
-    it is gone on with at once: each part calls the next one."""
+    """The first byte of a line: of a field, or the CR of the empty line. The rest of a field is most often there too,
+    so each part of it calls the next one."""
     cdef uint8_t roles = byte_roles[at[0]]
     if at[0] == CR:
         f.state = STATE_HEAD_LF
@@ -635,7 +635,7 @@ cdef inline int word_complete(const char (*words)[WORD_SIZE], int count, uint8_t
 
 
 cdef inline const uint8_t *head_field_name(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
-    """field-name ":" (RFC 9112 section 5.1), which has a byte at least. Most are no candidates from the first one on."""
+    """field-name ":" (RFC 9112 section 5.1), which has a byte at least. Most have no candidates from there on."""
     while f.candidates and at != end and byte_roles[at[0]] & BYTE_TOKEN:
         f.candidates = words_left(field_words, f.candidates, f.position, at[0])
         f.position += 1  # no word is left when it comes to the last column, which is their end
