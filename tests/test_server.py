@@ -93,11 +93,23 @@ def test_a_program_s_own_handlers_get_a_record_for_each_page(caplog: pytest.LogC
         ({"host": "192.0.2.1"}, OSError, "does not have that address"),
         ({"host": "localhost"}, ValueError, "numeric address"),
         ({"port": 70000}, ValueError, "0 to 65535"),
+        ({"drain": -1}, ValueError, "drain must be from 0.0 to 3600 seconds, not -1"),
+        ({"idle_timeout": 0}, ValueError, "idle_timeout must be from 0.001 to 3600 seconds, not 0"),
+        ({"sandbox": "on"}, ValueError, "sandbox must be auto, off or require, not 'on'"),
     ],
 )
 def test_says_what_cannot_be(settings: dict, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         yinyang.Server(**settings)
+
+
+def test_serves_on_while_it_drains() -> None:
+    server = yinyang.Server(name="vm", workers=1, drain=3600).start()
+    assert fetch(server)
+    server.request_stop()
+    assert fetch(server) == yinyang.render_page(server.identity)
+    server.stop()  # the second time, so at once
+    assert server.counts == (2, 2, 0)
 
 
 def test_is_started_once_and_stopped_as_often_as_you_like() -> None:
