@@ -225,11 +225,11 @@ def tunnel(own: str, other: str) -> Iterator[io.FileIO]:
 
 
 def hand_on(near: int, far: int) -> None:
-    """Each packet that leaves one device enters the other, DELAY later; all wait equally long, so they stay in order."""
+    """Each packet that leaves one device enters the other DELAY later."""
     os.sched_setaffinity(0, {CLIENT_CPU})
     os.set_blocking(near, False)
     os.set_blocking(far, False)
-    waiting: deque[tuple[float, int, bytes]] = deque()  # when, where to, what
+    waiting: deque[tuple[float, int, bytes]] = deque()  # when, where to, what; in order of time
     while True:
         left = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
         readable, _, _ = select.select([near, far], [], [], left)

@@ -72,10 +72,14 @@ class Load:
             time.sleep(max(0.0, min([end, *self._due.values()]) - time.monotonic()))
 
     def finish(self, seconds: float) -> None:
-        """Ask nothing more; wait for what is on its way, and for the end of the process that is watched."""
+        """Ask nothing more; wait for what is on its way, and for the end of the process that is watched. What has no
+        answer then has failed."""
         end = time.monotonic() + seconds
         while (self.pending() or (self._pidfd >= 0 and self.exited is None)) and time.monotonic() < end:
             self._watch(0.005)
+        for client in list(self._by_fd.values()):
+            if client.awaits:
+                self._end(client, "unanswered" if client.connected else "silent")
 
     def pending(self) -> int:
         """Requests without an answer yet."""
@@ -180,7 +184,7 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         for client in list(self._by_fd.values()):
-            self._end(client, "unanswered" if client.connected else "silent")
+            self._end(client, "left")
         self._epoll.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)
