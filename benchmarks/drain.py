@@ -6,10 +6,10 @@ Prints tables in Markdown. A server that is missing is named with the reason. Th
 1,000 kept connections with together 3,000 requests a second, and 300 new connections a second with a request each.
 After half a second of it the server is sent SIGTERM. Half a second later the load does what a balancer of connections
 does that has taken the server out: it begins no connection any more, not even for a kept one that has ended, while
-those that are there go on with their requests until they are told to close. The servers take turns. Needs Linux with two CPUs, and Go (on Debian:
-golang).
+those that are there go on with their requests until they are told to close. The servers take turns. Needs Linux with
+two CPUs, and Go (on Debian: golang).
 
-requests        Of all runs. None is tried twice.
+requests        Of all runs. None is sent again.
 failed          Those without the whole right answer, and how: refused, reset, closed before the answer was whole.
 resets          Of connections that had been established, with an answer or without.
 answered,       Pages that the clients got, and lines of them in the log; and in how many runs the two differ.

@@ -24,6 +24,7 @@ class Client:
     stream: socket.socket | None = None
     began: float = 0.0  # when it was opened
     connected: bool = False
+    served: bool = False
     awaits: bool = False  # an answer
     received: bytes = b""
 
@@ -32,12 +33,24 @@ class Load:
     """Requests at a steady pace: on connections that are kept, each in its turn, and on new ones, for one request.
 
     A kept connection that the server ends is opened again when it has its turn, as long as `opens` is set, and new ones
-    are begun as long as it is. Nothing is tried twice: a request without the whole right answer has failed, in one of
-    these ways: refused, silent (no reply to a SYN), reset, closed, unanswered (to the end), or status N.
+    are begun as long as it is. A request without the whole right answer has failed, in one of these ways: refused,
+    silent (no reply to a SYN), reset, closed, unanswered (to the end), or status N. With `tries_again`, a request whose
+    kept connection has served before and ends without a byte of the answer is sent once more on a new one, as clients
+    do (RFC 9112 section 9.3.1).
     """
 
-    def __init__(self, address: tuple[str, int], page: bytes, kept: int, requests: float, new: float) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        page: bytes,
+        kept: int,
+        requests: float,
+        new: float,
+        *,
+        tries_again: bool = False,
+    ) -> None:
         self.opens = True
+        self.tried_again = 0
         self.requests = 0
         self.answered = 0
         self.resets = 0  # of connections that had been established, even after all was answered
@@ -45,6 +58,7 @@ class Load:
         self.exited: float | None = None  # when the process ended that is watched
         self._address = address
         self._page = page
+        self._tries_again = tries_again
         self._kept = deque(Client(kept=True) for _ in range(kept))
         self._by_fd: dict[int, Client] = {}
         self._epoll = select.epoll()
@@ -89,6 +103,7 @@ class Load:
         """One more request, on a new connection or on the kept one that has waited longest for its turn."""
         if not kept:
             if self.opens:
+                self.requests += 1
                 self._begin(Client(kept=False))
             return
         for _ in range(len(self._kept)):
@@ -96,22 +111,20 @@ class Load:
             if client.stream is None and not self.opens:
                 continue  # it has had its last turn
             self._kept.append(client)
-            if client.stream is None:
-                self._begin(client)
-                return
             if not client.awaits:
                 self.requests += 1
-                client.awaits = True
-                self._send(client)
+                if client.stream is None:
+                    self._begin(client)
+                else:
+                    client.awaits = True
+                    self._send(client)
                 return
 
     def _begin(self, client: Client) -> None:
         client.stream = socket.socket()
         client.stream.setblocking(False)
         client.began = time.monotonic()
-        client.connected = False
         client.awaits = True
-        self.requests += 1
         self._by_fd[client.stream.fileno()] = client
         client.stream.connect_ex(self._address)
         self._epoll.register(client.stream.fileno(), select.EPOLLOUT)
@@ -167,17 +180,23 @@ class Load:
         elif body == self._page:
             self.answered += 1
             client.awaits = False
+            client.served = True
             # who is told that this was the last answer closes; the others are the server's to close
             if client.kept and CLOSES.search(head + b"\r\n"):
                 self._end(client, "")
 
     def _end(self, client: Client, how: str) -> None:
-        if client.awaits:
+        again = self._tries_again and client.awaits and client.served and not client.received
+        if again:
+            self.tried_again += 1
+        elif client.awaits:
             self.failures[how] += 1
-        client.awaits = client.connected = False
+        client.awaits = client.connected = client.served = False
         del self._by_fd[client.stream.fileno()]
         client.stream.close()
         client.stream = None
+        if again:
+            self._begin(client)
 
     def __enter__(self) -> Self:
         return self
