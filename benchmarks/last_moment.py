@@ -1,12 +1,14 @@
 """How to close a listening socket under load without resetting anybody: eight ways, tried on a server of this script's.
 
-    python benchmarks/last_moment.py [--rounds 40] [--rate 2000]
+    python benchmarks/last_moment.py [--rounds 50] [--rate 2000]
 
 Prints tables in Markdown. In each round a process on one CPU listens, answers each connection and closes it, while new
 connections come at a steady rate from another CPU; at a random moment it ends in one of the ways, which take turns, and
-the load goes on for a while. First over the loopback device, where a handshake takes no time; then between two network
-namespaces, whose only way to each other is a process that hands on each packet 5 ms later, so that some handshakes are
-always under way. That needs root, /dev/net/tun and ip (on Debian: iproute2), and touches no device of the host.
+the load goes on for a while. Beside them stands yinyang itself, the static program with two workers, on SIGTERM.
+
+First over the loopback device, where a handshake takes no time; then between two network namespaces, whose only way to
+each other is a process that hands on each packet 5 ms later, so that some handshakes are always under way. That needs
+root, /dev/net/tun and ip (on Debian: iproute2), and touches no device of the host.
 
 lost            Connections that were established, as far as the client could know, and then reset, closed or left
                 without an answer; and in how many of the rounds there were any.
@@ -25,6 +27,7 @@ import multiprocessing.connection
 import os
 import random
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -33,14 +36,17 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from steady import Load
+from contestants import ROOT, MissingError, static
+from processes import free_port, serving, wait_until_it_answers
+from steady import LAST, Load
 
 SERVER_CPU, CLIENT_CPU = 1, 0
 DELAY = 0.005  # seconds of each packet
 PAUSE = 0.05  # seconds
 LEAD = 0.1  # seconds of load before a server may be told to end, and at most twice that
-AFTER = 0.1  # seconds of load after it was told
+AFTER = 0.15  # seconds of load after it was told
 PATIENCE = 2.0  # seconds for what is on its way then; a SYN is sent again after one
 SEED = 2016
 NOBODY = 65534
@@ -101,10 +107,12 @@ WAYS = [
     Way("drop SYNs by a packet filter, accept what is queued, close", drop_syns, 0),
     Way("drop SYNs by a packet filter, accept for 50 ms more, close", drop_syns, PAUSE),
     Way("bind to no device, accept what is queued, close", bind_to_nowhere, 0),
-    Way("bind to no device, accept for 50 ms more, close (ours)", bind_to_nowhere, PAUSE),
+    Way("bind to no device, accept for 50 ms more, close", bind_to_nowhere, PAUSE),
     Way("shutdown(SHUT_RD), accept what is queued, close", shut_down, 0),
     Way("IP_MINTTL 255, accept for 50 ms more, close", ask_for_a_near_sender, PAUSE),
 ]
+
+OURS = "yinyang itself"
 
 
 def refusals_for_nobody() -> list[str]:
@@ -177,7 +185,7 @@ class Server:
 
 
 def serve_rounds(pipe: multiprocessing.connection.Connection, address: str, isolated: bool) -> None:
-    """What the server's process does: for each number of a way, listen, tell the port, and end when told to."""
+    """What the server's process does: for each number of a way, tell the port and the page, and end when told to."""
     os.sched_setaffinity(0, {SERVER_CPU})
     if isolated:
         with tunnel("10.0.0.2", "10.0.0.1") as device, carried(pipe) as carrier:
@@ -194,14 +202,32 @@ def carried(pipe: multiprocessing.connection.Connection) -> socket.socket:
 
 def serve_told(pipe: multiprocessing.connection.Connection, address: str) -> None:
     for number in iter(pipe.recv, None):
-        listener = socket.create_server((address, 0), backlog=4096)
-        listener.setblocking(False)
-        server = Server(listener)
-        pipe.send(listener.getsockname()[1])
-        server.serve(60, pipe.poll)
-        pipe.recv()
-        server.end(WAYS[number])
+        if number < len(WAYS):
+            serve_once(pipe, address, WAYS[number])
+        else:
+            serve_ours(pipe)
         pipe.send("ended")
+
+
+def serve_once(pipe: multiprocessing.connection.Connection, address: str, way: Way) -> None:
+    listener = socket.create_server((address, 0), backlog=4096)
+    listener.setblocking(False)
+    server = Server(listener)
+    pipe.send((listener.getsockname()[1], PAGE))
+    server.serve(60, pipe.poll)
+    pipe.recv()
+    server.end(way)
+
+
+def serve_ours(pipe: multiprocessing.connection.Connection) -> None:
+    port = free_port()
+    line = [str(ROOT / "build/static/yinyang"), "--port", str(port), "--workers", "2"]
+    with serving(line, SERVER_CPU, Path(os.devnull)) as server:
+        page = wait_until_it_answers(port, LAST).partition(b"\r\n\r\n")[2]
+        pipe.send((port, page))
+        pipe.recv()
+        server.send_signal(signal.SIGTERM)
+        server.wait(PATIENCE)
 
 
 # ---- a network with delay -----------------------------------------------------------------------------------------
@@ -264,10 +290,11 @@ def one_round(
     pipe: multiprocessing.connection.Connection, address: str, number: int, rate: float, lead: float
 ) -> tuple[Load, int]:
     pipe.send(number)
-    with Load((address, pipe.recv()), PAGE, 0, 0, rate) as load:
+    port, page = pipe.recv()
+    with Load((address, port), page, 0, 0, rate) as load:
         load.run(lead)
         pipe.send("end")
-        load.run(WAYS[number].pause + AFTER)
+        load.run(AFTER)
         load.finish(PATIENCE)
     pipe.recv()
     return load, load.failures.total() - load.failures["refused"] - load.failures["silent"]
@@ -275,7 +302,8 @@ def one_round(
 
 def rounds(pipe: multiprocessing.connection.Connection, address: str, count: int, rate: float, title: str) -> str:
     chance = random.Random(SEED)
-    figures = [Figures() for _ in WAYS]
+    titles = [*(way.title for way in WAYS), OURS]
+    figures = [Figures() for _ in titles]
     for turn in range(count):
         print(f"{title}, round {turn + 1} of {count}", file=sys.stderr)
         for number, each in enumerate(figures):
@@ -285,7 +313,7 @@ def rounds(pipe: multiprocessing.connection.Connection, address: str, count: int
             each.lost.append(lost)
             each.failures += load.failures
     lines = ["| | connections | answered | lost, in rounds | refused | silent |", "| --- " * 6 + "|"]
-    lines += [f"| {way.title} | {each.row()} |" for way, each in zip(WAYS, figures, strict=True)]
+    lines += [f"| {words} | {each.row()} |" for words, each in zip(titles, figures, strict=True)]
     return "\n".join(lines)
 
 
@@ -295,14 +323,13 @@ def measured(count: int, rate: float, isolated: bool, title: str) -> str:
     pipe, theirs = context.Pipe()
     address = "10.0.0.2" if isolated else "127.0.0.1"
     server = context.Process(target=serve_rounds, args=(theirs, address, isolated), daemon=True)
-    server.start()
-    theirs.close()
     with contextlib.ExitStack() as stack:
+        near = stack.enter_context(tunnel("10.0.0.1", "10.0.0.2")) if isolated else None
+        server.start()
         stack.callback(server.kill)
-        if isolated:
+        if near:
             with carried(pipe) as carrier:
                 _, (far,), _, _ = socket.recv_fds(carrier, 1, 1)
-            near = stack.enter_context(tunnel("10.0.0.1", "10.0.0.2"))
             relay = context.Process(target=hand_on, args=(near.fileno(), far), daemon=True)
             relay.start()
             stack.callback(relay.kill)
@@ -311,15 +338,19 @@ def measured(count: int, rate: float, isolated: bool, title: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--rate", type=float, default=2000, help="connections a second")
     options = parser.parse_args()
+    try:
+        static()
+    except MissingError as error:
+        parser.exit(1, f"{error}\n")
     os.sched_setaffinity(0, {CLIENT_CPU})
     print(f"As an unprivileged user: {'; '.join(refusals_for_nobody())}.\n")
     print(f"### loopback\n\n{measured(options.rounds, options.rate, False, 'loopback')}\n", flush=True)
     try:
         print(f"### 5 ms each way\n\n{measured(options.rounds, options.rate, True, '5 ms each way')}")
-    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+    except (OSError, subprocess.CalledProcessError) as error:
         print(f"### 5 ms each way\n\nnot measured: {error}")
 
 
