@@ -35,6 +35,7 @@ from typing import Self
 from contestants import Contestant
 from endings import FOLDER, Ending, go, ours, servers
 from hostile import spread
+from network import leave_shared_network
 from processes import free_port, serving, wait_until_it_answers
 from steady import LAST, Load
 
@@ -181,6 +182,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20)
     options = parser.parse_args()
     os.sched_setaffinity(0, {CLIENT_CPU})
+    leave_shared_network()
     found = servers()
     print(table_under_load(found, options.runs), flush=True)
     print(table_when_idle(found, options.runs))

@@ -39,6 +39,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contestants import ROOT, MissingError, static
+from network import enter_own_network, leave_shared_network
 from processes import free_port, serving, wait_until_it_answers
 from steady import LAST, Load
 
@@ -56,7 +57,6 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\n" + 
 SO_BINDTOIFINDEX = 62  # socket(7), Linux 5.0
 SO_ATTACH_FILTER = 26
 IP_MINTTL = 21
-CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 SYN_DROPPED = [  # of a TCP header: drop what has SYN and not ACK
@@ -236,13 +236,10 @@ def serve_ours(pipe: multiprocessing.connection.Connection) -> None:
 @contextlib.contextmanager
 def tunnel(own: str, other: str) -> Iterator[io.FileIO]:
     """In a network namespace that this process enters, a device that leads to a file."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "no network namespace: " + os.strerror(ctypes.get_errno()))
+    enter_own_network()
     with open("/dev/net/tun", "r+b", buffering=0) as device:
         fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", b"wire", IFF_TUN | IFF_NO_PI))
         for line in (
-            "ip link set lo up",
             f"ip address add {own} peer {other} dev wire",
             "ip link set wire up txqueuelen 10000",
         ):
@@ -346,6 +343,7 @@ def main() -> None:
     except MissingError as error:
         parser.exit(1, f"{error}\n")
     os.sched_setaffinity(0, {CLIENT_CPU})
+    leave_shared_network()
     print(f"As an unprivileged user: {'; '.join(refusals_for_nobody())}.\n")
     print(f"### loopback\n\n{measured(options.rounds, options.rate, False, 'loopback')}\n", flush=True)
     try:

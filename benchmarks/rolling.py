@@ -36,6 +36,7 @@ from pathlib import Path
 
 from drain import CLIENT_CPU, SERVER_CPU, failed_words
 from endings import FOLDER, Ending, go, ours, servers
+from network import leave_shared_network
 from processes import PATIENCE, free_port, serving, wait_until_it_answers
 from steady import LAST, Load
 
@@ -251,6 +252,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["PATH"] += ":/usr/sbin:/usr/local/sbin"
     os.sched_setaffinity(0, {CLIENT_CPU})
+    leave_shared_network()
     for kind in (HAProxy, Nginx):
         if options.proxy in (None, kind.key):
             heads = "| | the proxy is | restarts | requests | failed | sent again |"
