@@ -2,12 +2,16 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"html"
 	"log"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
+	"time"
 )
 
 const page = `<!DOCTYPE html><html><head><title>Go scaling demo</title></head><body><h1>%s</h1>` +
@@ -26,6 +30,7 @@ func colour(name string) string {
 func main() {
 	port := flag.Int("port", 80, "where to listen")
 	name := flag.String("name", "", "identity to show")
+	drain := flag.Duration("drain", -1, "how long SIGTERM lets it go on before it shuts down; less than 0: it dies of it")
 	flag.Parse()
 	if *name == "" {
 		var err error
@@ -42,5 +47,21 @@ func main() {
 		log.Printf("Served image, host: %s, colour: %s", *name, own)
 	})
 	log.Printf("Serving image, host: %s, colour: %s", *name, own)
-	log.Fatal(http.ListenAndServe(fmt.Sprintf(":%d", *port), nil))
+	server := &http.Server{Addr: fmt.Sprintf(":%d", *port)}
+	ended := make(chan error)
+	if *drain >= 0 {
+		told := make(chan os.Signal, 1)
+		signal.Notify(told, syscall.SIGTERM)
+		go func() {
+			<-told
+			time.Sleep(*drain)
+			ended <- server.Shutdown(context.Background())
+		}()
+	}
+	if err := server.ListenAndServe(); err != http.ErrServerClosed {
+		log.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		log.Fatal(err)
+	}
 }
