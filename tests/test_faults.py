@@ -47,6 +47,7 @@ WORKER = [
 # calls of its parent meanwhile, and errors, of which none may cost anything
 PARENT = [
     ("?poll,ppoll", "EINTR ENOMEM"),
+    ("recvfrom", "EINTR EAGAIN"),
     ("waitid", "EINTR ECHILD"),
     ("lseek", "ESPIPE"),
     ("sendto", "EINTR EAGAIN"),
@@ -320,6 +321,20 @@ def test_a_call_of_the_parent(call: str, errors: str, start: Start, tmp_path: Pa
     assert descriptors(replica.pid) == before
     assert replica.stop() == 0
     tally.check(replica)
+
+
+@pytest.mark.parametrize("error", ["ENOBUFS", "ENOMEM"])
+def test_a_worker_that_cannot_ring_rings_again(error: str, start: Start, tmp_path: Path) -> None:
+    """The parent sleeps until it is told that there are lines to write: it is told with the next page at the latest."""
+    replica = start("--workers", "1")
+    client = Client(replica)
+    with Fault(wait_until_it_is_ready(replica), "sendto", error, 2, tmp_path / "trace") as fault:
+        client.ask("page")
+        wait_until(fault.happened)
+    client.ask("page")
+    client.connection.close()
+    wait_until(lambda: len(replica.served()) == 2)
+    assert replica.stop() == 0
 
 
 @pytest.mark.parametrize(("call", "error"), [("clone", "EAGAIN"), ("clone", "ENOMEM"), ("socketpair", "EMFILE")])
