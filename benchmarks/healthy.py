@@ -47,14 +47,16 @@ def exchange(client: socket.socket) -> None:
         raise ConnectionError(f"the server answers {received[:40]!r}")
 
 
-def window(port: int, seconds: float) -> list[float]:
-    """Seconds from when each request was due to the end of its answer, so a late answer counts for all that it delays.
+def window(port: int, seconds: float) -> tuple[list[float], int]:
+    """Seconds from when each request was due to the end of its answer, so a late answer counts for all that it delays;
+    and how many answers came, those of the warm-up included.
 
     A request that fails counts with PATIENCE; one that was never sent, as the window was over, with its delay so far.
     """
     client = None
     times: list[float] = []
     start = math.inf
+    answered = 0
     number = -WARM_UP
     while number < seconds / EVERY:
         now = time.monotonic()
@@ -70,14 +72,16 @@ def window(port: int, seconds: float) -> list[float]:
         try:
             client = client or connected(port)
             exchange(client)
+            answered += 1
             taken = time.monotonic() - due
         except OSError:
             client = None
             taken = max(PATIENCE, time.monotonic() - due)
+            number = max(number, -1)  # what does not answer does not warm up either
         if number >= 0:
             times.append(taken)
         number += 1
-    return times
+    return times, answered
 
 
 def percentile(times: list[float], share: float) -> float:
@@ -98,6 +102,7 @@ class Healthy:
     """The process, as its parent sees it."""
 
     def __init__(self, port: int) -> None:
+        self.answered = 0  # in all windows
         self.pipe, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("fork")
         self.process = context.Process(target=serve_windows, args=(theirs, port), daemon=True)
@@ -111,7 +116,9 @@ class Healthy:
 
     def times(self) -> list[float]:
         """Of the window that is done, in seconds."""
-        return self.pipe.recv()
+        times, answered = self.pipe.recv()
+        self.answered += answered
+        return times
 
 
 @contextlib.contextmanager

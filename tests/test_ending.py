@@ -160,6 +160,14 @@ def test_as_the_first_process(number: int, shape: Shape, tmp_path: Path) -> None
 # ---- a log that cannot grow ---------------------------------------------------------------------------------------
 
 
+def limit_files(pid: int, most: int | str) -> None:
+    """As the user that the server has become: another one may not, not even root in a container."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    user, group = (int(re.search(rf"^{name}:\s(\d+)", status, re.M)[1]) for name in ("Uid", "Gid"))
+    ours = {"user": user, "group": group, "extra_groups": []} if os.getuid() == 0 else {}
+    subprocess.run([needs("prlimit"), "--pid", str(pid), f"--fsize={most}:unlimited"], check=True, **ours)
+
+
 @pytest.mark.host
 def test_a_log_at_its_size_limit_stops_nothing_and_loses_nothing(shape: Shape, tmp_path: Path) -> None:
     """As with a full disk: it is written to the last byte that fits, and goes on there when there is room again."""
@@ -168,20 +176,40 @@ def test_a_log_at_its_size_limit_stops_nothing_and_loses_nothing(shape: Shape, t
     try:
         replica.wait_for_port()
         limit = replica.log.stat().st_size + 100
-        subprocess.run([needs("prlimit"), "--pid", str(replica.pid), f"--fsize={limit}:unlimited"], check=True)
+        limit_files(replica.pid, limit)
         for _ in range(5):
             assert PAGE in replica.ask(LAST)
         wait_until(lambda: replica.log.stat().st_size == limit)
-        subprocess.run([needs("prlimit"), "--pid", str(replica.pid), f"--fsize={limit + 1}:unlimited"], check=True)
+        limit_files(replica.pid, limit + 1)
         wait_until(lambda: replica.log.stat().st_size == limit + 1)
         assert PAGE in replica.ask(LAST)
-        subprocess.run([needs("prlimit"), "--pid", str(replica.pid), "--fsize=unlimited:unlimited"], check=True)
+        limit_files(replica.pid, "unlimited")
         wait_until(lambda: len(replica.served()) == 6)
         assert replica.stop() == 0
     finally:
         replica.kill()
     line = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Served image, host: vm, colour: #b8d868"
     assert [bool(re.fullmatch(line, served)) for served in replica.lines()[2:]] == [True] * 6
+
+
+@pytest.mark.host
+def test_a_log_that_takes_nothing_stops_nothing(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with open("/dev/full", "wb") as full:
+        replica = start("--workers", "1", "--port", str(port), log=full.fileno())
+    replica.port = port
+    wait_until(lambda: answers(replica))
+    for _ in range(5):
+        assert PAGE in replica.ask(LAST)
+    assert replica.stop() == 0
+
+
+def answers(replica: Replica) -> bool:
+    try:
+        return PAGE in replica.ask(LAST)
+    except ConnectionRefusedError:
+        return False
 
 
 # ---- workers that hang --------------------------------------------------------------------------------------------
