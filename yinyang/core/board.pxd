@@ -71,6 +71,11 @@ cdef inline bint board_sleep(Board *board) noexcept nogil:
     return True
 
 
+cdef inline void board_still_sleeps(Board *board) noexcept nogil:
+    """After board_must_wake, when ringing failed."""
+    swap(&board.asleep, 1)
+
+
 cdef inline bint board_must_wake(Board *board) noexcept nogil:
     """A worker has written news: is it the one that must ring?"""
     barrier()

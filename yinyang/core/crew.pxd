@@ -13,7 +13,7 @@ from .board cimport (
 )
 from .journal cimport journal_take
 from .system cimport (
-    AF_UNIX, CLD_STOPPED, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, ENOMEM, MAP_PRIVATE, MSG_DONTWAIT, POLLIN,
+    AF_UNIX, CLD_STOPPED, EAGAIN, EFD_CLOEXEC, EFD_NONBLOCK, EINTR, ENOMEM, MAP_PRIVATE, MSG_DONTWAIT, POLLIN,
     POLLOUT, PR_SET_NAME, PR_SET_PDEATHSIG, P_ALL, P_PID, SIGKILL, SIGPROF, SIG_SETMASK, SOCK_CLOEXEC,
     SOCK_STREAM, SYS_close_range, WCONTINUED, WEXITED, WEXITSTATUS, WIFSIGNALED, WNOHANG, WNOWAIT, WSTOPPED,
     WTERMSIG, _exit, close, dup, errno,
@@ -286,7 +286,8 @@ cdef inline int64_t sooner_of(int64_t until, int64_t moment) noexcept nogil:
 cdef inline void crew_hear(Crew *crew, int seat) noexcept nogil:
     """A worker has rung, or is dead."""
     cdef char byte = 0
-    if not crew.polled[seat].revents & POLLIN or recv(crew.members[seat].tether, &byte, 1, MSG_DONTWAIT) <= 0:
+    cdef ssize_t size = recv(crew.members[seat].tether, &byte, 1, MSG_DONTWAIT)
+    if size == 0 or size < 0 and errno != EAGAIN and errno != EINTR:
         crew_bury(crew, seat)
 
 

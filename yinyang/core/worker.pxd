@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from .answers cimport Answers, answers_set_date
-from .board cimport Board, GUARD_ENTERED, PHASE_LAST, PHASE_SERVE, board_must_wake
+from .board cimport Board, GUARD_ENTERED, PHASE_LAST, PHASE_SERVE, board_must_wake, board_still_sleeps
 from .connection cimport (
     Clients, client_expired, client_open, client_ready, client_shed, clients_end_idle, clients_open
 )
@@ -32,7 +32,7 @@ cdef enum:
     ACCEPT_MOST = 64  # connections in a row, before those that are open have their turn
     EXPIRED_MOST = 64  # deadlines in a row, likewise
     SHARE_RECHECK = 5  # ms until a worker takes a connection that nobody with fewer of them took
-    ACCEPT_PAUSE = 100  # ms, when descriptors or memory are short and nothing can be shed
+    ACCEPT_PAUSE = 100  # ms, when descriptors or memory are short and nothing can be shed, or nothing but errors comes
     NEVER = -1
     STUCK_AFTER = 5  # s of CPU time in one turn, which has some ms of work
     STANDSTILL = 500  # ms: a step of the clock that is longer than that was not spent here
@@ -83,8 +83,9 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
     w.clients.epoll = epoll_create1(EPOLL_CLOEXEC)
     if w.clients.epoll < 0:
         return -errno
-    if (epoll_add(w.clients.epoll, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0
-            or epoll_add(w.clients.epoll, w.bell, EPOLLIN | EPOLLET) < 0
+    # the bell first, so that it is heard before anybody is served: it may have rung already
+    if (epoll_add(w.clients.epoll, w.bell, EPOLLIN | EPOLLET) < 0
+            or epoll_add(w.clients.epoll, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0
             or epoll_add(w.clients.epoll, w.tether, EPOLLIN) < 0):
         return -errno
     return 0
@@ -184,11 +185,13 @@ cdef inline void worker_mind_the_clock(Worker *w) noexcept nogil:
 
 
 cdef inline void worker_tell(Worker *w) noexcept nogil:
-    """Wake the parent, if there are lines to write and it sleeps."""
-    if w.clients.seat.pages != w.pages_told:
+    """Wake the parent, if there are lines to write and it sleeps; if that fails, in the next turn."""
+    if w.clients.seat.pages == w.pages_told or not w.clients.journal:
+        return
+    if board_must_wake(w.board) and send(w.tether, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0:
+        board_still_sleeps(w.board)
+    else:
         w.pages_told = w.clients.seat.pages
-        if w.clients.journal and board_must_wake(w.board):
-            send(w.tether, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
 # ---- being stuck --------------------------------------------------------------------------------------------------
@@ -230,6 +233,7 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
     the queue must tell the others, and come back."""
     cdef int fd
     cdef int left = ACCEPT_MOST
+    cdef int errors = 0  # in a row
     cdef bint shed = False  # was one just closed to make room?
     if w.listener < 0:
         return
@@ -242,6 +246,7 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
         fd = accept4(w.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd >= 0:
             shed = False
+            errors = 0
             client_open(&w.clients, <uint32_t>fd)
         elif errno == EAGAIN:
             return
@@ -253,8 +258,9 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
         elif errno == EBADF or errno == EINVAL or errno == ENOTSOCK:
             w.failed = errno  # there is nothing to accept from, now or ever
             return
-        # any other error is that connection's alone: it was gone, or the network had bad news of it (accept(2))
-    w.accept_at = w.clients.now
+        else:  # that connection's alone: it was gone, or the network had bad news of it (accept(2))
+            errors += 1
+    w.accept_at = w.clients.now + (ACCEPT_PAUSE if errors == ACCEPT_MOST else 0)
 
 
 cdef inline void worker_ring(Worker *w) noexcept nogil:
