@@ -22,6 +22,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PATIENCE = 20.0  # seconds until a test that waits for something gives up
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # servers inherit it, and these tests may run under nohup(1)
+
 
 def wait_until(condition: Callable[[], object], what: str = "") -> object:
     """Poll until the condition holds, and return what it returned."""
