@@ -34,6 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from field import FIELD, FLOOR, PAGE, WORK, Contestant, prepare
+from network import leave_shared_network
 from processes import PATIENCE, cpu_time, free_ports, tree
 
 SERVER_CPU, LOAD_CPU = 1, 0
@@ -219,6 +220,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
+    leave_shared_network()
     prepare()
     missing = {each.name: reason for each in FIELD if (reason := each.missing())}
     chosen = [each for each in FIELD if each.name not in missing]
