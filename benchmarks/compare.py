@@ -163,7 +163,7 @@ def open_window(each: Running, connections: int) -> None:
 
 
 def spread(values: list[float], scale: float, digits: int = 2) -> str:
-    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
     return f"{middle * scale:.{digits}f} ({low * scale:.{digits}f} to {high * scale:.{digits}f})"
 
 
