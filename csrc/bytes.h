@@ -32,31 +32,21 @@ enum {
 
 #define PLAIN (BYTE_PATH | BYTE_QUERY)
 #define LETTER (BYTE_TOKEN | BYTE_HOST | PLAIN | BYTE_SCHEME)
+#define LETTERS(first, last, more) /* in either case */ \
+    [first ... last] = LETTER | (more), [(first) - 'a' + 'A' ... (last) - 'a' + 'A'] = LETTER | (more),
 
 static const unsigned char byte_roles[256] = {
     ['0' ... '9'] = LETTER | BYTE_DIGIT | BYTE_HEX,
-    ['a'] = LETTER | BYTE_HEX,
-    ['b'] = LETTER | BYTE_HEX,
-    ['c'] = LETTER | BYTE_HEX | BYTE_FIELD,
-    ['d'] = LETTER | BYTE_HEX,
-    ['e'] = LETTER | BYTE_HEX | BYTE_FIELD,
-    ['f'] = LETTER | BYTE_HEX,
-    ['g'] = LETTER,
-    ['h'] = LETTER | BYTE_FIELD,
-    ['i' ... 's'] = LETTER,
-    ['t'] = LETTER | BYTE_FIELD,
-    ['u' ... 'z'] = LETTER,
-    ['A'] = LETTER | BYTE_HEX,
-    ['B'] = LETTER | BYTE_HEX,
-    ['C'] = LETTER | BYTE_HEX | BYTE_FIELD,
-    ['D'] = LETTER | BYTE_HEX,
-    ['E'] = LETTER | BYTE_HEX | BYTE_FIELD,
-    ['F'] = LETTER | BYTE_HEX,
-    ['G'] = LETTER,
-    ['H'] = LETTER | BYTE_FIELD,
-    ['I' ... 'S'] = LETTER,
-    ['T'] = LETTER | BYTE_FIELD,
-    ['U' ... 'Z'] = LETTER,
+    LETTERS('a', 'b', BYTE_HEX)
+    LETTERS('c', 'c', BYTE_HEX | BYTE_FIELD)
+    LETTERS('d', 'd', BYTE_HEX)
+    LETTERS('e', 'e', BYTE_HEX | BYTE_FIELD)
+    LETTERS('f', 'f', BYTE_HEX)
+    LETTERS('g', 'g', 0)
+    LETTERS('h', 'h', BYTE_FIELD)
+    LETTERS('i', 's', 0)
+    LETTERS('t', 't', BYTE_FIELD)
+    LETTERS('u', 'z', 0)
     ['!'] = BYTE_TOKEN | BYTE_HOST | PLAIN,
     ['"'] = PLAIN,
     ['#'] = BYTE_TOKEN,
@@ -91,6 +81,7 @@ static const unsigned char byte_roles[256] = {
     ['~'] = BYTE_TOKEN | BYTE_HOST | PLAIN,
 };
 
+#undef LETTERS
 #undef LETTER
 #undef PLAIN
 

@@ -49,8 +49,8 @@ static int complain(const struct yinyang *program, int code)
 }
 
 /* A descriptor that tells of the signals that a server minds. They are blocked, so that they are seen in the first process
- * of a container too, for which the kernel drops all that would do what is done by default. Those of a log that cannot be written, SIGPIPE and
- * SIGXFSZ, just stay blocked. */
+ * of a container too, for which the kernel drops all that would do what is done by default. Those of a log that cannot be
+ * written, SIGPIPE and SIGXFSZ, just stay blocked. */
 static int signals_open(void)
 {
     sigset_t minded;
