@@ -290,6 +290,27 @@ def serving(shape: Shape, log: Path, *options: str) -> Iterator[Replica]:
         replica.kill()
 
 
+def injecting(fault: str) -> list[str]:
+    """strace, as the beginning of a command all of whose processes are to have a fault."""
+    return [needs("strace"), "-f", "-qq", "-o", "/dev/null", "-e", f"inject={fault}"]
+
+
+@contextlib.contextmanager
+def started_with(fault: str, shape: Shape, log: Path) -> Iterator[Replica]:
+    """A server all of whose processes have a fault from their beginning, and which ends as it should."""
+    replica = Shape(*injecting(fault), *shape.command()).replica(log, "--workers", "1")
+    try:
+        replica.wait_for_port()
+        yield replica
+        os.kill(replica.workers()[0], signal.SIGTERM)  # strace's only child, to which strace passes no signals on
+        assert replica.process.wait(PATIENCE) == 0
+    finally:
+        if replica.process.poll() is None:
+            for pid in replica.workers():
+                os.kill(pid, signal.SIGKILL)
+            replica.kill()
+
+
 @pytest.fixture
 def no_thread_left() -> Iterator[None]:
     before = threading.active_count()

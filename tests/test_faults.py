@@ -12,11 +12,11 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, Replica, Shape, missing, needs, wait_until
+from conftest import PATIENCE, Replica, Shape, missing, needs, started_with, wait_until
 
 import yinyang
 
@@ -394,23 +394,6 @@ def test_a_call_when_it_starts(call: str, turns: int, errors: str, shape: Shape)
             done = shape.run("--port", "0", "--workers", "2", wrap=fault)
             assert done.returncode == 1
             assert re.fullmatch(r"yinyang: [^\n]+\n", done.stderr)
-
-
-@contextlib.contextmanager
-def started_with(fault: str, shape: Shape, log: Path) -> Iterator[Replica]:
-    """A server all of whose processes have a fault from their beginning, and which ends as it should."""
-    line = [needs("strace"), "-f", "-qq", "-o", "/dev/null", "-e", f"inject={fault}"]
-    replica = Shape(*line, *shape.command()).replica(log, "--workers", "1")
-    try:
-        replica.wait_for_port()
-        yield replica
-        os.kill(replica.workers()[0], signal.SIGTERM)  # strace's only child, to which strace passes no signals on
-        assert replica.process.wait(PATIENCE) == 0
-    finally:
-        if replica.process.poll() is None:
-            for pid in replica.workers():
-                os.kill(pid, signal.SIGKILL)
-            replica.kill()
 
 
 @pytest.mark.parametrize(

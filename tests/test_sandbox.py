@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, ROOT, Replica, Shape, missing, needs, wait_until
+from conftest import PATIENCE, ROOT, Replica, Shape, injecting, missing, needs, started_with, wait_until
 
 import yinyang
 
@@ -102,20 +102,15 @@ def test_off(start: Start) -> None:
 )
 def test_what_the_kernel_lacks(call: str, words: str, shape: Shape, tmp_path: Path) -> None:
     """It is taken as it is; if it is required, the server does not start and says why."""
-    fault = [needs("strace"), "-f", "-qq", "-o", "/dev/null", "-e", f"inject={call}:error=ENOSYS"]
-    done = shape.run("--port", "0", "--sandbox", "require", wrap=fault)
+    fault = f"{call}:error=ENOSYS"
+    done = shape.run("--port", "0", "--sandbox", "require", wrap=injecting(fault))
     assert done.returncode == 1
     assert re.fullmatch(rf"yinyang: no sandbox, as this kernel has no {words}[^\n]*--sandbox auto[^\n]*\n", done.stderr)
-    replica = Shape(*fault, *shape.command()).replica(tmp_path / "log", "--workers", "1")
-    try:
-        replica.wait_for_port()
+    with started_with(fault, shape, tmp_path / "log") as replica:
         line = sandbox_line(replica)
         assert ("no files" in line) == (call == "seccomp")
         assert ("few system calls" in line) == (call != "seccomp")
         assert PAGE in replica.ask(LAST)
-    finally:
-        os.kill(replica.workers()[0], signal.SIGTERM)  # strace passes its own signals to nobody
-        assert replica.process.wait(PATIENCE) == 0
 
 
 @pytest.mark.strace

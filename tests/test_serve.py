@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, Replica, Shape, clean_environment, needs, read_all, wait_until
+from conftest import PATIENCE, Replica, Shape, clean_environment, injecting, read_all, started_with, wait_until
 
 import yinyang
 
@@ -109,8 +109,7 @@ def test_address_that_is_not_here(shape: Shape) -> None:
     [("EACCES", "ports below 1024 need privilege here; use --port 8080"), ("EPERM", "operation not permitted")],
 )
 def test_port_without_the_right(error: str, words: str, shape: Shape) -> None:
-    strace = needs("strace")
-    done = shape.run(wrap=(strace, "-qq", "-o", "/dev/null", "-e", f"inject=bind:error={error}"))
+    done = shape.run(wrap=injecting(f"bind:error={error}"))
     assert done.returncode == 1
     assert re.fullmatch(rf"yinyang: cannot listen on port 80: {words}[^\n]*\n", done.stderr)
 
@@ -130,25 +129,13 @@ def test_port_without_the_right(error: str, words: str, shape: Shape) -> None:
 )
 def test_errors_of_accept(error: str, ends: bool, shape: Shape, tmp_path: Path) -> None:
     """One connection's own trouble, or a shortage, costs nobody an answer; what cannot pass ends the worker."""
-    fault = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4", "-e", f"inject=accept4:error={error}:when=1"]
-    replica = Shape(needs("strace"), *fault, *shape.command()).replica(tmp_path / "log", "--workers", "1")
-    try:
-        replica.wait_for_port()
-        server = replica.workers()[0]  # strace's only child
-        with replica.connect() as client:
-            client.sendall(LAST)
-            if ends:
-                wait_until(lambda: "could not go on: invalid argument, restarted as pid" in replica.log.read_text())
-            else:
-                assert PAGE in read_all(client)
-                assert "could not go on" not in replica.log.read_text()
-        os.kill(server, signal.SIGTERM)
-        assert replica.process.wait(PATIENCE) == 0
-    finally:
-        if replica.process.poll() is None:
-            for pid in replica.workers():
-                os.kill(pid, signal.SIGKILL)
-            replica.kill()
+    with started_with(f"accept4:error={error}:when=1", shape, tmp_path / "log") as replica, replica.connect() as client:
+        client.sendall(LAST)
+        if ends:
+            wait_until(lambda: "could not go on: invalid argument, restarted as pid" in replica.log.read_text())
+        else:
+            assert PAGE in read_all(client)
+            assert "could not go on" not in replica.log.read_text()
 
 
 def test_help_and_version(shape: Shape) -> None:
@@ -270,31 +257,9 @@ def test_both_families_by_default(start: Start) -> None:
 @pytest.mark.strace
 @pytest.mark.host
 def test_ipv4_alone_where_ipv6_is_off(shape: Shape, tmp_path: Path) -> None:
-    strace = needs("strace")
-    log = tmp_path / "log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [
-                strace,
-                "-qq",
-                "-o",
-                "/dev/null",
-                "-e",
-                f"inject=socket:error={errno.errorcode[errno.EAFNOSUPPORT]}:when=1",
-                *shape.command("--port", "0", "--name", "vm", "--workers", "1"),
-            ],
-            stderr=file,
-            cwd=tmp_path,
-            env=clean_environment(),
-        )
-    replica = Replica(process, log)
-    try:
-        replica.wait_for_port()
-        assert "http://0.0.0.0:" in log.read_text()
+    with started_with("socket:error=EAFNOSUPPORT:when=1", shape, tmp_path / "log") as replica:
+        assert "http://0.0.0.0:" in replica.log.read_text()
         assert PAGE in replica.ask(LAST)
-    finally:
-        os.kill(replica.workers()[0], signal.SIGTERM)  # strace passes its own signals to nobody
-        process.wait(PATIENCE)
 
 
 # ---- the log ------------------------------------------------------------------------------------------------------
