@@ -1,0 +1,353 @@
+"""The cost of being there: what a server takes to start, and while it does nothing or little; ours in both shapes,
+beside Go's net/http and nginx, and the shape on Python beside an interpreter that does nothing.
+
+    python benchmarks/presence.py [--starts 30] [--rounds 5] [--connections 10000] [--idle-seconds 60] [--json FILE]
+
+Each server has one worker and runs on one CPU, the clients on another one; they take turns in each round. What runs on
+Python runs on an interpreter of its own, a copy, with nothing installed but the wheel, so that no memory is shared with
+this script and no other package makes the interpreter's start longer.
+
+exec to first answer: from before fork(2) to the end of the first page, which is asked for again and again; for
+`python -c pass`, to its end. Memory: proportional set size of all processes. Idle: after one request. With
+connections: when each of them has had one request answered and waits. Under load: the most that is seen while 64
+connections ask one thing after the other. A connection: the growth from idle to so many connections, divided by them;
+the kernel's part is not in it. Wake-ups: context switches of all tasks, wanted or not, while nobody is connected, after
+2 s in which to settle. System calls: of all processes while 64 connections ask, by the kernel's tracepoint (perf), else
+by strace, divided by the answers.
+
+Prints tables in Markdown: medians, with the middle half of the rounds; ratios are those within a round.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import field as servers
+from compare import LAST, SMALL, answer_length, load, spread
+from crowd import Crowd, watch
+from network import leave_shared_network
+from processes import PATIENCE, free_port, resident, serving, tree, wait_until_it_answers
+
+ROOT = Path(__file__).parent.parent
+WORK = ROOT / "build/presence"
+PYTHON = WORK / "python/bin/python"
+SERVER_CPU, CLIENT_CPU = 1, 0
+ASKING = 64  # connections of the load
+LOAD_SECONDS = 1.0
+SETTLE_SECONDS = 2.0
+SPARE_DESCRIPTORS = 100  # of a process that holds the connections, or serves them
+STATIC, ON_PYTHON, COMMAND = "yinyang, static program", "yinyang, on Python", "yinyang, on Python, by its command"
+BARE = "python -c pass"
+SLEEPING = "python -c 'import time; time.sleep(...)'"
+WANTED = {"start": 1.5, "memory": 1.25, "connection": 64, "wakeups": 0, "calls": 2.1}
+
+
+@dataclass
+class Entry:
+    """A contestant, and what was measured of it; a figure for each round."""
+
+    name: str
+    line: Callable[[int], list[str]]
+    missing: str = ""  # why it takes no part
+    start: list[float] = field(default_factory=list)  # seconds
+    idle: list[int] = field(default_factory=list)  # bytes
+    crowded: list[int] = field(default_factory=list)  # bytes
+    loaded: list[int] = field(default_factory=list)  # bytes
+    connection: list[float] = field(default_factory=list)  # bytes
+    calls: list[float] = field(default_factory=list)  # a request
+    wakeups: list[int] = field(default_factory=list)
+
+
+def on_python(*beginning: str) -> Callable[[int], list[str]]:
+    return lambda port: [*beginning, "--name", "vm", "--workers", "1", "--port", str(port)]
+
+
+def entries() -> list[Entry]:
+    """All of them; the last one takes part in starting only."""
+    known = {each.name: each for each in servers.FIELD}
+    return [
+        Entry(STATIC, known[STATIC].line),
+        Entry(ON_PYTHON, on_python(str(PYTHON), "-m", "yinyang.serve")),
+        *(Entry(name, known[name].line, known[name].missing()) for name in ("Go net/http", "nginx, log buffered")),
+        Entry(COMMAND, on_python(str(PYTHON.with_name("yinyang")))),
+    ]
+
+
+def make_python() -> None:
+    """An interpreter with nothing but our wheel."""
+    shutil.rmtree(WORK, ignore_errors=True)
+    WORK.mkdir(parents=True)
+    home = PYTHON.parent.parent
+    subprocess.run([sys.executable, "-m", "venv", "--copies", "--without-pip", home], check=True)
+    install = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "-q", "--no-deps", str(ROOT)]
+    subprocess.run(install, check=True)
+
+
+@contextlib.contextmanager
+def started(entry: Entry) -> Iterator[tuple[int, int, float]]:
+    """A server that has answered once: its pid, its port, and the seconds that took."""
+    port = free_port()
+    line = entry.line(port)
+    begin = time.perf_counter()
+    with serving(line, SERVER_CPU, WORK / f"log-{port}") as process:
+        received = wait_until_it_answers(port, LAST)
+        took = time.perf_counter() - begin
+        if not re.match(rb"HTTP/1.[01] 200 ", received) or not received.endswith(b"</html>"):
+            raise RuntimeError(f"{entry.name} answers {received!r}")
+        yield process.pid, port, took
+
+
+def bare_start() -> float:
+    """Seconds for an interpreter to begin and end."""
+    begin = time.perf_counter()
+    with serving([str(PYTHON), "-c", "pass"], SERVER_CPU, WORK / "log-bare") as process:
+        process.wait(PATIENCE)
+        return time.perf_counter() - begin
+
+
+def bare_memory() -> int:
+    """Bytes of an interpreter that sleeps."""
+    told = WORK / "log-bare"
+    line = [str(PYTHON), "-c", "import time; print(flush=True); time.sleep(600)"]
+    with serving(line, SERVER_CPU, told) as process:
+        deadline = time.monotonic() + PATIENCE
+        while not told.stat().st_size and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        return resident(process.pid)
+
+
+def crowd_round(entry: Entry, connections: int) -> None:
+    """Memory idle, and with many connections of which each has been answered once."""
+    with started(entry) as (pid, port, _), Crowd(port, reads=True) as crowd:
+        time.sleep(0.2)  # what runs after the start
+        idle = resident(pid)
+        for _ in range(connections):
+            if member := crowd.connect():
+                crowd.send(member, SMALL)
+                crowd.watch(0)
+        watch(crowd, lambda: all(member.status for member in crowd.members), PATIENCE)
+        answered = sum(member.status == "200" and not member.end for member in crowd.members)
+        if answered != connections:
+            raise RuntimeError(f"{entry.name}: of {connections} connections, {crowd.outcomes()}")
+        time.sleep(0.2)  # the log is written
+        crowded = resident(pid)
+    entry.idle.append(idle)
+    entry.crowded.append(crowded)
+    entry.connection.append((crowded - idle) / connections)
+
+
+def load_round(entry: Entry) -> None:
+    """Memory under load, and then system calls, which counting them may make slower."""
+    with started(entry) as (pid, port, _):
+        length = answer_length(port, SMALL, 1)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(load, port, SMALL, 1, ASKING, str(LOAD_SECONDS), str(length))
+            most = 0
+            while not loading.done():
+                most = max(most, resident(pid))
+                time.sleep(0.05)
+            loading.result()
+        entry.loaded.append(most)
+        entry.calls.append(system_calls(pid, port, length))
+
+
+def system_calls(pid: int, port: int, length: int) -> float:
+    """Of a tree, for each answer. What opening and closing the connections takes is in it: a few in a thousand."""
+    told = WORK / "calls"
+    pids = ",".join(map(str, tree(pid)))
+    if counter := counter_of_calls():
+        line = [*counter, "-o", str(told), "-p", pids]
+    elif strace := shutil.which("strace"):
+        line = [strace, "-f", "-c", "-o", str(told), "-p", pids]
+    else:
+        return float("nan")
+    with subprocess.Popen(line, stderr=subprocess.DEVNULL) as counting:
+        time.sleep(0.5)  # until it is attached
+        answers = int(load(port, SMALL, 1, ASKING, str(LOAD_SECONDS), str(length)).split()[0])
+        counting.send_signal(signal.SIGINT)
+    text = told.read_text()
+    if counter:
+        count = re.search(r"^(\d+),", text, re.MULTILINE)[1]
+    else:
+        count = re.search(r"^100\.00 +\S+ +\S+ +(\d+) .*total$", text, re.MULTILINE)[1]
+    return int(count) / answers
+
+
+def counter_of_calls() -> list[str]:
+    """perf, where it may count them."""
+    perf = shutil.which("perf")
+    line = [perf or "perf", "stat", "-x", ",", "-e", "raw_syscalls:sys_enter"]
+    if perf:
+        done = subprocess.run([*line, "true"], check=False, capture_output=True, text=True)
+        if re.search(r"^\d+,", done.stderr, re.MULTILINE):
+            return line
+    return []
+
+
+def switches(pid: int) -> dict[tuple[int, int], int]:
+    """Context switches so far of each task of a tree."""
+    found = {}
+    for each in tree(pid):
+        for task in Path(f"/proc/{each}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                counts = re.findall(r"^(?:non)?voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), re.M)
+                found[each, int(task.name)] = sum(map(int, counts))
+    return found
+
+
+def idle_period(taking_part: list[Entry], seconds: float) -> None:
+    """All of them at once, as none of them does anything that another one could notice."""
+    with contextlib.ExitStack() as stack:
+        pids = [stack.enter_context(started(each))[0] for each in taking_part]
+        time.sleep(SETTLE_SECONDS)
+        before = [switches(pid) for pid in pids]
+        time.sleep(seconds)
+        for each, pid, earlier in zip(taking_part, pids, before, strict=True):
+            each.wakeups.append(sum(count - earlier.get(task, 0) for task, count in switches(pid).items()))
+
+
+def beside(own: list[float], other: list[float]) -> str:
+    """The ratio within each round."""
+    if own is other or not own or not other:
+        return ""
+    return f"{statistics.median(mine / its for mine, its in zip(own, other, strict=True)):.3g}"
+
+
+def table(titles: list[str], rows: list[list[str]], absent: list[Entry]) -> str:
+    rows += [[each.name, each.missing, *[""] * (len(titles) - 2)] for each in absent]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [titles, ["---"] * len(titles), *rows])
+
+
+def start_table(all_: list[Entry], bare: list[float]) -> str:
+    static = all_[0]
+    rows = [
+        [each.name, spread(each.start, 1e3), beside(each.start, static.start), beside(each.start, bare)]
+        for each in all_
+        if each.start
+    ]
+    rows.append([f"`{BARE}`", spread(bare, 1e3), beside(bare, static.start), ""])
+    titles = ["", "exec to first answer, ms", "beside ours, static", f"beside `{BARE}`"]
+    return table(titles, rows, [each for each in all_ if each.missing])
+
+
+def memory_table(all_: list[Entry], bare: list[int], connections: int) -> str:
+    static = all_[0]
+    rows = [
+        [
+            each.name,
+            *(spread(figures, 1e-3, 0) for figures in (each.idle, each.crowded, each.loaded)),
+            beside(each.idle, static.idle),
+            beside(each.idle, bare),
+            spread(each.connection, 1, 0),
+            beside(each.connection, static.connection),
+        ]
+        for each in all_
+        if each.idle
+    ]
+    rows.append([f"`{SLEEPING}`", spread(bare, 1e-3, 0), "", "", beside(bare, static.idle), "", "", ""])
+    many = f"{connections:,} connections"
+    titles = ["", "idle, kB", f"{many}, kB", "under load, kB", "idle, beside ours, static"]
+    titles += ["idle, beside the interpreter", "a connection, bytes", "beside ours, static"]
+    return table(titles, rows, [each for each in all_ if each.missing])
+
+
+def rest_table(all_: list[Entry], seconds: float) -> str:
+    rows = [
+        [each.name, ", ".join(map(str, each.wakeups)), spread(each.calls, 1, 3), beside(each.calls, all_[0].calls)]
+        for each in all_
+        if each.calls
+    ]
+    titles = ["", f"wake-ups in {seconds:g} s", "system calls a request", "beside ours, static"]
+    return table(titles, rows, [each for each in all_ if each.missing])
+
+
+def wanted_table(all_: list[Entry], bare: tuple[list[float], list[int]]) -> str:
+    static, python = all_[0], all_[1]
+
+    def middle(figures: list[float]) -> str:
+        return f"{statistics.median(figures):.3g}"
+
+    rows = [
+        ["memory of an idle connection, bytes", WANTED["connection"], middle(static.connection),
+         middle(python.connection)],
+        ["wake-ups when idle", WANTED["wakeups"], middle(static.wakeups), middle(python.wakeups)],
+        ["system calls a request", WANTED["calls"], middle(static.calls), middle(python.calls)],
+        [f"start, beside `{BARE}`", WANTED["start"], "", beside(python.start, bare[0])],
+        ["memory, beside the interpreter", WANTED["memory"], "", beside(python.idle, bare[1])],
+    ]  # fmt: skip
+    titles = ["", "wanted, at most", "static program", "on Python"]
+    return table(titles, [[str(cell) for cell in row] for row in rows], [])
+
+
+def descriptors_for(connections: int) -> None:
+    """May this process, and so each server, have so many?"""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = connections + SPARE_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY and hard < most:
+        raise SystemExit(f"presence.py: {connections} connections take {most} descriptors, and the limit is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else 2 * most, hard))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--starts", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--idle-seconds", type=float, default=60)
+    parser.add_argument("--json", type=Path, help="write all figures there")
+    options = parser.parse_args()
+    descriptors_for(options.connections)
+    servers.prepare()
+    make_python()  # with what its build needs from elsewhere
+    leave_shared_network()
+    os.chdir(WORK)  # else Python finds the source tree
+    os.sched_setaffinity(0, {CLIENT_CPU})
+    all_ = entries()
+    present = [each for each in all_ if not each.missing]
+    serving_ = [each for each in present if each.name != COMMAND]
+    starts: list[float] = []
+    sleeping: list[int] = []
+    for number in range(options.starts):
+        print(f"start {number + 1} of {options.starts}", file=sys.stderr)
+        for each in present:
+            with started(each) as (_, _, took):
+                each.start.append(took)
+        starts.append(bare_start())
+    for number in range(options.rounds):
+        print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+        for each in serving_:
+            crowd_round(each, options.connections)
+            load_round(each)
+        sleeping.append(bare_memory())
+    print(f"idle for {options.idle_seconds:g} s", file=sys.stderr)
+    idle_period(serving_, options.idle_seconds)
+    tables = [
+        start_table(all_, starts),
+        memory_table(all_, sleeping, options.connections),
+        rest_table(all_, options.idle_seconds),
+        wanted_table(all_, (starts, sleeping)),
+    ]
+    print("\n\n".join(tables))
+    print(f"\nSystem calls were counted by {'perf' if counter_of_calls() else 'strace'}.")
+    if options.json:
+        figures = [{key: value for key, value in vars(each).items() if key != "line"} for each in all_]
+        figures += [{"name": BARE, "start": starts}, {"name": SLEEPING, "idle": sleeping}]
+        options.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
