@@ -4,8 +4,8 @@ beside Go's net/http and nginx, and the shape on Python beside an interpreter th
     python benchmarks/presence.py [--starts 30] [--rounds 5] [--connections 10000] [--idle-seconds 60] [--json FILE]
 
 Each server has one worker and runs on one CPU, the clients on another one; they take turns in each round. What runs on
-Python runs on an interpreter of its own, a copy, with nothing installed but the wheel, so that no memory is shared with
-this script and no other package makes the interpreter's start longer.
+Python runs on an interpreter of its own, a copy, with nothing installed but the wheel, so that its memory is not shared
+with other programs and no other package makes the interpreter's start longer.
 
 exec to first answer: from before fork(2) to the end of the first page, which is asked for again and again; for
 `python -c pass`, to its end. Memory: proportional set size of all processes. Idle: after one request. With
@@ -30,6 +30,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -95,12 +96,29 @@ def make_python() -> None:
     install = [sys.executable, "-m", "pip", "--python", str(PYTHON), "install", "-q", "--no-deps", str(ROOT)]
     subprocess.run(install, check=True)
 
+    if library := shared_library():
+        shutil.copy(library, WORK)
+
+
+def shared_library() -> Path | None:
+    """The library that the interpreter is, where it is one."""
+    if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
+        return None
+    return Path(sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME"))
+
+
+def unshared(line: list[str]) -> list[str]:
+    """The command line of an interpreter that shares no library with others; which takes a little longer to start."""
+    library = shared_library()
+    ours = Path(line[0]).is_relative_to(PYTHON.parent)
+    return ["env", f"LD_PRELOAD={WORK / library.name}", *line] if library and ours else line
+
 
 @contextlib.contextmanager
-def started(entry: Entry) -> Iterator[tuple[int, int, float]]:
+def started(entry: Entry, unshared_: bool = False) -> Iterator[tuple[int, int, float]]:
     """A server that has answered once: its pid, its port, and the seconds that took."""
     port = free_port()
-    line = entry.line(port)
+    line = unshared(entry.line(port)) if unshared_ else entry.line(port)
     begin = time.perf_counter()
     with serving(line, SERVER_CPU, WORK / f"log-{port}") as process:
         received = wait_until_it_answers(port, LAST)
@@ -114,7 +132,7 @@ def bare_start() -> float:
     """Seconds for an interpreter to begin and end."""
     begin = time.perf_counter()
     with serving([str(PYTHON), "-c", "pass"], SERVER_CPU, WORK / "log-bare") as process:
-        process.wait(PATIENCE)
+        process.wait()  # with a timeout, it would look every few ms
         return time.perf_counter() - begin
 
 
@@ -122,7 +140,7 @@ def bare_memory() -> int:
     """Bytes of an interpreter that sleeps."""
     told = WORK / "log-bare"
     line = [str(PYTHON), "-c", "import time; print(flush=True); time.sleep(600)"]
-    with serving(line, SERVER_CPU, told) as process:
+    with serving(unshared(line), SERVER_CPU, told) as process:
         deadline = time.monotonic() + PATIENCE
         while not told.stat().st_size and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -132,7 +150,7 @@ def bare_memory() -> int:
 
 def crowd_round(entry: Entry, connections: int) -> None:
     """Memory idle, and with many connections of which each has been answered once."""
-    with started(entry) as (pid, port, _), Crowd(port, reads=True) as crowd:
+    with started(entry, unshared_=True) as (pid, port, _), Crowd(port, reads=True) as crowd:
         time.sleep(0.2)  # what runs after the start
         idle = resident(pid)
         for _ in range(connections):
@@ -152,7 +170,7 @@ def crowd_round(entry: Entry, connections: int) -> None:
 
 def load_round(entry: Entry) -> None:
     """Memory under load, and then system calls, which counting them may make slower."""
-    with started(entry) as (pid, port, _):
+    with started(entry, unshared_=True) as (pid, port, _):
         length = answer_length(port, SMALL, 1)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             loading = pool.submit(load, port, SMALL, 1, ASKING, str(LOAD_SECONDS), str(length))
