@@ -2,14 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 import yinyang
 
 HEAVY = ("inspect", "logging", "typing", "threading", "enum", "re")
-PACKAGES = str(ROOT) if (ROOT / "yinyang").exists() else str(yinyang.__path__[0]).removesuffix("/yinyang")
+PACKAGES = str(Path(yinyang.__file__).parent.parent)
 
 
 def run(program: str) -> str:
