@@ -13,8 +13,8 @@ class Identity:
     (PEP 383). Raises ValueError for any other length, and OSError or ValueError when `name` is None and this host has
     no name.
 
-    `palette`: `original`, one of 128 colours, the other half of the symbol black; `distinct`, both halves in colours that are
-    far from those of other names.
+    `palette`: `original`, one of 128 colours, the other half of the symbol black; `distinct`, both halves in colours
+    that are far from those of other names.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Identity:
 
     @property
     def colour(self) -> str:
-        """`#rrggbb` in lower case; in the palette of the original, byte i is (hash >> i) * 8, so there are 128 of them."""
+        """`#rrggbb` in lower case; in the palette `original`, byte i is (hash >> i) * 8, so there are 128 of them."""
 
     @property
     def colours(self) -> tuple[str, str]:

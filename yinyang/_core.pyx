@@ -23,10 +23,11 @@ from .core.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MOST,
 from .core.lines cimport lines_write
 from .core.listener cimport listener_host, listener_open, listener_wrong_words, listening_words
 from .core.options cimport (
-    ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_BODY_TIMEOUT,
-    OPTION_APP_VERSION, OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME,
-    OPTION_NAMESPACE, OPTION_NODE, OPTION_PALETTE, OPTION_PLAIN, OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT, OPTION_TITLE,
-    OPTION_WORKERS, OPTION_ZONE, Options, host_name, option_accepts, option_ranges, options_parse, text_is_good, text_wanted, usage_words
+    ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_APP_VERSION,
+    OPTION_BODY_TIMEOUT, OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME,
+    OPTION_NAMESPACE, OPTION_NODE, OPTION_PALETTE, OPTION_PLAIN, OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT,
+    OPTION_TITLE, OPTION_WORKERS, OPTION_ZONE, Options, host_name, option_accepts, option_ranges, options_parse,
+    text_is_good, text_wanted, usage_words
 )
 from .core.page cimport page_render
 from .core.replica cimport Replica
@@ -100,7 +101,8 @@ cdef class Identity:
         if not 0 < len(given) <= NAME_MOST:
             raise ValueError(f"a name has 1 to {NAME_MOST} bytes, not {len(given)}")
         self._name = given
-        identity_set(&self._state, PyBytes_AsString(given), len(given), checked_word("palette", OPTION_PALETTE, palette))
+        identity_set(&self._state, PyBytes_AsString(given), len(given),
+                     checked_word("palette", OPTION_PALETTE, palette))
 
     @property
     def name(self):

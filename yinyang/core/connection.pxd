@@ -2,7 +2,8 @@
 
 A connection is a Connection and a Link in tables that the descriptor indexes; they are pages of zeros until touched.
 Three more tables take what only some need: the beginning of a target whose request is incomplete, the Rest that a
-slow reader has not taken, the rendered answer among it. Nothing is allocated, and nothing grows with what a client sends.
+slow reader has not taken, the rendered answer among it. Nothing is allocated, and nothing grows with what a client
+sends.
 
     idle -> head -> body -> (answers are sent) -> idle        what it waits for (waits.pxd)
                                 |  not all are taken: send -> idle
@@ -25,8 +26,8 @@ from .http1 cimport (
 from .journal cimport journal_add
 from .metrics cimport metrics_render
 from .queue cimport (
-    Queue, RECEIVE_MOST, RENDERED_MOST, Rest, SENT_ALL, SENT_FAILED, queue_clear, queue_place, queue_put, queue_put_away,
-    queue_put_rendered, queue_send, queue_take_back
+    Queue, RECEIVE_MOST, RENDERED_MOST, Rest, SENT_ALL, SENT_FAILED, queue_clear, queue_place, queue_put,
+    queue_put_away, queue_put_rendered, queue_send, queue_take_back
 )
 from .readiness cimport is_ready, readiness_render
 from .redirect cimport redirect_render
