@@ -62,11 +62,14 @@ def static_options() -> list[str]:
         if isinstance(node, ast.Assign | ast.AnnAssign):
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
             found[target.id] = node.value
-    options = [*ast.literal_eval(found["COMPILE"]), *ast.literal_eval(found["HARDENING"])]
-    options += ast.literal_eval(found["COMPILE_FOR"]).get(platform.machine(), ())
+    by_machine = dict(zip((key.value for key in found["COMPILE_FOR"].keys), found["COMPILE_FOR"].values, strict=True))
+    parts = [found["COMPILE"], found["HARDENING"]]
+    if platform.machine() in by_machine:
+        parts.append(by_machine[platform.machine()])
     if "clang" not in compiler_version():
-        options += ast.literal_eval(found["COMPILE_GCC"])
-    return ["-DNDEBUG", *(option for option in options if re.match(r"-[fmO]|-std", option))]
+        parts.append(found["COMPILE_GCC"])
+    texts = [node.value for part in parts for node in ast.walk(part) if isinstance(node, ast.Constant)]
+    return ["-DNDEBUG", *(text for text in texts if re.match(r"-[fmO]|-std", text))]
 
 
 def build(name: str, options: list[str]) -> Path:

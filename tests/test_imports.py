@@ -28,7 +28,7 @@ def test_nothing_heavy_is_imported() -> None:
 
 
 def test_module_that_was_stood_in_for_is_there_afterwards() -> None:
-    assert run("import yinyang, inspect; print(inspect.signature(yinyang.Server.stop))") == "(self) -> None\n"
+    assert run("import yinyang, inspect; print(*inspect.signature(yinyang.Server.stop).parameters)") == "self\n"
 
 
 def test_stand_in_has_what_the_module_has() -> None:

@@ -4,6 +4,8 @@ What only some programs need (threads, logging, typing) is imported where it is 
 rest.
 """
 
+from __future__ import annotations
+
 import time
 from collections import namedtuple
 
@@ -74,7 +76,7 @@ class Server:
         send_timeout: float = 15,
         idle_timeout: float = 650,
         drain: float = 0,
-        sandbox: "Literal['auto', 'off', 'require']" = "auto",
+        sandbox: Literal['auto', 'off', 'require'] = "auto",
     ) -> None:
         self._crew = Crew(
             host=host,
@@ -137,7 +139,7 @@ class Server:
         SIGCHLD, a worker that somebody stopped is noticed even while nothing is served."""
         return self._crew.waker
 
-    def start(self) -> "Self":
+    def start(self) -> Self:
         """Begin to serve, watched by a thread. Raises OSError if the processes cannot be started."""
         if self._thread or self._counts:
             raise RuntimeError("a server is started once")
@@ -176,7 +178,7 @@ class Server:
         of a container: in the thread that calls `run`, when SIGCHLD has come."""
         self._crew.reap_orphans()
 
-    def run(self, log: "Log | LineLog | None" = None) -> None:
+    def run(self, log: Log | LineLog | None = None) -> None:
         """Serve in this thread until `request_stop` is called, from another one or by a handler of signals. `log` takes
         what there is to say in place of the logger `yinyang`."""
         if log is None:
@@ -237,10 +239,10 @@ class Server:
         self._counts = Counts(*self._crew.counts())
         self._crew.close()
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: "TracebackType | None"
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
