@@ -14,10 +14,14 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def quartiles(values: Sequence[float]) -> list[float]:
+    """Which lie within the values, as few as they are; the one in the middle is the median."""
+    return statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
+
+
 def spread(values: Sequence[float], scale: float = 1) -> str:
     """Median, and the middle half."""
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
-    return within(low, statistics.median(values), high, scale)
+    return within(*quartiles(values), scale)
 
 
 def extent(values: Sequence[float], scale: float = 1) -> str:
