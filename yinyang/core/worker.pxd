@@ -65,6 +65,7 @@ cdef inline int worker_run(Board *board, int seat, Answers *answers, bint journa
     w.bell = bell
     w.accept_at = NEVER
     w.last_at = NEVER
+    w.clients.board = board
     w.clients.seat = &board.seats[seat]
     w.clients.answers = answers
     w.clients.journal = journal
