@@ -14,13 +14,14 @@ sends.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from .again cimport Again, again_is, again_remember
 from .answers cimport (
     ANSWER_METRICS, ANSWER_READY, ANSWER_REDIRECT, ANSWER_UNREADY, ANSWER_WHOAMI, Answers, answer_for, answer_for_wrong,
     answer_is_page, answer_is_rendered
 )
 from .board cimport Board, Seat
 from .http1 cimport (
-    Framing, OUTCOME_MORE, OUTCOME_READY, SEEN_BODY_LEFT, STATE_BODY, TARGET_KEPT, Target, http1_begun, http1_cut_off,
+    Framing, OUTCOME_MORE, OUTCOME_READY, SEEN_BODY_LEFT, STATE_BODY, STATE_START, TARGET_KEPT, Target, http1_begun, http1_cut_off,
     http1_feed, http1_keeps, http1_next, http1_skip, http1_skippable, http1_too_slow, target_keep
 )
 from .journal cimport journal_add
@@ -70,6 +71,7 @@ cdef struct Clients:  # what is large comes last, so that the code reaches the r
     Rest *rests
     char (*rendered)[RENDERED_MOST]  # an answer that a slow reader has not taken wholly
     Waits waits
+    Again again
     Queue queue
     uint8_t buffer[DISCARD_MOST]
 
@@ -241,9 +243,19 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *at, c
     cdef uint64_t pages = 0
     cdef bint full = end - at == RECEIVE_MOST
     cdef bint answered = False
+    cdef bint whole
+    cdef const uint8_t *begin
     cdef int outcome
     queue_clear(&clients.queue)
     while not c.ends:
+        whole = f.state == STATE_START and f.size == 0
+        if whole and again_is(&clients.again, at, end):
+            at += clients.again.length
+            client_answer_again(clients, c)
+            pages += 1
+            answered = True
+            continue
+        begin = at
         outcome = http1_feed(f, &at, end, &target)
         if outcome == OUTCOME_MORE:
             if f.target:
@@ -251,7 +263,7 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *at, c
             break
         answered = True
         if outcome == OUTCOME_READY:
-            pages += client_answer(clients, fd, &target)
+            pages += client_answer(clients, fd, &target, begin if whole else NULL, at)
         else:
             c.ends = True
             c.lingers = True
@@ -278,8 +290,16 @@ cdef inline void client_put_wrong(Clients *clients, const Framing *f, int wrong)
     queue_put(&clients.queue, answer)
 
 
-cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *target) noexcept nogil:
-    """Put the answer to the request that is framed into the queue. Is it a page?"""
+cdef inline void client_answer_again(Clients *clients, Connection *c) noexcept nogil:
+    """Put the same page as before into the queue."""
+    c.requests += 1
+    c.ends = not queue_put(&clients.queue, clients.again.answer) or clients.again.ends
+
+
+cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *target, const uint8_t *begin,
+                               const uint8_t *end) noexcept nogil:
+    """Put the answer to the request that is framed into the queue. Is it a page? `begin` is NULL if the request began
+    before the segment at hand; it ends before `end`."""
     cdef Connection *c = &clients.table[fd]
     cdef Framing *f = &c.framing
     cdef const uint8_t *bytes = target.part
@@ -301,6 +321,8 @@ cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *targ
     c.ends = not put or not keep
     # who did not ask for the end may have sent more meanwhile
     c.lingers = f.seen & SEEN_BODY_LEFT != 0 or c.ends and http1_keeps(f)
+    if answer_is_page(answer) and begin != NULL and not c.lingers and not clients.draining:
+        again_remember(&clients.again, begin, end, answer, c.ends)
     http1_next(f)
     return answer_is_page(answer)
 
