@@ -20,18 +20,19 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from compare import BROWSER, SMALL
+from compare import BROWSER, SMALL, Mode
 
 ROOT = Path(__file__).parent.parent
 WORK = ROOT / "build/instructions"
 COMMITTED = Path(__file__).with_suffix(".json")
 GROWTH = 1.05
 FEW, MANY = 100, 1100  # times that a segment is fed
+[SMALL_REQUEST], [BROWSER_REQUEST] = Mode(SMALL).requests("/"), Mode(BROWSER).requests("/")
 CORPUS = {  # a segment, and how many requests end in it
-    "small": (SMALL, 1),
-    "browser": (BROWSER, 1),
-    "malformed": (BROWSER.replace(b"Accept-Language: en-GB", b"Accept-Language : en-GB"), 1),
-    "pipelined": (SMALL * 16, 16),
+    "small": (SMALL_REQUEST, 1),
+    "browser": (BROWSER_REQUEST, 1),
+    "malformed": (BROWSER_REQUEST.replace(b"Accept-Language: ", b"Accept-Language : "), 1),
+    "pipelined": (SMALL_REQUEST * 16, 16),
 }
 
 DIRECTIVES = (("cdivision", True), ("boundscheck", False), ("wraparound", False))  # as in setup.py

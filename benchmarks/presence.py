@@ -32,13 +32,14 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import field as servers
-from compare import LAST, SMALL, answer_length, load, spread
+from compare import LAST, SMALL, Mode, Running, answer_length, load
+from contestants import PROGRAMS, Contestant, made, made_ready, ours
 from crowd import Crowd, watch
+from figures import circumstances, number, spread
 from network import leave_shared_network
 from processes import PATIENCE, free_port, resident, serving, tree, wait_until_it_answers
 
@@ -46,11 +47,11 @@ ROOT = Path(__file__).parent.parent
 WORK = ROOT / "build/presence"
 PYTHON = WORK / "python/bin/python"
 SERVER_CPU, CLIENT_CPU = 1, 0
+[SMALL_REQUEST], [LAST_REQUEST] = Mode(SMALL).requests("/"), Mode(LAST).requests("/")
 ASKING = 64  # connections of the load
-LOAD_SECONDS = 1.0
+LOAD = Mode(SMALL, seconds=1.0)
 SETTLE_SECONDS = 2.0
-SPARE_DESCRIPTORS = 100  # of a process that holds the connections, or serves them
-STATIC, ON_PYTHON, COMMAND = "yinyang, static program", "yinyang, on Python", "yinyang, on Python, by its command"
+SPARE = 1.1  # descriptors for each connection; nginx closes who is idle before a sixteenth is left
 BARE = "python -c pass"
 SLEEPING = "python -c 'import time; time.sleep(...)'"
 WANTED = {"start": 1.5, "memory": 1.25, "connection": 64, "wakeups": 0, "calls": 2.1}
@@ -60,9 +61,8 @@ WANTED = {"start": 1.5, "memory": 1.25, "connection": 64, "wakeups": 0, "calls":
 class Entry:
     """A contestant, and what was measured of it; a figure for each round."""
 
-    name: str
-    line: Callable[[int], list[str]]
-    missing: str = ""  # why it takes no part
+    contestant: Contestant
+    descriptors: int  # that it is told it may have
     start: list[float] = field(default_factory=list)  # seconds
     idle: list[int] = field(default_factory=list)  # bytes
     crowded: list[int] = field(default_factory=list)  # bytes
@@ -71,20 +71,18 @@ class Entry:
     calls: list[float] = field(default_factory=list)  # a request
     wakeups: list[int] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """As it stands in the tables."""
+        return self.contestant.name
 
-def on_python(*beginning: str) -> Callable[[int], list[str]]:
-    return lambda port: [*beginning, "--name", "vm", "--workers", "1", "--port", str(port)]
 
-
-def entries() -> list[Entry]:
+def entries(descriptors: int) -> list[Entry]:
     """All of them; the last one takes part in starting only."""
-    known = {each.name: each for each in servers.FIELD}
-    return [
-        Entry(STATIC, known[STATIC].line),
-        Entry(ON_PYTHON, on_python(str(PYTHON), "-m", "yinyang.serve")),
-        *(Entry(name, known[name].line, known[name].missing()) for name in ("Go net/http", "nginx, log buffered")),
-        Entry(COMMAND, on_python(str(PYTHON.with_name("yinyang")))),
-    ]
+    static, go, nginx = made_ready(["static", "go", "nginx-buffered"])
+    python = ours("python", "on Python", line=(str(PYTHON), "-m", "yinyang.serve"))
+    command = ours("command", "on Python, by its command", line=(str(PYTHON.with_name("yinyang")),))
+    return [Entry(each, descriptors) for each in (static, python, go, nginx, command)]
 
 
 def make_python() -> None:
@@ -115,17 +113,19 @@ def unshared(line: list[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def started(entry: Entry, unshared_: bool = False) -> Iterator[tuple[int, int, float]]:
-    """A server that has answered once: its pid, its port, and the seconds that took."""
+def started(entry: Entry, unshared_: bool = False) -> Iterator[tuple[Running, float]]:
+    """A server that has answered once, and the seconds that took."""
     port = free_port()
-    line = unshared(entry.line(port)) if unshared_ else entry.line(port)
+    line = entry.contestant.start(port, entry.descriptors)
+    if unshared_:
+        line = unshared(line)
     begin = time.perf_counter()
     with serving(line, SERVER_CPU, WORK / f"log-{port}") as process:
-        received = wait_until_it_answers(port, LAST)
+        received = wait_until_it_answers(port, LAST_REQUEST)
         took = time.perf_counter() - begin
         if not re.match(rb"HTTP/1.[01] 200 ", received) or not received.endswith(b"</html>"):
             raise RuntimeError(f"{entry.name} answers {received!r}")
-        yield process.pid, port, took
+        yield Running(entry.contestant, port, process.pid), took
 
 
 def bare_start() -> float:
@@ -150,19 +150,19 @@ def bare_memory() -> int:
 
 def crowd_round(entry: Entry, connections: int) -> None:
     """Memory idle, and with many connections of which each has been answered once."""
-    with started(entry, unshared_=True) as (pid, port, _), Crowd(port, reads=True) as crowd:
+    with started(entry, unshared_=True) as (server, _), Crowd(server.port, reads=True) as crowd:
         time.sleep(0.2)  # what runs after the start
-        idle = resident(pid)
+        idle = resident(server.pid)
         for _ in range(connections):
             if member := crowd.connect():
-                crowd.send(member, SMALL)
+                crowd.send(member, SMALL_REQUEST)
                 crowd.watch(0)
         watch(crowd, lambda: all(member.status for member in crowd.members), PATIENCE)
         answered = sum(member.status == "200" and not member.end for member in crowd.members)
         if answered != connections:
             raise RuntimeError(f"{entry.name}: of {connections} connections, {crowd.outcomes()}")
         time.sleep(0.2)  # the log is written
-        crowded = resident(pid)
+        crowded = resident(server.pid)
     entry.idle.append(idle)
     entry.crowded.append(crowded)
     entry.connection.append((crowded - idle) / connections)
@@ -170,23 +170,23 @@ def crowd_round(entry: Entry, connections: int) -> None:
 
 def load_round(entry: Entry) -> None:
     """Memory under load, and then system calls, which counting them may make slower."""
-    with started(entry, unshared_=True) as (pid, port, _):
-        length = answer_length(port, SMALL, 1)
+    with started(entry, unshared_=True) as (server, _):
+        length = answer_length(server, LOAD)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            loading = pool.submit(load, port, SMALL, 1, ASKING, str(LOAD_SECONDS), str(length))
+            loading = pool.submit(load, server, LOAD, ASKING, length)
             most = 0
             while not loading.done():
-                most = max(most, resident(pid))
+                most = max(most, resident(server.pid))
                 time.sleep(0.05)
             loading.result()
         entry.loaded.append(most)
-        entry.calls.append(system_calls(pid, port, length))
+        entry.calls.append(system_calls(server, length))
 
 
-def system_calls(pid: int, port: int, length: int) -> float:
+def system_calls(server: Running, length: int) -> float:
     """Of a tree, for each answer. What opening and closing the connections takes is in it: a few in a thousand."""
     told = WORK / "calls"
-    pids = ",".join(map(str, tree(pid)))
+    pids = ",".join(map(str, tree(server.pid)))
     if counter := counter_of_calls():
         line = [*counter, "-o", str(told), "-p", pids]
     elif strace := shutil.which("strace"):
@@ -195,7 +195,7 @@ def system_calls(pid: int, port: int, length: int) -> float:
         return float("nan")
     with subprocess.Popen(line, stderr=subprocess.DEVNULL) as counting:
         time.sleep(0.5)  # until it is attached
-        answers = int(load(port, SMALL, 1, ASKING, str(LOAD_SECONDS), str(length)).split()[0])
+        answers = int(load(server, LOAD, ASKING, length).split()[0])
         counting.send_signal(signal.SIGINT)
     text = told.read_text()
     if counter:
@@ -230,7 +230,7 @@ def switches(pid: int) -> dict[tuple[int, int], int]:
 def idle_period(taking_part: list[Entry], seconds: float) -> None:
     """All of them at once, as none of them does anything that another one could notice."""
     with contextlib.ExitStack() as stack:
-        pids = [stack.enter_context(started(each))[0] for each in taking_part]
+        pids = [stack.enter_context(started(each))[0].pid for each in taking_part]
         time.sleep(SETTLE_SECONDS)
         before = [switches(pid) for pid in pids]
         time.sleep(seconds)
@@ -242,11 +242,11 @@ def beside(own: list[float], other: list[float]) -> str:
     """The ratio within each round."""
     if own is other or not own or not other:
         return ""
-    return f"{statistics.median(mine / its for mine, its in zip(own, other, strict=True)):.3g}"
+    return number(statistics.median(mine / its for mine, its in zip(own, other, strict=True)))
 
 
 def table(titles: list[str], rows: list[list[str]], absent: list[Entry]) -> str:
-    rows += [[each.name, each.missing, *[""] * (len(titles) - 2)] for each in absent]
+    rows += [[each.name, each.contestant.missing, *[""] * (len(titles) - 2)] for each in absent]
     return "\n".join(f"| {' | '.join(row)} |" for row in [titles, ["---"] * len(titles), *rows])
 
 
@@ -259,7 +259,7 @@ def start_table(all_: list[Entry], bare: list[float]) -> str:
     ]
     rows.append([f"`{BARE}`", spread(bare, 1e3), beside(bare, static.start), ""])
     titles = ["", "exec to first answer, ms", "beside ours, static", f"beside `{BARE}`"]
-    return table(titles, rows, [each for each in all_ if each.missing])
+    return table(titles, rows, [each for each in all_ if each.contestant.missing])
 
 
 def memory_table(all_: list[Entry], bare: list[int], connections: int) -> str:
@@ -267,37 +267,37 @@ def memory_table(all_: list[Entry], bare: list[int], connections: int) -> str:
     rows = [
         [
             each.name,
-            *(spread(figures, 1e-3, 0) for figures in (each.idle, each.crowded, each.loaded)),
+            *(spread(figures, 1e-3) for figures in (each.idle, each.crowded, each.loaded)),
             beside(each.idle, static.idle),
             beside(each.idle, bare),
-            spread(each.connection, 1, 0),
+            spread(each.connection),
             beside(each.connection, static.connection),
         ]
         for each in all_
         if each.idle
     ]
-    rows.append([f"`{SLEEPING}`", spread(bare, 1e-3, 0), "", "", beside(bare, static.idle), "", "", ""])
+    rows.append([f"`{SLEEPING}`", spread(bare, 1e-3), "", "", beside(bare, static.idle), "", "", ""])
     many = f"{connections:,} connections"
     titles = ["", "idle, kB", f"{many}, kB", "under load, kB", "idle, beside ours, static"]
     titles += ["idle, beside the interpreter", "a connection, bytes", "beside ours, static"]
-    return table(titles, rows, [each for each in all_ if each.missing])
+    return table(titles, rows, [each for each in all_ if each.contestant.missing])
 
 
 def rest_table(all_: list[Entry], seconds: float) -> str:
     rows = [
-        [each.name, ", ".join(map(str, each.wakeups)), spread(each.calls, 1, 3), beside(each.calls, all_[0].calls)]
+        [each.name, ", ".join(map(str, each.wakeups)), spread(each.calls), beside(each.calls, all_[0].calls)]
         for each in all_
         if each.calls
     ]
     titles = ["", f"wake-ups in {seconds:g} s", "system calls a request", "beside ours, static"]
-    return table(titles, rows, [each for each in all_ if each.missing])
+    return table(titles, rows, [each for each in all_ if each.contestant.missing])
 
 
 def wanted_table(all_: list[Entry], bare: tuple[list[float], list[int]]) -> str:
     static, python = all_[0], all_[1]
 
     def middle(figures: list[float]) -> str:
-        return f"{statistics.median(figures):.3g}"
+        return number(statistics.median(figures)) if figures else ""
 
     rows = [
         ["memory of an idle connection, bytes", WANTED["connection"], middle(static.connection),
@@ -314,7 +314,7 @@ def wanted_table(all_: list[Entry], bare: tuple[list[float], list[int]]) -> str:
 def descriptors_for(connections: int) -> None:
     """May this process, and so each server, have so many?"""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = connections + SPARE_DESCRIPTORS
+    most = int(connections * SPARE) + 100
     if hard != resource.RLIM_INFINITY and hard < most:
         raise SystemExit(f"presence.py: {connections} connections take {most} descriptors, and the limit is {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard != resource.RLIM_INFINITY else 2 * most, hard))
@@ -329,24 +329,24 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
     descriptors_for(options.connections)
-    servers.prepare()
+    all_ = entries(int(options.connections * SPARE) + 100)
+    made(("gcc", "-O2", "-Wall", "-Wextra", "-o", str(PROGRAMS / "load"), "benchmarks/load.c"))
     make_python()  # with what its build needs from elsewhere
     leave_shared_network()
     os.chdir(WORK)  # else Python finds the source tree
     os.sched_setaffinity(0, {CLIENT_CPU})
-    all_ = entries()
-    present = [each for each in all_ if not each.missing]
-    serving_ = [each for each in present if each.name != COMMAND]
+    present = [each for each in all_ if not each.contestant.missing]
+    serving_ = [each for each in present if each.contestant.key != "command"]
     starts: list[float] = []
     sleeping: list[int] = []
-    for number in range(options.starts):
-        print(f"start {number + 1} of {options.starts}", file=sys.stderr)
+    for turn in range(options.starts):
+        print(f"start {turn + 1} of {options.starts}", file=sys.stderr)
         for each in present:
-            with started(each) as (_, _, took):
+            with started(each) as (_, took):
                 each.start.append(took)
         starts.append(bare_start())
-    for number in range(options.rounds):
-        print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+    for turn in range(options.rounds):
+        print(f"round {turn + 1} of {options.rounds}", file=sys.stderr)
         for each in serving_:
             crowd_round(each, options.connections)
             load_round(each)
@@ -362,9 +362,14 @@ def main() -> None:
     print("\n\n".join(tables))
     print(f"\nSystem calls were counted by {'perf' if counter_of_calls() else 'strace'}.")
     if options.json:
-        figures = [{key: value for key, value in vars(each).items() if key != "line"} for each in all_]
-        figures += [{"name": BARE, "start": starts}, {"name": SLEEPING, "idle": sleeping}]
-        options.json.write_text(json.dumps(figures, indent=1))
+        content = circumstances() | {
+            "contestants": [
+                asdict(each) | {"contestant": [each.name, each.contestant.version, each.contestant.missing]}
+                for each in all_
+            ],
+            "bare": {"start": starts, "memory": sleeping},
+        }
+        options.json.write_text(json.dumps(content, indent=1))
 
 
 if __name__ == "__main__":
