@@ -1,8 +1,8 @@
 /* The palette `distinct`: a colour for each half of the symbol, so that replicas can be told apart.
  *
- * 47 colours of sRGB, red, green and blue, from dark to light. Any two of them are at least 20 apart by CIEDE2000 (the
- * two closest 20.01). Black and white are among them, so each of the others is as far from a white page and from a black
- * one. Made of 64 sets of random points that push each other away; in 100 s:
+ * 47 colours of sRGB, red, green and blue, from dark to light. Any two of them are at least 20 apart by CIEDE2000
+ * (the two closest 20.01). Black and white are among them, so each of the others is as far from a white page and
+ * from a black one. Made of 64 sets of random points that push each other away:
  *
  *     python benchmarks/palette.py --search
  *
@@ -18,8 +18,8 @@
  *     if (j >= i)  j = j + 1                                   the second half has palette[j], never the same
  *
  * So all PALETTE_SIZE * (PALETTE_SIZE - 1) looks are equally likely, and both halves of a symbol are 20 apart too.
- * tests/vectors/palette.json has 200 names and what becomes of them. Neither the table, nor its order, nor the algorithm
- * may change: people know their replicas by their colours. */
+ * tests/vectors/palette.json has 200 names and what becomes of them. Neither the table, nor its order, nor the
+ * algorithm may change: people know their replicas by their colours. */
 #ifndef YINYANG_PALETTE_H
 #define YINYANG_PALETTE_H
 
