@@ -1,5 +1,6 @@
 """Describes the extension, and builds the static program; everything else about the package is in pyproject.toml."""
 
+import gzip
 import os
 import re
 import shutil
@@ -14,12 +15,30 @@ from setuptools import Command, Extension, setup
 
 VERSION = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())["project"]["version"]
 
+WALL = Path("build/csrc/wall.h")
+
+
+def wall_gz():
+    """The page at /wall, as it is sent."""
+    return gzip.compress(Path("yinyang/wall/wall.html").read_bytes(), 9, mtime=0)
+
+
+def wall_header():
+    """Have the wall as constant data, in a file that changes only when the wall does; its path."""
+    page = wall_gz()
+    text = f"enum {{ WALL_SIZE = {len(page)} }};\nstatic const unsigned char wall[] = {{{','.join(map(str, page))}}};\n"
+    if not WALL.exists() or WALL.read_text() != text:
+        WALL.parent.mkdir(parents=True, exist_ok=True)
+        WALL.write_text(text)
+    return str(WALL)
+
+
 core = Extension(
     "yinyang._core",
     ["yinyang/_core.pyx"],
-    depends=[str(path) for folder, kind in (("yinyang/core", "*.pxd"), ("csrc", "*.h"))
-             for path in sorted(Path(folder).glob(kind))],
-    include_dirs=["csrc"],
+    depends=[wall_header(), *(str(path) for folder, kind in (("yinyang/core", "*.pxd"), ("csrc", "*.h"))
+                              for path in sorted(Path(folder).glob(kind)))],
+    include_dirs=["csrc", str(WALL.parent)],
     define_macros=[("YINYANG_VERSION", f'"{VERSION}"'), ("Py_LIMITED_API", "0x030B0000")],
     py_limited_api=True,
 )
@@ -52,6 +71,7 @@ class BuildStatic(Command):
     COMPILE = (
         "-std=gnu11", "-Oz", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables", "-fno-ident",
         "-Wall", "-Wextra", "-Wno-unused-function", "-nostdinc", "-include", "csrc/system.h", "-Icsrc",
+        f"-I{WALL.parent}",
         # what unreachable Python code calls must not bring in half a C library before it drops out; and should the
         # core come to use the heap or printf, it would not link
         "-DNDEBUG", "-Dmalloc=PyMem_Malloc", "-Dfree=PyMem_Free", "-Dvsnprintf=PyOS_vsnprintf",

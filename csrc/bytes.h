@@ -125,11 +125,14 @@ enum {
     WORD_CONTENT_LENGTH,
     WORD_TRANSFER_ENCODING,
     WORD_EXPECT,
+    WORD_FIELDS_ALWAYS,
+    WORD_ACCEPT = WORD_FIELDS_ALWAYS, /* only where somebody reads it: it is long, and every browser sends it */
     WORD_FIELDS, /* how many of the words are names of fields; the others are values of fields */
     WORD_CLOSE = 0,
     WORD_KEEP_ALIVE,
     WORD_CHUNKED,
     WORD_CONTINUE,
+    WORD_TEXT_PLAIN,
     WORD_VALUES,
     WORD_SIZE = 18, /* of the longest one, and a NUL */
 };
@@ -140,6 +143,7 @@ static const char field_words[WORD_FIELDS][WORD_SIZE] = {
     [WORD_CONTENT_LENGTH] = "content-length",
     [WORD_TRANSFER_ENCODING] = "transfer-encoding",
     [WORD_EXPECT] = "expect",
+    [WORD_ACCEPT] = "accept",
 };
 
 static const char value_words[WORD_VALUES][WORD_SIZE] = {
@@ -147,6 +151,7 @@ static const char value_words[WORD_VALUES][WORD_SIZE] = {
     [WORD_KEEP_ALIVE] = "keep-alive",
     [WORD_CHUNKED] = "chunked",
     [WORD_CONTINUE] = "100-continue",
+    [WORD_TEXT_PLAIN] = "text/plain",
 };
 
 #endif

@@ -6,25 +6,35 @@
 
 #include <string.h>
 
-enum { ROUTE_PAGE, ROUTE_EMPTY };
+enum route { ROUTE_PAGE, ROUTE_EMPTY, ROUTE_ALIVE, ROUTE_READY, ROUTE_WHOAMI, ROUTE_METRICS, ROUTE_WALL };
 
-struct route {
-    const char *path;
-    size_t length;
-    int answer;
-};
+#define ROUTE(path, answer) {sizeof path - 1, answer, path}
 
-#define ROUTE(path, answer) {path, sizeof path - 1, answer}
-
-static const struct route routes[] = {
+static const struct route_row {
+    unsigned char length, answer;
+    char path[14]; /* in place, as a table of pointers would be relocated when the program starts */
+} route_rows[] = {
     ROUTE("/favicon.ico", ROUTE_EMPTY), /* browsers ask by themselves; it is no page that anybody looked at */
+    ROUTE("/livez", ROUTE_ALIVE),
+    ROUTE("/healthz", ROUTE_ALIVE),
+    ROUTE("/readyz", ROUTE_READY),
+    ROUTE("/whoami", ROUTE_WHOAMI),
+    ROUTE("/metrics", ROUTE_METRICS),
+    ROUTE("/wall", ROUTE_WALL),
 };
 
-static inline int route_of(const unsigned char *path, size_t length)
+enum {
+    ROUTES_ALL = sizeof route_rows / sizeof *route_rows,
+    ROUTES_PLAIN = 1, /* those of the original */
+    WHOAMI_LENGTH = sizeof "/whoami" - 1,
+};
+
+/* One of enum route; `count` is how many of the rows are in use. */
+static inline int route_of(const unsigned char *path, size_t length, int count)
 {
-    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
-        if (routes[i].length == length && !memcmp(routes[i].path, path, length))
-            return routes[i].answer;
+    for (const struct route_row *row = route_rows; count; row++, count--)
+        if (row->length == length && !memcmp(row->path, path, length))
+            return row->answer;
     return ROUTE_PAGE;
 }
 

@@ -7,6 +7,7 @@ enum option_kind {
     KIND_TEXT,    /* of `least` to `most` bytes */
     KIND_NUMBER,  /* from `least` to `most` */
     KIND_SANDBOX, /* one of its words, by its number */
+    KIND_PALETTE, /* likewise */
     KIND_SWITCH,  /* on; as a variable, on or off */
     KIND_OFF,     /* switches the option before it off */
     KIND_ACTION,  /* as an option only */
@@ -19,6 +20,12 @@ enum option_kind {
     X(PORT, "port", "N", KIND_NUMBER, 80, 0, 65535, "port to listen on, 0 for any free one (80)") \
     X(NAME, "name", "NAME", KIND_TEXT, 0, 1, 255, "identity to show (the host name)") \
     X(TITLE, "title", "TEXT", KIND_TEXT, 0, 0, 255, "title of the page (Go scaling demo)") \
+    X(PALETTE, "palette", "NAME", KIND_PALETTE, 0, 0, 0, "original or distinct: its colours, as in 2016, or to be told apart (original)") \
+    X(APP_VERSION, "app-version", "TEXT", KIND_TEXT, 0, 1, 128, "version to show in /whoami; and so on:") \
+    X(NODE, "node", "TEXT", KIND_TEXT, 0, 1, 253, "the node it runs on") \
+    X(NAMESPACE, "namespace", "TEXT", KIND_TEXT, 0, 1, 63, "its namespace") \
+    X(ZONE, "zone", "TEXT", KIND_TEXT, 0, 1, 63, "its zone") \
+    X(PLAIN, "plain", "", KIND_SWITCH, 0, 0, 0, "every path is the page: no /whoami, /wall, /metrics, probes") \
     X(WORKERS, "workers", "N", KIND_NUMBER, 0, 1, 1024, "processes that serve (the CPUs this process may use)") \
     X(HEAD_TIMEOUT, "head-timeout", "S", KIND_NUMBER, 10, 1, 3600, "seconds that the head of a request may take (10)") \
     X(BODY_TIMEOUT, "body-timeout", "S", KIND_NUMBER, 10, 1, 3600, "seconds that its body may take (10)") \

@@ -16,6 +16,7 @@
     X(417, "Expectation Failed") \
     X(431, "Request Header Fields Too Large") \
     X(501, "Not Implemented") \
+    X(503, "Service Unavailable") \
     X(505, "HTTP Version Not Supported")
 
 /* Errors of system calls, those that a server can meet. Not by strerror(3), so that both shapes of the program say the

@@ -56,8 +56,9 @@ class Replica:
 
     def wait_for_port(self) -> None:
         def listening() -> re.Match | None:
-            assert self.process.poll() is None, self.log.read_text()
-            return re.search(r"Listening on http://\S+:(\d+)\b", self.log.read_text())
+            log = self.log.read_text(errors="replace")
+            assert self.process.poll() is None, log
+            return re.search(r"Listening on http://\S+:(\d+)\b", log)
 
         self.port = int(wait_until(listening, "the line with the port")[1])
 

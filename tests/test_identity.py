@@ -57,6 +57,6 @@ def test_is_a_value() -> None:
     assert identity != yinyang.identify("wm")
     assert len({identity, yinyang.identify("vm")}) == 1
     assert pickle.loads(pickle.dumps(identity)) == identity
-    assert repr(identity) == "Identity(name='vm', hash=3767, colour='#b8d868')"
+    assert repr(identity) == "Identity(name='vm', hash=3767, colours=('#b8d868', '#000000'))"
     with pytest.raises(AttributeError):
         identity.name = "other"

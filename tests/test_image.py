@@ -21,7 +21,7 @@ def test_health(start: Callable[..., Replica]) -> None:
     wait_until(lambda: len(replica.served()) == 1)
     with pytest.raises(subprocess.CalledProcessError) as failure:
         podman("exec", replica.name, "/yinyang", "--healthcheck", "--port", "81")
-    assert "no page at http://127.0.0.1:81: connection refused" in failure.value.stderr
+    assert "no healthy server at http://127.0.0.1:81: connection refused" in failure.value.stderr
 
 
 def test_without_a_network(shape: Shape) -> None:

@@ -12,9 +12,14 @@ class Identity:
     `name` is 1 to 255 bytes; text is taken as UTF-8, and bytes that are not UTF-8 stand in `name` as surrogate escapes
     (PEP 383). Raises ValueError for any other length, and OSError or ValueError when `name` is None and this host has
     no name.
+
+    `palette`: `original`, one of 128 colours, the other half of the symbol black; `distinct`, both halves in colours
+    that are far from those of other names.
     """
 
-    def __init__(self, name: str | bytes | None = None) -> None: ...
+    def __init__(
+        self, name: str | bytes | None = None, palette: Literal["original", "distinct"] = "original"
+    ) -> None: ...
     @property
     def name(self) -> str: ...
     @property
@@ -23,13 +28,22 @@ class Identity:
 
     @property
     def colour(self) -> str:
-        """`#rrggbb` in lower case; byte i is (hash >> i) * 8, so there are 128 of them."""
+        """`#rrggbb` in lower case; in the palette `original`, byte i is (hash >> i) * 8, so there are 128 of them."""
+
+    @property
+    def colours(self) -> tuple[str, str]:
+        """Of both halves of the symbol: that colour, and the other one."""
+
+    @property
+    def palette(self) -> Literal["original", "distinct"]: ...
 
     def __eq__(self, other: object) -> bool: ...
     def __hash__(self) -> int: ...
-    def __reduce__(self) -> tuple[type[Identity], tuple[bytes]]: ...
+    def __reduce__(self) -> tuple[type[Identity], tuple[bytes, str]]: ...
 
-def identify(name: str | bytes | None = None) -> Identity:
+def identify(
+    name: str | bytes | None = None, palette: Literal["original", "distinct"] = "original"
+) -> Identity:
     """The identity of a host name; of this host without one. Raises as `Identity` does."""
 
 def render_page(identity: Identity, title: str | bytes = "Go scaling demo") -> bytes:

@@ -23,12 +23,14 @@ from .core.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MOST,
 from .core.lines cimport lines_write
 from .core.listener cimport listener_host, listener_open, listener_wrong_words, listening_words
 from .core.options cimport (
-    ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_BODY_TIMEOUT,
-    OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PORT, OPTION_SANDBOX,
-    OPTION_SEND_TIMEOUT, OPTION_TITLE, OPTION_WORKERS, Options, host_name, option_accepts, option_ranges,
-    options_parse, text_is_good, text_wanted, usage_words
+    ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_APP_VERSION,
+    OPTION_BODY_TIMEOUT, OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME,
+    OPTION_NAMESPACE, OPTION_NODE, OPTION_PALETTE, OPTION_PLAIN, OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT,
+    OPTION_TITLE, OPTION_WORKERS, OPTION_ZONE, Options, host_name, option_accepts, option_ranges, options_parse,
+    text_is_good, text_wanted, usage_words
 )
 from .core.page cimport page_render
+from .core.replica cimport Replica
 from .core.program cimport (
     Program, program_healthcheck, program_open, program_parse, program_turn
 )
@@ -87,16 +89,20 @@ cdef bytes name_of_host():
 
 # ---- identity and page --------------------------------------------------------------------------------------------
 
+PALETTES = ("original", "distinct")
+
+
 cdef class Identity:
     cdef bytes _name
     cdef IdentityState _state
 
-    def __init__(self, name=None):
+    def __init__(self, name=None, palette="original"):
         cdef bytes given = name_of_host() if name is None else encoded(name)
         if not 0 < len(given) <= NAME_MOST:
             raise ValueError(f"a name has 1 to {NAME_MOST} bytes, not {len(given)}")
         self._name = given
-        identity_set(&self._state, PyBytes_AsString(given), len(given))
+        identity_set(&self._state, PyBytes_AsString(given), len(given),
+                     checked_word("palette", OPTION_PALETTE, palette))
 
     @property
     def name(self):
@@ -107,36 +113,48 @@ cdef class Identity:
         return self._state.hash
 
     @property
+    def palette(self):
+        return PALETTES[self._state.palette]
+
+    @property
     def colour(self):
-        return self._state.colour[:COLOUR_LENGTH].decode("ascii")
+        return self.colours[0]
+
+    @property
+    def colours(self):
+        return tuple([colour[:COLOUR_LENGTH].decode("ascii") for colour in self._state.colours])
 
     def __eq__(self, other):
-        return isinstance(other, Identity) and self._name == (<Identity>other)._name
+        return isinstance(other, Identity) and self.__reduce__() == other.__reduce__()
 
     def __hash__(self):
         return hash(self._name)
 
     def __repr__(self):
-        return f"Identity(name={self.name!r}, hash={self.hash}, colour={self.colour!r})"
+        return f"Identity(name={self.name!r}, hash={self.hash}, colours={self.colours!r})"
 
     def __reduce__(self):
-        return Identity, (self._name,)
+        return Identity, (self._name, self.palette)
 
 
-def identify(name=None):
-    return Identity(name)
+def identify(name=None, palette="original"):
+    return Identity(name, palette)
 
 
 def render_page(Identity identity not None, title="Go scaling demo"):
     cdef bytes given = encoded(title)
-    cdef const char *bytes_of_title = PyBytes_AsString(given)
+    cdef Replica replica
     cdef Text text
     cdef bytes page
+    if 0 in given:
+        raise ValueError("a title has no NUL")
+    replica.identity = identity._state
+    replica.title = PyBytes_AsString(given)
     text_measure(&text)
-    page_render(&text, &identity._state, bytes_of_title, len(given))
+    page_render(&text, &replica)
     page = PyBytes_FromStringAndSize(NULL, text.length)
     text_open(&text, PyBytes_AsString(page), text.length)
-    page_render(&text, &identity._state, bytes_of_title, len(given))
+    page_render(&text, &replica)
     return page
 
 
@@ -181,6 +199,10 @@ cdef class Framing:
 
 # ---- the command line ---------------------------------------------------------------------------------------------
 
+cdef text_or_none(const char *text):
+    return None if text == NULL else <bytes>text
+
+
 def parse_options(arguments):
     cdef list given = [encoded(argument) for argument in arguments]
     cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
@@ -202,8 +224,14 @@ def parse_options(arguments):
         return "serve" if action == ACTION_SERVE else "healthcheck", {
             "host": None if options.texts[OPTION_HOST] == NULL else (<bytes>options.texts[OPTION_HOST]).decode(),
             "port": options.numbers[OPTION_PORT],
-            "name": None if options.texts[OPTION_NAME] == NULL else <bytes>options.texts[OPTION_NAME],
+            "name": text_or_none(options.texts[OPTION_NAME]),
             "title": <bytes>options.texts[OPTION_TITLE],
+            "palette": PALETTES[options.numbers[OPTION_PALETTE]],
+            "app_version": text_or_none(options.texts[OPTION_APP_VERSION]),
+            "node": text_or_none(options.texts[OPTION_NODE]),
+            "namespace": text_or_none(options.texts[OPTION_NAMESPACE]),
+            "zone": text_or_none(options.texts[OPTION_ZONE]),
+            "plain": bool(options.numbers[OPTION_PLAIN]),
             "workers": options.numbers[OPTION_WORKERS] or None,
             "head_timeout": options.numbers[OPTION_HEAD_TIMEOUT],
             "body_timeout": options.numbers[OPTION_BODY_TIMEOUT],
@@ -276,6 +304,14 @@ cdef int checked_number(str what, int option, number) except -1:
     return number
 
 
+cdef int checked_word(str what, int option, word) except -1:
+    cdef bytes given = encoded(word)
+    cdef int number = 0
+    if not option_accepts(&option_ranges[option], PyBytes_AsString(given), &number):
+        raise ValueError(f"{what} must be {wanted(option)}, not {word!r}")
+    return number
+
+
 cdef int checked_ms(str what, int option, seconds) except -1:
     """Here, other than on the command line, a second may be cut into as many as 1000 pieces."""
     least = 0.001 if option_ranges[option].least else 0
@@ -287,7 +323,9 @@ cdef int checked_ms(str what, int option, seconds) except -1:
 cdef class Crew:
     cdef CrewState _state
     cdef Answers _answers
+    cdef Replica _replica
     cdef readonly Identity identity
+    cdef list _texts  # that the replica borrows
     cdef bytes _host
     cdef int _listener
     cdef int _waker[2]  # the ends of a pipe
@@ -295,16 +333,22 @@ cdef class Crew:
     def __cinit__(self):
         self._listener = self._waker[0] = self._waker[1] = -1
 
-    def __init__(self, *, host, int port, name, title, workers, access_log, head_timeout, body_timeout, send_timeout,
-                 idle_timeout, drain, sandbox):
+    def __init__(self, *, host, int port, name, title, palette, app_version, node, namespace, zone, plain, workers,
+                 access_log, head_timeout, body_timeout, send_timeout, idle_timeout, drain, sandbox):
         cdef bytes name_bytes = name_of_host() if name is None else encoded(name)
-        cdef bytes title_bytes = encoded(title)
         cdef int count = cpus_usable() if workers is None else checked_number("workers", OPTION_WORKERS, workers)
         cdef Address address
+        cdef int i
         if self._listener >= 0:
             raise RuntimeError("a crew is opened once")
         check_text("name", OPTION_NAME, name_bytes)
-        check_text("title", OPTION_TITLE, title_bytes)
+        self._texts = []
+        self._replica.title = self._lasting("title", OPTION_TITLE, title)
+        self._replica.plain = bool(plain)
+        for i, about in enumerate((app_version, node, namespace, zone)):
+            if about is not None:
+                self._replica.about[i] = self._lasting(
+                    ("app_version", "node", "namespace", "zone")[i], OPTION_APP_VERSION + i, about)
         checked_number("port", OPTION_PORT, port)
         limits_set(
             &self._state.limits, checked_ms("head_timeout", OPTION_HEAD_TIMEOUT, head_timeout),
@@ -313,18 +357,25 @@ cdef class Crew:
             checked_ms("idle_timeout", OPTION_IDLE_TIMEOUT, idle_timeout),
         )
         self._state.drain = checked_ms("drain", OPTION_DRAIN, drain)
-        if not option_accepts(&option_ranges[OPTION_SANDBOX], PyBytes_AsString(encoded(sandbox)), &self._state.sandbox):
-            raise ValueError(f"sandbox must be {wanted(OPTION_SANDBOX)}, not {sandbox!r}")
+        self._state.sandbox = checked_word("sandbox", OPTION_SANDBOX, sandbox)
         self._check_sandbox()
         self._host = None if host is None else encoded(host)
         if self._host is not None and not address_parse(&address, PyBytes_AsString(self._host), port):
             raise ValueError(f"host must be {wanted(OPTION_HOST)}, not {host!r}")
-        self.identity = Identity(name_bytes)
+        self.identity = Identity(name_bytes, palette)
+        self._replica.identity = self.identity._state
         self._listen(port)
-        checked(answers_open(&self._answers, &self.identity._state, PyBytes_AsString(title_bytes), len(title_bytes)))
+        checked(answers_open(&self._answers, &self._replica))
         if pipe2(self._waker, O_CLOEXEC | O_NONBLOCK) < 0:
             checked(-errno)
         checked(crew_open(&self._state, &self._answers, self._listener, count, bool(access_log), self._waker[0]))
+
+    cdef const char *_lasting(self, str what, int option, text) except NULL:
+        """A text that stays as long as this object."""
+        cdef bytes given = encoded(text)
+        check_text(what, option, given)
+        self._texts.append(given)
+        return PyBytes_AsString(given)
 
     cdef const char *_given(self):
         return NULL if self._host is None else PyBytes_AsString(self._host)

@@ -24,6 +24,10 @@ class Server:
     port: 0 for any free one.
     name: the identity to show, 1 to 255 bytes without control characters; None for the host name.
     title: the page's, at most 255 bytes.
+    palette: `original`, the 128 colours of the original; `distinct`, colours that are easy to tell apart.
+    app_version, node, namespace, zone: what `/whoami` tells besides, at most 128, 253, 63 and 63 bytes.
+    plain: every path is the page, as in the original; else there are also `/whoami`, `/wall`, `/metrics`, `/livez`,
+        `/healthz` and `/readyz`.
     workers: processes that serve; None for as many as the CPUs that this process may use.
     access_log: log a line for each page, to the logger `yinyang` at level INFO.
     head_timeout, body_timeout: seconds that the head of a request, and its body, may take.
@@ -45,6 +49,12 @@ class Server:
         *,
         name: str | bytes | None = None,
         title: str | bytes = "Go scaling demo",
+        palette: Literal["original", "distinct"] = "original",
+        app_version: str | bytes | None = None,
+        node: str | bytes | None = None,
+        namespace: str | bytes | None = None,
+        zone: str | bytes | None = None,
+        plain: bool = False,
         workers: int | None = None,
         access_log: bool = True,
         head_timeout: float = 10,
@@ -59,6 +69,12 @@ class Server:
             port=port,
             name=name,
             title=title,
+            palette=palette,
+            app_version=app_version,
+            node=node,
+            namespace=namespace,
+            zone=zone,
+            plain=plain,
             workers=workers,
             access_log=access_log,
             head_timeout=head_timeout,

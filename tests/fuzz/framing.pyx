@@ -9,13 +9,12 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from yinyang.core.answers cimport ANSWER_REDIRECT
 from yinyang.core.http1 cimport (
     Framing, OUTCOME_MORE, OUTCOME_READY, SEEN_UNCLEAN, TARGET_KEPT, Target, http1_feed, http1_keeps, http1_next,
     target_keep
 )
-from yinyang.core.queue cimport REQUEST_LEAST
-from yinyang.core.redirect cimport RENDERED_MOST, Redirect, location_render, redirect_from, redirect_render
+from yinyang.core.queue cimport RENDERED_MOST, REQUEST_LEAST
+from yinyang.core.redirect cimport location_render, redirect_render
 from yinyang.core.text cimport Text, text_fits, text_open
 
 cdef enum:
@@ -73,13 +72,11 @@ cdef void record_all(const uint8_t *data, size_t size, size_t step, Records *rec
 cdef void check_redirect(const Record *record) noexcept nogil:
     cdef char *rendered = <char *>malloc(RENDERED_MOST)
     cdef char location[3 * TARGET_KEPT]
-    cdef Redirect redirect
     cdef Text text
     cdef size_t length
     text_open(&text, rendered, RENDERED_MOST)
-    redirect_from(&redirect, &record.framing, record.target)
-    redirect_render(&text, &redirect, ANSWER_REDIRECT, 0)
-    length = location_render(&redirect, location)
+    redirect_render(&text, &record.framing, record.target, True, 0)
+    length = location_render(&record.framing, record.target, location)
     if not text_fits(&text) or length == 0 or location[0] != b'/' or memchr(location, b'\r', length) != NULL:
         abort()
     if length > 1 and (location[1] == b'/' or location[1] == b'\\'):

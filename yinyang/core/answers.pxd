@@ -6,15 +6,15 @@ remembers of what its client has not yet taken.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strlen
 
 from .calendar cimport Date, date_of
 from .http1 cimport (
     Framing, METHOD_HEAD, SEEN_ASTERISK, SEEN_UNCLEAN, TARGET_KEPT, WRONG_COUNT, WRONG_METHOD_REFUSED
 )
-from .identity cimport Identity
 from .page cimport page_render
-from .system cimport MAP_PRIVATE, map_memory, munmap
+from .replica cimport Replica
+from .system cimport ENOMEM, MAP_PRIVATE, map_memory, munmap
 from .text cimport Text, text_measure, text_number, text_open, text_put, text_string, two_digits
 
 cdef extern from "errors.h" nogil:
@@ -28,7 +28,19 @@ cdef extern from "routes.h" nogil:
     enum:
         ROUTE_PAGE
         ROUTE_EMPTY
-    int route_of(const uint8_t *path, size_t length)
+        ROUTE_ALIVE
+        ROUTE_READY
+        ROUTE_WHOAMI
+        ROUTE_METRICS
+        ROUTE_WALL
+        ROUTES_ALL
+        ROUTES_PLAIN
+    int route_of(const uint8_t *path, size_t length, int count)
+
+cdef extern from "wall.h" nogil:
+    enum:
+        WALL_SIZE
+    const char *wall_bytes "(const char *)wall"
 
 cdef enum Form:  # a version of HTTP, and whether the connection stays open
     FORM_KEEP  # 1.1 says nothing
@@ -41,9 +53,16 @@ cdef enum:
     ANSWER_PAGE = 0  # + Form, and so on
     ANSWER_PAGE_HEAD = ANSWER_PAGE + FORMS
     ANSWER_EMPTY = ANSWER_PAGE_HEAD + FORMS
-    ANSWER_REDIRECT = ANSWER_EMPTY + FORMS  # these two are not prebuilt: redirect.pxd renders them when they are due
-    ANSWER_REDIRECT_HEAD = ANSWER_REDIRECT + FORMS
-    ANSWER_WRONG = ANSWER_REDIRECT_HEAD + FORMS  # + what is wrong
+    ANSWER_ALIVE = ANSWER_EMPTY + FORMS
+    ANSWER_ALIVE_HEAD = ANSWER_ALIVE + FORMS
+    ANSWER_WALL = ANSWER_ALIVE_HEAD + FORMS
+    ANSWER_WALL_HEAD = ANSWER_WALL + FORMS
+    ANSWER_REDIRECT = ANSWER_WALL_HEAD + FORMS  # from here on: not prebuilt, but rendered when they are due
+    ANSWER_WHOAMI
+    ANSWER_READY
+    ANSWER_UNREADY
+    ANSWER_METRICS
+    ANSWER_WRONG  # + what is wrong
     ANSWER_WRONG_HEAD = ANSWER_WRONG + WRONG_COUNT
     ANSWERS = ANSWER_WRONG_HEAD + WRONG_COUNT
     PAGE_COPIES = 32
@@ -56,24 +75,25 @@ cdef struct Answer:
     uint32_t copies  # how many stand in a row; 0 if it is not prebuilt
 
 cdef struct Answers:
+    const Replica *replica
     char *bytes
     size_t size
     int64_t second  # that the Dates tell
     Answer table[ANSWERS]
 
 
-cdef inline int answers_open(Answers *answers, const Identity *identity, const char *title,
-                             size_t title_length) noexcept nogil:
-    """Render everything: first to measure it, then into memory of that size. 0 or -errno."""
+cdef inline int answers_open(Answers *answers, const Replica *replica) noexcept nogil:
+    """Render everything: first to measure it, then into memory of that size. 0 or -errno. `replica` must stay."""
     cdef Text text
+    answers.replica = replica
     text_measure(&text)
-    answers_render(answers, &text, identity, title, title_length)
+    answers_render(answers, &text)
     answers.size = text.length
     answers.bytes = <char *>map_memory(answers.size, MAP_PRIVATE)
     if answers.bytes == NULL:
-        return -12  # ENOMEM
+        return -ENOMEM
     text_open(&text, answers.bytes, answers.size)
-    answers_render(answers, &text, identity, title, title_length)
+    answers_render(answers, &text)
     answers.second = -1
     return 0
 
@@ -84,19 +104,19 @@ cdef inline void answers_close(Answers *answers) noexcept nogil:
         answers.bytes = NULL
 
 
-cdef inline void answers_render(Answers *answers, Text *text, const Identity *identity, const char *title,
-                                size_t title_length) noexcept nogil:
+cdef inline void answers_render(Answers *answers, Text *text) noexcept nogil:
+    cdef const Replica *replica = answers.replica
     cdef Text page
     cdef int form, wrong
     text_measure(&page)
-    page_render(&page, identity, title, title_length)
+    page_render(&page, replica)
     for form in range(<int>FORMS):
         answer_begin(answers, text, ANSWER_PAGE + form, 200, form)
         head_length(text, page.length)
         text_string(text, "Content-Type: text/html; charset=utf-8\r\n")
         head_end(text, form)
         answer_head_complete(answers, text, ANSWER_PAGE + form, ANSWER_PAGE_HEAD + form)
-        page_render(text, identity, title, title_length)
+        page_render(text, replica)
         answer_complete(answers, text, ANSWER_PAGE + form)
         if form == FORM_KEEP:
             answer_repeat(answers, text, ANSWER_PAGE + form, PAGE_COPIES)
@@ -104,8 +124,25 @@ cdef inline void answers_render(Answers *answers, Text *text, const Identity *id
         head_length(text, 0)
         head_end(text, form)
         answer_complete(answers, text, ANSWER_EMPTY + form)
+        if not replica.plain:
+            answer_whole(answers, text, ANSWER_ALIVE, form, "Content-Type: text/plain; charset=utf-8\r\n", "ok\n", 3)
+            answer_whole(answers, text, ANSWER_WALL, form,
+                         "Content-Type: text/html; charset=utf-8\r\nContent-Encoding: gzip\r\n", wall_bytes, WALL_SIZE)
     for wrong in range(1, WRONG_COUNT):
         answer_wrong(answers, text, wrong)
+
+
+cdef inline void answer_whole(Answers *answers, Text *text, int first, int form, const char *fields, const char *body,
+                              size_t length) noexcept nogil:
+    """One that is always the same, and what HEAD gets for it."""
+    answer_begin(answers, text, first + form, 200, form)
+    head_length(text, length)
+    text_string(text, fields)
+    text_string(text, "Cache-Control: no-store\r\n")
+    head_end(text, form)
+    answer_head_complete(answers, text, first + form, first + FORMS + form)
+    text_put(text, body, length)
+    answer_complete(answers, text, first + form)
 
 
 cdef inline void answer_wrong(Answers *answers, Text *text, int wrong) noexcept nogil:
@@ -164,7 +201,7 @@ cdef inline void answer_repeat(Answers *answers, Text *text, int whole, uint32_t
         copies -= 1
 
 
-# ---- the parts of a head, which redirect.pxd uses too --------------------------------------------------------------
+# ---- the parts of a head, for those that are rendered too ----------------------------------------------------------
 
 cdef inline void head_begin(Text *text, int status, int form) noexcept nogil:
     text_string(text, "HTTP/1.0 " if form >= FORM_OLD_CLOSE else "HTTP/1.1 ")
@@ -186,6 +223,33 @@ cdef inline void head_end(Text *text, int form) noexcept nogil:
     elif form == FORM_OLD_KEEP:
         text_string(text, "Connection: keep-alive\r\n")
     text_string(text, "\r\n")
+
+
+cdef inline void head_date(Text *text, int64_t second) noexcept nogil:
+    cdef char date[DATE_LENGTH]
+    date_render(date, second)
+    text_string(text, "Date: ")
+    text_put(text, date, DATE_LENGTH)
+    text_string(text, "\r\n")
+
+
+# ---- answers that are rendered when asked ---------------------------------------------------------------------------
+
+cdef inline void fresh_begin(Text *text, const Framing *f, bint keep, int status, int64_t second, const char *type_,
+                             const Text *body) noexcept nogil:
+    """As far as the fields of its own."""
+    head_begin(text, status, form_of(f, keep))
+    head_date(text, second)
+    head_length(text, body.length)
+    text_string(text, "Content-Type: ")
+    text_string(text, type_)
+    text_string(text, "\r\nCache-Control: no-store\r\n")
+
+
+cdef inline void fresh_end(Text *text, const Framing *f, bint keep, const Text *body) noexcept nogil:
+    head_end(text, form_of(f, keep))
+    if f.method != METHOD_HEAD:
+        text_put(text, body.at, body.length)
 
 
 # ---- the date -----------------------------------------------------------------------------------------------------
@@ -237,20 +301,36 @@ cdef inline void answers_set_date(Answers *answers, int64_t second) noexcept nog
 
 # ---- which answer -------------------------------------------------------------------------------------------------
 
-cdef inline uint8_t answer_for(const Framing *f, const uint8_t *target, bint keep) noexcept nogil:
-    """The answer to a framed request; `target` has its first TARGET_KEPT bytes."""
-    cdef int form
+cdef inline int form_of(const Framing *f, bint keep) noexcept nogil:
     if f.minor:
-        form = FORM_KEEP if keep else FORM_CLOSE
-    else:
-        form = FORM_OLD_KEEP if keep else FORM_OLD_CLOSE
+        return FORM_KEEP if keep else FORM_CLOSE
+    return FORM_OLD_KEEP if keep else FORM_OLD_CLOSE
+
+
+cdef inline uint8_t answer_for(const Answers *answers, const Framing *f, const uint8_t *target,
+                               bint keep) noexcept nogil:
+    """The answer to a framed request; `target` has its first TARGET_KEPT bytes."""
+    cdef int route = ROUTE_PAGE
+    cdef int answer = ANSWER_PAGE
     if f.seen & SEEN_ASTERISK:
-        return <uint8_t>(ANSWER_EMPTY + form)
-    if f.seen & SEEN_UNCLEAN and f.target <= TARGET_KEPT:
-        return <uint8_t>((ANSWER_REDIRECT_HEAD if f.method == METHOD_HEAD else ANSWER_REDIRECT) + form)
-    if f.path_end <= TARGET_KEPT and route_of(target + f.path, f.path_end - f.path) == ROUTE_EMPTY:
-        return <uint8_t>(ANSWER_EMPTY + form)
-    return <uint8_t>((ANSWER_PAGE_HEAD if f.method == METHOD_HEAD else ANSWER_PAGE) + form)
+        route = ROUTE_EMPTY
+    elif f.seen & SEEN_UNCLEAN and f.target <= TARGET_KEPT:
+        return ANSWER_REDIRECT
+    elif f.path_end <= TARGET_KEPT:
+        route = route_of(target + f.path, f.path_end - f.path, ROUTES_PLAIN if answers.replica.plain else ROUTES_ALL)
+    if route == ROUTE_EMPTY:
+        return <uint8_t>(ANSWER_EMPTY + form_of(f, keep))
+    if route == ROUTE_WHOAMI:
+        return ANSWER_WHOAMI
+    if route == ROUTE_READY:
+        return ANSWER_READY
+    if route == ROUTE_METRICS:
+        return ANSWER_METRICS
+    if route == ROUTE_ALIVE:
+        answer = ANSWER_ALIVE
+    elif route == ROUTE_WALL:
+        answer = ANSWER_WALL
+    return <uint8_t>(answer + (FORMS if f.method == METHOD_HEAD else 0) + form_of(f, keep))
 
 
 cdef inline uint8_t answer_for_wrong(const Framing *f, int wrong) noexcept nogil:
@@ -262,5 +342,5 @@ cdef inline bint answer_is_page(uint8_t answer) noexcept nogil:
     return answer < ANSWER_EMPTY
 
 
-cdef inline bint answer_is_redirect(uint8_t answer) noexcept nogil:
+cdef inline bint answer_is_rendered(uint8_t answer) noexcept nogil:
     return ANSWER_REDIRECT <= answer < ANSWER_WRONG

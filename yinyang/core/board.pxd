@@ -1,12 +1,15 @@
-"""The memory that the parent and its workers share: a seat for each worker, and two flags for all."""
+"""The memory that the parent and its workers share: a seat for each worker, and what holds for all."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from .answers cimport ANSWERS
 from .journal cimport Journal, journal_has_more
-from .system cimport MAP_SHARED, map_memory, munmap
+from .system cimport MAP_SHARED, map_memory, munmap, wall_second
 
 cdef extern from "atomic.h" nogil:
     uint32_t get "atomic_get"(const uint32_t *place)
+    uint64_t get_count "atomic_get"(const uint64_t *place)
+    int64_t get_moment "atomic_get"(const int64_t *place)
     uint32_t swap "atomic_swap"(uint32_t *place, uint32_t value)
     void barrier "atomic_barrier"()
 
@@ -23,14 +26,18 @@ cdef struct Seat:  # written by its worker alone, but for what the journal says 
     uint64_t accepted  # connections, ever
     uint64_t pages  # ever
     uint64_t guards  # GUARD_ENTERED, and of the sandbox those that hold, once the worker has entered it
-    uint64_t apart[4]  # keeps the counters of two workers out of one cache line
+    int64_t ready_from  # ms; written by the parent: from then on it serves; INT64_MAX: it does not
+    uint64_t apart[3]  # keeps the counters of two workers out of one cache line
+    uint64_t answered[ANSWERS]  # ever, by the number of the answer; pages are counted above alone
     Journal journal
 
 cdef struct Board:
     uint32_t asleep  # the parent waits, and wants to be rung for the next page
     uint32_t phase
     uint32_t workers
-    uint32_t apart[13]
+    uint32_t apart
+    int64_t started  # s of the wall clock
+    uint64_t apart_too[5]
     Seat seats[1]  # `workers` of them
 
 
@@ -43,6 +50,7 @@ cdef inline Board *board_open(int workers) noexcept nogil:
     cdef Board *board = <Board *>map_memory(board_size(workers), MAP_SHARED)
     if board != NULL:
         board.workers = workers
+        board.started = wall_second()
     return board
 
 
@@ -57,6 +65,24 @@ cdef inline bint board_has_news(Board *board) noexcept nogil:
         if journal_has_more(&board.seats[i].journal):
             return True
     return False
+
+
+cdef inline uint32_t board_ready(const Board *board, int64_t now) noexcept nogil:
+    """How many workers serve, and have not just been restarted for the second time in a row."""
+    cdef uint32_t ready = 0
+    cdef uint32_t i
+    for i in range(board.workers):
+        ready += get_moment(&board.seats[i].ready_from) <= now
+    return ready
+
+
+cdef inline uint64_t board_pages(const Board *board) noexcept nogil:
+    """Ever."""
+    cdef uint64_t pages = 0
+    cdef uint32_t i
+    for i in range(board.workers):
+        pages += get_count(&board.seats[i].pages)
+    return pages
 
 
 cdef inline bint board_sleep(Board *board) noexcept nogil:

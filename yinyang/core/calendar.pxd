@@ -2,6 +2,11 @@
 
 from libc.stdint cimport int64_t
 
+from .text cimport two_digits
+
+cdef enum:
+    STAMP_LENGTH = 19
+
 cdef struct Date:
     int year
     int month  # 1 to 12
@@ -31,3 +36,16 @@ cdef inline int64_t days_until(int year, int month, int day) noexcept nogil:
     cdef int year_of_era = shifted % 400
     cdef int day_of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
     return <int64_t>era * 146097 + 365 * year_of_era + year_of_era // 4 - year_of_era // 100 + day_of_year - 719468
+
+
+cdef inline void stamp_render(char *stamp, int64_t second) noexcept nogil:
+    """The digits of a date and a time into `....-..-..T..:..:..`, as it may be written; what divides them stays."""
+    cdef Date date = date_of(second // 86400)
+    cdef int left = <int>(second % 86400)
+    two_digits(stamp, date.year // 100)
+    two_digits(stamp + 2, date.year % 100)
+    two_digits(stamp + 5, date.month)
+    two_digits(stamp + 8, date.day)
+    two_digits(stamp + 11, left // 3600)
+    two_digits(stamp + 14, left // 60 % 60)
+    two_digits(stamp + 17, left % 60)

@@ -2,7 +2,8 @@
 
 A connection is a Connection and a Link in tables that the descriptor indexes; they are pages of zeros until touched.
 Three more tables take what only some need: the beginning of a target whose request is incomplete, the Rest that a
-slow reader has not taken, the redirect among it. Nothing is allocated, and nothing grows with what a client sends.
+slow reader has not taken, the rendered answer among it. Nothing is allocated, and nothing grows with what a client
+sends.
 
     idle -> head -> body -> (answers are sent) -> idle        what it waits for (waits.pxd)
                                 |  not all are taken: send -> idle
@@ -13,28 +14,34 @@ slow reader has not taken, the redirect among it. Nothing is allocated, and noth
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from .again cimport Again, again_is, again_remember
 from .answers cimport (
-    ANSWER_PAGE, ANSWER_REDIRECT, Answers, answer_for, answer_for_wrong, answer_is_page, answer_is_redirect
+    ANSWER_METRICS, ANSWER_READY, ANSWER_REDIRECT, ANSWER_UNREADY, ANSWER_WHOAMI, Answers, answer_for, answer_for_wrong,
+    answer_is_page, answer_is_rendered
 )
-from .board cimport Seat
+from .board cimport Board, Seat
 from .http1 cimport (
-    Framing, OUTCOME_MORE, OUTCOME_READY, SEEN_BODY_LEFT, STATE_BODY, TARGET_KEPT, Target, http1_begun, http1_cut_off,
+    Framing, OUTCOME_MORE, OUTCOME_READY, SEEN_BODY_LEFT, STATE_BODY, STATE_START, TARGET_KEPT, Target, http1_begun, http1_cut_off,
     http1_feed, http1_keeps, http1_next, http1_skip, http1_skippable, http1_too_slow, target_keep
 )
 from .journal cimport journal_add
+from .metrics cimport metrics_render
 from .queue cimport (
-    Queue, RECEIVE_MOST, Rest, SENT_ALL, SENT_FAILED, queue_clear, queue_put, queue_put_away, queue_room_for_redirect,
-    queue_send, queue_take_back
+    Queue, RECEIVE_MOST, RENDERED_MOST, Rest, SENT_ALL, SENT_FAILED, queue_clear, queue_place, queue_put,
+    queue_put_away, queue_put_rendered, queue_send, queue_take_back
 )
-from .redirect cimport Redirect, redirect_from
+from .readiness cimport is_ready, readiness_render
+from .redirect cimport redirect_render
 from .system cimport (
     EAGAIN, EINTR, ENOMEM, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, MAP_NORESERVE, MAP_PRIVATE,
     MSG_DONTWAIT, MSG_TRUNC, RLIMIT_NOFILE, SHUT_WR, close, epoll_ctl, epoll_event, errno, getrlimit, map_memory, recv,
     rlimit, shutdown
 )
+from .text cimport Text
 from .waits cimport (
     Link, WAIT_BODY, WAIT_FAREWELL, WAIT_HEAD, WAIT_IDLE, WAIT_LINGER, WAIT_SEND, Waits, waits_put, waits_remove
 )
+from .whoami cimport whoami_keeps, whoami_render
 
 cdef enum:
     DESCRIPTORS_MOST = 1 << 20
@@ -43,14 +50,16 @@ cdef enum:
 
 cdef struct Connection:
     Framing framing
+    uint32_t requests  # that were answered
     uint32_t lingered  # bytes
-    bint ends  # after what is unsent
-    bint lingers  # then, as the client may be still sending
-    bint watched  # by epoll
+    uint8_t ends  # after what is unsent
+    uint8_t lingers  # then, as the client may be still sending
+    uint8_t watched  # by epoll
 
 cdef struct Clients:  # what is large comes last, so that the code reaches the rest with short offsets
     Connection *table
     Answers *answers
+    const Board *board
     Seat *seat
     int64_t now  # ms, as of this wake-up
     int64_t second  # of the wall clock, likewise
@@ -60,8 +69,9 @@ cdef struct Clients:  # what is large comes last, so that the code reaches the r
     bint draining  # every answer is the last one on its connection
     uint8_t (*targets)[TARGET_KEPT]
     Rest *rests
-    Redirect *redirects
+    char (*rendered)[RENDERED_MOST]  # an answer that a slow reader has not taken wholly
     Waits waits
+    Again again
     Queue queue
     uint8_t buffer[DISCARD_MOST]
 
@@ -76,7 +86,7 @@ cdef inline int clients_open(Clients *clients) noexcept nogil:
     if getrlimit(RLIMIT_NOFILE, &limit) == 0 and limit.rlim_cur < size:
         size = limit.rlim_cur
     memory = <char *>map_memory(
-        size * (sizeof(Connection) + sizeof(Link) + TARGET_KEPT + sizeof(Rest) + sizeof(Redirect)),
+        size * (sizeof(Connection) + sizeof(Link) + TARGET_KEPT + sizeof(Rest) + RENDERED_MOST),
         MAP_PRIVATE | MAP_NORESERVE)
     if memory == NULL:
         return -ENOMEM
@@ -88,7 +98,7 @@ cdef inline int clients_open(Clients *clients) noexcept nogil:
     clients.waits.links = <Link *>memory
     memory += size * sizeof(Link)
     clients.targets = <uint8_t (*)[TARGET_KEPT]>memory
-    clients.redirects = <Redirect *>(memory + size * TARGET_KEPT)
+    clients.rendered = <char (*)[RENDERED_MOST]>(memory + size * TARGET_KEPT)
     return 0
 
 
@@ -219,7 +229,7 @@ cdef inline void client_refuse(Clients *clients, uint32_t fd, int wrong) noexcep
     """Answer what is wrong, and nothing after it."""
     cdef Connection *c = &clients.table[fd]
     queue_clear(&clients.queue)
-    queue_put(&clients.queue, answer_for_wrong(&c.framing, wrong))
+    client_put_wrong(clients, &c.framing, wrong)
     c.ends = True
     c.lingers = True
     client_send(clients, fd)
@@ -233,9 +243,19 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *at, c
     cdef uint64_t pages = 0
     cdef bint full = end - at == RECEIVE_MOST
     cdef bint answered = False
+    cdef bint whole
+    cdef const uint8_t *begin
     cdef int outcome
     queue_clear(&clients.queue)
     while not c.ends:
+        whole = f.state == STATE_START and f.size == 0
+        if whole and again_is(&clients.again, at, end):
+            at += clients.again.length
+            client_answer_again(clients, c)
+            pages += 1
+            answered = True
+            continue
+        begin = at
         outcome = http1_feed(f, &at, end, &target)
         if outcome == OUTCOME_MORE:
             if f.target:
@@ -243,11 +263,11 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *at, c
             break
         answered = True
         if outcome == OUTCOME_READY:
-            pages += client_answer(clients, fd, &target)
+            pages += client_answer(clients, fd, &target, begin if whole else NULL, at)
         else:
             c.ends = True
             c.lingers = True
-            queue_put(&clients.queue, answer_for_wrong(f, f.wrong))
+            client_put_wrong(clients, f, f.wrong)
     if c.ends and (at != end or full):
         c.lingers = True
     client_served(clients, pages)
@@ -264,32 +284,70 @@ cdef inline void client_served(Clients *clients, uint64_t pages) noexcept nogil:
             journal_add(&clients.seat.journal, clients.second, pages)
 
 
-cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *target) noexcept nogil:
-    """Put the answer to the request that is framed into the queue. Is it a page?"""
+cdef inline void client_put_wrong(Clients *clients, const Framing *f, int wrong) noexcept nogil:
+    cdef uint8_t answer = answer_for_wrong(f, wrong)
+    clients.seat.answered[answer] += 1
+    queue_put(&clients.queue, answer)
+
+
+cdef inline void client_answer_again(Clients *clients, Connection *c) noexcept nogil:
+    """Put the same page as before into the queue."""
+    c.requests += 1
+    c.ends = not queue_put(&clients.queue, clients.again.answer) or clients.again.ends
+
+
+cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *target, const uint8_t *begin,
+                               const uint8_t *end) noexcept nogil:
+    """Put the answer to the request that is framed into the queue. Is it a page? `begin` is NULL if the request began
+    before the segment at hand; it ends before `end`."""
     cdef Connection *c = &clients.table[fd]
     cdef Framing *f = &c.framing
     cdef const uint8_t *bytes = target.part
     cdef bint keep = http1_keeps(f) and not clients.draining
+    cdef bint put
     cdef uint8_t answer
-    cdef Redirect *redirect
+    c.requests += 1
     if target.offset:
         target_keep(f, target, clients.targets[fd])
         bytes = clients.targets[fd]
-    answer = answer_for(f, bytes, keep)
-    if answer_is_redirect(answer):
-        redirect = queue_room_for_redirect(&clients.queue)
-        if redirect == NULL:
-            queue_send(&clients.queue, clients.answers, fd)  # to make room; if it fails, that shows when all is sent
-            redirect = queue_room_for_redirect(&clients.queue)
-        if redirect == NULL:
-            answer += ANSWER_PAGE - ANSWER_REDIRECT  # as good an answer, and one that needs no room
-        else:
-            redirect_from(redirect, f, bytes)
-    c.ends = not queue_put(&clients.queue, answer) or not keep
+    answer = answer_for(clients.answers, f, bytes, keep)
+    if answer_is_rendered(answer):
+        keep = keep and (answer != ANSWER_WHOAMI or whoami_keeps(f, bytes))
+        put = client_render(clients, fd, answer, bytes, keep)
+    else:
+        put = queue_put(&clients.queue, answer)
+        if not answer_is_page(answer):
+            clients.seat.answered[answer] += 1
+    c.ends = not put or not keep
     # who did not ask for the end may have sent more meanwhile
-    c.lingers = f.seen & SEEN_BODY_LEFT != 0 or clients.draining and http1_keeps(f)
+    c.lingers = f.seen & SEEN_BODY_LEFT != 0 or c.ends and http1_keeps(f)
+    if answer_is_page(answer) and begin != NULL and not c.lingers and not clients.draining:
+        again_remember(&clients.again, begin, end, answer, c.ends)
     http1_next(f)
     return answer_is_page(answer)
+
+
+cdef inline bint client_render(Clients *clients, uint32_t fd, uint8_t answer, const uint8_t *target,
+                               bint keep) noexcept nogil:
+    """Put an answer that is not prebuilt into the queue; False if there is no room, as the client takes none."""
+    cdef const Connection *c = &clients.table[fd]
+    cdef const Framing *f = &c.framing
+    cdef Text text
+    if not queue_place(&clients.queue, &text):
+        queue_send(&clients.queue, clients.answers, fd)  # if it fails, that shows when all is sent
+        if not queue_place(&clients.queue, &text):
+            return False
+    if answer == ANSWER_REDIRECT:
+        redirect_render(&text, f, target, keep, clients.second)
+    elif answer == ANSWER_WHOAMI:
+        whoami_render(&text, f, target, keep, clients.second, clients.answers.replica, clients.board, c.requests)
+    elif answer == ANSWER_METRICS:
+        metrics_render(&text, f, keep, clients.second, clients.answers.replica, clients.board)
+    else:
+        answer = ANSWER_READY if is_ready(clients.board) else ANSWER_UNREADY
+        readiness_render(&text, f, keep, clients.second, clients.board, answer == ANSWER_READY)
+    clients.seat.answered[answer] += 1
+    return queue_put_rendered(&clients.queue, answer, &text)
 
 
 cdef inline void client_wait_for_request(Clients *clients, uint32_t fd, bint answered) noexcept nogil:
@@ -312,12 +370,14 @@ cdef inline void client_send(Clients *clients, uint32_t fd) noexcept nogil:
     elif sent == SENT_FAILED:
         client_close(clients, fd)
     else:
-        client_served(clients, queue_put_away(&clients.queue, &clients.rests[fd], &clients.redirects[fd]))
+        if not queue_put_away(&clients.queue, &clients.rests[fd], clients.rendered[fd]):
+            clients.table[fd].ends = True
+            clients.table[fd].lingers = True
         client_wait(clients, fd, WAIT_SEND, EPOLLOUT)
 
 
 cdef inline void client_resume(Clients *clients, uint32_t fd) noexcept nogil:
-    queue_take_back(&clients.queue, &clients.rests[fd], &clients.redirects[fd])
+    queue_take_back(&clients.queue, &clients.rests[fd], clients.rendered[fd])
     client_send(clients, fd)
 
 

@@ -5,7 +5,7 @@ must be the thread that opened the crew, since the kernel ends a worker when the
 (PR_SET_PDEATHSIG in prctl(2)).
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
 from .answers cimport Answers
 from .board cimport (
@@ -28,6 +28,7 @@ from .worker cimport worker_run
 
 cdef extern from "atomic.h" nogil:
     uint64_t get_count "atomic_get"(const uint64_t *place)
+    void set_moment "atomic_set"(int64_t *place, int64_t value)
     void publish "atomic_publish"(uint32_t *place, uint32_t value)
     uint32_t swap "atomic_swap"(uint32_t *place, uint32_t value)
 
@@ -157,6 +158,8 @@ cdef inline int crew_hire(Crew *crew, int seat) noexcept nogil:
     member.tether = ends[0]
     member.born = monotonic_ms()
     member.stopped = 0
+    # who has just died young is not relied on until it has lived for longer
+    set_moment(&crew.board.seats[seat].ready_from, member.born + (QUICK_DEATH if member.quick_deaths else 0))
     crew.running += 1
     return 0
 
@@ -304,6 +307,7 @@ cdef inline void crew_bury(Crew *crew, int seat) noexcept nogil:
     member.pid = 0
     crew.running -= 1
     crew.board.seats[seat].open = 0
+    set_moment(&crew.board.seats[seat].ready_from, INT64_MAX)
     crew_pause(member, now - member.born < QUICK_DEATH, now)
 
 
@@ -321,6 +325,7 @@ cdef inline void crew_watch_stopped(Crew *crew) noexcept nogil:
             if info.si_pid == 0:
                 break
             member.stopped = now if info.si_code == CLD_STOPPED else 0
+            set_moment(&crew.board.seats[i].ready_from, INT64_MAX if member.stopped else now)
             info.si_pid = 0
         if member.stopped and now >= member.stopped + HANG_PATIENCE:
             if now >= member.stopped + 2 * HANG_PATIENCE:

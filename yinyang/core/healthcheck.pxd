@@ -1,4 +1,4 @@
-"""Asking a server for its page, as an orchestrator does from inside a container that holds no other program."""
+"""Asking a server whether it is alive, as an orchestrator does from inside a container that holds no other program."""
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp, strlen
@@ -16,11 +16,12 @@ cdef enum:  # ms; both together end within 2 s
 
 
 cdef inline bint healthcheck(const char *host, int port, Text *wrong) noexcept nogil:
-    """Does the server at an address (NULL: of this host) answer a request for its page with 200, whole, in time? If
-    not, the words say why."""
+    """Does the server at an address (NULL: of this host) answer with 200, whole, in time? If not, the words say why. It
+    is asked for what is not logged, and is the page where every path is."""
     cdef Address address
     cdef const char *where = "127.0.0.1"
-    cdef const char *request = "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: yinyang\r\nConnection: close\r\n\r\n"
+    cdef const char *request = ("GET /livez HTTP/1.1\r\nHost: localhost\r\nUser-Agent: yinyang\r\n"
+                                "Connection: close\r\n\r\n")
     cdef char status[13]
     cdef Text answer
     cdef int fd, error
@@ -36,7 +37,7 @@ cdef inline bint healthcheck(const char *host, int port, Text *wrong) noexcept n
         close(fd)
     if error == 0 and answer.length > sizeof(status) and memcmp(status, "HTTP/1.1 200 ", 13) == 0:
         return True
-    text_string(wrong, "no page at ")
+    text_string(wrong, "no healthy server at ")
     text_url(wrong, where, port)
     if error:
         text_string(wrong, ": ")

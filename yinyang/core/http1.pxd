@@ -46,18 +46,25 @@ cdef extern from "bytes.h" nogil:
         WORD_CONTENT_LENGTH
         WORD_TRANSFER_ENCODING
         WORD_EXPECT
+        WORD_FIELDS_ALWAYS
+        WORD_ACCEPT
         WORD_FIELDS
         WORD_CLOSE
         WORD_KEEP_ALIVE
         WORD_CHUNKED
         WORD_CONTINUE
+        WORD_TEXT_PLAIN
         WORD_VALUES
         WORD_SIZE
     int lowest_bit(unsigned int set)
     const uint8_t byte_roles[256]
     const uint64_t method_names[10]
-    const char field_words[5][WORD_SIZE]
-    const char value_words[4][WORD_SIZE]
+    const char field_words[6][WORD_SIZE]
+    const char value_words[5][WORD_SIZE]
+
+cdef extern from "routes.h" nogil:
+    enum:
+        WHOAMI_LENGTH
 
 cdef extern from "scan.h" nogil:
     bint byte_in_value(uint8_t byte)
@@ -125,6 +132,7 @@ cdef enum:  # the bytes that have a meaning of their own
     QUESTION = 63
     UPPER_A = 65
     UPPER_Z = 90
+    LOWER_A = 97
     BRACKET = 91
     BRACKET_END = 93
 
@@ -182,6 +190,7 @@ cdef enum Seen:
     SEEN_ASTERISK = 1 << 10
     SEEN_UNCLEAN = 1 << 11  # the path has an empty segment, or one of . and ..
     SEEN_BODY_LEFT = 1 << 12  # the request is answered without waiting for the end of its body
+    SEEN_TEXT_PLAIN = 1 << 13  # Accept lists it; only read for a path that is as long as one that minds
 
 cdef enum Part:  # where in a segment of the path, in an authority, or in a value the machine is
     PART_START
@@ -204,8 +213,7 @@ cdef enum Outcome:
 
 cdef struct Framing:
     uint64_t number  # the method's bytes; then Content-Length; then the bytes left of the body or chunk
-    uint32_t head  # bytes of the head so far
-    uint32_t body  # bytes of chunk data announced so far
+    uint32_t size  # bytes of the head so far; then of the chunk data announced so far
     uint16_t target  # bytes of the target so far
     uint16_t path  # where in the target its path begins
     uint16_t path_end  # … and ends
@@ -303,8 +311,8 @@ cdef inline const uint8_t *http1_head(Framing *f, const uint8_t *at, const uint8
     """Token after token, until the head is complete, the bytes are used up, or something is wrong."""
     cdef const uint8_t *begin = at
     cdef const uint8_t *stop = end
-    if end - at > HEAD_MOST - <int>f.head:
-        stop = at + (HEAD_MOST - f.head)
+    if end - at > HEAD_MOST - <int>f.size:
+        stop = at + (HEAD_MOST - f.size)
         if stop == at:
             f.wrong = WRONG_HEAD_LONG
             return at
@@ -339,7 +347,7 @@ cdef inline const uint8_t *http1_head(Framing *f, const uint8_t *at, const uint8
             if f.target == 0:
                 target.part = at
             at = head_target(f, at, stop)
-    f.head += <uint32_t>(at - begin)
+    f.size += <uint32_t>(at - begin)
     if f.state == STATE_BODY and not f.wrong:
         head_complete(f)
     return at
@@ -601,7 +609,9 @@ cdef inline const uint8_t *head_field(Framing *f, const uint8_t *at, const uint8
     if not roles & BYTE_TOKEN:
         f.wrong = WRONG_FIELD_NAME
         return at + 1
-    f.candidates = (1 << WORD_FIELDS) - 1 if roles & BYTE_FIELD else 0
+    f.candidates = (1 << WORD_FIELDS_ALWAYS) - 1 if roles & BYTE_FIELD else 0
+    if at[0] | 0x20 == LOWER_A and f.path_end - f.path == WHOAMI_LENGTH:
+        f.candidates = 1 << WORD_ACCEPT
     f.position = 0
     f.state = STATE_FIELD_NAME
     return head_field_name(f, at, end)
@@ -740,7 +750,7 @@ cdef inline void word_begin(Framing *f) noexcept nogil:
 
 
 cdef inline const uint8_t *head_value_words(Framing *f, const uint8_t *at, const uint8_t *end) noexcept nogil:
-    """#word CR, the list of RFC 9110 section 5.6.1, of Connection, Transfer-Encoding or Expect."""
+    """#word CR, the list of RFC 9110 section 5.6.1, of Connection, Transfer-Encoding, Expect or Accept."""
     cdef uint8_t byte
     while at != end:
         byte = at[0]
@@ -754,6 +764,9 @@ cdef inline const uint8_t *head_value_words(Framing *f, const uint8_t *at, const
         elif byte == SP or byte == HTAB:
             if f.part == PART_INSIDE:
                 f.part = PART_GAP
+        elif byte == SEMICOLON and f.field == WORD_ACCEPT:
+            head_word(f)  # what follows are its parameters, and no word
+            f.candidates = 0
         elif byte_in_value(byte) or f.field == WORD_TRANSFER_ENCODING and byte != LF and byte != 0:
             # a control byte in Transfer-Encoding makes a coding that is not understood, and is answered so
             if f.part == PART_GAP:
@@ -781,6 +794,9 @@ cdef inline void head_word(Framing *f) noexcept nogil:
             f.seen |= SEEN_CONTINUE
         elif f.position:
             f.seen |= SEEN_OTHER_EXPECTATION
+    elif f.field == WORD_ACCEPT:
+        if word == WORD_TEXT_PLAIN:
+            f.seen |= SEEN_TEXT_PLAIN
     elif f.seen & SEEN_CHUNKED:
         f.seen |= SEEN_AFTER_CHUNKED
     elif word == WORD_CHUNKED:
@@ -815,6 +831,7 @@ cdef inline void head_complete(Framing *f) noexcept nogil:
     """How the body is framed, if there is one (RFC 9112 section 6.3)."""
     cdef bint chunked = f.seen & SEEN_CODING != 0
     f.wrong = <uint8_t>head_verdict(f)
+    f.size = 0
     if not f.seen & SEEN_LENGTH:
         f.number = 0
     if not chunked and f.number == 0:
@@ -900,11 +917,11 @@ cdef inline void chunk_edge(Framing *f, uint8_t byte) noexcept nogil:
         chunk_begin(f)
     elif f.number == 0:
         f.state = STATE_TRAILER
-    elif f.number > BODY_MOST - f.body:
+    elif f.number > BODY_MOST - f.size:
         f.seen |= SEEN_BODY_LEFT
         f.state = STATE_READY
     else:
-        f.body += <uint32_t>f.number
+        f.size += <uint32_t>f.number
         f.state = STATE_CHUNK_DATA
 
 

@@ -1,16 +1,22 @@
 """Host name -> hash -> colour: what makes one replica look different from the next."""
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy
 
 cdef enum:
     NAME_MOST = 255  # bytes, as in DNS and more than gethostname(2) gives
     COLOUR_LENGTH = 7
 
+cdef enum Palette:  # in the order of the words in options.pxd
+    PALETTE_ORIGINAL
+    PALETTE_DISTINCT
+
 cdef struct Identity:
     const char *name  # NAME_MOST bytes at most; borrowed
     size_t length
     int64_t hash
-    char colour[8]  # "#rrggbb" and a NUL
+    int palette
+    char colours[2][8]  # of the two halves of the symbol: "#rrggbb" and a NUL
 
 
 cdef inline int64_t identity_hash(const char *name, size_t length) noexcept nogil:
@@ -35,8 +41,10 @@ cdef inline void identity_colour(int64_t hash, char *colour) noexcept nogil:
     colour[COLOUR_LENGTH] = 0
 
 
-cdef inline void identity_set(Identity *identity, const char *name, size_t length) noexcept nogil:
+cdef inline void identity_set(Identity *identity, const char *name, size_t length, int palette) noexcept nogil:
     identity.name = name
     identity.length = length
     identity.hash = identity_hash(name, length)
-    identity_colour(identity.hash, identity.colour)
+    identity.palette = palette
+    identity_colour(identity.hash, identity.colours[0])
+    memcpy(identity.colours[1], "#000000", COLOUR_LENGTH + 1)

@@ -8,10 +8,10 @@ again a second later.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
-from .calendar cimport Date, date_of
+from .calendar cimport STAMP_LENGTH, stamp_render
 from .lines cimport lines_write
 from .system cimport ENOMEM, MAP_NORESERVE, MAP_PRIVATE, map_memory, monotonic_ms
-from .text cimport Text, text_open, text_put, text_string, two_digits
+from .text cimport Text, text_open, text_put, text_string
 from .zone cimport Zone, zone_offset, zone_open
 
 cdef enum:
@@ -120,18 +120,9 @@ cdef inline void ledger_pay(Ledger *ledger) noexcept nogil:
 
 cdef inline void ledger_line(const Ledger *ledger, const Debt *debt, Text *line) noexcept nogil:
     """As `2026/11/23 15:35:15 MESSAGE`, in local time."""
-    cdef int64_t local = debt.second + zone_offset(&ledger.zone, debt.second)
-    cdef Date date = date_of(local // 86400)
-    cdef int left = <int>(local % 86400)
-    cdef char stamp[20]
-    memcpy(stamp, "0000/00/00 00:00:00 ", sizeof(stamp))
-    two_digits(stamp, date.year // 100)
-    two_digits(stamp + 2, date.year % 100)
-    two_digits(stamp + 5, date.month)
-    two_digits(stamp + 8, date.day)
-    two_digits(stamp + 11, left // 3600)
-    two_digits(stamp + 14, left // 60 % 60)
-    two_digits(stamp + 17, left % 60)
+    cdef char stamp[STAMP_LENGTH + 1]
+    memcpy(stamp, "..../../.. ..:..:.. ", sizeof(stamp))
+    stamp_render(stamp, debt.second + zone_offset(&ledger.zone, debt.second))
     text_put(line, stamp, sizeof(stamp))
     if debt.length:
         text_put(line, <const char *>(debt + 1), debt.length)

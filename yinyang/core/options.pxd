@@ -14,6 +14,7 @@ cdef extern from "usage.h" nogil:
         KIND_TEXT
         KIND_NUMBER
         KIND_SANDBOX
+        KIND_PALETTE
         KIND_SWITCH
         KIND_OFF
         KIND_ACTION
@@ -21,6 +22,12 @@ cdef extern from "usage.h" nogil:
         OPTION_PORT
         OPTION_NAME
         OPTION_TITLE
+        OPTION_PALETTE
+        OPTION_APP_VERSION
+        OPTION_NODE
+        OPTION_NAMESPACE
+        OPTION_ZONE
+        OPTION_PLAIN
         OPTION_WORKERS
         OPTION_HEAD_TIMEOUT
         OPTION_BODY_TIMEOUT
@@ -38,8 +45,8 @@ cdef extern from "usage.h" nogil:
         int number
         int least
         int most
-    const option_range option_ranges[16]
-    const char option_words[1024]
+    const option_range option_ranges[32]
+    const char option_words[2048]
 
 cdef enum:
     VARIABLE_MOST = 32  # bytes of the name of a variable
@@ -222,7 +229,9 @@ cdef inline bint option_accepts(const option_range *range_, const char *value, i
     if range_.kind == KIND_SWITCH:
         return switch_parse(value, number)
     if range_.kind == KIND_SANDBOX:
-        return sandbox_parse(value, number)
+        return word_parse("auto\0off\0require\0", 3, value, number)
+    if range_.kind == KIND_PALETTE:
+        return word_parse("original\0distinct\0", 2, value, number)
     found = number_parse(&value)
     if value[0] or not range_.least <= found <= range_.most:
         return False
@@ -238,6 +247,8 @@ cdef inline void text_wanted(Text *text, const option_range *range_) noexcept no
         text_string(text, "on or off")
     elif range_.kind == KIND_SANDBOX:
         text_string(text, "auto, off or require")
+    elif range_.kind == KIND_PALETTE:
+        text_string(text, "original or distinct")
     else:
         if range_.kind == KIND_NUMBER:
             text_string(text, "a number from ")
@@ -271,11 +282,6 @@ cdef inline bint switch_parse(const char *value, int *switch) noexcept nogil:
         return False
     switch[0] = word >= 4
     return True
-
-
-cdef inline bint sandbox_parse(const char *value, int *sandbox) noexcept nogil:
-    """One of Sandbox."""
-    return word_parse("auto\0off\0require\0", 3, value, sandbox)
 
 
 cdef inline bint word_parse(const char *words, int count, const char *value, int *number) noexcept nogil:

@@ -1,19 +1,48 @@
-"""Identity -> the HTML document. Byte for byte the page of the original."""
+"""Replica -> the HTML document. In the palette of the original, byte for byte its page."""
 
-from .identity cimport COLOUR_LENGTH, Identity
+from libc.string cimport strlen
+
+from .identity cimport COLOUR_LENGTH, Identity, PALETTE_ORIGINAL
+from .replica cimport Replica, short_name
 from .text cimport Text, text_html, text_put, text_string
 
 
-cdef inline void page_render(Text *text, const Identity *identity, const char *title,
-                             size_t title_length) noexcept nogil:
+cdef inline void page_render(Text *text, const Replica *replica) noexcept nogil:
+    cdef const Identity *identity = &replica.identity
+    cdef bint original = identity.palette == PALETTE_ORIGINAL
+    cdef const char *light = "#FFF"
+    cdef const char *dark = "#000"
+    if not original:
+        light = identity.colours[0]
+        dark = identity.colours[1]
     text_string(text, "<!DOCTYPE html><html><head><title>")
-    text_html(text, title, title_length)
+    text_html(text, replica.title, strlen(replica.title))
     text_string(text, "</title></head><body><h1>")
     text_html(text, identity.name, identity.length)
     text_string(text, '</h1><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 400">'
                 '<circle cx="50" cy="50" r="48" fill="')
-    text_put(text, identity.colour, COLOUR_LENGTH)
-    text_string(text, '" stroke="#000"/>'
-                '<path d="M50,2a48,48 0 1 1 0,96a24 24 0 1 1 0-48a24 24 0 1 0 0-48" fill="#000"/>'
-                '<circle cx="50" cy="26" r="6" fill="#000"/>'
-                '<circle cx="50" cy="74" r="6" fill="#FFF"/></svg></body></html>')
+    text_put(text, identity.colours[0], COLOUR_LENGTH)
+    text_string(text, '" stroke="#000"/><path d="M50,2a48,48 0 1 1 0,96a24 24 0 1 1 0-48a24 24 0 1 0 0-48')
+    page_fill(text, dark)
+    text_string(text, '<circle cx="50" cy="26" r="6')
+    page_fill(text, dark)
+    text_string(text, '<circle cx="50" cy="74" r="6')
+    page_fill(text, light)
+    if not original:
+        page_caption(text, identity)
+    text_string(text, "</svg></body></html>")
+
+
+cdef inline void page_fill(Text *text, const char *colour) noexcept nogil:
+    text_string(text, '" fill="')
+    text_string(text, colour)
+    text_string(text, '"/>')
+
+
+cdef inline void page_caption(Text *text, const Identity *identity) noexcept nogil:
+    """The short name below the symbol, for those who do not see colours."""
+    cdef size_t length = 0
+    cdef const char *name = short_name(identity, &length)
+    text_string(text, '<text x="50" y="122" text-anchor="middle" font-size="18">')
+    text_html(text, name, length)
+    text_string(text, "</text>")

@@ -10,14 +10,16 @@ from .crew cimport (
     crew_stop, crew_take, crew_wait
 )
 from .healthcheck cimport healthcheck
-from .identity cimport COLOUR_LENGTH, Identity, NAME_MOST, identity_set
+from .identity cimport COLOUR_LENGTH, NAME_MOST, identity_set
 from .ledger cimport Ledger, ledger_add_message, ledger_add_pages, ledger_open, ledger_pay, ledger_wants
 from .listener cimport listener_open, listener_wrong_words, listening_words
 from .options cimport (
     ACTION_HELP, ACTION_REFUSE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_BODY_TIMEOUT, OPTION_DRAIN,
-    OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PORT, OPTION_SANDBOX,
-    OPTION_SEND_TIMEOUT, OPTION_TITLE, OPTION_WORKERS, Options, host_name, options_parse, usage_words
+    OPTION_APP_VERSION, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PALETTE,
+    OPTION_PLAIN, OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT, OPTION_TITLE, OPTION_WORKERS, Options, host_name,
+    options_parse, usage_words
 )
+from .replica cimport ABOUTS, Replica
 from .sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible
 from .system cimport MAP_PRIVATE, map_memory, monotonic_ms, wall_second
 from .text cimport Text, text_open, text_put, text_string, text_system_error
@@ -29,7 +31,7 @@ cdef enum:
 cdef struct Program:  # what is large comes last, so that the code reaches the rest with short offsets
     int stops  # how often it was asked to
     int64_t stop_until  # ms: a log whose reader has stopped is not waited for any longer
-    Identity identity
+    Replica replica
     Crew crew
     Ledger ledger
     Options options
@@ -83,7 +85,7 @@ cdef inline bint program_open(Program *p, int log, int waker) noexcept nogil:
         name = p.host
         if not host_name(p.host, sizeof(p.host), &words):
             return False
-    identity_set(&p.identity, name, strlen(name))
+    program_describe(p, name)
     listener = listener_open(host, port)
     if listener < 0:
         listener_wrong_words(&words, -listener, host, port)
@@ -94,12 +96,20 @@ cdef inline bint program_open(Program *p, int log, int waker) noexcept nogil:
     return error == 0
 
 
+cdef inline void program_describe(Program *p, const char *name) noexcept nogil:
+    cdef int i
+    identity_set(&p.replica.identity, name, strlen(name), p.options.numbers[OPTION_PALETTE])
+    p.replica.title = p.options.texts[OPTION_TITLE]
+    p.replica.plain = p.options.numbers[OPTION_PLAIN]
+    for i in range(ABOUTS):
+        p.replica.about[i] = p.options.texts[OPTION_APP_VERSION + i]
+
+
 cdef inline int program_serve(Program *p, int listener, int log, int waker) noexcept nogil:
     """0 or -errno."""
-    cdef const char *title = p.options.texts[OPTION_TITLE]
     cdef const int *numbers = p.options.numbers
     cdef int workers = numbers[OPTION_WORKERS] if numbers[OPTION_WORKERS] else cpus_usable()
-    cdef int error = answers_open(&p.answers, &p.identity, title, strlen(title))
+    cdef int error = answers_open(&p.answers, &p.replica)
     limits_set(&p.crew.limits, numbers[OPTION_HEAD_TIMEOUT] * 1000, numbers[OPTION_BODY_TIMEOUT] * 1000,
                numbers[OPTION_SEND_TIMEOUT] * 1000, numbers[OPTION_IDLE_TIMEOUT] * 1000)
     p.crew.drain = numbers[OPTION_DRAIN] * 1000
@@ -121,9 +131,9 @@ cdef inline int program_serve(Program *p, int listener, int log, int waker) noex
 cdef inline void program_message(const Program *p, Text *text, const char *verb) noexcept nogil:
     text_string(text, verb)
     text_string(text, " image, host: ")
-    text_put(text, p.identity.name, p.identity.length)
+    text_put(text, p.replica.identity.name, p.replica.identity.length)
     text_string(text, ", colour: ")
-    text_put(text, p.identity.colour, COLOUR_LENGTH)
+    text_put(text, p.replica.identity.colours[0], COLOUR_LENGTH)
 
 
 cdef inline void program_greet(Program *p, int listener) noexcept nogil:

@@ -1,43 +1,42 @@
 """What is still to be sent on one connection: the numbers of prebuilt answers, and how far into the first one.
 
 While a segment of requests is worked through, its answers gather in the worker's one Queue, and one system call sends
-them. If the client takes only a part, the rest is put away as a Rest, with the first of its redirects: that, and
+them. If the client takes only a part, the rest is put away as a Rest, with the first of its rendered answers: that, and
 nothing else, is what a slow reader costs.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy, memmove, memset
 
-from .answers cimport (
-    ANSWER_PAGE, ANSWER_REDIRECT, Answer, Answers, DATE_LENGTH, answer_is_page, answer_is_redirect, date_render
-)
-from .redirect cimport RENDERED_MOST, Redirect, redirect_render
+from .answers cimport Answer, Answers, DATE_LENGTH, answer_is_rendered, date_render
 from .system cimport (
     EAGAIN, EINTR, MSG_DONTWAIT, MSG_NOSIGNAL, errno, iovec, msghdr, send, sendmsg
 )
-from .text cimport Text, text_open
+from .text cimport Text, text_fits, text_open
 
 cdef enum:
     RECEIVE_MOST = 4096  # bytes of requests taken from one connection before the others have their turn
     REQUEST_LEAST = 25  # bytes of the shortest request that keeps its connection open
     QUEUE_MOST = RECEIVE_MOST // REQUEST_LEAST + 2  # one may have begun earlier, and one may be wrong
     VECTOR_MOST = QUEUE_MOST + 1  # one answer may be in two pieces
-    REDIRECTS_MOST = 16  # as many as a segment has whose targets are as long as they may be
+    RENDERED_LOT = 16  # answers: as many as a segment has unclean targets that are as long as they may be
+    RENDERED_MOST = 5120  # bytes of one
 
 cdef struct Rest:
     int64_t second  # that the Date of the first answer tells
     uint32_t offset  # bytes of the first answer that are sent
+    uint16_t kept  # bytes of the one that is rendered
     uint8_t count
     uint8_t answers[QUEUE_MOST]
 
 cdef struct Queue:
-    uint8_t redirects  # how many of the answers are such
+    uint8_t rendered  # how many such answers have a place
+    uint8_t gone  # how many of these are sent
     Rest rest
-    uint16_t lengths[REDIRECTS_MOST]  # of each redirect, as it was rendered last
+    uint16_t lengths[RENDERED_LOT]
     iovec vector[VECTOR_MOST]
     char torn[256]  # the head of an answer that was cut in its Date, with the Date it began with
-    Redirect redirect[REDIRECTS_MOST]  # what each is made of
-    char rendered[REDIRECTS_MOST * RENDERED_MOST]
+    char bytes[RENDERED_LOT][RENDERED_MOST]  # of the rendered answers
 
 cdef enum Sent:
     SENT_ALL
@@ -48,7 +47,8 @@ cdef enum Sent:
 cdef inline void queue_clear(Queue *queue) noexcept nogil:
     queue.rest.count = 0
     queue.rest.offset = 0
-    queue.redirects = 0
+    queue.rendered = 0
+    queue.gone = 0
 
 
 cdef inline bint queue_put(Queue *queue, uint8_t answer) noexcept nogil:
@@ -60,21 +60,19 @@ cdef inline bint queue_put(Queue *queue, uint8_t answer) noexcept nogil:
     return True
 
 
-cdef inline Redirect *queue_room_for_redirect(Queue *queue) noexcept nogil:
-    """Where to remember what the redirect that is put next is made of; NULL if there is no room."""
-    if queue.redirects == REDIRECTS_MOST:
-        return NULL
-    queue.redirects += 1
-    return &queue.redirect[queue.redirects - 1]
+cdef inline bint queue_place(Queue *queue, Text *text) noexcept nogil:
+    """Where the next rendered answer goes; False if there is no room for one."""
+    if queue.rendered == RENDERED_LOT:
+        return False
+    text_open(text, queue.bytes[queue.rendered], RENDERED_MOST)
+    return True
 
 
-cdef inline size_t queue_render(Queue *queue, char *at, int which, uint8_t answer, int64_t second) noexcept nogil:
-    """Render one of the redirects; its length."""
-    cdef Text text
-    text_open(&text, at, RENDERED_MOST)
-    redirect_render(&text, &queue.redirect[which], answer, second)
-    queue.lengths[which] = <uint16_t>text.length
-    return text.length
+cdef inline bint queue_put_rendered(Queue *queue, uint8_t answer, const Text *text) noexcept nogil:
+    """The answer that now stands in the place; False if it is too long, which it cannot be, or there is no room."""
+    queue.lengths[queue.rendered] = <uint16_t>text.length
+    queue.rendered += 1
+    return text_fits(text) and queue_put(queue, answer)
 
 
 cdef inline int queue_first(Queue *queue, const Answers *answers, iovec *vector) noexcept nogil:
@@ -86,9 +84,9 @@ cdef inline int queue_first(Queue *queue, const Answers *answers, iovec *vector)
     cdef uint32_t offset = queue.rest.offset
     cdef uint32_t date_end = answer.date + DATE_LENGTH
     cdef int count = 0
-    if answer_is_redirect(queue.rest.answers[0]):
-        bytes = queue.rendered
-        length = queue_render(queue, queue.rendered, 0, queue.rest.answers[0], queue.rest.second)
+    if answer_is_rendered(queue.rest.answers[0]):
+        bytes = queue.bytes[queue.gone]
+        length = queue.lengths[queue.gone]
     elif offset < date_end and queue.rest.second != answers.second:
         memcpy(queue.torn, bytes, date_end)
         date_render(queue.torn + answer.date, queue.rest.second)
@@ -106,23 +104,19 @@ cdef inline int queue_vector(Queue *queue, const Answers *answers, iovec *vector
     cdef const uint8_t *number = queue.rest.answers
     cdef const uint8_t *end = number + queue.rest.count
     cdef const Answer *answer
-    cdef char *room = queue.rendered
     cdef uint32_t run
-    cdef int redirect = 0
+    cdef uint8_t place = queue.gone
     cdef int count = 0
     if queue.rest.offset:
         count = queue_first(queue, answers, vector)
-        if answer_is_redirect(number[0]):
-            redirect = 1
-            room += RENDERED_MOST
+        place += answer_is_rendered(number[0])
         number += 1
     while number != end:
         run = 1
-        if answer_is_redirect(number[0]):
-            vector[count].iov_base = room
-            vector[count].iov_len = queue_render(queue, room, redirect, number[0], answers.second)
-            redirect += 1
-            room += RENDERED_MOST
+        if answer_is_rendered(number[0]):
+            vector[count].iov_base = queue.bytes[place]
+            vector[count].iov_len = queue.lengths[place]
+            place += 1
         else:
             answer = &answers.table[number[0]]
             while number + run != end and number[run] == number[0] and run < answer.copies:
@@ -137,12 +131,12 @@ cdef inline int queue_vector(Queue *queue, const Answers *answers, iovec *vector
 cdef inline void queue_advance(Queue *queue, const Answers *answers, size_t sent) noexcept nogil:
     """Take `sent` bytes off the front."""
     cdef Rest *rest = &queue.rest
-    cdef uint8_t done = 0, redirects = 0
+    cdef uint8_t done = 0
     cdef uint32_t left
-    cdef bint is_redirect
+    cdef bint is_rendered
     while sent:
-        is_redirect = answer_is_redirect(rest.answers[done])
-        left = queue.lengths[redirects] if is_redirect else answers.table[rest.answers[done]].length
+        is_rendered = answer_is_rendered(rest.answers[done])
+        left = queue.lengths[queue.gone] if is_rendered else answers.table[rest.answers[done]].length
         left -= rest.offset
         if sent < left:
             if rest.offset == 0:
@@ -151,13 +145,12 @@ cdef inline void queue_advance(Queue *queue, const Answers *answers, size_t sent
             break
         sent -= left
         rest.offset = 0
-        redirects += is_redirect
+        queue.gone += is_rendered
         done += 1
     rest.count -= done
     memmove(rest.answers, rest.answers + done, rest.count)
-    queue.redirects -= redirects
-    if redirects:
-        memmove(queue.redirect, queue.redirect + redirects, queue.redirects * sizeof(Redirect))
+    if rest.count == 0:
+        queue_clear(queue)
 
 
 cdef inline int queue_send(Queue *queue, const Answers *answers, int fd) noexcept nogil:
@@ -183,28 +176,28 @@ cdef inline int queue_send(Queue *queue, const Answers *answers, int fd) noexcep
     return SENT_ALL
 
 
-cdef inline int queue_put_away(Queue *queue, Rest *rest, Redirect *redirect) noexcept nogil:
-    """`queue` has something to send, as after SENT_SOME. Only one redirect can be kept: what comes after it is answered
-    with the page, which is as good an answer; how many pages that makes."""
-    cdef int kept = 0, pages = 0
-    cdef int i
-    for i in range(queue.rest.count if queue.redirects else 0):
-        if answer_is_redirect(queue.rest.answers[i]):
-            if kept:
-                queue.rest.answers[i] += ANSWER_PAGE - ANSWER_REDIRECT
-                pages += answer_is_page(queue.rest.answers[i])
-            kept = 1
-    if kept:
-        memcpy(redirect, &queue.redirect[0], sizeof(Redirect))
+cdef inline bint queue_put_away(Queue *queue, Rest *rest, char *kept) noexcept nogil:
+    """`queue` has something to send, as after SENT_SOME; `kept` has room for RENDERED_MOST bytes, so one rendered
+    answer can be kept. False if there are more: then all from the second one on is given up."""
+    cdef uint8_t left = queue.rendered - queue.gone
+    cdef uint8_t i
+    queue.rest.kept = 0
+    if left:
+        queue.rest.kept = queue.lengths[queue.gone]
+        memcpy(kept, queue.bytes[queue.gone], queue.rest.kept)
+    if left > 1:
+        i = queue.rest.count
+        while left > 1:  # it is the last one but `left`
+            i -= 1
+            left -= answer_is_rendered(queue.rest.answers[i])
+        queue.rest.count = i
     memcpy(rest, &queue.rest, sizeof(Rest) - QUEUE_MOST + queue.rest.count)
-    return pages
+    return queue.rendered - queue.gone <= 1
 
 
-cdef inline void queue_take_back(Queue *queue, const Rest *rest, const Redirect *redirect) noexcept nogil:
-    cdef int i
+cdef inline void queue_take_back(Queue *queue, const Rest *rest, const char *kept) noexcept nogil:
     memcpy(&queue.rest, rest, sizeof(Rest))
-    queue.redirects = 0
-    for i in range(queue.rest.count):
-        if answer_is_redirect(queue.rest.answers[i]):
-            queue.redirects = 1
-            memcpy(&queue.redirect[0], redirect, sizeof(Redirect))
+    queue.gone = 0
+    queue.rendered = rest.kept != 0
+    queue.lengths[0] = rest.kept
+    memcpy(queue.bytes[0], kept, rest.kept)

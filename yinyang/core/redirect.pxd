@@ -1,32 +1,14 @@
-"""The answer to an unclean path: where the clean one is. The one answer that cannot be prebuilt."""
+"""The answer to an unclean path: where the clean one is."""
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
-from .answers cimport (
-    ANSWER_REDIRECT, ANSWER_REDIRECT_HEAD, DATE_LENGTH, date_render, head_begin,
-    head_end, head_length
-)
-from .http1 cimport DOT, Framing, SLASH, TARGET_KEPT
+from .answers cimport form_of, head_begin, head_date, head_end, head_length
+from .http1 cimport DOT, Framing, METHOD_HEAD, SLASH, TARGET_KEPT
 from .text cimport Text, text_html, text_open, text_put, text_string
 
 cdef enum:
     BODY_MOST = 2048  # bytes: a target in references of up to 5 bytes, or in three bytes each, and 40 more
-    RENDERED_MOST = 3072  # bytes: a head with such a target, and the body
-
-cdef struct Redirect:
-    uint16_t target_length
-    uint16_t path
-    uint16_t path_end
-    uint8_t target[TARGET_KEPT]
-
-
-cdef inline void redirect_from(Redirect *redirect, const Framing *f, const uint8_t *target) noexcept nogil:
-    """Remember what the redirect is made of; f.target is at most TARGET_KEPT."""
-    redirect.target_length = f.target
-    redirect.path = f.path
-    redirect.path_end = f.path_end
-    memcpy(redirect.target, target, f.target)
 
 
 cdef inline size_t path_clean(const uint8_t *path, size_t length, char *clean) noexcept nogil:
@@ -55,12 +37,12 @@ cdef inline size_t path_clean(const uint8_t *path, size_t length, char *clean) n
     return out
 
 
-cdef inline size_t location_render(const Redirect *redirect, char *location) noexcept nogil:
-    """The clean path and the query, into 3 * TARGET_KEPT bytes; its length.
+cdef inline size_t location_render(const Framing *f, const uint8_t *target, char *location) noexcept nogil:
+    """The clean path and the query, into 3 * TARGET_KEPT bytes; its length. The target has at most TARGET_KEPT bytes.
 
     A backslash is written as %5C, since browsers take `/\\` at the beginning for the `//` of another host."""
     cdef char clean[TARGET_KEPT]
-    cdef size_t length = path_clean(redirect.target + redirect.path, redirect.path_end - redirect.path, clean)
+    cdef size_t length = path_clean(target + f.path, f.path_end - f.path, clean)
     cdef size_t begin = 0, i
     cdef Text text
     text_open(&text, location, 3 * TARGET_KEPT)
@@ -70,32 +52,27 @@ cdef inline size_t location_render(const Redirect *redirect, char *location) noe
             text_string(&text, "%5C")
             begin = i + 1
     text_put(&text, clean + begin, length - begin)
-    text_put(&text, <const char *>redirect.target + redirect.path_end, redirect.target_length - redirect.path_end)
+    text_put(&text, <const char *>target + f.path_end, f.target - f.path_end)
     return text.length
 
 
-cdef inline void redirect_render(Text *text, const Redirect *redirect, uint8_t answer, int64_t second) noexcept nogil:
+cdef inline void redirect_render(Text *text, const Framing *f, const uint8_t *target, bint keep,
+                                 int64_t second) noexcept nogil:
     """The whole answer, its headers in the order of the original."""
     cdef char location[3 * TARGET_KEPT]
-    cdef char date[DATE_LENGTH]
-    cdef bint head = answer >= ANSWER_REDIRECT_HEAD
-    cdef int form = answer - (ANSWER_REDIRECT_HEAD if head else ANSWER_REDIRECT)
-    cdef size_t length = location_render(redirect, location)
+    cdef size_t length = location_render(f, target, location)
     cdef char words[BODY_MOST]
     cdef Text body
     text_open(&body, words, BODY_MOST)
     text_string(&body, '<a href="')
     text_html(&body, location, length)
     text_string(&body, '">Moved Permanently</a>.\n\n')
-    head_begin(text, 301, form)
-    text_string(text, "Content-Type: text/html; charset=utf-8\r\n")
-    text_string(text, "Location: ")
+    head_begin(text, 301, form_of(f, keep))
+    text_string(text, "Content-Type: text/html; charset=utf-8\r\nLocation: ")
     text_put(text, location, length)
-    date_render(date, second)
-    text_string(text, "\r\nDate: ")
-    text_put(text, date, DATE_LENGTH)
     text_string(text, "\r\n")
+    head_date(text, second)
     head_length(text, body.length)
-    head_end(text, form)
-    if not head:
+    head_end(text, form_of(f, keep))
+    if f.method != METHOD_HEAD:
         text_put(text, words, body.length)

@@ -1,0 +1,121 @@
+"""`/metrics`: what this replica has done, in the text format of Prometheus (version 0.0.4), summed over all workers."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport strlen
+
+from .answers cimport (
+    ANSWER_ALIVE, ANSWER_EMPTY, ANSWER_METRICS, ANSWER_READY, ANSWER_REDIRECT, ANSWER_UNREADY, ANSWER_WALL,
+    ANSWER_WHOAMI, ANSWER_WRONG, ANSWER_WRONG_HEAD, FORMS, fresh_begin, fresh_end, wrong_statuses
+)
+from .board cimport Board, PHASE_SERVE, board_pages, board_ready
+from .http1 cimport Framing, WRONG_COUNT
+from .replica cimport ABOUT_VERSION, Replica
+from .system cimport monotonic_ms
+from .text cimport Text, text_number, text_open, text_quoted_string, text_string
+
+cdef extern from "atomic.h" nogil:
+    uint32_t get "atomic_get"(const uint32_t *place)
+    uint64_t get_count "atomic_get"(const uint64_t *place)
+
+cdef extern from *:
+    const char *YINYANG_VERSION
+
+cdef enum:
+    METRICS_MOST = 4096  # bytes of the body
+
+
+cdef inline void metrics_render(Text *text, const Framing *f, bint keep, int64_t second, const Replica *replica,
+                                const Board *board) noexcept nogil:
+    cdef const char *app_version = replica.about[ABOUT_VERSION]
+    cdef char bytes[METRICS_MOST]
+    cdef Text body
+    if app_version == NULL:
+        app_version = ""
+    text_open(&body, bytes, METRICS_MOST)
+    metrics_requests(&body, board)
+    metrics_connections(&body, board)
+    metric(&body, "yinyang_pages_total", "counter", board_pages(board))
+    metric(&body, "yinyang_draining", "gauge", get(&board.phase) != PHASE_SERVE)
+    metric(&body, "yinyang_workers", "gauge", board.workers)
+    metric(&body, "yinyang_workers_ready", "gauge", board_ready(board, monotonic_ms()))
+    metric(&body, "process_start_time_seconds", "gauge", <uint64_t>board.started)
+    metric_begin(&body, "yinyang_build_info", "gauge")
+    text_string(&body, "yinyang_build_info{version=")
+    text_label(&body, YINYANG_VERSION)
+    text_string(&body, ",app_version=")
+    text_label(&body, app_version)
+    text_string(&body, "} 1\n")
+    fresh_begin(text, f, keep, 200, second, "text/plain; version=0.0.4; charset=utf-8", &body)
+    fresh_end(text, f, keep, &body)
+
+
+cdef inline void metrics_requests(Text *text, const Board *board) noexcept nogil:
+    """Answers by status and route. What is wrong was asked of no route."""
+    cdef int first = 1, wrong
+    metric_begin(text, "http_requests_total", "counter")
+    requests(text, 200, "page", board_pages(board))
+    requests(text, 200, "empty", answered(board, ANSWER_EMPTY, FORMS))
+    requests(text, 200, "livez", answered(board, ANSWER_ALIVE, 2 * FORMS))
+    requests(text, 200, "readyz", answered(board, ANSWER_READY, 1))
+    requests(text, 503, "readyz", answered(board, ANSWER_UNREADY, 1))
+    requests(text, 200, "whoami", answered(board, ANSWER_WHOAMI, 1))
+    requests(text, 200, "wall", answered(board, ANSWER_WALL, 2 * FORMS))
+    requests(text, 200, "metrics", answered(board, ANSWER_METRICS, 1))
+    requests(text, 301, "redirect", answered(board, ANSWER_REDIRECT, 1))
+    for wrong in range(1, WRONG_COUNT):
+        if wrong + 1 == WRONG_COUNT or wrong_statuses[wrong + 1] != wrong_statuses[wrong]:  # they are in this order
+            requests(text, wrong_statuses[wrong], "error", answered(board, ANSWER_WRONG + first, wrong + 1 - first)
+                     + answered(board, ANSWER_WRONG_HEAD + first, wrong + 1 - first))
+            first = wrong + 1
+
+
+cdef inline void metrics_connections(Text *text, const Board *board) noexcept nogil:
+    cdef uint64_t accepted = 0, open_now = 0
+    cdef uint32_t i
+    for i in range(board.workers):
+        accepted += get_count(&board.seats[i].accepted)
+        open_now += get_count(&board.seats[i].open)
+    metric(text, "yinyang_connections_accepted_total", "counter", accepted)
+    metric(text, "yinyang_connections_open", "gauge", open_now)
+
+
+cdef inline uint64_t answered(const Board *board, int first, int count) noexcept nogil:
+    """How often all workers gave one of some answers."""
+    cdef uint64_t all_ = 0
+    cdef uint32_t i
+    cdef int answer
+    for i in range(board.workers):
+        for answer in range(first, first + count):
+            all_ += get_count(&board.seats[i].answered[answer])
+    return all_
+
+
+cdef inline void requests(Text *text, int status, const char *route, uint64_t count) noexcept nogil:
+    text_string(text, 'http_requests_total{code="')
+    text_number(text, <unsigned int>status)
+    text_string(text, '",route="')
+    text_string(text, route)
+    text_string(text, '"} ')
+    text_number(text, count)
+    text_string(text, "\n")
+
+
+cdef inline void metric_begin(Text *text, const char *name, const char *type_) noexcept nogil:
+    text_string(text, "# TYPE ")
+    text_string(text, name)
+    text_string(text, " ")
+    text_string(text, type_)
+    text_string(text, "\n")
+
+
+cdef inline void metric(Text *text, const char *name, const char *type_, uint64_t value) noexcept nogil:
+    """One without labels."""
+    metric_begin(text, name, type_)
+    text_string(text, name)
+    text_string(text, " ")
+    text_number(text, value)
+    text_string(text, "\n")
+
+
+cdef inline void text_label(Text *text, const char *value) noexcept nogil:
+    text_quoted_string(text, value, strlen(value))
