@@ -1,6 +1,6 @@
 """Writing lines to a descriptor without ever blocking, and the log of the command line, which is such lines.
 
-Nothing here needs the module `logging`, whose import alone takes a third of what starting an interpreter takes.
+Nothing here needs the module `logging`, which imports much more than this package.
 """
 
 import time

@@ -1,6 +1,6 @@
 """The command line: options and environment, the log on stderr, signals, exit codes."""
 
-import _signal as signal  # what the module of that name makes enumerations of, which takes a tenth of its start
+import _signal as signal  # without the enumerations of the module `signal`, which take long to import
 import os
 import sys
 
