@@ -155,7 +155,10 @@ class Stage:
         return self.balancer
 
     def _up(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.balancer.port), PATIENCE) as client:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.balancer.port), PATIENCE) as client,
+        ):
             client.sendall(b"GET /livez HTTP/1.0\r\nHost: a\r\n\r\n")
             return b" 200 " in client.recv(65536)
         return False

@@ -1,4 +1,4 @@
-let samples, kinds, good, bad, latest, longest, outages, since, spoken, flying = 0, ticked = 0;
+let log, kinds, good, bad, latest, longest, gaps, since, spoken, busy = 0, ticked = 0;
 
 
 const clock = () => performance.now();
@@ -6,7 +6,7 @@ const ago = s => s < 120 ? Math.round(s) + " s" : s < 7200 ? Math.round(s / 60) 
 
 const tally = list => {
   const counts = new Map;
-  for (const { kind } of list) counts.set(kind, (counts.get(kind) || 0) + 1);
+  for (const { who } of list) counts.set(who, (counts.get(who) || 0) + 1);
   return counts;
 };
 
@@ -28,7 +28,7 @@ const judge = (all, same) => {
   while ((half = list.length >> 1) > 40) {  // only what came since the shares last changed
     const both = tally(list.slice(-2 * half)), later = tally(list.slice(-half));
     let chi = 0;
-    for (const [kind, sum] of both) chi += (sum - 2 * (later.get(kind) || 0)) ** 2 / sum;
+    for (const [who, sum] of both) chi += (sum - 2 * (later.get(who) || 0)) ** 2 / sum;
     if (both.size < 2 || !beyond(chi, both.size)) break;
     list = list.slice(-half);
   }
@@ -40,7 +40,7 @@ const judge = (all, same) => {
   // share none go elsewhere, so that it would hardly happen by chance.
   const chain = list.filter(s => !s.bare);
   const pairs = chain.map((s, i) => [s, chain[i - 1]]).filter(([s, before]) => before && (!same || s.nth > 1));
-  const kept = pairs.filter(([s, before]) => s.kind == before.kind).length, m = pairs.length;
+  const kept = pairs.filter(([s, before]) => s.who == before.who).length, m = pairs.length;
   const free = same ? all.filter(s => !s.same) : list.filter(s => s.bare), loose = [...tally(free).values()];
   if (m && kept == m) {
     if (loose.length > 1 || k > 1)
@@ -54,114 +54,116 @@ const judge = (all, same) => {
   const p = [...tally(chain).values()].reduce((sum, count) => sum + (count / chain.length) ** 2, 0);
   if (kept - m * p > 5 * Math.sqrt(m * p * (1 - p))) return ["in runs: sticky, or shifting", "", n];
 
-  const z = 2.6 + .3 * Math.log(k);  // of 99 % for k intervals at once
-  const intervals = counts.map(count => bounds(count, n, z));
-  const points = Math.max(...intervals.map(([low, high]) => high - low)) / 2, more = `, ±${Math.ceil(100 * points)} points`;
   if (n < 20 * k) return wait;
-  if (beyond(counts.reduce((sum, count) => sum + (count - n / k) ** 2, 0) * k / n, k))
+  const z = 2.6 + .3 * Math.log(k);  // of 99 % for k intervals at once
+  const intervals = counts.map(count => bounds(count, n, z)), within = points => `, ±${Math.ceil(100 * points)} points`;
+  if (beyond(counts.reduce((sum, count) => sum + (count - n / k) ** 2, 0) * k / n, k)) {
+    const points = Math.max(...intervals.map(([low, high]) => high - low)) / 2;
     return points > .1 || counts[k - 1] < 5 || k > 8
       ? ["uneven across " + k, "", n]
-      : ["weighted about " + counts.map(count => Math.round(100 * count / n)).join(":"), more, n];
-  // Not uneven is not yet even: each must get its part but for a third
-  return intervals.every(([low, high]) => low * k > .65 && high * k < 1.35) ? ["even across " + k, more, n] : wait;
+      : ["weighted about " + counts.map(count => Math.round(100 * count / n)).join(":"), within(points), n];
+  }
+  // Not uneven is not yet even: how far from its part may any be?
+  const far = Math.max(...intervals.flat().map(share => Math.abs(share - 1 / k)));
+  return far * k < .5 ? ["even across " + k, within(far), n] : wait;
 };
 
 const sample = async () => {
-  const mine = samples, same = keep.value;
+  const mine = log, same = keep.value;
   const bare = !same && Math.random() < .2;  // some without cookies, to tell whether these hold a replica
-  let fault = "no connection", about;
-  flying++;
+  let fault = "no connection", it;
+  busy++;
   try {
     const answer = await fetch("whoami" + same, {
       cache: "no-store", credentials: bare ? "omit" : "same-origin", signal: AbortSignal.timeout(3000),
     });
     fault = "HTTP " + answer.status;
     const text = await answer.text();
-    if (answer.ok) about = JSON.parse(text);
+    if (answer.ok) it = JSON.parse(text);
   } catch (error) {
     if (error.name == "TimeoutError") fault = "timed out";
   }
-  flying--;
-  if (mine != samples) return;  // reset meanwhile
+  busy--;
+  if (mine != log) return;  // reset meanwhile
 
-  const at = clock(), host = about?.host, valid = typeof host == "string";
-  const key = valid ? host + "," + about.version : fault;
-  let kind = kinds.get(key);
-  if (!kind) {
+  const at = clock(), host = it?.host, ok = typeof host == "string";
+  const key = ok ? host + "," + it.version : fault;
+  let who = kinds.get(key);
+  if (!who) {
     const [tile, lane] = model.content.cloneNode(true).children;
-    const [one, two] = valid ? [0, 1].map(i => /^#[\da-f]{6}$/i.exec(about.colours?.[i]) || "#888") : ["#d33", "#0000"];
-    kind = { valid, tile, lane, first: at, seconds: [], turns: 0, css: `--a:${one};--b:${two}` };
+    const [one, two] = ok ? [0, 1].map(i => /^#[\da-f]{6}$/i.exec(it.colours?.[i]) || "#888") : ["#d33", "#0000"];
+    who = { ok, tile, lane, first: at, seconds: [], turns: 0, css: `--a:${one};--b:${two}` };
     const [, name, , full] = tile.children;
-    lane.firstChild.textContent = name.textContent = valid ? `${about.short || host} ${about.version || ""}` : fault;
-    full.textContent = valid ? host : fault[0] == "n" ? "refused, reset, name or CORS" : "no whoami";
-    tile.style = lane.style = kind.css;
-    tile.className = lane.className = valid ? "" : "fail";
+    lane.firstChild.textContent = name.textContent = ok ? `${it.short || host} ${it.version || ""}` : fault;
+    full.textContent = ok ? host : fault[0] == "n" ? "refused, reset, name or CORS" : "no whoami";
+    tile.style = lane.style = who.css;
+    tile.className = lane.className = ok ? "" : "fail";
     tiles.append(tile);
     lanes.append(lane);
-    kinds.set(key, kind);
+    kinds.set(key, who);
   }
   const second = Math.floor(at / 1000), tick = stream.firstChild;
-  if (kind.seconds.at(-1) != second) kind.seconds.push(second);
-  Object.assign(kind, { about, at, gone: false });
-  kind.tile.firstChild.style.rotate = (kind.turns += 20) + "deg";
-  tick.className = kind.tile.className;
-  tick.style = kind.css;
+  if (who.seconds.at(-1) != second) who.seconds.push(second);
+  Object.assign(who, { it, at, gone: false });
+  who.tile.firstChild.style.rotate = (who.turns += 20) + "deg";
+  tick.className = who.tile.className;
+  tick.style = who.css;
   stream.append(tick);
-  samples.push({ kind, at, same, bare, nth: about?.requests });
-  if (samples.length > 1000) samples.shift();
+  log.push({ who, at, same, bare, nth: it?.requests });
+  if (log.length > 1000) log.shift();
 
-  if (!valid) return bad = 1;
+  if (!ok) return bad = 1;
   if (bad && good) {
     latest = Math.round(at - good);
     longest = Math.max(longest, latest);
-    outages++;
+    gaps++;
   }
   good = at;
   bad = 0;
 };
 
 const draw = () => {
-  const now = clock(), n = samples.length, counts = tally(samples), valid = samples.filter(s => s.kind.valid);
-  const mine = valid.filter(s => s.same == keep.value), own = tally(mine);
+  const now = clock(), n = log.length, counts = tally(log), ok = log.filter(s => s.who.ok);
+  const mine = ok.filter(s => s.same == keep.value), own = tally(mine);
   let from = 0;
-  for (const [key, kind] of kinds) {
-    const { tile, lane, about, valid } = kind, [, , share, , told, mark] = tile.children, silence = (now - kind.at) / 1000;
-    const count = counts.get(kind) || 0, part = (100 * count / n || 0).toFixed(1) + "%";
+  for (const [key, who] of kinds) {
+    const { tile, lane, it, ok } = who, [, , share, , told, mark] = tile.children, silence = (now - who.at) / 1000;
+    const count = counts.get(who) || 0, part = (100 * count / n || 0).toFixed(1) + "%";
     if (!count && silence > 180 || kinds.size > 200) {
       kinds.delete(key);
       tile.remove();
       lane.remove();
     }
-    if (valid) {
+    if (ok) {
       // Were its answers as likely at any time, would there be none among the last ones? The limit is e^-12.
-      kind.gone ||= own.get(kind) * Math.log(mine.length / (mine.findLastIndex(s => s.kind == kind) + 1)) > 12;
-      from = Math.max(from, kind.gone ? kind.at : kind.first);
+      who.gone ||= own.get(who) * Math.log(mine.length / (mine.findLastIndex(s => s.who == who) + 1)) > 12;
+      from = Math.max(from, who.gone ? who.at : who.first);
     }
-    const age = (Date.now() - Date.parse(about?.started)) / 1000;
-    tile.classList.toggle("gone", kind.gone);
+    const age = (Date.now() - Date.parse(it?.started)) / 1000;
+    tile.classList.toggle("gone", who.gone);
     tile.style.setProperty("--s", part);
     share.textContent = part;
     told.textContent = count + " answers" + (age >= 0 ? " · up " + ago(age) : "");
-    mark.textContent = kind.gone ? "silent " + ago(silence)
-      : (valid && about.draining ? "draining · " : "") + (silence < 2 ? "seen now" : "seen " + ago(silence) + " ago");
+    mark.textContent = who.gone ? "silent " + ago(silence)
+      : (ok && it.draining ? "draining · " : "") + (silence < 2 ? "seen now" : "seen " + ago(silence) + " ago");
     const start = Math.floor(now / 1000) - 179;
-    kind.seconds = kind.seconds.filter(second => second >= start);
-    lane.lastChild.firstChild.setAttribute("d", kind.seconds.map(second => `M${second - start},.5h1`).join(""));
+    who.seconds = who.seconds.filter(second => second >= start);
+    lane.lastChild.firstChild.setAttribute("d", who.seconds.map(second => `M${second - start},.5h1`).join(""));
   }
   const [words, more, size] = bad && good && now - good > 1500
-    ? ["no valid answer for " + ago((now - good) / 1000), "", n] : judge(valid.filter(s => s.at > from), keep.value);
+    ? ["no valid answer for " + ago((now - good) / 1000), "", n] : judge(ok.filter(s => s.at > from), keep.value);
   verdict.textContent = words + more + ` (n=${size})`;
-  const fails = n - valid.length, recent = samples.filter(s => now - s.at < 5000).length;
+  const fails = n - ok.length, recent = log.filter(s => now - s.at < 5000).length;
   facts.textContent = `${(recent / Math.min(5, (now - since) / 1000)).toFixed(1)} answers/s · failed ${fails} of ${n}`
-    + (outages ? ` · gaps ${outages}: latest ${latest} ms, longest ${longest} ms` : "");
+    + (gaps ? ` · gaps ${gaps}: latest ${latest} ms, longest ${longest} ms` : "");
   // Not each new figure is news to a listener
   if (spoken != (spoken = words.replace(/[\d:]/g, ""))) live.textContent = document.title = words;
 };
 
 const clear = () => {
-  samples = [];
+  log = [];
   kinds = new Map;
-  good = bad = latest = longest = outages = 0;
+  good = bad = latest = longest = gaps = 0;
   since = clock();
   tiles.textContent = lanes.textContent = "";
   stream.innerHTML = "<i></i>".repeat(100);
@@ -173,7 +175,7 @@ const tick = () => {
   setTimeout(tick, 1000 / rate.value);
   if (now - ticked > 5000) good = 0;  // nobody looked meanwhile, so no gap can be told
   ticked = now;
-  if (pause.ariaPressed != "true" && flying < (keep.value ? 1 : most.value)) sample();
+  if (pause.ariaPressed != "true" && busy < (keep.value ? 1 : most.value)) sample();
 };
 
 pause.onclick = () => {
