@@ -81,6 +81,7 @@ class Balancer:
         tool: str,
         folder: Path,
         replicas: dict[str, Replica],
+        *,
         server: Sequence[str] = (),
         mode: str = "http",
         sticky: bool = False,
