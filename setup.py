@@ -22,7 +22,7 @@ WALL = Path("build/csrc/wall.h")
 def wall_gz() -> bytes:
     """The page at /wall, as it is sent: one file, without what only readers of the source need."""
     html, css, js = (Path(f"yinyang/wall/wall.{kind}").read_text() for kind in ("html", "css", "js"))
-    html = re.sub(r'="([\w-]+)"', r"=\1", re.sub(r"\s*\n\s*|</li>|</option>", "", html))
+    html = re.sub(r'="([\w-]+)"(?=[ >])', r"=\1", re.sub(r"\s*\n\s*|</li>|</option>", "", html))
     css = re.sub(r"\s*([{};:,>])\s+|\s+(?=[{}])|;(?=\s*})", r"\1", css.strip())
     html = html.replace('<link rel=stylesheet href="wall.css">', f"<style>{css}</style>")
     html = html.replace('<script src="wall.js">', f"<script>{rjsmin.jsmin(js)}")

@@ -56,16 +56,16 @@ const judge = (all, same) => {
 
   if (n < 20 * k) return wait;
   const z = 2.6 + .3 * Math.log(k);  // of 99 % for k intervals at once
-  const intervals = counts.map(count => bounds(count, n, z)), within = points => `, ±${Math.ceil(100 * points)} points`;
-  if (beyond(counts.reduce((sum, count) => sum + (count - n / k) ** 2, 0) * k / n, k)) {
-    const points = Math.max(...intervals.map(([low, high]) => high - low)) / 2;
-    return points > .1 || counts[k - 1] < 5 || k > 8
+  const sloped = beyond(counts.reduce((sum, count) => sum + (count - n / k) ** 2, 0) * k / n, k);
+  // How far from what is claimed may a share be?
+  const off = Math.max(...counts.flatMap(count =>
+    bounds(count, n, z).map(share => Math.abs(share - (sloped ? count / n : 1 / k)))));
+  const more = `, ±${Math.ceil(100 * off)} points`;
+  return !sloped
+    ? off * k < .5 ? ["even across " + k, more, n] : wait  // not uneven is not yet even
+    : off > .12 || counts[k - 1] < 5 || k > 8
       ? ["uneven across " + k, "", n]
-      : ["weighted about " + counts.map(count => Math.round(100 * count / n)).join(":"), within(points), n];
-  }
-  // Not uneven is not yet even: how far from its part may any be?
-  const far = Math.max(...intervals.flat().map(share => Math.abs(share - 1 / k)));
-  return far * k < .5 ? ["even across " + k, within(far), n] : wait;
+      : ["weighted about " + counts.map(count => Math.round(100 * count / n)).join(":"), more, n];
 };
 
 const sample = async () => {
@@ -104,7 +104,9 @@ const sample = async () => {
   }
   const second = Math.floor(at / 1000), tick = stream.firstChild;
   if (who.seconds.at(-1) != second) who.seconds.push(second);
-  Object.assign(who, { it, at, gone: false });
+  who.it = it;
+  who.at = at;
+  who.gone = 0;
   who.tile.firstChild.style.rotate = (who.turns += 20) + "deg";
   tick.className = who.tile.className;
   tick.style = who.css;
@@ -143,7 +145,7 @@ const draw = () => {
     tile.classList.toggle("gone", who.gone);
     tile.style.setProperty("--s", part);
     share.textContent = part;
-    told.textContent = count + " answers" + (age >= 0 ? " · up " + ago(age) : "");
+    told.textContent = count + "×" + (age >= 0 ? ", up " + ago(age) : "");
     mark.textContent = who.gone ? "silent " + ago(silence)
       : (ok && it.draining ? "draining · " : "") + (silence < 2 ? "seen now" : "seen " + ago(silence) + " ago");
     const start = Math.floor(now / 1000) - 179;
