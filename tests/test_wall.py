@@ -60,7 +60,7 @@ class Wall:
         found = {}
         for full, name, state, words in self.page.evaluate(read):
             key = name if state == "fail" else full
-            count, share = int(re.search(r"(\d+)×", words)[1]), float(re.search(r"([\d.]+)%", words)[1])
+            count, share = int(re.search(r"(\d+)\xd7", words)[1]), float(re.search(r"([\d.]+)%", words)[1])
             found[key] = {"count": count, "share": share, "state": state, "words": words}
         return found
 
@@ -391,6 +391,7 @@ def test_killed_replica_leaves_a_gap_and_a_ghost(play: Stage, wall: Callable[...
         client.stop()
     tiles = seen.tiles()
     assert re.search(r"silent \d+ s", tiles["web-1"]["words"])
+    assert "up " not in tiles["web-1"]["words"]
     assert tiles["web-2"]["state"] == ""
     assert tiles["HTTP 503"]["state"] == "fail"
     assert tiles["HTTP 503"]["count"] > 10
@@ -455,7 +456,18 @@ def answering(page: "Page", answer: Callable[[], dict]) -> None:
     page.route("**/prefix/whoami*", fulfil)
 
 
-def test_hostile_names_and_colours_are_only_text(wall: Callable[..., Wall], browser: object) -> None:
+def test_a_rare_replica_is_not_forgotten(browser: object) -> None:
+    turn = iter(range(10**6))
+    page = browser.new_page()
+    answering(page, lambda: {"host": f"web-{1 + (next(turn) == 5)}", "colours": ["#00b4b4", "#f5b800"]})
+    seen = Wall(page, "http://127.0.0.1:9/prefix")
+    seen.wait(lambda: seen.n() > 60, "samples since the second replica came")
+    assert seen.verdict().startswith("not enough samples yet")
+    assert seen.tiles()["web-2"]["state"] == ""
+    page.close()
+
+
+def test_hostile_names_and_colours_are_only_text(browser: object) -> None:
     hostile = {
         "host": "<img src=x onerror=alert(1)>",
         "short": "</b><script>alert(1)</script>",

@@ -22,8 +22,9 @@ const beyond = (chi, k) => {
   return chi > (k - 1) * (1 - v + 3.72 * Math.sqrt(v)) ** 3;
 };
 
-// What samples show, in words; `all` are valid and in order, `same` is how connections are asked for now
-const judge = (all, same) => {
+// What samples show, in words; `all` are valid and in order, `same` is how connections are asked for now, so many
+// replicas are known to be `alive`
+const judge = (all, same, alive) => {
   let list = all.filter(s => s.same == same), half;
   while ((half = list.length >> 1) > 40) {  // only what came since the shares last changed
     const both = tally(list.slice(-2 * half)), later = tally(list.slice(-half));
@@ -34,7 +35,7 @@ const judge = (all, same) => {
   }
   const n = list.length, counts = [...tally(list).values()].sort((a, b) => b - a), k = counts.length;
   const wait = ["not enough samples yet", "", n];
-  if (n < 30) return wait;
+  if (n < 30 || k < alive) return wait;
 
   // Tied: samples that share a cookie, or a connection, go where the one before went. That is a finding if those that
   // share none go elsewhere, so that it would hardly happen by chance.
@@ -127,7 +128,7 @@ const sample = async () => {
 const draw = () => {
   const now = clock(), n = log.length, counts = tally(log), ok = log.filter(s => s.who.ok);
   const mine = ok.filter(s => s.same == keep.value), own = tally(mine);
-  let from = 0;
+  let from = 0, alive = 0;
   for (const [key, who] of kinds) {
     const { tile, lane, it, ok } = who, [, , share, , told, mark] = tile.children, silence = (now - who.at) / 1000;
     const count = counts.get(who) || 0, part = (100 * count / n || 0).toFixed(1) + "%";
@@ -140,12 +141,13 @@ const draw = () => {
       // Were its answers as likely at any time, would there be none among the last ones? The limit is e^-12.
       who.gone ||= own.get(who) * Math.log(mine.length / (mine.findLastIndex(s => s.who == who) + 1)) > 12;
       from = Math.max(from, who.gone ? who.at : who.first);
+      alive += !who.gone && own.has(who);
     }
     const age = (Date.now() - Date.parse(it?.started)) / 1000;
     tile.classList.toggle("gone", who.gone);
     tile.style.setProperty("--s", part);
     share.textContent = part;
-    told.textContent = count + "×" + (age >= 0 ? ", up " + ago(age) : "");
+    told.textContent = count + "×" + (age >= 0 && !who.gone ? ", up " + ago(age) : "");
     mark.textContent = who.gone ? "silent " + ago(silence)
       : (ok && it.draining ? "draining · " : "") + (silence < 2 ? "seen now" : "seen " + ago(silence) + " ago");
     const start = Math.floor(now / 1000) - 179;
@@ -153,7 +155,7 @@ const draw = () => {
     lane.lastChild.firstChild.setAttribute("d", who.seconds.map(second => `M${second - start},.5h1`).join(""));
   }
   const [words, more, size] = bad && good && now - good > 1500
-    ? ["no valid answer for " + ago((now - good) / 1000), "", n] : judge(ok.filter(s => s.at > from), keep.value);
+    ? ["no valid answer for " + ago((now - good) / 1000), "", n] : judge(ok.filter(s => s.at > from), keep.value, alive);
   verdict.textContent = words + more + ` (n=${size})`;
   const fails = n - ok.length, recent = log.filter(s => now - s.at < 5000).length;
   facts.textContent = `${(recent / Math.min(5, (now - since) / 1000)).toFixed(1)} answers/s · failed ${fails} of ${n}`
