@@ -64,6 +64,10 @@ def test_framing_of_a_hundred(benchmark: object, request_: bytes) -> None:
     assert len(benchmark(framing.feed, request_ * 100)) == 100
 
 
+def test_rendering_of_all_answers(benchmark: object) -> None:
+    assert benchmark(yinyang._core.render_answers, yinyang.identify("vm")) > 32 * 390
+
+
 def test_opening_and_closing(benchmark: object) -> None:
     """All answers are rendered and all memory is mapped, with a listening socket, but no process is started."""
     assert benchmark(open_and_close) > 0

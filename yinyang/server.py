@@ -76,7 +76,7 @@ class Server:
         send_timeout: float = 15,
         idle_timeout: float = 650,
         drain: float = 0,
-        sandbox: Literal['auto', 'off', 'require'] = "auto",
+        sandbox: Literal["auto", "off", "require"] = "auto",
     ) -> None:
         self._crew = Crew(
             host=host,
