@@ -1,6 +1,7 @@
 """What is in deploy/: do the files say what their specifications allow, and do they do what docs/cluster.md says?"""
 
 import copy
+import importlib
 import importlib.util
 import itertools
 import json
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from socket import create_server
+from types import ModuleType
 
 import pytest
 from conftest import PATIENCE, ROOT, clean_environment, missing, needs, podman, wait_until
@@ -30,9 +32,11 @@ runtime = "runc"  # the usual one refuses some kernels' control groups
 """
 
 
-def module(name: str, requirement: str) -> None:
+def module(name: str, requirement: str) -> ModuleType:
+    """A module that is installed for the tests only."""
     if not importlib.util.find_spec(name):
         missing(requirement, f"{requirement} is not installed")
+    return importlib.import_module(name)
 
 
 def free_port() -> int:
@@ -41,7 +45,8 @@ def free_port() -> int:
 
 
 def test_compose_file_follows_its_specification() -> None:
-    module("check_jsonschema", "check-jsonschema")
+    if not importlib.util.find_spec("check_jsonschema"):
+        missing("check-jsonschema", "check-jsonschema is not installed")
     check = ["check_jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE]
     done = subprocess.run([sys.executable, "-m", *check], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -50,17 +55,13 @@ def test_compose_file_follows_its_specification() -> None:
 @pytest.fixture(scope="module")
 def objects() -> dict[str, dict]:
     """The objects of the Kubernetes file, by kind."""
-    module("yaml", "kubernetes-validate")
-    import yaml
-
+    yaml = module("yaml", "kubernetes-validate")
     return {item["kind"]: item for item in yaml.safe_load_all(KUBERNETES.read_text())}
 
 
 def test_kubernetes_file_follows_the_newest_schemas(objects: dict[str, dict]) -> None:
     """Each object, strictly: a property that there is not is an error, as the test of the test shows."""
-    module("kubernetes_validate", "kubernetes-validate")
-    import kubernetes_validate
-
+    kubernetes_validate = module("kubernetes_validate", "kubernetes-validate")
     version = kubernetes_validate.latest_version()
     kinds = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
     assert set(objects) == kinds
@@ -127,8 +128,8 @@ def values_of_fields(pod: dict) -> dict[str, str]:
 
 def for_podman(objects: Sequence[dict], name: str, port: int) -> list[dict]:
     """The objects with what the cluster does and Podman 4 does not: fields of the pod as variables. Its probes, which
-    Podman would do with a curl(1) inside the container, are left to the test; and a pod, one for that reason, gets a port
-    of this host."""
+    Podman would do with a curl(1) inside the container, are left to the test. The pod, only one, gets a port of this
+    host."""
     changed = copy.deepcopy(list(objects))
     deployment = next(item for item in changed if item["kind"] == "Deployment")
     deployment["metadata"]["name"] = name
@@ -159,8 +160,7 @@ def ask(port: int, path: str) -> tuple[int, bytes]:
 @pytest.fixture
 def pod_port(engine: None, image: str, objects: dict[str, dict], tmp_path: Path) -> Iterator[int]:
     """The port of the pod of the Kubernetes file, run by Podman."""
-    import yaml
-
+    yaml = module("yaml", "kubernetes-validate")
     needs("catatonit")  # the first process of each pod
     name, port = f"yinyang-test-{os.getpid()}", free_port()
     container = objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]
@@ -285,7 +285,8 @@ def balancer_image() -> None:
 @pytest.fixture
 def cluster(engine: None, image: str, balancer_image: None) -> Iterator[Cluster]:
     """The containers of compose.yaml: the images are there, so nothing is built or pulled."""
-    module("podman_compose", "podman-compose")
+    if not importlib.util.find_spec("podman_compose"):
+        missing("podman-compose", "podman-compose is not installed")
     started = Cluster(f"yinyang-test-{os.getpid()}-{next(NUMBERS)}", free_port())
     tags = [f"localhost/{started.name}_{service}" for service in ("web", "canary")]
     podman("tag", image, *tags)
@@ -296,7 +297,7 @@ def cluster(engine: None, image: str, balancer_image: None) -> Iterator[Cluster]
         started.compose("--profile", "canary", "down", "--remove-orphans", "--timeout", "1")
         assert podman("ps", "--all", "--quiet", "--filter", f"label=io.podman.compose.project={started.name}") == ""
         for tag in tags:
-            podman("untag", tag, tag)
+            podman("untag", tag, tag)  # the name twice, as above
 
 
 NUMBERS = itertools.count()
