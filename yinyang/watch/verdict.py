@@ -35,6 +35,7 @@ CHANGED = 1e-6  # ... that shares change; it is looked at again and again
 Z = 5.0  # standard deviations beyond which it is no chance that answers in a row are by the same replica
 TOLERANCE = 0.3  # an even share is this close to the fair share, as a part of it; so 2:1 is never even
 UNNOTICED = 0.1  # a replica is called the only one if no other can get more than this
+COARSE = 0.15  # a share that is not known better than to this is part of no ratio
 CELL = 5  # answers that a cell must have for a chi-square, and a replica to have a weight
 NAMED = 6  # replicas whose shares are named
 
@@ -182,7 +183,7 @@ def _weighted_words(hosts: list[str], stretch: Stretch, shares: Shares, n: str) 
     close = all(abs(edge - fair) <= TOLERANCE * fair for pair in edges for edge in pair)
     named = ", ".join(f"{host} {_percent(share)}" for host, share in zip(hosts[:NAMED], seen, strict=False))
     more = f" and {len(hosts) - NAMED} more" if len(hosts) > NAMED else ""
-    ratio = None if close else whole_ratio(seen, margin / 3)
+    ratio = None if close or margin > COARSE else whole_ratio(seen, margin / 3)
     like = f" about {':'.join(map(str, ratio))}" if ratio else ""
     begin = "weighted slightly" if close else f"weighted{like}"
     return f"{begin}: {named}{more}, give or take {_points(margin)} ({n})"
