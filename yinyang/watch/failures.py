@@ -1,6 +1,7 @@
 """Why a request failed, in a word or two."""
 
 import errno
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ def name_failure(wrong: BaseException) -> str:
         if word := _word(cause):
             return word
     if isinstance(wrong, httpx.RemoteProtocolError):
-        return "closed" if "isconnected" in str(wrong) or "incomplete" in str(wrong) else "not HTTP"
+        return "closed" if re.search("disconnected|closed", str(wrong)) else "not HTTP"
     if isinstance(wrong, httpx.ReadError | httpx.WriteError):
         return "reset"  # where the system does not say more
     return type(wrong).__name__
