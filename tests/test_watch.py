@@ -20,7 +20,7 @@ import threading
 import time
 from argparse import ArgumentTypeError
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -168,7 +168,7 @@ def drawn(weights: list[int], seed: int, number: int = 300) -> list[Sample]:
     return [answer(f"web-{choice}", number) for number, choice in enumerate(chosen)]
 
 
-def in_turn(order: str, number: int) -> list[Sample]:
+def in_turn(order: Sequence[str], number: int) -> list[Sample]:
     return [answer(order[place % len(order)], place) for place in range(number)]
 
 
@@ -292,8 +292,18 @@ def test_answers_that_cling_together_are_never_judged_as_drawn(run: int) -> None
         assert kinds[-1] == "unsteady"
 
 
-def test_shares_that_change_are_unsteady() -> None:
-    assert watch_all(drawn([1, 1], 0, 500) + drawn([9, 1], 1, 500))[-1].kind == "unsteady"
+@pytest.mark.parametrize("order", [["web-0", "web-0", "web-1"], ["web-0", "web-1", "web-1"]], ids=str)
+def test_shares_that_change_are_judged_since_then(order: list[str]) -> None:
+    verdicts = watch_all(drawn([1, 1], 0, 500) + in_turn(order, 900))
+    assert "2:1" in verdicts[-1].words
+    assert verdicts[-1].words.endswith("since the shares changed)")
+    assert verdicts[-1].samples < 900
+
+
+def test_shares_that_stay_hardly_ever_seem_to_change() -> None:
+    for seed in SEEDS:
+        for weights in [1, 1], [5, 1], [1, 1, 1, 1]:
+            assert "changed" not in judge_all(drawn(weights, seed, 600)).words
 
 
 def on_connections(host_of: Callable[[int, int], str], seed: int, number: int) -> list[Sample]:

@@ -1,18 +1,20 @@
 """What the answers show about the balancing, kept while they come; it grows with the replicas, not with the answers.
 
 Shares mean something only while the same replicas are there. So the answers are divided into stretches: a new one
-begins when a replica answers for the first time, or again after it was gone, or is gone. Where a stretch begins depends
-only on what came before, so whatever is random within it still is.
+begins when a replica answers for the first time, or again after it was gone, or is gone, or when the shares have
+changed. Where a stretch begins depends only on what came before, so whatever is random within it still is.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from yinyang.watch.chances import silence_chance
+from yinyang.watch.chances import chi_square_alike, chi_square_chance, silence_chance
 from yinyang.watch.sample import Sample
 
 GONE = 1e-6  # a silence of a replica that is less likely than this, while it is there, means that it is gone
 SILENT = 1e-3  # ... and one that is less likely than this, that it might be
+CHANGED = 1e-6  # shares before and after a moment that differ by more than by a chance like this have changed
+CELL = 5  # answers of each replica that it takes on either side of such a moment
 CHUNKS = 16  # parts of a stretch that are kept apart, to compare them; two become one when there are more
 CHUNK = 16  # answers in each of them at first
 CONNECTIONS_KEPT = 4096  # whose last replica is remembered
@@ -141,5 +143,21 @@ class Evidence:
             if len(chunks) == CHUNKS:
                 chunks[:] = [one + other for one, other in zip(chunks[::2], chunks[1::2], strict=True)]
                 self._chunk *= 2
+            if self._shares_changed():
+                self._begin("the shares changed")
+                return
             chunks.append(Counter())
         chunks[-1][host] += 1
+
+    def _shares_changed(self) -> bool:
+        """Is there a moment before and after which they differ, by a chi-square test?"""
+        before, after = Counter[str](), self.stretch.counts.copy()
+        for chunk in self.stretch.chunks[:-1]:
+            before += chunk
+            after -= chunk
+            rows = [[side[host] for host in self.members] for side in (before, after)]
+            if min(map(min, rows)) < CELL:
+                continue
+            if chi_square_chance(*chi_square_alike(rows)) < CHANGED:
+                return True
+        return False

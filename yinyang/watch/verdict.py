@@ -7,8 +7,8 @@
 - `even`: each share is within 30 % of the fair share; the words say how closely it is known
 - `weighted`: the shares are not equal (neither by a chi-square test nor by an e-value), and each replica is still there
 - `sticky by connection`, `sticky by cookie`: no answer strayed, and enough came for that to be no chance
-- `unsteady`: shares that change while one watches, or answers in a row that come from the same replica more often than
-  independent ones do; shares as a whole would mean nothing
+- `unsteady`: answers in a row come from the same replica more often than independent ones do, or those on one
+  connection mostly, but not always; so they are no independent draws, and their number tells nothing
 
 Each claim about shares is wrong with a chance of at most `ERROR` in a stretch, however often one looks, if answers are
 drawn independently; rotation is closer to even than that.
@@ -20,7 +20,6 @@ from math import log
 
 from yinyang.watch.chances import (
     bounds,
-    chi_square_alike,
     chi_square_chance,
     chi_square_even,
     log_odds_against_even,
@@ -31,7 +30,6 @@ from yinyang.watch.evidence import Evidence, Stretch
 
 ERROR = 0.01  # the chance that a claim about shares is wrong
 CHANCE = 1e-4  # below this, it is no chance that answers cling to connections or cookies
-CHANGED = 1e-6  # ... that shares change; it is looked at again and again
 Z = 5.0  # standard deviations beyond which it is no chance that answers in a row are by the same replica
 TOLERANCE = 0.3  # an even share is this close to the fair share, as a part of it; so 2:1 is never even
 UNNOTICED = 0.1  # a replica is called the only one if no other can get more than this
@@ -115,8 +113,8 @@ def _judge_shares(hosts: list[str], stretch: Stretch, since: str) -> Verdict:
     edges = [bounds(count, samples, ERROR / cells) for count in counts]
     seen = [count / samples if samples else 0.0 for count in counts]
     shares = {host: (low, share, high) for host, share, (low, high) in zip(hosts, seen, edges, strict=True)}
-    if _unsteady(stretch, hosts):
-        words = f"unsteady: shares change while answers come, or answers in a row cling together ({n})"
+    if _clings(stretch, hosts):
+        words = f"unsteady: answers in a row come from the same replica too often to judge shares ({n})"
         return Verdict("unsteady", words, samples, shares)
     if samples < CELL * cells:
         words = f"too few samples to tell, from {cells} replicas ({n})"
@@ -138,26 +136,13 @@ def _judge_shares(hosts: list[str], stretch: Stretch, since: str) -> Verdict:
     return Verdict("too few", words, samples, shares, *tested)
 
 
-def _unsteady(stretch: Stretch, hosts: list[str]) -> bool:
+def _clings(stretch: Stretch, hosts: list[str]) -> bool:
     samples = stretch.counts.total()
     if not samples:
         return False
     shares = [stretch.counts[host] / samples for host in hosts]
-    if stretch.pairs * min(shares) >= CELL:
-        expected = sum(share * share for share in shares)
-        if staying_z(stretch.repeats, stretch.pairs, expected) > Z:
-            return True
-    rows: list[list[int]] = []
-    row = [0] * len(hosts)
-    for chunk in stretch.chunks:
-        row = [count + chunk[host] for count, host in zip(row, hosts, strict=True)]
-        if sum(row) * min(shares) >= CELL:
-            rows.append(row)
-            row = [0] * len(hosts)
-    if len(rows) < 2:
-        return False
-    rows[-1] = [count + rest for count, rest in zip(rows[-1], row, strict=True)]
-    return chi_square_chance(*chi_square_alike(rows)) < CHANGED
+    expected = sum(share * share for share in shares)
+    return stretch.pairs * min(shares) >= CELL and staying_z(stretch.repeats, stretch.pairs, expected) > Z
 
 
 def _judge_cookies(stretch: Stretch, spread: Verdict) -> Verdict:
