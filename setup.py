@@ -70,7 +70,8 @@ class BuildStatic(Command):
     HARDENING_LINK = ("-static-pie", "-Wl,-z,relro,-z,now", "-Wl,-z,noexecstack")
     COMPILE = (
         "-std=gnu11", "-Oz", "-ffunction-sections", "-fdata-sections", "-fno-asynchronous-unwind-tables", "-fno-ident",
-        "-Wall", "-Wextra", "-Wno-unused-function", "-nostdinc", "-include", "csrc/system.h", "-Icsrc", f"-I{WALL.parent}",
+        "-Wall", "-Wextra", "-Wno-unused-function", "-nostdinc", "-include", "csrc/system.h", "-Icsrc",
+        f"-I{WALL.parent}",
         # what unreachable Python code calls must not bring in half a C library before it drops out; and should the
         # core come to use the heap or printf, it would not link
         "-DNDEBUG", "-Dmalloc=PyMem_Malloc", "-Dfree=PyMem_Free", "-Dvsnprintf=PyOS_vsnprintf",

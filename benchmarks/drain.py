@@ -34,7 +34,7 @@ from typing import Self
 
 from contestants import Contestant
 from endings import FOLDER, Ending, go, ours, servers
-from hostile import spread
+from figures import extent
 from network import leave_shared_network
 from processes import free_port, serving, wait_until_it_answers
 from steady import LAST, Load
@@ -127,7 +127,7 @@ def counts_row(runs: list[Run]) -> str:
             f"{sum(run.resets for run in runs):,}",
             f"{answered:,}, {logged:,}; differ in {differ} of {len(runs)}",
             codes(runs),
-            spread([run.took for run in runs], 1),
+            extent([run.took for run in runs], 1),
         ]
     )
 
@@ -171,7 +171,7 @@ def table_when_idle(found: dict[str, Contestant], count: int) -> str:
             f"{connections} idle connections", taking_part, count, partial(when_idle, connections=connections)
         )
         for title, runs in found.items():
-            cells[title].append(f"{spread([run.took for run in runs], 1000)} | {sum(run.resets for run in runs)}")
+            cells[title].append(f"{extent([run.took for run in runs], 1000)} | {sum(run.resets for run in runs)}")
     heads = f"no connection, ms | resets | {IDLE} connections, ms | resets"
     lines = rows(taking_part, lambda title: " | ".join(cells[title]), 4)
     return f"### idle, no drain\n\n| | {heads} |\n{'| --- ' * 5}|\n{lines}"

@@ -21,6 +21,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from figures import spread
 from processes import cpu_time, free_port, resident, serving, wait_until_it_answers
 
 ROOT = Path(__file__).parent.parent
@@ -117,10 +118,6 @@ def round_of(contestant: Contestant) -> None:
 
 
 def table(contestants: list[Contestant]) -> str:
-    def middle(values: list[float], scale: float) -> str:
-        low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else (values * 3)
-        return f"{statistics.median(values) * scale:.3g} ({low * scale:.3g} to {high * scale:.3g})"
-
     rows = [
         "| | image, kB | pulled, kB | program, kB | exec to first answer, ms | memory idle, kB "
         "| after 10,000 requests, kB | CPU a request, us |",
@@ -130,8 +127,8 @@ def table(contestants: list[Contestant]) -> str:
         sizes = (f"{size / 1000:,.1f}" if size else "" for size in (each.image, each.pulled, each.size))
         kilo = (f"{statistics.median(values) / 1000:,.0f}" for values in (each.idle, each.after))
         rows.append(
-            f"| {each.name} | {' | '.join(sizes)} | {middle(each.start, 1000)} | {' | '.join(kilo)} "
-            f"| {middle(each.cpu, 1e6)} |"
+            f"| {each.name} | {' | '.join(sizes)} | {spread(each.start, 1000)} | {' | '.join(kilo)} "
+            f"| {spread(each.cpu, 1e6)} |"
         )
     return "\n".join(rows)
 

@@ -33,7 +33,6 @@ import contextlib
 import json
 import os
 import resource
-import shutil
 import statistics
 import sys
 from collections.abc import Callable, Iterator
@@ -42,35 +41,15 @@ from functools import partial
 from pathlib import Path
 
 from attacks import ATTACKS, DESCRIPTORS, LINGER, Attack, Round, attack_once
-from contestants import WORK, Contestant, contestants
+from contestants import Contestant, made_ready, table
+from figures import extent, number
 from shortages import FEW, IDLE_CLIENTS, RELEASE_MOST, RESETS, Resets, Shortage, descriptors_once, resets_once
 
 CLIENT_CPU = 0
 ROUNDS = 3
+KEYS = ("static", "python", "go", "nginx")
 
 Failures = dict[str, str]  # by key of contestant
-
-
-def number(value: float) -> str:
-    """Three digits, and no exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def spread(values: list[float], scale: float) -> str:
-    """Median, and the range."""
-    low, middle, high = (number(value * scale) for value in (min(values), statistics.median(values), max(values)))
-    return f"{middle} ({low} to {high})"
-
-
-def table(heads: list[str], rows: dict[str, list[str]], taking_part: list[Contestant], failures: Failures) -> str:
-    """A row for each contestant; one that is missing has the reason instead."""
-    lines = [f"| | {' | '.join(heads)} |", "| --- " * (len(heads) + 1) + "|"]
-    for each in taking_part:
-        row = rows.get(each.key)
-        if row is None:
-            row = [each.missing or failures[each.key]] + [""] * (len(heads) - 1)
-        lines.append(f"| {each.name} | {' | '.join(row)} |")
-    return "\n".join(lines)
 
 
 def attack_row(rounds: list[Round]) -> list[str]:
@@ -81,22 +60,22 @@ def attack_row(rounds: list[Round]) -> list[str]:
         "; ".join(f"{words}: {count:,}" for words, count in last.outcomes.items()),
         f"{last.held:,}",
         f"{statistics.median(last.took):.2f} (max {max(last.took):.2f})" if last.took else "",
-        spread([each.p99_without for each in rounds], 1000),
-        spread([each.p99_with for each in rounds], 1000),
-        spread([each.p99_with / each.p99_without for each in rounds], 1),
+        extent([each.p99_without for each in rounds], 1000),
+        extent([each.p99_with for each in rounds], 1000),
+        extent([each.p99_with / each.p99_without for each in rounds], 1),
         f"{statistics.median(memory):,.0f}" if memory else "none was open",
         f"{last.open_before:,} to {last.open_after:,}",
-        *([spread(longest, 1000)] if longest else []),
+        *([extent(longest, 1000)] if longest else []),
     ]
 
 
-def attacked(attack: Attack, taking_part: list[Contestant], scale: float) -> tuple[str, dict]:
+def attacked(attack: Attack, servers: list[Contestant], scale: float) -> tuple[str, dict]:
     """The rounds of an attack, in which the contestants take turns; only the last is observed to its end."""
     count = max(1, round(attack.count * scale))
-    rounds: dict[str, list[Round]] = {each.key: [] for each in taking_part if not each.missing}
+    rounds: dict[str, list[Round]] = {each.key: [] for each in servers if not each.missing}
     failures: Failures = {}
     for turn in range(ROUNDS):
-        for each in taking_part:
+        for each in servers:
             if each.missing or each.key in failures:
                 continue
             print(f"{attack.key}, round {turn + 1} of {ROUNDS}: {each.name}", file=sys.stderr)
@@ -118,9 +97,7 @@ def attacked(attack: Attack, taking_part: list[Contestant], scale: float) -> tup
         heads.append("longest while it came, ms")
     rows = {key: attack_row(done) for key, done in rounds.items() if key not in failures}
     others = [share.others for done in rounds.values() for share in done]
-    text = (
-        f"### {attack.key}\n\n{count:,} connections: {attack.title}.\n\n{table(heads, rows, taking_part, failures)}\n"
-    )
+    text = f"### {attack.key}\n\n{count:,} connections: {attack.title}.\n\n{table(heads, servers, rows, failures)}\n"
     if others:
         text += f"\nOther programs took {statistics.median(others):.1%} of the CPUs in a median window, "
         text += f"{max(others):.1%} in the worst.\n"
@@ -156,11 +133,11 @@ def resets_row(figures: Resets) -> list[str]:
 
 
 def once(
-    key: str, taking_part: list[Contestant], measure: Callable[[Contestant], Shortage | Resets]
+    key: str, servers: list[Contestant], measure: Callable[[Contestant], Shortage | Resets]
 ) -> tuple[dict[str, Shortage | Resets], Failures]:
     results = {}
     failures: Failures = {}
-    for each in taking_part:
+    for each in servers:
         if each.missing:
             continue
         print(f"{key}: {each.name}", file=sys.stderr)
@@ -171,10 +148,10 @@ def once(
     return results, failures
 
 
-def short(taking_part: list[Contestant], scale: float) -> tuple[str, dict]:
+def short(servers: list[Contestant], scale: float) -> tuple[str, dict]:
     # fewer idle clients than descriptors would be no shortage
     count = max(round(IDLE_CLIENTS * scale), FEW + 50)
-    results, failures = once("descriptors", taking_part, lambda each: descriptors_once(each, count))
+    results, failures = once("descriptors", servers, lambda each: descriptors_once(each, count))
     heads = [
         "idle ones answered",
         "of them closed",
@@ -185,13 +162,13 @@ def short(taking_part: list[Contestant], scale: float) -> tuple[str, dict]:
     text = (
         f"### descriptors\n\nA server with {FEW} descriptors, and {count:,} clients that made a request and stay.\n\n"
     )
-    text += table(heads, {key: shortage_row(each) for key, each in results.items()}, taking_part, failures) + "\n"
+    text += table(heads, servers, {key: shortage_row(each) for key, each in results.items()}, failures) + "\n"
     return text, {key: asdict(each) for key, each in results.items()}
 
 
-def resets(taking_part: list[Contestant], scale: float) -> tuple[str, dict]:
+def resets(servers: list[Contestant], scale: float) -> tuple[str, dict]:
     count = max(400, round(RESETS * scale))
-    results, failures = once("resets", taking_part, lambda each: resets_once(each, count))
+    results, failures = once("resets", servers, lambda each: resets_once(each, count))
     heads = [
         f"descriptors before, and {LINGER} s after",
         "all given back, s later",
@@ -200,7 +177,7 @@ def resets(taking_part: list[Contestant], scale: float) -> tuple[str, dict]:
         "answers afterwards",
     ]
     text = f"### resets\n\n{count:,} connections, reset at random points.\n\n"
-    text += table(heads, {key: resets_row(each) for key, each in results.items()}, taking_part, failures) + "\n"
+    text += table(heads, servers, {key: resets_row(each) for key, each in results.items()}, failures) + "\n"
     return text, {key: asdict(each) for key, each in results.items()}
 
 
@@ -223,28 +200,24 @@ def main() -> None:
     scenarios = {attack.key: attack for attack in ATTACKS} | {"descriptors": short, "resets": resets}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=scenarios)
-    parser.add_argument("--contestants", help="of static,python,go,nginx", default="static,python,go,nginx")
+    parser.add_argument("--contestants", help=f"of {','.join(KEYS)}", default=",".join(KEYS))
     parser.add_argument("--scale", type=float, default=1.0, help="factor for the number of connections")
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
-    keys = options.contestants.split(",")
-    if unknown := set(keys) - {each.key for each in contestants()}:
+    keys = [key for key in KEYS if key in options.contestants.split(",")]
+    if unknown := set(options.contestants.split(",")) - set(KEYS):
         parser.error(f"no such contestant: {', '.join(sorted(unknown))}")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     os.sched_setaffinity(0, {CLIENT_CPU})
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir(parents=True)
-    taking_part = [each for each in contestants() if each.key in keys]
-    for each in taking_part:
-        each.make_ready()
+    servers = made_ready(keys)
     figures = {}
     with undisturbed():
         for key, scenario in scenarios.items():
             if options.only in (None, key):
                 run = partial(attacked, scenario) if isinstance(scenario, Attack) else scenario
-                text, figures[key] = run(taking_part, options.scale)
+                text, figures[key] = run(servers, options.scale)
                 print(text, flush=True)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))

@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contestants import ROOT, MissingError, static
+from contestants import STATIC, made_ready
 from network import enter_own_network, leave_shared_network
 from processes import free_port, serving, wait_until_it_answers
 from steady import LAST, Load
@@ -221,7 +221,7 @@ def serve_once(pipe: multiprocessing.connection.Connection, address: str, way: W
 
 def serve_ours(pipe: multiprocessing.connection.Connection) -> None:
     port = free_port()
-    line = [str(ROOT / "build/static/yinyang"), "--port", str(port), "--workers", "2"]
+    line = [str(STATIC), "--port", str(port), "--workers", "2"]
     with serving(line, SERVER_CPU, Path(os.devnull)) as server:
         page = wait_until_it_answers(port, LAST).partition(b"\r\n\r\n")[2]
         pipe.send((port, page))
@@ -338,10 +338,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--rate", type=float, default=2000, help="connections a second")
     options = parser.parse_args()
-    try:
-        static()
-    except MissingError as error:
-        parser.exit(1, f"{error}\n")
+    (own,) = made_ready(["static"])
+    if own.missing:
+        parser.exit(1, f"{own.missing}\n")
     os.sched_setaffinity(0, {CLIENT_CPU})
     leave_shared_network()
     print(f"As an unprivileged user: {'; '.join(refusals_for_nobody())}.\n")

@@ -3,7 +3,8 @@
  *     load PORT FILE DEPTH CONNECTIONS SECONDS ANSWER            as fast as it is answered
  *     load PORT FILE DEPTH CONNECTIONS SECONDS ANSWER RATE       RATE requests a second, whatever is answered
  *
- * FILE holds one request. DEPTH requests are sent at once on each connection, and the next when all are answered; a DEPTH
+ * FILE holds requests without a body, all as long as the first; they are sent in turn, so that no two in a row are the same
+ * where there are several. DEPTH requests are sent at once on each connection, and the next when all are answered; a DEPTH
  * of 0 is a connection for each request, which the server closes. An answer has ANSWER bytes. Without a RATE it prints
  * how many answers came in how many seconds; with one, a line for each request: the nanoseconds from when it was due
  * (not from when it could be sent) to the end of its answer. */
@@ -32,8 +33,10 @@ struct connection {
 
 static struct sockaddr_in server;
 static struct connection *connections;
-static char *requests; /* DEPTH of them */
-static size_t length;  /* of all */
+static char *requests;  /* those of the file, over and over, so that DEPTH of them follow each of the file's */
+static size_t length;   /* of one */
+static size_t together; /* how many are sent at once */
+static size_t kinds, next_kind;
 static size_t answer;
 static int epoll, depth, count;
 static uint64_t answered;
@@ -54,9 +57,11 @@ static int64_t now(void)
 
 static void request(struct connection *c)
 {
-    c->missing = answer * (size_t)(depth ? depth : 1);
-    if (send(c->fd, requests, length, MSG_NOSIGNAL) != (ssize_t)length)
+    size_t size = length * together;
+    c->missing = answer * together;
+    if (send(c->fd, requests + length * next_kind, size, MSG_NOSIGNAL) != (ssize_t)size)
         fail("send");
+    next_kind = (next_kind + together) % kinds;
 }
 
 static void open_connection(struct connection *c)
@@ -115,7 +120,7 @@ static void run_closed(double seconds)
             struct connection *c = events[i].data.ptr;
             if (!receive(c))
                 continue;
-            answered += (uint64_t)(depth ? depth : 1);
+            answered += together;
             if (!depth)
                 open_connection(c);
             request(c);
@@ -164,28 +169,51 @@ static void run_open(double seconds, double rate)
         printf("%lld\n", (long long)taken[i]);
 }
 
+/* Fills requests, length and kinds. */
+static void read_requests(const char *path)
+{
+    static const char end[] = "\r\n\r\n";
+    int file = open(path, O_RDONLY);
+    struct stat status;
+    if (file < 0 || fstat(file, &status))
+        fail(path);
+    size_t size = (size_t)status.st_size;
+    char *content = malloc(size);
+    if (!content)
+        fail("malloc");
+    if (read(file, content, size) != (ssize_t)size)
+        fail(path);
+    char *found = memmem(content, size, end, sizeof end - 1);
+    length = found ? (size_t)(found - content) + sizeof end - 1 : 0;
+    if (!length || size % length) {
+        fprintf(stderr, "%s does not hold requests of one length\n", path);
+        exit(1);
+    }
+    kinds = size / length;
+    requests = malloc(size + together * length);
+    if (!requests)
+        fail("malloc");
+    for (size_t at = 0; at < size + together * length; at++)
+        requests[at] = content[at % size];
+    free(content);
+    close(file);
+}
+
 int main(int number, char **arguments)
 {
     if (number != 7 && number != 8) {
         fprintf(stderr, "usage: load PORT FILE DEPTH CONNECTIONS SECONDS ANSWER [RATE]\n");
         return 2;
     }
-    int file = open(arguments[2], O_RDONLY);
-    struct stat status;
-    if (file < 0 || fstat(file, &status))
-        fail(arguments[2]);
     depth = atoi(arguments[3]);
     count = atoi(arguments[4]);
     answer = (size_t)atol(arguments[6]);
-    length = (size_t)status.st_size * (size_t)(depth ? depth : 1);
-    requests = malloc(length);
+    together = (size_t)(depth ? depth : 1);
+    read_requests(arguments[2]);
     connections = calloc((size_t)count, sizeof *connections);
     epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (!requests || !connections || epoll < 0)
+    if (!connections || epoll < 0)
         fail("memory");
-    for (size_t at = 0; at < length; at += (size_t)status.st_size)
-        if (pread(file, requests + at, (size_t)status.st_size, 0) != status.st_size)
-            fail(arguments[2]);
     server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(arguments[1])),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     for (int i = 0; i < count; i++)

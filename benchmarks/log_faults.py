@@ -29,7 +29,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import statistics
 import subprocess
@@ -41,9 +40,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from attacks import DESCRIPTORS, LAST, SERVER_CPU
-from contestants import WORK, Contestant, contestants
+from contestants import WORK, Contestant, made_ready, table
+from figures import extent, number
 from healthy import Healthy, healthy_client, percentile
-from hostile import CLIENT_CPU, Failures, number, spread, table, undisturbed
+from hostile import CLIENT_CPU, Failures, undisturbed
 from processes import PATIENCE, free_port, serving, wait_until_it_answers
 
 SHORT_SECONDS = 5.0  # that a fault lasts, with --short
@@ -285,9 +285,9 @@ def row(figures: Figures) -> list[str]:
     return [
         f"{statistics.median(figures.answers_without):,.0f}",
         f"{statistics.median(figures.answers_with):,.0f}",
-        spread(figures.p99_without, 1000),
-        spread(figures.p99_with, 1000),
-        spread(ratios, 1),
+        extent(figures.p99_without, 1000),
+        extent(figures.p99_with, 1000),
+        extent(ratios, 1),
         "" if figures.tries is None else number(figures.tries),
         f"{figures.pages:,}",
         f"{figures.lines:,}, {figures.torn:,}",
@@ -295,10 +295,10 @@ def row(figures: Figures) -> list[str]:
     ]
 
 
-def compared(key: str, taking_part: list[Contestant], seconds: float) -> tuple[str, dict]:
+def compared(key: str, servers: list[Contestant], seconds: float) -> tuple[str, dict]:
     results: dict[str, Figures] = {}
     failures: Failures = {}
-    for each in taking_part:
+    for each in servers:
         if each.missing:
             continue
         print(f"{key}: {each.name}", file=sys.stderr)
@@ -319,7 +319,7 @@ def compared(key: str, taking_part: list[Contestant], seconds: float) -> tuple[s
         "end, s",
     ]
     rows = {key: row(each) for key, each in results.items()}
-    text = f"### {key}\n\n{seconds:.0f} s: {FAULTS[key].__doc__}.\n\n{table(heads, rows, taking_part, failures)}\n"
+    text = f"### {key}\n\n{seconds:.0f} s: {FAULTS[key].__doc__}.\n\n{table(heads, servers, rows, failures)}\n"
     return text, {key: asdict(each) for key, each in results.items()}
 
 
@@ -330,16 +330,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write all figures there")
     options = parser.parse_args()
     os.sched_setaffinity(0, {CLIENT_CPU})
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir(parents=True)
-    taking_part = [each for each in contestants() if each.key != "nginx"]
-    for each in taking_part:
-        each.make_ready()
+    servers = made_ready(["static", "python", "go"])
     figures = {}
     with undisturbed():
         for key, fault in FAULTS.items():
             if options.only in (None, key):
-                text, figures[key] = compared(key, taking_part, SHORT_SECONDS if options.short else fault.seconds)
+                text, figures[key] = compared(key, servers, SHORT_SECONDS if options.short else fault.seconds)
                 print(text, flush=True)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))

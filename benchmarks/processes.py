@@ -5,9 +5,11 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 PATIENCE = 30.0  # seconds for anything to happen
 
@@ -63,8 +65,8 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
-def answer(port: int, request: bytes) -> bytes | None:
-    """What is answered to a request that ends its connection; None if nobody listens."""
+def answer(port: int, request: bytes, is_whole: Callable[[bytes], bool] | None = None) -> bytes | None:
+    """What is answered until the connection ends, or it is whole; None if nobody listens."""
     with socket.socket() as client:
         client.settimeout(PATIENCE)
         if client.connect_ex(("127.0.0.1", port)):
@@ -73,14 +75,31 @@ def answer(port: int, request: bytes) -> bytes | None:
         received = b""
         while piece := client.recv(65536):
             received += piece
+            if is_whole and is_whole(received):
+                break
         return received
 
 
 @contextlib.contextmanager
-def serving(line: list[str], cpu: int, log: Path) -> Iterator[subprocess.Popen]:
-    """A server on one CPU, its log in a file; ended on leaving."""
+def read_pipe() -> Iterator[BinaryIO]:
+    """A pipe of which all is read, and thrown away."""
+    theirs, ours = os.pipe()
+
+    def read() -> None:
+        while os.read(theirs, 1 << 20):
+            pass
+        os.close(theirs)
+
+    threading.Thread(target=read, daemon=True).start()
+    with open(ours, "wb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def serving(line: list[str], cpu: int, log: Path | None) -> Iterator[subprocess.Popen]:
+    """A server on one CPU, its log in a file or read from a pipe; ended on leaving, with all that it has started."""
     ours = os.sched_getaffinity(0)
-    with log.open("wb") as file:
+    with log.open("wb") if log else read_pipe() as file:
         os.sched_setaffinity(0, {cpu})  # is inherited, and costs the start nothing
         try:
             process = subprocess.Popen(line, stderr=file, stdout=file)
@@ -89,18 +108,20 @@ def serving(line: list[str], cpu: int, log: Path) -> Iterator[subprocess.Popen]:
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-        try:
+        started = tree(process.pid)[1:] if process.poll() is None else []
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.kill()
+        process.wait()
+        for pid in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
-def wait_until_it_answers(port: int, request: bytes) -> bytes:
+def wait_until_it_answers(port: int, request: bytes, is_whole: Callable[[bytes], bool] | None = None) -> bytes:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        if received := answer(port, request):
+        if received := answer(port, request, is_whole):
             return received
     raise TimeoutError(f"nobody answers on port {port}")

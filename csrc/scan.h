@@ -1,7 +1,11 @@
-/* The bulk of a browser's request is values of fields that nobody here reads. They are crossed 16 bytes at a time
- * where the machine can, to the first byte that may not stand in a value: the end of the line, or a wrong one. */
+/* What is read of a request 16 bytes at a time, where the machine can.
+ *
+ * The bulk of a browser's request is values of fields that nobody here reads. They are crossed to the first byte that may
+ * not stand in a value: the end of the line, or a wrong one. */
 #ifndef YINYANG_SCAN_H
 #define YINYANG_SCAN_H
+
+#include <stddef.h>
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -31,6 +35,23 @@ static inline const unsigned char *scan_value(const unsigned char *at, const uns
     while (at != end && byte_in_value(*at))
         at++;
     return at;
+}
+
+/* Are `length` bytes, which is not 0, the same? */
+static inline int scan_equal(const unsigned char *one, const unsigned char *other, size_t length)
+{
+    size_t at = 0;
+#ifdef __SSE2__
+    for (; length - at >= 16; at += 16) {
+        __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(one + at)),
+                                      _mm_loadu_si128((const __m128i *)(other + at)));
+        if (_mm_movemask_epi8(same) != 0xffff)
+            return 0;
+    }
+#endif
+    while (at != length && one[at] == other[at])
+        at++;
+    return at == length;
 }
 
 #endif

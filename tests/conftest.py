@@ -56,8 +56,9 @@ class Replica:
 
     def wait_for_port(self) -> None:
         def listening() -> re.Match | None:
-            assert self.process.poll() is None, self.log.read_text()
-            return re.search(r"Listening on http://\S+:(\d+)\b", self.log.read_text())
+            log = self.log.read_text(errors="replace")
+            assert self.process.poll() is None, log
+            return re.search(r"Listening on http://\S+:(\d+)\b", log)
 
         self.port = int(wait_until(listening, "the line with the port")[1])
 
@@ -113,6 +114,12 @@ class ContainedReplica(Replica):
 def podman(*arguments: str) -> str:
     done = subprocess.run(["podman", *arguments], check=True, capture_output=True, text=True, timeout=6 * PATIENCE)
     return done.stdout.strip()
+
+
+def free_port() -> int:
+    """One that nobody listens on, for a program that cannot choose one by itself."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
 
 
 def read_all(client: socket.socket) -> bytes:

@@ -439,3 +439,47 @@ def test_error_is_readable_while_the_client_still_sends(shared_replica: Replica)
     with shared_replica.connect() as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: {\r\n" + b"x" * 100_000)
         assert read_all(client).startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+def test_what_is_asked_again_is_answered_again(lone_replica: Replica) -> None:
+    """The worker knows the last request again: as a whole, wherever it is cut, and nothing that only begins like it."""
+    same = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
+    asked = [
+        *[(same, 200)] * 3,
+        (b"HEAD" + same[3:], 200),
+        *[(same, 200)] * 2,
+        (same[:-2] + b"Content-Length: 3\r\n\r\nabc", 200),
+        (same[:-2] + b"Content-Length: 3\r\n\r\nabd", 200),
+        (b"\r\n" + same, 200),
+        *[(same, 200)] * 2,
+        (same.replace(b"/a", b"//"), 301),
+        *[(same, 200)] * 2,
+        (same[:-4] + b"b\r\n\r\n", 200),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 200),
+        (same[:-4] + b" b\r\n\r\n", 400),
+    ]
+    sent = b"".join(request for request, _ in asked)
+    for size in (len(sent), 1, 7, len(same) - 1, len(same), len(same) + 1):
+        with lone_replica.connect() as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for begin in range(0, len(sent), size):
+                client.sendall(sent[begin : begin + size])
+            received = read_all(client)
+        statuses = [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", received)]
+        assert statuses == [status for _, status in asked]
+        assert received.count(b"</svg>") == len(asked) - 3  # HEAD, 301 and 400 have none
+
+
+def test_the_last_request_is_known_again_on_another_connection(lone_replica: Replica) -> None:
+    last = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    before = pages(lone_replica)
+    for _ in range(3):
+        assert lone_replica.ask(last).endswith(b"</html>")
+        assert lone_replica.ask(last + last).count(b"</html>") == 1
+        assert lone_replica.ask(last.replace(b"1.1", b"1.0")).startswith(b"HTTP/1.0 200 ")
+    assert pages(lone_replica) == before + 9
+
+
+def pages(replica: Replica) -> int:
+    """Served ever."""
+    return int(re.search(rb"\r\nX-Pages: (\d+)", replica.ask(b"HEAD /whoami HTTP/1.0\r\n\r\n"))[1])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import yinyang
 
+PALETTE = json.loads((Path(__file__).parent / "vectors" / "palette.json").read_text())
 ROWS = json.loads((Path(__file__).parent / "vectors" / "colours.json").read_text())
 
 
@@ -51,12 +52,27 @@ def test_refuses_what_is_no_text() -> None:
         yinyang.identify(7)
 
 
+@pytest.mark.parametrize(("name", "colours"), PALETTE.items())
+def test_distinct_colours(name: str, colours: list[str]) -> None:
+    identity = yinyang.identify(name, palette="distinct")
+    assert list(identity.colours) == colours
+    assert identity.colour == colours[0]
+    assert identity.hash == yinyang.identify(name).hash
+
+
+def test_refuses_a_palette_that_there_is_not() -> None:
+    with pytest.raises(ValueError, match="palette must be original or distinct, not 'blue'"):
+        yinyang.identify("vm", palette="blue")
+
+
 def test_is_a_value() -> None:
     identity = yinyang.identify("vm")
     assert identity == yinyang.identify(b"vm")
     assert identity != yinyang.identify("wm")
+    assert identity != yinyang.identify("vm", "distinct")
+    assert pickle.loads(pickle.dumps(yinyang.identify("vm", "distinct"))) == yinyang.identify("vm", palette="distinct")
     assert len({identity, yinyang.identify("vm")}) == 1
     assert pickle.loads(pickle.dumps(identity)) == identity
-    assert repr(identity) == "Identity(name='vm', hash=3767, colour='#b8d868')"
+    assert repr(identity) == "Identity(name='vm', hash=3767, colours=('#b8d868', '#000000'))"
     with pytest.raises(AttributeError):
         identity.name = "other"

@@ -36,3 +36,12 @@ def test_escapes_name_and_title(name: str, title: str) -> None:
     shown_name = rest.removeprefix("</head><body><h1>").split("</h1>", 1)[0]
     assert (html.unescape(shown_name), html.unescape(shown_title)) == (name, title)
     assert not set("<>\"'") & set(shown_name + shown_title)
+
+
+def test_distinct_colours_are_in_both_halves_and_the_short_name_below() -> None:
+    identity = yinyang.identify("web-6d5f8c7b9-<2x4>", palette="distinct")
+    page = yinyang.render_page(identity).decode()
+    first, second = identity.colours
+    assert page.count(f'fill="{first}"') == page.count(f'fill="{second}"') == 2
+    assert ">&lt;2x4&gt;</text>" in page
+    assert "#000" not in page.replace('stroke="#000"', "")

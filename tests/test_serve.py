@@ -239,7 +239,8 @@ def test_healthcheck_of_nothing(shape: Shape) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     done = shape.run("--healthcheck", "--port", str(port))
-    assert (done.returncode, done.stderr) == (1, f"yinyang: no healthy server at http://127.0.0.1:{port}: connection refused\n")
+    words = f"yinyang: no healthy server at http://127.0.0.1:{port}: connection refused\n"
+    assert (done.returncode, done.stderr) == (1, words)
 
 
 # ---- addresses ----------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ class Identity:
     (PEP 383). Raises ValueError for any other length, and OSError or ValueError when `name` is None and this host has
     no name.
 
-    `palette`: `original`, one of 128 colours, the other half of the symbol black; `distinct`, both halves in colours that are
-    far from those of other names.
+    `palette`: `original`, one of 128 colours, the other half of the symbol black; `distinct`, both halves in colours
+    that are far from those of other names.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Identity:
 
     @property
     def colour(self) -> str:
-        """`#rrggbb` in lower case; in the palette of the original, byte i is (hash >> i) * 8, so there are 128 of them."""
+        """`#rrggbb` in lower case; in the palette `original`, byte i is (hash >> i) * 8, so there are 128 of them."""
 
     @property
     def colours(self) -> tuple[str, str]:
@@ -49,6 +49,10 @@ def identify(
 def render_page(identity: Identity, title: str | bytes = "Go scaling demo") -> bytes:
     """The HTML document that a replica of this identity serves: 388 bytes and the name, in UTF-8, with both texts
     escaped for HTML."""
+
+def render_answers(identity: Identity, title: str | bytes = "Go scaling demo") -> int:
+    """Render all answers that a server gives without asking anybody, as it does before it serves; how many bytes that
+    are. For measurements."""
 
 Framed: TypeAlias = tuple[Literal[200], bool, bool, int, int, bytes, bool, bool, int, int]
 Refused: TypeAlias = tuple[int, bool, str]

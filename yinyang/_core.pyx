@@ -6,6 +6,7 @@ The types and the documentation for readers are in _core.pyi.
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memset
 
 from .core.address cimport Address, address_parse
 from .core.answers cimport Answers, answers_close, answers_open
@@ -23,10 +24,11 @@ from .core.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MOST,
 from .core.lines cimport lines_write
 from .core.listener cimport listener_host, listener_open, listener_wrong_words, listening_words
 from .core.options cimport (
-    ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_BODY_TIMEOUT,
-    OPTION_APP_VERSION, OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME,
-    OPTION_NAMESPACE, OPTION_NODE, OPTION_PALETTE, OPTION_PLAIN, OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT, OPTION_TITLE,
-    OPTION_WORKERS, OPTION_ZONE, Options, host_name, option_accepts, option_ranges, options_parse, text_is_good, text_wanted, usage_words
+    ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_APP_VERSION,
+    OPTION_BODY_TIMEOUT, OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME,
+    OPTION_NAMESPACE, OPTION_NODE, OPTION_PALETTE, OPTION_PLAIN, OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT,
+    OPTION_TITLE, OPTION_WORKERS, OPTION_ZONE, Options, host_name, option_accepts, option_ranges, options_parse,
+    text_is_good, text_wanted, usage_words
 )
 from .core.page cimport page_render
 from .core.replica cimport Replica
@@ -100,7 +102,8 @@ cdef class Identity:
         if not 0 < len(given) <= NAME_MOST:
             raise ValueError(f"a name has 1 to {NAME_MOST} bytes, not {len(given)}")
         self._name = given
-        identity_set(&self._state, PyBytes_AsString(given), len(given), checked_word("palette", OPTION_PALETTE, palette))
+        identity_set(&self._state, PyBytes_AsString(given), len(given),
+                     checked_word("palette", OPTION_PALETTE, palette))
 
     @property
     def name(self):
@@ -154,6 +157,20 @@ def render_page(Identity identity not None, title="Go scaling demo"):
     text_open(&text, PyBytes_AsString(page), text.length)
     page_render(&text, &replica)
     return page
+
+
+def render_answers(Identity identity not None, title="Go scaling demo"):
+    cdef bytes given = encoded(title)
+    cdef Replica replica
+    cdef Answers answers
+    cdef size_t size
+    memset(&replica, 0, sizeof(replica))
+    replica.identity = identity._state
+    replica.title = PyBytes_AsString(given)
+    checked(answers_open(&answers, &replica))
+    size = answers.size
+    answers_close(&answers)
+    return size
 
 
 # ---- framing ------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 A connection is a Connection and a Link in tables that the descriptor indexes; they are pages of zeros until touched.
 Three more tables take what only some need: the beginning of a target whose request is incomplete, the Rest that a
-slow reader has not taken, the rendered answer among it. Nothing is allocated, and nothing grows with what a client sends.
+slow reader has not taken, the rendered answer among it. Nothing is allocated, and nothing grows with what a client
+sends.
 
     idle -> head -> body -> (answers are sent) -> idle        what it waits for (waits.pxd)
                                 |  not all are taken: send -> idle
@@ -13,20 +14,21 @@ slow reader has not taken, the rendered answer among it. Nothing is allocated, a
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from .again cimport Again, again_is, again_remember
 from .answers cimport (
     ANSWER_METRICS, ANSWER_READY, ANSWER_REDIRECT, ANSWER_UNREADY, ANSWER_WHOAMI, Answers, answer_for, answer_for_wrong,
     answer_is_page, answer_is_rendered
 )
 from .board cimport Board, Seat
 from .http1 cimport (
-    Framing, OUTCOME_MORE, OUTCOME_READY, SEEN_BODY_LEFT, STATE_BODY, TARGET_KEPT, Target, http1_begun, http1_cut_off,
-    http1_feed, http1_keeps, http1_next, http1_skip, http1_skippable, http1_too_slow, target_keep
+    Framing, OUTCOME_MORE, OUTCOME_READY, SEEN_BODY_LEFT, STATE_BODY, STATE_START, TARGET_KEPT, Target, http1_begun,
+    http1_cut_off, http1_feed, http1_keeps, http1_next, http1_skip, http1_skippable, http1_too_slow, target_keep
 )
 from .journal cimport journal_add
 from .metrics cimport metrics_render
 from .queue cimport (
-    Queue, RECEIVE_MOST, RENDERED_MOST, Rest, SENT_ALL, SENT_FAILED, queue_clear, queue_place, queue_put, queue_put_away,
-    queue_put_rendered, queue_send, queue_take_back
+    Queue, RECEIVE_MOST, RENDERED_MOST, Rest, SENT_ALL, SENT_FAILED, queue_clear, queue_place, queue_put,
+    queue_put_away, queue_put_rendered, queue_send, queue_take_back
 )
 from .readiness cimport is_ready, readiness_render
 from .redirect cimport redirect_render
@@ -48,8 +50,7 @@ cdef enum:
 
 cdef struct Connection:
     Framing framing
-    uint32_t requests  # that were answered
-    uint32_t lingered  # bytes
+    uint32_t count  # of requests that were answered; once it lingers, of bytes that were dropped
     uint8_t ends  # after what is unsent
     uint8_t lingers  # then, as the client may be still sending
     uint8_t watched  # by epoll
@@ -69,6 +70,7 @@ cdef struct Clients:  # what is large comes last, so that the code reaches the r
     Rest *rests
     char (*rendered)[RENDERED_MOST]  # an answer that a slow reader has not taken wholly
     Waits waits
+    Again again
     Queue queue
     uint8_t buffer[DISCARD_MOST]
 
@@ -240,9 +242,19 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *at, c
     cdef uint64_t pages = 0
     cdef bint full = end - at == RECEIVE_MOST
     cdef bint answered = False
+    cdef bint whole
+    cdef const uint8_t *begin
     cdef int outcome
     queue_clear(&clients.queue)
     while not c.ends:
+        whole = f.state == STATE_START and f.size == 0
+        if whole and again_is(&clients.again, at, end):
+            at += clients.again.length
+            client_answer_again(clients, c)
+            pages += 1
+            answered = True
+            continue
+        begin = at
         outcome = http1_feed(f, &at, end, &target)
         if outcome == OUTCOME_MORE:
             if f.target:
@@ -250,7 +262,7 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *at, c
             break
         answered = True
         if outcome == OUTCOME_READY:
-            pages += client_answer(clients, fd, &target)
+            pages += client_answer(clients, fd, &target, begin if whole else NULL, at)
         else:
             c.ends = True
             c.lingers = True
@@ -277,15 +289,23 @@ cdef inline void client_put_wrong(Clients *clients, const Framing *f, int wrong)
     queue_put(&clients.queue, answer)
 
 
-cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *target) noexcept nogil:
-    """Put the answer to the request that is framed into the queue. Is it a page?"""
+cdef inline void client_answer_again(Clients *clients, Connection *c) noexcept nogil:
+    """Put the same page as before into the queue."""
+    c.count += 1
+    c.ends = not queue_put(&clients.queue, clients.again.answer) or clients.again.ends
+
+
+cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *target, const uint8_t *begin,
+                               const uint8_t *end) noexcept nogil:
+    """Put the answer to the request that is framed into the queue. Is it a page? `begin` is NULL if the request began
+    before the segment at hand; it ends before `end`."""
     cdef Connection *c = &clients.table[fd]
     cdef Framing *f = &c.framing
     cdef const uint8_t *bytes = target.part
     cdef bint keep = http1_keeps(f) and not clients.draining
     cdef bint put
     cdef uint8_t answer
-    c.requests += 1
+    c.count += 1
     if target.offset:
         target_keep(f, target, clients.targets[fd])
         bytes = clients.targets[fd]
@@ -300,6 +320,8 @@ cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *targ
     c.ends = not put or not keep
     # who did not ask for the end may have sent more meanwhile
     c.lingers = f.seen & SEEN_BODY_LEFT != 0 or c.ends and http1_keeps(f)
+    if answer_is_page(answer) and begin != NULL and not c.lingers and not clients.draining:
+        again_remember(&clients.again, begin, end, answer, c.ends)
     http1_next(f)
     return answer_is_page(answer)
 
@@ -317,7 +339,7 @@ cdef inline bint client_render(Clients *clients, uint32_t fd, uint8_t answer, co
     if answer == ANSWER_REDIRECT:
         redirect_render(&text, f, target, keep, clients.second)
     elif answer == ANSWER_WHOAMI:
-        whoami_render(&text, f, target, keep, clients.second, clients.answers.replica, clients.board, c.requests)
+        whoami_render(&text, f, target, keep, clients.second, clients.answers.replica, clients.board, c.count)
     elif answer == ANSWER_METRICS:
         metrics_render(&text, f, keep, clients.second, clients.answers.replica, clients.board)
     else:
@@ -372,6 +394,7 @@ cdef inline void client_sent(Clients *clients, uint32_t fd) noexcept nogil:
 cdef inline void client_end(Clients *clients, uint32_t fd, uint8_t wait) noexcept nogil:
     """Close, but not with bytes unread or on their way: that would reset the connection and could take the last answer
     with it (RFC 9112 section 9.6)."""
+    clients.table[fd].count = 0
     if shutdown(fd, SHUT_WR) < 0:
         client_close(clients, fd)
     else:
@@ -384,6 +407,6 @@ cdef inline void client_linger(Clients *clients, uint32_t fd) noexcept nogil:
     if size < 0 and (errno == EAGAIN or errno == EINTR):
         return
     if size > 0:
-        c.lingered += <uint32_t>size
-    if size <= 0 or c.lingered > LINGER_MOST:
+        c.count += <uint32_t>size
+    if size <= 0 or c.count > LINGER_MOST:
         client_close(clients, fd)

@@ -16,11 +16,12 @@ cdef enum:  # ms; both together end within 2 s
 
 
 cdef inline bint healthcheck(const char *host, int port, Text *wrong) noexcept nogil:
-    """Does the server at an address (NULL: of this host) answer with 200, whole, in time? If not, the words say why. It is
-    asked for what is not logged, and is the page where every path is."""
+    """Does the server at an address (NULL: of this host) answer with 200, whole, in time? If not, the words say why. It
+    is asked for what is not logged, and is the page where every path is."""
     cdef Address address
     cdef const char *where = "127.0.0.1"
-    cdef const char *request = "GET /livez HTTP/1.1\r\nHost: localhost\r\nUser-Agent: yinyang\r\nConnection: close\r\n\r\n"
+    cdef const char *request = ("GET /livez HTTP/1.1\r\nHost: localhost\r\nUser-Agent: yinyang\r\n"
+                                "Connection: close\r\n\r\n")
     cdef char status[13]
     cdef Text answer
     cdef int fd, error

@@ -1,7 +1,12 @@
 """Host name -> hash -> colour: what makes one replica look different from the next."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+cdef extern from "palette.h" nogil:
+    enum:
+        PALETTE_SIZE
+    const uint8_t palette[256][3]
 
 cdef enum:
     NAME_MOST = 255  # bytes, as in DNS and more than gethostname(2) gives
@@ -28,23 +33,52 @@ cdef inline int64_t identity_hash(const char *name, size_t length) noexcept nogi
     return <int64_t>h
 
 
-cdef inline void identity_colour(int64_t hash, char *colour) noexcept nogil:
-    """Three bytes in hex, byte i = (hash >> i) * 8; so neighbours differ little, as they do in the original."""
+cdef inline void colour_render(char *colour, const uint8_t *bytes) noexcept nogil:
+    """Red, green and blue in hex."""
     cdef const char *digits = "0123456789abcdef"
-    cdef uint8_t byte
     cdef int i
     colour[0] = b'#'
     for i in range(3):
-        byte = <uint8_t>((<uint64_t>hash >> i) << 3)
-        colour[1 + 2 * i] = digits[byte >> 4]
-        colour[2 + 2 * i] = digits[byte & 15]
+        colour[1 + 2 * i] = digits[bytes[i] >> 4]
+        colour[2 + 2 * i] = digits[bytes[i] & 15]
     colour[COLOUR_LENGTH] = 0
 
 
-cdef inline void identity_set(Identity *identity, const char *name, size_t length, int palette) noexcept nogil:
+cdef inline void identity_original(Identity *identity) noexcept nogil:
+    """Byte i of the colour is (hash >> i) * 8; so neighbours differ little. The other half is black."""
+    cdef uint8_t bytes[3]
+    cdef int i
+    for i in range(3):
+        bytes[i] = <uint8_t>((<uint64_t>identity.hash >> i) << 3)
+    colour_render(identity.colours[0], bytes)
+    memset(bytes, 0, sizeof(bytes))
+    colour_render(identity.colours[1], bytes)
+
+
+cdef inline void identity_distinct(Identity *identity) noexcept nogil:
+    """Two different colours of a table; which, tells a hash whose bits all depend on all bytes. csrc/palette.h has the
+    table, and this in other words."""
+    cdef uint64_t h = <uint64_t>0xcbf29ce484222325ULL
+    cdef uint64_t first, second
+    cdef size_t i
+    for i in range(identity.length):
+        h = (h ^ <uint8_t>identity.name[i]) * <uint64_t>0x100000001b3ULL
+    h = (h ^ h >> 33) * <uint64_t>0xff51afd7ed558ccdULL
+    h = (h ^ h >> 33) * <uint64_t>0xc4ceb9fe1a85ec53ULL
+    h ^= h >> 33
+    first = (h >> 32) * <uint64_t>PALETTE_SIZE >> 32
+    second = <uint64_t><uint32_t>h * <uint64_t>(PALETTE_SIZE - 1) >> 32
+    second += second >= first
+    colour_render(identity.colours[0], palette[first])
+    colour_render(identity.colours[1], palette[second])
+
+
+cdef inline void identity_set(Identity *identity, const char *name, size_t length, int chosen) noexcept nogil:
     identity.name = name
     identity.length = length
     identity.hash = identity_hash(name, length)
-    identity.palette = palette
-    identity_colour(identity.hash, identity.colours[0])
-    memcpy(identity.colours[1], "#000000", COLOUR_LENGTH + 1)
+    identity.palette = chosen
+    if chosen == PALETTE_DISTINCT:
+        identity_distinct(identity)
+    else:
+        identity_original(identity)

@@ -41,7 +41,7 @@ cdef inline void page_fill(Text *text, const char *colour) noexcept nogil:
 
 cdef inline void page_caption(Text *text, const Identity *identity) noexcept nogil:
     """The short name below the symbol, for those who do not see colours."""
-    cdef size_t length
+    cdef size_t length = 0
     cdef const char *name = short_name(identity, &length)
     text_string(text, '<text x="50" y="122" text-anchor="middle" font-size="18">')
     text_html(text, name, length)

@@ -177,8 +177,8 @@ cdef inline int queue_send(Queue *queue, const Answers *answers, int fd) noexcep
 
 
 cdef inline bint queue_put_away(Queue *queue, Rest *rest, char *kept) noexcept nogil:
-    """`queue` has something to send, as after SENT_SOME; `kept` has room for RENDERED_MOST bytes, so one rendered answer
-    can be kept. False if there are more: then all from the second one on is given up."""
+    """`queue` has something to send, as after SENT_SOME; `kept` has room for RENDERED_MOST bytes, so one rendered
+    answer can be kept. False if there are more: then all from the second one on is given up."""
     cdef uint8_t left = queue.rendered - queue.gone
     cdef uint8_t i
     queue.rest.kept = 0

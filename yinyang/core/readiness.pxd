@@ -13,7 +13,7 @@ cdef extern from "atomic.h" nogil:
 
 
 cdef inline bint is_ready(const Board *board) noexcept nogil:
-    """Not while it drains, nor while one of its workers is stopped, dead, or keeps dying: connections may wait for it."""
+    """Not while it drains, nor while a worker is stopped, dead, or keeps dying: connections may wait for it."""
     return get(&board.phase) == PHASE_SERVE and board_ready(board, monotonic_ms()) == board.workers
 
 

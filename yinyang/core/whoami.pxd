@@ -28,7 +28,7 @@ cdef enum Notation:
 
 
 cdef inline bint query_has(const Framing *f, const uint8_t *target, const char *wanted) noexcept nogil:
-    """Is this one of the parameters of a query, which are divided by &? Only the part of a target that is kept is read."""
+    """Is this one of the parameters of a query, which are divided by &? Only what is kept of a target is read."""
     cdef size_t length = strlen(wanted)
     cdef size_t begin = f.path_end + 1
     cdef size_t end
@@ -68,7 +68,7 @@ cdef inline void whoami_fields(Text *text, int notation, const Replica *replica,
                                uint32_t requests, uint64_t pages) noexcept nogil:
     cdef const char *names = "version\0node\0namespace\0zone\0"  # in their order
     cdef const char *name
-    cdef size_t length
+    cdef size_t length = 0
     cdef int i
     if notation == NOTATION_JSON:
         text_string(text, "{")

@@ -8,6 +8,7 @@ read (each sees it by its edge; a worker that is born after it rang sees it at o
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from .again cimport again_forget
 from .answers cimport Answers, answers_set_date
 from .board cimport Board, GUARD_ENTERED, PHASE_LAST, PHASE_SERVE, board_must_wake, board_still_sleeps
 from .connection cimport (
@@ -273,6 +274,7 @@ cdef inline void worker_hear(Worker *w) noexcept nogil:
     """Either there is a new phase, or connections are left in the queue for whoever has few."""
     cdef uint32_t phase = get(&w.board.phase)
     w.clients.draining = phase != PHASE_SERVE
+    again_forget(&w.clients.again)  # an answer while it drains is another one
     if phase == PHASE_LAST and w.listener >= 0 and w.last_at == NEVER:
         w.last_at = w.clients.now + LAST_MOMENT
     elif w.clients.draining or not worker_has_its_share(w):

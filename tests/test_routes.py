@@ -1,0 +1,394 @@
+"""The routes beside the page: what a replica tells of itself, whether it is well, and what it has done."""
+
+import json
+import os
+import re
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from email.message import Message
+from email.parser import Parser
+
+import pytest
+from conftest import PATIENCE, Replica, Shape, read_all, wait_until
+from prometheus_client.parser import text_string_to_metric_families
+
+import yinyang
+
+PAGE = yinyang.render_page(yinyang.identify("vm"))
+ROUTES = ("/whoami", "/wall", "/metrics", "/livez", "/healthz", "/readyz")
+Start = Callable[..., Replica]
+
+
+def ask(replica: Replica, target: str, method: str = "GET", *fields: str) -> tuple[int, Message, bytes]:
+    """Status, fields and body of the answer to a request that ends its connection."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: a", "Connection: close", *fields]
+    head, _, body = replica.ask("\r\n".join([*lines, "", ""]).encode()).partition(b"\r\n\r\n")
+    status, _, rest = head.decode("latin-1").partition("\r\n")
+    found = Parser().parsestr(rest)
+    if method != "HEAD":
+        assert int(found["Content-Length"]) == len(body)
+    return int(status.split()[1]), found, body
+
+
+def whoami(replica: Replica, target: str = "/whoami") -> dict:
+    status, _, body = ask(replica, target)
+    assert status == 200
+    return json.loads(body)
+
+
+def metrics(replica: Replica) -> dict[tuple, float]:
+    """Values by name and labels."""
+    status, fields, body = ask(replica, "/metrics")
+    assert (status, fields["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+    }
+
+
+# ---- who it is ----------------------------------------------------------------------------------------------------
+
+
+def test_whoami_tells_who_answers(start: Start) -> None:
+    replica = start("--name", "web-6d5f8c7b9-x2x4k", "--app-version", "1.2", "--node", "n1", "--zone", 'eu "a" \\ é')
+    status, fields, body = ask(replica, "/whoami")
+    told = json.loads(body)
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", told.pop("started"))
+    assert told == {
+        "host": "web-6d5f8c7b9-x2x4k",
+        "short": "x2x4k",
+        "colour": "#9848a0",
+        "colours": ["#9848a0", "#000000"],
+        "version": "1.2",
+        "node": "n1",
+        "zone": 'eu "a" \\ é',
+        "requests": 1,
+        "pages": 0,
+        "draining": False,
+    }
+    assert (status, fields["Content-Type"], fields["Cache-Control"]) == (200, "application/json", "no-store")
+    assert fields["Access-Control-Allow-Origin"] == fields["Access-Control-Expose-Headers"] == "*"
+    for name, value in {
+        "Served-By": told["host"],
+        "Colours": "#9848a0 #000000",
+        "Version": "1.2",
+        "Pages": "0",
+    }.items():
+        assert fields[f"X-{name}"] == value
+    assert "X-Namespace" not in fields
+
+
+def test_whoami_in_plain_text(shared_replica: Replica) -> None:
+    expected = b"host: vm\nshort: vm\ncolour: #b8d868\n"
+    for target, *fields in (
+        ("/whoami?format=text",),
+        ("/whoami?keep=0&format=text",),
+        ("/whoami", "Accept: text/plain"),
+        ("/whoami", "Accept: text/html, Text/Plain;q=0.5, */*"),
+        ("http://other.example/whoami", "ACCEPT:text/plain"),
+    ):
+        status, found, body = ask(shared_replica, target, "GET", *fields)
+        assert (status, found["Content-Type"]) == (200, "text/plain; charset=utf-8")
+        assert body.startswith(expected)
+    for target, *fields in (
+        ("/whoami?format=texts",),
+        ("/whoami?aformat=text",),
+        ("/whoami", "Accept: */*"),
+        ("/whoami", "Accept: text/plainer"),
+        ("/whoami", "Accept: application/json;profile=text/plain"),
+        ("/whoami", "Accepts: text/plain"),
+    ):
+        assert json.loads(ask(shared_replica, target, "GET", *fields)[2])["host"] == "vm"
+
+
+def test_whoami_ends_its_connection_unless_asked_not_to(shared_replica: Replica) -> None:
+    with shared_replica.connect() as client, client.makefile("rb") as received:
+        for number in (1, 2):
+            client.sendall(b"GET /whoami?a=1&keep=1 HTTP/1.1\r\nHost: a\r\n\r\n")
+            head = Parser().parsestr(read_head(received))
+            assert "Connection" not in head
+            assert json.loads(received.read(int(head["Content-Length"])))["requests"] == number
+        client.sendall(b"GET /whoami HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        head = Parser().parsestr(read_head(received))
+        assert head["Connection"] == "close"
+        assert head["X-Requests"] == "3"
+        assert len(received.read()) == int(head["Content-Length"])
+
+
+def read_head(received: object) -> str:
+    """The fields of an answer."""
+    lines = []
+    while (line := received.readline()) != b"\r\n":
+        assert line
+        lines.append(line.decode())
+    return "".join(lines[1:])
+
+
+def test_what_is_not_text_is_replaced(start: Start) -> None:
+    replica = start("--name", os.fsdecode(b"a\xff\xc3\xa9\xe2\x82"))
+    assert whoami(replica)["host"] == "a\ufffdé\ufffd\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("vm", "vm"),
+        ("web-0", "web-0"),
+        ("web-6d5f8c7b9-x2x4k", "x2x4k"),
+        ("my-long-service-12", "service-12"),
+        ("project-web-3", "web-3"),
+        ("3f2a9c1b7d5e", "3f2a9c1b"),
+        ("web-1.example.org", "web-1"),
+        ("-----------", "----"),
+        (".example", ".example"),
+        ("ééééééé", "éééé"),
+        ("a-" + "é" * 20, "éééééé"),
+    ],
+)
+def test_short_names(name: str, short: str, start: Start) -> None:
+    assert whoami(start("--name", name))["short"] == short
+
+
+# ---- probes -------------------------------------------------------------------------------------------------------
+
+
+def test_probes_of_one_that_is_well(shared_replica: Replica) -> None:
+    for target in ("/livez", "/healthz", "/readyz", "/readyz?verbose"):
+        status, fields, body = ask(shared_replica, target)
+        assert (status, body) == (200, b"ok\n")
+        assert (fields["Content-Type"], fields["Cache-Control"]) == ("text/plain; charset=utf-8", "no-store")
+        assert ask(shared_replica, target, "HEAD")[1]["Content-Length"] == "3"
+
+
+def test_is_not_ready_while_it_drains(start: Start) -> None:
+    replica = start("--workers", "2", "--drain", "3600")
+    replica.send_signal(signal.SIGTERM)
+    wait_until(lambda: ask(replica, "/readyz")[0] == 503)
+    assert ask(replica, "/readyz")[2] == b"not ready: draining\n"
+    assert ask(replica, "/livez")[0] == 200
+    assert whoami(replica)["draining"] is True
+    assert metrics(replica)["yinyang_draining",] == 1
+    assert replica.stop() == 0
+
+
+def test_is_not_ready_while_a_worker_is_stopped(start: Start) -> None:
+    replica = start("--workers", "2")
+    wait_until(lambda: len(replica.workers()) == 2)
+    stopped = replica.workers()[0]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        wait_until(lambda: ready_words(replica) == b"not ready: 1 of 2 workers serve\n")
+        assert metrics_of(replica, stopped)["yinyang_workers_ready",] == 1
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    wait_until(lambda: ready_words(replica) == b"ok\n")
+
+
+def ready_words(replica: Replica) -> bytes | None:
+    """From a worker that answers; None if the connection was left to one that does not."""
+    with replica.connect(timeout=0.2) as client:
+        client.sendall(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        try:
+            return client.makefile("rb").read().rpartition(b"\r\n\r\n")[2]
+        except TimeoutError:
+            return None
+
+
+def metrics_of(replica: Replica, stopped: int) -> dict[tuple, float]:
+    """While one worker is stopped, from the other one."""
+
+    def answer() -> dict | None:
+        try:
+            return metrics(replica)
+        except TimeoutError:
+            return None
+
+    return wait_until(answer)
+
+
+def test_is_not_ready_while_a_worker_keeps_crashing(start: Start) -> None:
+    replica = start("--workers", "2")
+    wait_until(lambda: len(replica.workers()) == 2)
+    survivor, victim = replica.workers()
+    for _ in range(3):
+        os.kill(victim, signal.SIGKILL)
+        known = {survivor, victim}
+        victim = wait_until(lambda known=known: next(iter(set(replica.workers()) - known), None))
+    wait_until(lambda: ask(replica, "/readyz")[0] == 503)
+    wait_until(lambda: ask(replica, "/readyz")[0] == 200)  # when it has lived for a while
+
+
+# ---- metrics ------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_count_what_was_asked(start: Start) -> None:
+    replica = start("--workers", "2", "--app-version", 'v"1"')
+    asked = {"/": 7, "/whoami": 5, "/wall": 4, "/livez": 3, "/healthz": 1, "/readyz": 2, "/favicon.ico": 6, "//": 2}
+    for target, count in asked.items():
+        for number in range(count):
+            ask(replica, target, ("GET", "HEAD")[number % 2])
+    for _ in range(2):
+        ask(replica, "*", "OPTIONS")
+        ask(replica, "/", "TRACE")
+    ask(replica, "/ ")
+    metrics(replica)
+    found = metrics(replica)
+    counts = {
+        (code, route): found["http_requests_total", ("code", code), ("route", route)]
+        for code, route in (labels_of(key) for key in found if key[0] == "http_requests_total")
+    }
+    assert {key: count for key, count in counts.items() if count} == {
+        ("200", "page"): 7,
+        ("200", "whoami"): 5,
+        ("200", "wall"): 4,
+        ("200", "livez"): 4,
+        ("200", "readyz"): 2,
+        ("200", "empty"): 8,
+        ("301", "redirect"): 2,
+        ("405", "error"): 2,
+        ("400", "error"): 1,
+        ("200", "metrics"): 1,  # the answer that tells it is not counted yet
+    }
+    assert found["yinyang_pages_total",] == 7
+    assert found["yinyang_connections_accepted_total",] == sum(counts.values()) + 1
+    assert found["yinyang_connections_open",] >= 1
+    assert (found["yinyang_workers",], found["yinyang_workers_ready",], found["yinyang_draining",]) == (2, 2, 0)
+    assert abs(found["process_start_time_seconds",] - replica.log.stat().st_ctime) < 3600
+    assert found["yinyang_build_info", ("app_version", 'v"1"'), ("version", yinyang.__version__)] == 1
+
+
+def labels_of(key: tuple) -> tuple[str, str]:
+    labels = dict(key[1:])
+    return labels["code"], labels["route"]
+
+
+def test_every_error_is_counted(start: Start) -> None:
+    replica = start("--workers", "1")
+    for request, code in (
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"GET /" + b"a" * 17000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", 417),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"a" * 66000 + b"\r\n\r\n", 431),
+        (b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+    ):
+        assert replica.ask(request).startswith(b"HTTP/1.1 %d " % code)
+    found = metrics(replica)
+    codes = {labels_of(key)[0]: value for key, value in found.items() if ("route", "error") in key}
+    assert codes == {"400": 1, "405": 1, "408": 0, "414": 1, "417": 1, "431": 1, "501": 1, "505": 1}
+
+
+# ---- all of them --------------------------------------------------------------------------------------------------
+
+
+def test_none_of_the_routes_is_logged(start: Start) -> None:
+    replica = start()
+    for target in ROUTES:
+        for method in ("GET", "HEAD", "POST"):
+            assert ask(replica, target, method)[0] == 200
+    ask(replica, "/")
+    assert replica.stop() == 0
+    assert len(replica.served()) == 1
+
+
+def test_plain_switches_the_routes_off(start: Start) -> None:
+    for replica in (start("--plain"), start(YINYANG_PLAIN="on")):
+        for target in (*ROUTES, "/whoami?format=text"):
+            assert ask(replica, target)[2] == PAGE
+        assert ask(replica, "/favicon.ico")[2] == b""
+
+
+@pytest.mark.parametrize(
+    "target", ["/whoami/", "/Whoami", "/whoami%20", "/wall/x", "/metric", "/readyz.", "/livez//.."]
+)
+def test_other_paths_are_no_routes(target: str, shared_replica: Replica) -> None:
+    status, _, body = ask(shared_replica, target)
+    assert (status, body) == (200, PAGE) or status == 301
+
+
+def test_routes_of_http_1_0(shared_replica: Replica) -> None:
+    for target in ROUTES:
+        closed = shared_replica.ask(f"GET {target} HTTP/1.0\r\n\r\n".encode())
+        assert closed.startswith(b"HTTP/1.0 200 OK\r\n")
+        assert b"\r\nConnection:" not in closed
+    with shared_replica.connect() as client:
+        client.sendall(b"HEAD /readyz HTTP/1.0\r\nConnection: keep-alive\r\n\r\nHEAD /whoami HTTP/1.0\r\n\r\n")
+        first, second, rest = client.makefile("rb").read().split(b"\r\n\r\n")
+        assert b"\r\nConnection: keep-alive" in first
+        assert b"\r\nConnection" not in second
+        assert rest == b""
+
+
+def test_many_of_them_in_one_segment(shared_replica: Replica) -> None:
+    """They find room one after the other, in order."""
+    targets = ["/whoami?keep=1", "/metrics", "//x", "/readyz", "/"] * 12
+    with shared_replica.connect() as client:
+        client.sendall(
+            b"".join(f"HEAD {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for target in targets)
+            + b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        )
+        heads = client.makefile("rb").read().split(b"\r\n\r\n")
+    assert heads.pop() == b""
+    assert len(heads) == len(targets) + 1
+    marks = {
+        "/whoami?keep=1": b"\r\nX-Requests: ",
+        "/metrics": b"version=0.0.4",
+        "//x": b"\r\nLocation: /x",
+        "/readyz": b"no-store",
+    }
+    for target, head in zip(targets, heads, strict=False):
+        assert marks.get(target, b"HTTP/1.1 200 OK") in head
+    assert [int(head.split(b"X-Requests: ")[1].split()[0]) for head in heads[:60:5]] == list(range(1, 61, 5))
+
+
+WHO = b"GET /whoami?keep=1 HTTP/1.1\r\nHost: a\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def slow_reader(replica: Replica) -> socket.socket:
+    """Little is on its way at a time, so the server often has to wait until more can be sent."""
+    client = socket.socket()
+    client.settimeout(PATIENCE)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", replica.port))
+    return client
+
+
+def bodies(received: bytes) -> Iterator[bytes]:
+    while received:
+        head, end, received = received.partition(b"\r\n\r\n")
+        size = int(re.search(rb"Content-Length: (\d+)", head)[1])
+        assert end
+        assert len(received) >= size
+        yield received[:size]
+        received = received[size:]
+
+
+def test_a_slow_reader_gets_what_was_rendered_for_it(shared_replica: Replica) -> None:
+    """What it does not take is kept as it was. (What becomes of a second one that it does not take: test_faults.py.)"""
+    asked = (GET * 200 + WHO) * 30 + b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    with slow_reader(shared_replica) as client:
+        sender = threading.Thread(target=client.sendall, args=(asked,))
+        sender.start()
+        answers = list(bodies(read_all(client)))
+        sender.join()
+    assert len(answers) == 201 * 30 + 1
+    assert [json.loads(answer)["requests"] for answer in answers[200::201]] == list(range(201, 201 * 30 + 1, 201))
+    assert set(answers) - set(answers[200::201]) == {PAGE}
+
+
+@pytest.mark.host
+def test_refuses_what_they_cannot_show(shape: Shape) -> None:
+    for option, value, words in (
+        ("--palette", "blue", "original or distinct"),
+        ("--app-version", "x" * 129, "1 to 128 bytes without control characters"),
+        ("--namespace", "", "1 to 63 bytes without control characters"),
+        ("--node", "a\tb", "1 to 253 bytes without control characters"),
+    ):
+        done = shape.run(option, value)
+        assert done.returncode == 2
+        assert f"{option} wants {words}" in done.stderr
