@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import fcntl
+import importlib
 import importlib.util
+import io
 import json
 import os
 import pty
@@ -48,7 +50,7 @@ from yinyang.watch.verdict import ERROR, Verdict, judge, needed
 
 pytestmark = pytest.mark.host
 
-COMMAND = [sys.executable, "-m", "yinyang.watch"]
+COMMAND = [sys.executable, "-m", "yinyang.watch", "--timeout", f"{PATIENCE:g}s"]
 SEEDS = range(100)
 QUICK = settings(max_examples=50, deadline=None, derandomize=True)
 
@@ -652,8 +654,8 @@ def test_lines_in_a_pipe(lone: int) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert len(lines) >= 2
-    for line in lines:
-        assert re.match(r"\d+ s: \d+ samples, [\d.]+/s; \S+ 100 %; no failure; p50 [\d.]+ ms, p99 \S+ ms; ", line)
+    assert all(re.match(r"\d+ s: \d+ samples, [\d.]+/s; ", line) for line in lines)
+    assert re.search(r"/s; \S+ 100 %; no failure; p50 \S+ ms, p99 \S+ ms; ", lines[-1])
     assert "\x1b" not in done.stdout
 
 
@@ -743,13 +745,14 @@ FAILURES: dict[str, tuple[Callable[[socket.socket], None], str]] = {
 @pytest.mark.parametrize("name", FAILURES)
 def test_failures_are_told_apart(name: str) -> None:
     behave, word = FAILURES[name]
+    limit = ["--timeout", "300ms"] if word == "timed out" else []
 
     def safely(client: socket.socket) -> None:
         with contextlib.suppress(ConnectionError):
             behave(client)
 
     with answering(safely) as port:
-        done = watch(f"http://127.0.0.1:{port}", "--count", 2, "--rate", 100, "--timeout", "1s", "--json")
+        done = watch(f"http://127.0.0.1:{port}", "--count", 2, "--rate", 100, *limit, "--json")
     assert told(done)["failures"] == {word: 2}
     assert done.returncode == 1
 
@@ -817,22 +820,21 @@ def test_the_server_does_without_it() -> None:
 
 def test_a_gap_is_as_long_as_nobody_was_there(fleet: Fleet) -> None:
     port = fleet.start("web-1")
-    with started(f"http://127.0.0.1:{port}", "--rate", 50, "--json", "--max-gap", "1ms") as process:
+    with started(f"http://127.0.0.1:{port}", "--rate", 50, "--max-gap", "1ms") as process:
         wait_until(lambda: sampled(port) > 5, "some samples")
         fleet.kill("web-1")
         wait_until(lambda: refuses(port), "the end of its workers")
         gone = time.monotonic()
-        wait_until(lambda: time.monotonic() > gone + 0.2, "some failures")
+        assert any(" refused" in line for line in process.stdout)
         back = time.monotonic()
         fleet.start("web-1", port)
         wait_until(lambda: sampled(port) > 5, "samples again")
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=PATIENCE)
-    found = told(subprocess.CompletedProcess([], process.returncode, output, errors))
     assert process.returncode == 1
-    assert set(found["failures"]) <= {"refused", "reset", "closed"}
-    assert back - gone <= found["gap"]["longest"] <= found["seconds"]
-    assert re.fullmatch(r"yinyang.watch: expected no gap longer than 0.001 s, seen: one of \d\.\d{3} s\n", errors)
+    longest = float(re.search(r"; gap [\d.]+ s, longest ([\d.]+) s; ", output.splitlines()[-1])[1])
+    assert longest >= back - gone - 0.01  # as it is rounded
+    assert re.fullmatch(r"yinyang.watch: expected no gap longer than 0.001 s, seen: one of [\d.]+ s\n", errors)
 
 
 def refuses(port: int) -> bool:
@@ -842,6 +844,33 @@ def refuses(port: int) -> bool:
 
 
 # In a terminal
+
+
+@pytest.mark.parametrize("width", [12, 30, 50, 80, 200])
+@pytest.mark.parametrize("height", [5, 24])
+def test_picture_fits(width: int, height: int) -> None:
+    console_of = pytest.importorskip("rich.console").Console
+    picture_of = importlib.import_module("yinyang.watch.view").Picture
+    tally = Tally(0.0)
+    for number in range(300):
+        host = f"yinyang-7d4b9c6f5-{number % 30:05}"
+        replica = samples.Replica(host, host[-5:], "1.2.3-beta", ("#b8d868", "#000000"))
+        tally.note(Sample(number / 10, number / 10 + 0.001, replica))
+        if number % 100 == 99:
+            tally.note(Sample(number / 10, number / 10, failure="refused"))
+    shown = io.StringIO()
+    console = console_of(file=shown, width=width, height=height)
+    console.print(picture_of("http://localhost/whoami", tally, 30.0))
+    lines = shown.getvalue().splitlines()
+    assert all(len(line.rstrip()) <= width for line in lines)
+    assert sum("\N{YIN YANG}" in line for line in lines) == max(1, height - 8 - 1)
+    if width >= 30:
+        assert any("refused 3" in line for line in lines)
+        assert any("more" in line for line in lines)
+        assert any("00000" in line for line in lines)
+    shown.truncate(0)
+    console.print(picture_of("http://localhost/whoami", tally, 30.0, whole=True))
+    assert shown.getvalue().count("\N{YIN YANG}") == 30
 
 
 class Terminal:
