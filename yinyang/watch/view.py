@@ -1,6 +1,6 @@
 """The state of a watch as a picture for a terminal, of any size."""
 
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.segment import Segment
@@ -35,7 +35,7 @@ class Picture:
         tally, width = self._tally, options.max_width
         verdict = judge(tally.evidence)
         room = len(tally.rows) if self._whole else max(1, console.height - AROUND - len(tally.failures))
-        parts = [self._header(), Text(), self._replicas(width, room, console)]
+        parts: list[RenderableType] = [self._header(), Text(), self._replicas(width, room, console)]
         if len(tally.rows) > room:
             parts.append(Text(f"... and {len(tally.rows) - room} more", style="dim"))
         parts.extend(self._failure(name) for name in tally.failures)
@@ -69,7 +69,7 @@ class Picture:
         for host, row in list(tally.rows.items())[:room]:
             silent = tally.evidence.is_silent(host)
             share = tally.share(row)
-            cells = [Symbol(row), Text(names[host])]
+            cells: list[RenderableType] = [Symbol(row), Text(names[host])]
             if not narrow:
                 cells.append(Text(row.replica.version or ""))
             cells += [Text(str(row.answers)), Text(f"{100 * share:.1f} %")]
