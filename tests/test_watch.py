@@ -797,6 +797,12 @@ def test_a_reader_that_has_enough(lone: int) -> None:
         assert process.wait(PATIENCE) == 128 + signal.SIGPIPE
 
 
+def test_a_host_that_is_none() -> None:
+    done = watch("http://-\u00f6..x/", "--count", 1)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "is no URL" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["httpx", "rich"])
 def test_without_the_extra(name: str) -> None:
     code = f"""import runpy, sys

@@ -15,14 +15,14 @@ def main() -> int:
     for name in LIBRARIES:
         try:
             importlib.import_module(name)
-        except ModuleNotFoundError as wrong:
-            words = f"{wrong.name} is not installed, which the watch needs: pip install 'yinyang-serve[watch]'"
+        except ModuleNotFoundError as missing:
+            words = f"{missing.name} is not installed, which the watch needs: pip install 'yinyang-serve[watch]'"
             return _complain(words)
     run = importlib.import_module("yinyang.watch.run")
-    try:
-        return run.run(options)
-    except ValueError as wrong:  # a URL that is none after all
-        return _complain(str(wrong))
+    if wrong := run.wrong_url(options):
+        return _complain(wrong)
+    code: int = run.run(options)
+    return code
 
 
 def _complain(words: str) -> int:

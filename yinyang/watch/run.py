@@ -24,12 +24,17 @@ EXIT_SIGNALLED = 128  # and the number of the signal
 FRAMES = 8  # a second, of the live view
 
 
-def run(options: Options) -> int:
-    """Watch, and return the exit code; ValueError if the URL is none."""
+def wrong_url(options: Options) -> str:
+    """What is wrong with the URL, which looked like one; empty if nothing is."""
     try:
         httpx.URL(options.url)
     except httpx.InvalidURL as wrong:
-        raise ValueError(f"{options.shown!r} is no URL: {wrong}") from None
+        return f"{options.shown!r} is no URL: {wrong}"
+    return ""
+
+
+def run(options: Options) -> int:
+    """Watch, and return the exit code."""
     try:
         return asyncio.run(_watch(options))
     except BrokenPipeError:  # whoever read the lines has enough of them

@@ -48,13 +48,19 @@ def read_whoami(body: bytes) -> Replica | None:
         return None
     host = printable(told["host"])
     short, version, colours = told.get("short"), told.get("version"), told.get("colours")
-    known = isinstance(colours, list) and len(colours) == 2 and all(map(is_colour, colours))
     return Replica(
         host,
         printable(short) if isinstance(short, str) and short else host,
         printable(version) if isinstance(version, str) else None,
-        (colours[0].lower(), colours[1].lower()) if known else NO_COLOURS,
+        read_colours(colours),
     )
+
+
+def read_colours(told: object) -> tuple[str, str]:
+    """Two colours in lower case; grey and black if these are none."""
+    if not isinstance(told, list) or len(told) != 2 or not all(map(is_colour, told)):
+        return NO_COLOURS
+    return told[0].lower(), told[1].lower()
 
 
 def is_colour(value: object) -> bool:
