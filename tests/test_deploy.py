@@ -120,14 +120,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 # Kubernetes, as far as Podman knows it
 
 
-def values_of_fields(pod: dict) -> dict[str, str]:
-    """What a cluster would fill in, by the path of the field."""
-    labels = {f"metadata.labels['{key}']": value for key, value in pod["metadata"]["labels"].items()}
-    return labels | {"metadata.namespace": "trial", "spec.nodeName": "node-a"}
+FIELDS = {"metadata.namespace": "trial", "spec.nodeName": "node-a"}  # as a cluster would fill them in
 
 
 def for_podman(objects: Sequence[dict], name: str, port: int) -> list[dict]:
-    """The objects with what the cluster does and Podman 4 does not: fields of the pod as variables. Its probes, which
+    """The objects with what the cluster does and Podman 4 does not: some fields as variables. Its probes, which
     Podman would do with a curl(1) inside the container, are left to the test. The pod, only one, gets a port of this
     host."""
     changed = copy.deepcopy(list(objects))
@@ -137,9 +134,10 @@ def for_podman(objects: Sequence[dict], name: str, port: int) -> list[dict]:
     pod = deployment["spec"]["template"]
     container = pod["spec"]["containers"][0]
     for variable in container["env"]:
-        if "valueFrom" in variable:
-            path = variable.pop("valueFrom")["fieldRef"]["fieldPath"]
-            variable["value"] = values_of_fields(pod)[path]
+        path = variable.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
+        if path in FIELDS:
+            del variable["valueFrom"]
+            variable["value"] = FIELDS[path]
     container["ports"][0] |= {"hostIP": "127.0.0.1", "hostPort": port}
     for probe in "readinessProbe", "livenessProbe":
         del container[probe]
