@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sysconfig
 import tomllib
+import zlib
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,7 +27,10 @@ def wall_gz():
 def wall_header():
     """Have the wall as constant data, in a file that changes only when the wall does; its path."""
     page = wall_gz()
-    text = f"enum {{ WALL_SIZE = {len(page)} }};\nstatic const unsigned char wall[] = {{{','.join(map(str, page))}}};\n"
+    # in a section of its own, as what is packed once would not become shorter if it were packed again with all constants
+    place = '__attribute__((section(".rodata.wall")))'
+    text = (f"enum {{ WALL_SIZE = {len(page)} }};\n"
+            f"static const unsigned char wall[] {place} = {{{','.join(map(str, page))}}};\n")
     if not WALL.exists() or WALL.read_text() != text:
         WALL.parent.mkdir(parents=True, exist_ok=True)
         WALL.write_text(text)
@@ -78,6 +82,7 @@ class BuildStatic(Command):
     )
     COMPILE_GCC = (
         "-fwhole-program",  # what is not reachable is dropped before code is made of it, so that it leaves no trace
+        "-DYINYANG_PACKED", "-fno-data-sections", "-fno-merge-constants",  # all constants are in one section: .rodata
         # passes that make the code longer here, by 1 KB in all
         "-fno-ipa-cp", "-fno-tree-sra", "-fno-tree-loop-im", "-fno-tree-pre", "-fno-tree-forwprop", "-fno-jump-tables",
         "-fno-inline-small-functions", "-fno-code-hoisting", "-fno-tree-tail-merge", "-fno-optimize-sibling-calls",
@@ -110,7 +115,7 @@ class BuildStatic(Command):
         """Compile, link, check, strip."""
         compiler = os.environ.get("CC", "gcc").split()
         for tool, package in ((compiler[0], "gcc, or name another compiler with CC"), ("nm", "binutils"),
-                              ("readelf", "binutils"), ("strip", "binutils")):
+                              ("objcopy", "binutils"), ("readelf", "binutils"), ("strip", "binutils")):
             self.want(shutil.which(tool), tool, package)
         machine = self.output(*compiler, "-dumpmachine").strip()
         triplet = "-".join((machine.split("-")[0], "linux-musl"))
@@ -136,19 +141,39 @@ class BuildStatic(Command):
         if "clang" not in self.output(*compiler, "--version"):
             # Only now that the linker has shown that no Python is reachable: told that this is all there is, gcc takes
             # module state that nobody fills in for a constant, and what would use it for impossible.
-            self.program(compiler, [*flags, *self.COMPILE_GCC], end, core, whole)
+            self.program(compiler, [*flags, *self.COMPILE_GCC], end, core, whole, pack=True)
         sections = "--strip-section-headers"  # binutils 2.41
         less = [sections] if sections in self.output("strip", "--help") else []
         self.tool("strip", "--strip-all", *less, "-o", str(folder / "yinyang"), str(whole))
         print(f"{folder}/yinyang: {(folder / 'yinyang').stat().st_size} bytes")
 
-    def program(self, compiler, flags, end, core, whole):
+    def program(self, compiler, flags, end, core, whole, pack=False):
         """Compile and link all, as one translation unit, and check what came out."""
+        objects = [f"{whole}.o"]
         self.tool(*compiler, *flags, "-include", core, "-include", "csrc/system.c", "-c", "csrc/main.c",
-                  "-o", f"{whole}.o")
-        self.link(*compiler, *self.LINK, *self.HARDENING_LINK, "-o", str(whole), f"{whole}.o", *end)
+                  "-o", objects[0])
+        if pack:
+            objects.append(self.packed(compiler, objects[0]))
+        self.link(*compiler, *self.LINK, *self.HARDENING_LINK, "-o", str(whole), *objects, *end)
         self.no_relocation(self.output("readelf", "--relocs", "--wide", str(whole)))
         self.no_python(re.findall(r"\b_?Py[A-Z_]\w*", self.output("nm", str(whole))))
+
+    def packed(self, compiler, whole):
+        """Have the constants of an object packed in another one, whose name is returned, and an empty place for them,
+        a section that csrc/unpack.h fills in."""
+        name = f"{whole[:-2]}.constants"
+        self.tool("objcopy", "--output-target=binary", "--only-section=.rodata", whole, name)
+        self.no_relocation(self.output("readelf", "--relocs", "--wide", whole).partition("'.rela.rodata'")[2])
+        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9)
+        packed = packer.compress(Path(name).read_bytes()) + packer.flush()
+        if packed[0] & 7 != 5:
+            raise SystemExit("build_static: the constants are not packed as one block with codes of its own")
+        # the reader looks a few bytes ahead
+        Path(f"{name}.c").write_text(f"const unsigned char packed[] = {{{','.join(map(str, packed))},0,0,0}};\n")
+        self.tool(*compiler, "-c", f"{name}.c", "-o", f"{name}.o")
+        self.tool("objcopy", "--set-section-alignment", ".rodata=4096", "--rename-section", ".rodata=constants,alloc",
+                  whole)
+        return f"{name}.o"
 
     @staticmethod
     def want(there, what, package):
