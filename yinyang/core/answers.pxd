@@ -5,7 +5,7 @@ changes, once a second. An answer is known by a number of one byte, and that num
 remembers of what its client has not yet taken.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, strlen
 
 from .calendar cimport Date, date_of
@@ -15,7 +15,7 @@ from .http1 cimport (
 from .page cimport page_render
 from .replica cimport Replica
 from .system cimport ENOMEM, MAP_PRIVATE, map_memory, munmap
-from .text cimport Text, text_measure, text_number, text_open, text_put, text_string, two_digits
+from .text cimport Text, text_format, text_measure, text_open, text_put, text_string, two_digits
 
 cdef extern from "errors.h" nogil:
     const unsigned short wrong_statuses[64]
@@ -137,8 +137,7 @@ cdef inline void answer_whole(Answers *answers, Text *text, int first, int form,
     """One that is always the same, and what HEAD gets for it."""
     answer_begin(answers, text, first + form, 200, form)
     head_length(text, length)
-    text_string(text, fields)
-    text_string(text, "Cache-Control: no-store\r\n")
+    text_format(text, "%sCache-Control: no-store\r\n", fields)
     head_end(text, form)
     answer_head_complete(answers, text, first + form, first + FORMS + form)
     text_put(text, body, length)
@@ -162,12 +161,8 @@ cdef inline void answer_wrong(Answers *answers, Text *text, int wrong) noexcept 
 
 
 cdef inline void wrong_words(Text *text, int wrong) noexcept nogil:
-    text_number(text, <unsigned int>wrong_statuses[wrong])
-    text_string(text, " ")
-    text_string(text, words_of_number(wrong_statuses[wrong]))
-    text_string(text, ": ")
-    text_string(text, wrong_words_of(wrong))
-    text_string(text, "\n")
+    text_format(text, "%lu %s: %s\n", <uint64_t>wrong_statuses[wrong], words_of_number(wrong_statuses[wrong]),
+                wrong_words_of(wrong))
 
 
 cdef inline void answer_begin(Answers *answers, Text *text, int whole, int status, int form) noexcept nogil:
@@ -204,17 +199,12 @@ cdef inline void answer_repeat(Answers *answers, Text *text, int whole, uint32_t
 # ---- the parts of a head, for those that are rendered too ----------------------------------------------------------
 
 cdef inline void head_begin(Text *text, int status, int form) noexcept nogil:
-    text_string(text, "HTTP/1.0 " if form >= FORM_OLD_CLOSE else "HTTP/1.1 ")
-    text_number(text, <unsigned int>status)
-    text_string(text, " ")
-    text_string(text, words_of_number(status))
-    text_string(text, "\r\n")
+    text_format(text, "HTTP/1.%lu %lu %s\r\n", <uint64_t>(form < FORM_OLD_CLOSE), <uint64_t>status,
+                words_of_number(status))
 
 
 cdef inline void head_length(Text *text, size_t length) noexcept nogil:
-    text_string(text, "Content-Length: ")
-    text_number(text, length)
-    text_string(text, "\r\n")
+    text_format(text, "Content-Length: %lu\r\n", <uint64_t>length)
 
 
 cdef inline void head_end(Text *text, int form) noexcept nogil:
@@ -226,11 +216,10 @@ cdef inline void head_end(Text *text, int form) noexcept nogil:
 
 
 cdef inline void head_date(Text *text, int64_t second) noexcept nogil:
-    cdef char date[DATE_LENGTH]
+    cdef char date[DATE_LENGTH + 1]
     date_render(date, second)
-    text_string(text, "Date: ")
-    text_put(text, date, DATE_LENGTH)
-    text_string(text, "\r\n")
+    date[DATE_LENGTH] = 0
+    text_format(text, "Date: %s\r\n", <const char *>date)
 
 
 # ---- answers that are rendered when asked ---------------------------------------------------------------------------
@@ -241,9 +230,7 @@ cdef inline void fresh_begin(Text *text, const Framing *f, bint keep, int status
     head_begin(text, status, form_of(f, keep))
     head_date(text, second)
     head_length(text, body.length)
-    text_string(text, "Content-Type: ")
-    text_string(text, type_)
-    text_string(text, "\r\nCache-Control: no-store\r\n")
+    text_format(text, "Content-Type: %s\r\nCache-Control: no-store\r\n", type_)
 
 
 cdef inline void fresh_end(Text *text, const Framing *f, bint keep, const Text *body) noexcept nogil:

@@ -11,7 +11,7 @@ from .board cimport Board, PHASE_SERVE, board_pages, board_ready
 from .http1 cimport Framing, WRONG_COUNT
 from .replica cimport ABOUT_VERSION, Replica
 from .system cimport monotonic_ms
-from .text cimport Text, text_number, text_open, text_quoted_string, text_string
+from .text cimport Text, text_format, text_open, text_quoted_string, text_string
 
 cdef extern from "atomic.h" nogil:
     uint32_t get "atomic_get"(const uint32_t *place)
@@ -91,30 +91,16 @@ cdef inline uint64_t answered(const Board *board, int first, int count) noexcept
 
 
 cdef inline void requests(Text *text, int status, const char *route, uint64_t count) noexcept nogil:
-    text_string(text, 'http_requests_total{code="')
-    text_number(text, <unsigned int>status)
-    text_string(text, '",route="')
-    text_string(text, route)
-    text_string(text, '"} ')
-    text_number(text, count)
-    text_string(text, "\n")
+    text_format(text, 'http_requests_total{code="%lu",route="%s"} %lu\n', <uint64_t>status, route, count)
 
 
 cdef inline void metric_begin(Text *text, const char *name, const char *type_) noexcept nogil:
-    text_string(text, "# TYPE ")
-    text_string(text, name)
-    text_string(text, " ")
-    text_string(text, type_)
-    text_string(text, "\n")
+    text_format(text, "# TYPE %s %s\n", name, type_)
 
 
 cdef inline void metric(Text *text, const char *name, const char *type_, uint64_t value) noexcept nogil:
     """One without labels."""
-    metric_begin(text, name, type_)
-    text_string(text, name)
-    text_string(text, " ")
-    text_number(text, value)
-    text_string(text, "\n")
+    text_format(text, "# TYPE %s %s\n%s %lu\n", name, type_, name, value)
 
 
 cdef inline void text_label(Text *text, const char *value) noexcept nogil:
