@@ -83,10 +83,12 @@ class BuildStatic(Command):
     COMPILE_GCC = (
         "-fwhole-program",  # what is not reachable is dropped before code is made of it, so that it leaves no trace
         "-DYINYANG_PACKED", "-fno-data-sections", "-fno-merge-constants",  # all constants are in one section: .rodata
-        # passes that make the code longer here, by 1 KB in all
-        "-fno-ipa-cp", "-fno-tree-sra", "-fno-tree-loop-im", "-fno-tree-pre", "-fno-tree-forwprop", "-fno-jump-tables",
-        "-fno-inline-small-functions", "-fno-code-hoisting", "-fno-tree-tail-merge", "-fno-optimize-sibling-calls",
-        "-fno-cse-follow-jumps",
+        "-fno-jump-tables",  # they would be offsets that the linker fills in
+        # passes that make the code longer here, by 2 KB in all
+        "-fno-tree-loop-im", "-fno-tree-forwprop", "-fno-inline-small-functions", "-fno-code-hoisting",
+        "-fno-tree-tail-merge", "-fno-optimize-sibling-calls", "-fno-caller-saves", "-fno-move-loop-invariants",
+        "-fno-forward-propagate", "-fno-ipa-modref", "-fno-ipa-sra", "-fno-tree-scev-cprop", "-fno-schedule-insns2",
+        "-fno-shrink-wrap", "-fno-tree-switch-conversion", "-fno-tree-copy-prop",
     )
     COMPILE_FOR: ClassVar[dict] = {  # by machine
         "x86_64": (

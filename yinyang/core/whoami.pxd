@@ -98,14 +98,14 @@ cdef inline size_t length_until(const char *at, char end) noexcept nogil:
 
 
 cdef inline void head_of_lines(Text *text, const Text *lines) noexcept nogil:
-    """As headers: Served-By, and the other names with X- and a capital."""
+    """As headers: the host is X-Served-By, the other names have X- and a capital."""
     cdef const char *at = lines.at
     cdef const char *end = at + lines.length
     cdef size_t length
     cdef char capital
     while at < end:
         if at == lines.at:
-            text_string(text, "Served-By")
+            text_string(text, "X-Served-By")
             at += length_until(at, b':')
         else:
             capital = at[0] & 0x5F
