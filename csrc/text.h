@@ -37,8 +37,8 @@ static inline void text_number(struct text *text, uint64_t number)
     text_put(text, at, (size_t)(digits + sizeof digits - at));
 }
 
-/* A template with a value for each of its verbs: %s is a string, and %lu a number. As printf(3), so that compilers check
- * that the values fit; each is one word, whichever it is. */
+/* A template with a value for each of its verbs: %s is a string, %lu a number, and %02lu one below 100 in two digits. As
+ * printf(3), so that compilers check that the values fit; each is one word, whichever it is. */
 __attribute__((format(printf, 2, 3))) static void text_format(struct text *text, const char *template, ...)
 {
     va_list values;
@@ -52,10 +52,15 @@ __attribute__((format(printf, 2, 3))) static void text_format(struct text *text,
         value = va_arg(values, uintptr_t);
         if (*++template == 's') {
             text_string(text, (const char *)value);
-        } else {
-            template++;
-            text_number(text, value);
+            continue;
         }
+        if (*template == '0') {
+            template += 2;
+            if (value < 10)
+                text_put(text, "0", 1);
+        }
+        template++;
+        text_number(text, value);
     }
     va_end(values);
 }

@@ -13,7 +13,7 @@ cdef extern from "text.h" nogil:
     void text_put(Text *text, const char *bytes, size_t length)
     void text_string(Text *text, const char *string)
     void text_number(Text *text, uint64_t number)  # in decimal
-    void text_format(Text *text, const char *template, ...)  # with %s for a string, %lu for a number of 64 bits
+    void text_format(Text *text, const char *template, ...)  # with %s, %lu, %02lu
 
 
 cdef inline void text_open(Text *text, char *at, size_t room) noexcept nogil:
@@ -38,12 +38,6 @@ cdef inline void text_system_error(Text *text, int error) noexcept nogil:
         text_string(text, words)
     else:
         text_format(text, "system error %lu", <uint64_t>error)
-
-
-cdef inline void two_digits(char *at, int number) noexcept nogil:
-    """A number below 100."""
-    at[0] = <char>(48 + number // 10)
-    at[1] = <char>(48 + number % 10)
 
 
 cdef inline const char *html_reference(char byte) noexcept nogil:

@@ -5,11 +5,11 @@ ends its connection, so that the next sample may land elsewhere; `?keep=1` keeps
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, strlen
+from libc.string cimport memcmp, strlen
 
 from .answers cimport fresh_begin, fresh_end
 from .board cimport Board, PHASE_SERVE, board_pages
-from .calendar cimport STAMP_LENGTH, stamp_render
+from .calendar cimport stamp_render
 from .http1 cimport Framing, SEEN_TEXT_PLAIN, TARGET_KEPT
 from .identity cimport COLOUR_LENGTH, Identity
 from .replica cimport ABOUTS, Replica, short_name
@@ -74,7 +74,6 @@ cdef inline void whoami_lines(Text *text, const Replica *replica, const Board *b
     cdef const char *draining = "false" if get(&board.phase) == PHASE_SERVE else "true"
     cdef size_t length = 0
     cdef const char *short = short_name(identity, &length)
-    cdef char started[STAMP_LENGTH + 2]
     cdef int i
     text_format(text, "host: %s\nshort: ", identity.name)
     text_put(text, short, length)
@@ -84,10 +83,9 @@ cdef inline void whoami_lines(Text *text, const Replica *replica, const Board *b
         if replica.about[i] != NULL:
             text_format(text, "%s: %s\n", names, replica.about[i])
         names += strlen(names) + 1
-    memcpy(started, "....-..-..T..:..:..Z", sizeof(started))  # as in RFC 3339, UTC
-    stamp_render(started, board.started)
-    text_format(text, "requests: %lu\npages: %lu\nstarted: %s\ndraining: %s\n", <uint64_t>requests,
-                board_pages(board), <const char *>started, draining)
+    text_format(text, "requests: %lu\npages: %lu\nstarted: ", <uint64_t>requests, board_pages(board))
+    stamp_render(text, "%lu-%02lu-%02luT%02lu:%02lu:%02luZ\n", board.started)  # as in RFC 3339, UTC
+    text_format(text, "draining: %s\n", draining)
 
 
 cdef inline size_t length_until(const char *at, char end) noexcept nogil:
