@@ -88,7 +88,7 @@ class BuildStatic(Command):
         "-fno-tree-loop-im", "-fno-tree-forwprop", "-fno-inline-small-functions", "-fno-code-hoisting",
         "-fno-tree-tail-merge", "-fno-optimize-sibling-calls", "-fno-caller-saves", "-fno-move-loop-invariants",
         "-fno-forward-propagate", "-fno-ipa-modref", "-fno-ipa-sra", "-fno-tree-scev-cprop", "-fno-schedule-insns2",
-        "-fno-shrink-wrap", "-fno-tree-switch-conversion", "-fno-tree-copy-prop",
+        "-fno-shrink-wrap", "-fno-tree-switch-conversion", "-fno-tree-copy-prop", "-fno-tree-slsr",
     )
     COMPILE_FOR: ClassVar[dict] = {  # by machine
         "x86_64": (
@@ -103,7 +103,7 @@ class BuildStatic(Command):
         ),
     }
     LINK = (
-        "-nostdlib", "-Wl,--gc-sections,--build-id=none,-O2",
+        "-nostdlib", "-Wl,--gc-sections,--build-id=none,--hash-style=sysv,-O2",
         "-Wl,-z,noseparate-code,-z,max-page-size=4096",  # else segments are padded to whole pages of the file
     )
 
