@@ -27,7 +27,7 @@ def wall_gz():
 def wall_header():
     """Have the wall as constant data, in a file that changes only when the wall does; its path."""
     page = wall_gz()
-    # in a section of its own, as what is packed once would not become shorter if it were packed again with all constants
+    # in a section of its own: what is packed already is not to be packed with all other constants
     place = '__attribute__((section(".rodata.wall")))'
     text = (f"enum {{ WALL_SIZE = {len(page)} }};\n"
             f"static const unsigned char wall[] {place} = {{{','.join(map(str, page))}}};\n")
@@ -143,18 +143,18 @@ class BuildStatic(Command):
         if "clang" not in self.output(*compiler, "--version"):
             # Only now that the linker has shown that no Python is reachable: told that this is all there is, gcc takes
             # module state that nobody fills in for a constant, and what would use it for impossible.
-            self.program(compiler, [*flags, *self.COMPILE_GCC], end, core, whole, pack=True)
+            self.program(compiler, [*flags, *self.COMPILE_GCC], end, core, whole)
         sections = "--strip-section-headers"  # binutils 2.41
         less = [sections] if sections in self.output("strip", "--help") else []
         self.tool("strip", "--strip-all", *less, "-o", str(folder / "yinyang"), str(whole))
         print(f"{folder}/yinyang: {(folder / 'yinyang').stat().st_size} bytes")
 
-    def program(self, compiler, flags, end, core, whole, pack=False):
+    def program(self, compiler, flags, end, core, whole):
         """Compile and link all, as one translation unit, and check what came out."""
         objects = [f"{whole}.o"]
         self.tool(*compiler, *flags, "-include", core, "-include", "csrc/system.c", "-c", "csrc/main.c",
                   "-o", objects[0])
-        if pack:
+        if "-DYINYANG_PACKED" in flags:
             objects.append(self.packed(compiler, objects[0]))
         self.link(*compiler, *self.LINK, *self.HARDENING_LINK, "-o", str(whole), *objects, *end)
         self.no_relocation(self.output("readelf", "--relocs", "--wide", str(whole)))
