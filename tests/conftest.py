@@ -116,6 +116,12 @@ def podman(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+def free_port() -> int:
+    """One that nobody listens on, for a program that cannot choose one by itself."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
 def read_all(client: socket.socket) -> bytes:
     """What comes until the end of the connection."""
     received = b""

@@ -8,6 +8,7 @@
 http://[::1]:35977/
 """
 
+import yinyang._light  # noqa: F401  (first)
 from yinyang._core import Identity, identify, render_page
 from yinyang._core import version as __version__
 from yinyang.server import Counts, Server

@@ -50,6 +50,10 @@ def render_page(identity: Identity, title: str | bytes = "Go scaling demo") -> b
     """The HTML document that a replica of this identity serves: 388 bytes and the name, in UTF-8, with both texts
     escaped for HTML."""
 
+def render_answers(identity: Identity, title: str | bytes = "Go scaling demo") -> int:
+    """Render all answers that a server gives without asking anybody, as it does before it serves; how many bytes that
+    are. For measurements."""
+
 Framed: TypeAlias = tuple[Literal[200], bool, bool, int, int, bytes, bool, bool, int, int]
 Refused: TypeAlias = tuple[int, bool, str]
 
@@ -101,6 +105,12 @@ class Crew:
         port: int,
         name: str | bytes | None,
         title: str | bytes,
+        palette: Literal["original", "distinct"],
+        app_version: str | bytes | None,
+        node: str | bytes | None,
+        namespace: str | bytes | None,
+        zone: str | bytes | None,
+        plain: bool,
         workers: int | None,
         access_log: bool,
         head_timeout: float,

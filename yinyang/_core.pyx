@@ -6,6 +6,7 @@ The types and the documentation for readers are in _core.pyi.
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memset
 
 from .core.address cimport Address, address_parse
 from .core.answers cimport Answers, answers_close, answers_open
@@ -156,6 +157,20 @@ def render_page(Identity identity not None, title="Go scaling demo"):
     text_open(&text, PyBytes_AsString(page), text.length)
     page_render(&text, &replica)
     return page
+
+
+def render_answers(Identity identity not None, title="Go scaling demo"):
+    cdef bytes given = encoded(title)
+    cdef Replica replica
+    cdef Answers answers
+    cdef size_t size
+    memset(&replica, 0, sizeof(replica))
+    replica.identity = identity._state
+    replica.title = PyBytes_AsString(given)
+    checked(answers_open(&answers, &replica))
+    size = answers.size
+    answers_close(&answers)
+    return size
 
 
 # ---- framing ------------------------------------------------------------------------------------------------------

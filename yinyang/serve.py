@@ -1,12 +1,11 @@
 """The command line: options and environment, the log on stderr, signals, exit codes."""
 
-import logging
+import _signal as signal  # without the enumerations of the module `signal`, which take long to import
 import os
-import signal
 import sys
 
 from yinyang._core import ask_for_page, parse_options, usage, version
-from yinyang.log import LineHandler, logger
+from yinyang.lines import LineLog
 from yinyang.server import Server
 
 EXIT_FAILED = 1  # it cannot start
@@ -46,10 +45,6 @@ def _complain(wrong: Exception | str, code: int) -> int:
 
 
 def _serve(server: Server) -> int:
-    if not logger.handlers:
-        logger.addHandler(LineHandler())
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
     stops = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else it is to outlive its terminal (nohup(1))
         stops.append(signal.SIGHUP)
@@ -59,10 +54,19 @@ def _serve(server: Server) -> int:
     signal.signal(signal.SIGCHLD, lambda _number, _frame: server.reap_orphans() if is_init else None)
     signal.set_wakeup_fd(server.waker, warn_on_full_buffer=False)
     try:
-        server.run()
+        server.run(_log())
     finally:
         signal.set_wakeup_fd(-1)
     return 0
+
+
+def _log() -> object:
+    """Lines on stderr, by way of `logging` only where somebody has imported that, and so may have set it up."""
+    if "logging" not in sys.modules:
+        return LineLog()
+    from yinyang.log import log_for_command_line  # noqa: PLC0415
+
+    return log_for_command_line()
 
 
 if __name__ == "__main__":

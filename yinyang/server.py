@@ -1,16 +1,30 @@
-"""The server as a program or a test uses it; the command line is one such program."""
+"""The server as a program or a test uses it; the command line is one such program.
 
-import threading
+What only some programs need (threads, logging, typing) is imported where it is needed, as it takes longer than all the
+rest.
+"""
+
+from __future__ import annotations
+
 import time
-from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from collections import namedtuple
 
 from yinyang._core import Crew, Identity
-from yinyang.log import line_handlers, log_pages, logger
+
+TYPE_CHECKING = False  # true for those who check types
+if TYPE_CHECKING:
+    import threading
+    from types import TracebackType
+    from typing import Literal, Self
+
+    from yinyang.lines import LineLog
+    from yinyang.log import Log
 
 
-class Counts(NamedTuple):
+class Counts(namedtuple("Counts", ["pages", "accepted", "open"])):
     """What a server has done since it was started."""
+
+    __slots__ = ()
 
     pages: int
     accepted: int  # connections
@@ -86,7 +100,8 @@ class Server:
         )
         self._address = self._crew.address
         self._thread: threading.Thread | None = None
-        self._started = threading.Event()
+        self._started: threading.Event | None = None
+        self._log: Log | LineLog | None = None
         self._failure: OSError | None = None
         self._stops = 0  # how often it was asked to stop
         self._stop_until = 0.0  # on the monotonic clock
@@ -128,6 +143,9 @@ class Server:
         """Begin to serve, watched by a thread. Raises OSError if the processes cannot be started."""
         if self._thread or self._counts:
             raise RuntimeError("a server is started once")
+        import threading  # noqa: PLC0415
+
+        self._started = threading.Event()
         # not a daemon thread: the workers would then outlive the interpreter's end only to be killed
         self._thread = threading.Thread(target=self._run_in_thread, name="yinyang")
         self._thread.start()
@@ -160,13 +178,20 @@ class Server:
         of a container: in the thread that calls `run`, when SIGCHLD has come."""
         self._crew.reap_orphans()
 
-    def run(self) -> None:
-        """Serve in this thread until `request_stop` is called, from another one or by a handler of signals."""
+    def run(self, log: Log | LineLog | None = None) -> None:
+        """Serve in this thread until `request_stop` is called, from another one or by a handler of signals. `log` takes
+        what there is to say in place of the logger `yinyang`."""
+        if log is None:
+            from yinyang.log import Log  # noqa: PLC0415
+
+            log = Log()
+        self._log = log
         try:
             self._crew.start()
-            logger.info("Serving image, host: %s, colour: %s", self.identity.name, self.identity.colour)
-            logger.info("%s", self._crew.listening)
-            self._started.set()
+            log.tell("Serving image, host: %s, colour: %s", self.identity.name, self.identity.colour)
+            log.tell("%s", self._crew.listening)
+            if self._started:
+                self._started.set()
             while not self._crew.is_over:
                 self._turn()
             self._write_last_lines()
@@ -183,36 +208,32 @@ class Server:
 
     def _turn(self) -> None:
         """Wait for something to do, and do it."""
-        wants = [handler.wants() for handler in line_handlers()]
-        fd = max((fd for fd, _ in wants), default=-1)
-        most = min((most for _, most in wants if most >= 0), default=-1)
-        self._crew.wait(fd, most)
+        self._crew.wait(*self._log.wants())
         if self._stops == 1:
             self._crew.stop()
         elif self._stops > 1:
             self._crew.kill()
-        self._log()
+        self._tell()
 
-    def _log(self) -> None:
+    def _tell(self) -> None:
         for second, count in self._crew.take():
-            log_pages(second, count, "Served image, host: %s, colour: %s", self.identity.name, self.identity.colour)
+            shown = self.identity
+            self._log.pages(second, count, "Served image, host: %s, colour: %s", shown.name, shown.colour)
         if sandboxed := self._crew.sandboxed():
-            logger.info("%s", sandboxed)
+            self._log.tell("%s", sandboxed)
         for death in self._crew.deaths():
-            logger.warning("%s", death)
-        for handler in line_handlers():
-            handler.pay()
+            self._log.warn("%s", death)
+        self._log.pay()
 
     def _write_last_lines(self) -> None:
         """What the log has not taken yet is offered to it for a while; but a log that refuses it is not waited for."""
-        self._log()
-        for handler in line_handlers():
-            while self._stops == 1 and (left := self._stop_until - time.monotonic()) > 0:
-                fd, _ = handler.wants()
-                if fd < 0:
-                    break
-                self._crew.wait(fd, int(left * 1000) + 1)
-                handler.pay()
+        self._tell()
+        while self._stops == 1 and (left := self._stop_until - time.monotonic()) > 0:
+            fd, _ = self._log.wants()
+            if fd < 0:
+                break
+            self._crew.wait(fd, int(left * 1000) + 1)
+            self._log.pay()
 
     def _close(self) -> None:
         self._counts = Counts(*self._crew.counts())

@@ -21,8 +21,8 @@ from .answers cimport (
 )
 from .board cimport Board, Seat
 from .http1 cimport (
-    Framing, OUTCOME_MORE, OUTCOME_READY, SEEN_BODY_LEFT, STATE_BODY, STATE_START, TARGET_KEPT, Target, http1_begun, http1_cut_off,
-    http1_feed, http1_keeps, http1_next, http1_skip, http1_skippable, http1_too_slow, target_keep
+    Framing, OUTCOME_MORE, OUTCOME_READY, SEEN_BODY_LEFT, STATE_BODY, STATE_START, TARGET_KEPT, Target, http1_begun,
+    http1_cut_off, http1_feed, http1_keeps, http1_next, http1_skip, http1_skippable, http1_too_slow, target_keep
 )
 from .journal cimport journal_add
 from .metrics cimport metrics_render
@@ -50,8 +50,7 @@ cdef enum:
 
 cdef struct Connection:
     Framing framing
-    uint32_t requests  # that were answered
-    uint32_t lingered  # bytes
+    uint32_t count  # of requests that were answered; once it lingers, of bytes that were dropped
     uint8_t ends  # after what is unsent
     uint8_t lingers  # then, as the client may be still sending
     uint8_t watched  # by epoll
@@ -292,7 +291,7 @@ cdef inline void client_put_wrong(Clients *clients, const Framing *f, int wrong)
 
 cdef inline void client_answer_again(Clients *clients, Connection *c) noexcept nogil:
     """Put the same page as before into the queue."""
-    c.requests += 1
+    c.count += 1
     c.ends = not queue_put(&clients.queue, clients.again.answer) or clients.again.ends
 
 
@@ -306,7 +305,7 @@ cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *targ
     cdef bint keep = http1_keeps(f) and not clients.draining
     cdef bint put
     cdef uint8_t answer
-    c.requests += 1
+    c.count += 1
     if target.offset:
         target_keep(f, target, clients.targets[fd])
         bytes = clients.targets[fd]
@@ -340,7 +339,7 @@ cdef inline bint client_render(Clients *clients, uint32_t fd, uint8_t answer, co
     if answer == ANSWER_REDIRECT:
         redirect_render(&text, f, target, keep, clients.second)
     elif answer == ANSWER_WHOAMI:
-        whoami_render(&text, f, target, keep, clients.second, clients.answers.replica, clients.board, c.requests)
+        whoami_render(&text, f, target, keep, clients.second, clients.answers.replica, clients.board, c.count)
     elif answer == ANSWER_METRICS:
         metrics_render(&text, f, keep, clients.second, clients.answers.replica, clients.board)
     else:
@@ -395,6 +394,7 @@ cdef inline void client_sent(Clients *clients, uint32_t fd) noexcept nogil:
 cdef inline void client_end(Clients *clients, uint32_t fd, uint8_t wait) noexcept nogil:
     """Close, but not with bytes unread or on their way: that would reset the connection and could take the last answer
     with it (RFC 9112 section 9.6)."""
+    clients.table[fd].count = 0
     if shutdown(fd, SHUT_WR) < 0:
         client_close(clients, fd)
     else:
@@ -407,6 +407,6 @@ cdef inline void client_linger(Clients *clients, uint32_t fd) noexcept nogil:
     if size < 0 and (errno == EAGAIN or errno == EINTR):
         return
     if size > 0:
-        c.lingered += <uint32_t>size
-    if size <= 0 or c.lingered > LINGER_MOST:
+        c.count += <uint32_t>size
+    if size <= 0 or c.count > LINGER_MOST:
         client_close(clients, fd)

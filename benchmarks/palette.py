@@ -1,0 +1,377 @@
+"""How well the colours of replicas can be told apart, and the search for the table of `--palette distinct`.
+
+pip install -e . numpy
+python benchmarks/palette.py                # the figures of docs/palette.md, from the table and the hash that are built
+python benchmarks/palette.py --search       # the table of csrc/palette.h, anew, on stdout
+python benchmarks/palette.py --search --colours 68 --apart 17      # how far apart another number of colours can be
+python benchmarks/palette.py --vectors      # writes tests/vectors/palette.json, by what csrc/palette.h describes
+python benchmarks/palette.py --picture      # writes docs/palette.svg
+
+Two replicas cannot be told apart when both halves of their symbols are closer than APART, the first to the first and
+the second to the second, by CIEDE2000.
+"""
+
+import argparse
+import json
+import math
+import random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from ciede2000 import Array, between_all, check_formula, closest, difference, lab, lab_without_green_cones
+
+import yinyang
+
+ROOT = Path(__file__).resolve().parents[1]
+HEADER = ROOT / "csrc" / "palette.h"
+APART = 20.0  # CIEDE2000: from here on two colours are different ones at a glance
+REPLICAS = 10
+TRIALS = 50_000  # groups of replicas, of each family of names
+SEED = 2016
+STARTS, TURNS, ROUNDS = 64, 1000, 20  # of the search
+PALETTES = ("original", "distinct")
+Look = tuple[str, str]
+
+# ---- the search -----------------------------------------------------------------------------------------------------
+
+
+def gaps(rgb: Array, ends: tuple[Array, Array]) -> Array:
+    """Of each set of colours and each of the pairs between `ends`: the difference."""
+    colours = lab(rgb)
+    return difference(colours[:, ends[0]], colours[:, ends[1]])
+
+
+def downhill(rgb: Array, ends: tuple[Array, Array], apart: float) -> Array:
+    """The gradient, by sRGB, of the sum of the squares of what the pairs of each set lack to be `apart`."""
+    every = gaps(rgb, ends)
+    which, pair = np.nonzero(every < apart)
+    now = every[which, pair]
+    one, other = ends[0][pair], ends[1][pair]
+    colours = lab(rgb)
+    gradient = np.zeros_like(rgb)
+    step = np.where(rgb > 254, -0.5, 0.5)
+    for channel in range(3):
+        moved = rgb.copy()
+        moved[..., channel] += step[..., channel]
+        shifted = lab(moved)
+        for end, rest in ((one, other), (other, one)):
+            slope = (difference(shifted[which, end], colours[which, rest]) - now) / step[which, end, channel]
+            np.add.at(gradient[..., channel], (which, end), -2 * (apart - now) * slope)
+    return gradient
+
+
+def push(rgb: Array, apart: float, turns: int, heat: float, rng: np.random.Generator) -> Array:
+    """Let the colours of each set push each other away, all but the first two: Adam, with `heat` that cools until
+    half-time; the sets in order, the best one first."""
+    ends = np.triu_indices(rgb.shape[1], 1)
+    mean, square = np.zeros_like(rgb), np.zeros_like(rgb)
+    for turn in range(turns):
+        gradient = downhill(rgb, ends, apart)
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.99 * square + 0.01 * gradient**2
+        pace = (6 * (1 - turn / turns) + 0.05) / (1 - 0.9 ** (turn + 1))
+        move = -pace * mean / (np.sqrt(square / (1 - 0.99 ** (turn + 1))) + 1e-3)
+        move += rng.normal(0, 1, rgb.shape) * heat * max(0, 1 - 2 * turn / turns)
+        move[:, :2] = 0
+        rgb = np.clip(rgb + move, 0, 255)
+    lack = (np.maximum(0, apart - gaps(rgb, ends)) ** 2).sum(axis=1)
+    return rgb[lack.argsort(kind="stable")]
+
+
+def spread(count: int, apart: float, rng: np.random.Generator) -> Iterator[Array]:
+    """Sets of `count` colours, `apart` or nearly so: black, white, and others; the best of each round. First from
+    random starts; then from the best, with one to three of their colours thrown elsewhere."""
+    rgb = rng.uniform(0, 255, (STARTS, count, 3))
+    rgb[:, 0], rgb[:, 1] = 0, 255
+    best = push(rgb, apart, TURNS, 3.0, rng)[:8]
+    for _ in range(ROUNDS):
+        yield from best[:3]
+        rgb = best[np.arange(STARTS) % len(best)].copy()
+        for one in rgb[len(best) :]:
+            thrown = rng.choice(np.arange(2, count), rng.integers(1, 4), replace=False)
+            one[thrown] = rng.uniform(0, 255, (len(thrown), 3))
+        best = push(rgb, apart, TURNS // 4, 1.0, rng)[:8]
+
+
+def whole(rgb: Array, apart: float) -> Array:
+    """The colours in whole numbers: rounded, then moved by up to 2 in each channel while they lack less by it."""
+    rgb = rgb.round()
+    near = np.array([(r, g, b) for r in range(-2, 3) for g in range(-2, 3) for b in range(-2, 3)])
+    better = True
+    while better:
+        better = False
+        for i in range(2, len(rgb)):
+            tried = np.clip(rgb[i] + near, 0, 255)
+            others = lab(np.delete(rgb, i, axis=0))
+            lack = (np.maximum(0, apart - difference(lab(tried)[:, None], others)) ** 2).sum(axis=1)
+            if lack.min() < lack[len(near) // 2] - 1e-9:
+                rgb[i] = tried[lack.argmin()]
+                better = True
+    return rgb
+
+
+def search(count: int, apart: float, enough: float, seed: int) -> Array:
+    """The table, dark to light: the first that is far enough apart, or else the best one that came up."""
+    best = np.zeros((2, 3))
+    for rgb in spread(count, apart, np.random.default_rng(seed)):
+        found = whole(rgb, apart)
+        if closest(found) > closest(best):
+            best = found
+            print(f"/* the two closest: {closest(best):.3f} */", flush=True)
+        if closest(best) >= enough:
+            break
+    return best[np.argsort(lab(best)[:, 0], kind="stable")].astype(int)
+
+
+def print_table(rgb: Array) -> None:
+    """Rows as they stand in csrc/palette.h."""
+    print(f"enum {{ PALETTE_SIZE = {len(rgb)} }};")
+    print("static const unsigned char palette[PALETTE_SIZE][3] = {")
+    cells = [f"{{0x{r:02x}, 0x{g:02x}, 0x{b:02x}}}," for r, g, b in rgb]
+    for line in range(0, len(cells), 5):
+        print("    " + " ".join(cells[line : line + 5]))
+    print("};")
+    print(f"/* the two closest: {closest(rgb):.3f} */")
+
+
+# ---- what a name looks like -----------------------------------------------------------------------------------------
+
+
+def table() -> list[str]:
+    """The colours of csrc/palette.h, as #rrggbb."""
+    rows = re.findall(r"\{0x(..), 0x(..), 0x(..)\}", HEADER.read_text())
+    return ["#" + "".join(row) for row in rows]
+
+
+def mixed(name: bytes) -> int:
+    """FNV-1a in 64 bits, and the finaliser of MurmurHash3 over it."""
+    most = 2**64 - 1
+    h = 0xCBF29CE484222325
+    for byte in name:
+        h = (h ^ byte) * 0x100000001B3 & most
+    h = (h ^ h >> 33) * 0xFF51AFD7ED558CCD & most
+    h = (h ^ h >> 33) * 0xC4CEB9FE1A85EC53 & most
+    return h ^ h >> 33
+
+
+def described(name: str, colours: list[str]) -> Look:
+    """Both halves, by the algorithm at the top of csrc/palette.h; not by what is built."""
+    h = mixed(name.encode())
+    first = (h >> 32) * len(colours) >> 32
+    second = (h & 0xFFFFFFFF) * (len(colours) - 1) >> 32
+    return colours[first], colours[second + (second >= first)]
+
+
+def built(palette: str) -> Callable[[str], Look] | None:
+    """What tells the colours of a name, as built; None if what is built does not know the palette."""
+    try:
+        yinyang.identify("vm", palette=palette)
+    except TypeError:
+        return None
+    return lambda name: yinyang.identify(name, palette=palette).colours
+
+
+def looks_of(palette: str) -> Callable[[str], Look]:
+    """What tells the colours of a name: what is built, or before it knows palettes, what it is going to tell."""
+    if found := built(palette):
+        return found
+    colours = table()
+    if palette == "original":
+        return lambda name: (yinyang.identify(name).colour, "#000000")
+    return lambda name: described(name, colours)
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+SAFE = "bcdfghjklmnpqrstvwxz2456789"  # of which Kubernetes makes random names, so that they spell no words
+SERVICES = ("web", "api", "app", "worker", "db", "cache", "proxy", "frontend", "backend", "auth", "queue", "whoami")
+
+
+def word(rng: random.Random) -> str:
+    """What somebody may call a project."""
+    return "".join(rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(2, 4)))
+
+
+def pods(rng: random.Random) -> list[str]:
+    """The pods of one Deployment: one hash of the template, and a random end for each."""
+    start = f"{word(rng)}-{rng.choice(SERVICES)}-{''.join(rng.choices(SAFE, k=10))}-"
+    return [start + "".join(rng.choices(SAFE, k=5)) for _ in range(REPLICAS)]
+
+
+def ordinals(rng: random.Random) -> list[str]:
+    """The pods of one StatefulSet."""
+    name = word(rng)
+    return [f"{name}-{number}" for number in range(REPLICAS)]
+
+
+def container_ids(rng: random.Random) -> list[str]:
+    """What Docker gives containers as host names."""
+    return [f"{rng.getrandbits(48):012x}" for _ in range(REPLICAS)]
+
+
+def compose(rng: random.Random) -> list[str]:
+    """What Compose calls the containers of one service."""
+    start = f"{word(rng)}-{rng.choice(SERVICES)}-"
+    return [f"{start}{number + 1}" for number in range(REPLICAS)]
+
+
+FAMILIES = {
+    "Kubernetes Deployment": pods,
+    "Kubernetes StatefulSet": ordinals,
+    "Docker ids": container_ids,
+    "Compose": compose,
+}
+WEB = [f"web-{number}" for number in range(REPLICAS)]
+
+# ---- figures --------------------------------------------------------------------------------------------------------
+
+PAIRS = np.triu_indices(REPLICAS, 1)
+
+
+class Seen:
+    """Groups of replicas, as numbers of colours, and how far these are apart."""
+
+    def __init__(self, groups: list[list[Look]]) -> None:
+        self.colours = sorted({colour for group in groups for look in group for colour in look})
+        number = {colour: i for i, colour in enumerate(self.colours)}
+        self.groups = np.array([[[number[colour] for colour in look] for look in group] for group in groups])
+        self.rgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in self.colours])
+
+    def gaps(self, to_lab: Callable[[Array], Array] = lab) -> Array:
+        """Of each group and each pair in it: the difference of the halves that differ more."""
+        apart = between_all(to_lab(self.rgb))
+        one, other = self.groups[:, PAIRS[0]], self.groups[:, PAIRS[1]]
+        return apart[one, other].max(axis=2)
+
+    def count_looks(self) -> int:
+        """How many looks came up."""
+        return len(np.unique(self.groups.reshape(-1, 2), axis=0))
+
+
+def share(hits: Array) -> str:
+    """Per cent, with the interval of Wilson for a confidence of 95 %."""
+    n, p, z = len(hits), float(hits.mean()), 1.96
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = (100 * (middle + side * half) / (1 + z * z / n) for side in (-1, 1))
+    return f"{100 * p:.2f} % ({low:.2f} to {high:.2f})"
+
+
+def row(*cells: object) -> None:
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+def figures(trials: int) -> None:
+    """The tables of docs/palette.md."""
+    looks = {palette: looks_of(palette) for palette in PALETTES}
+    colours = table()
+    rng = random.Random(SEED)
+    names = {family: [make(rng) for _ in range(trials)] for family, make in FAMILIES.items()}
+    for name in (name for groups in names.values() for group in groups[:500] for name in group):
+        if looks["distinct"](name) != described(name, colours):
+            raise SystemExit(f"{name}: {looks['distinct'](name)} is built, {described(name, colours)} described")
+    print("The palette distinct is that of", "the build." if built("distinct") else "this script: none is built.")
+    seen = {
+        (family, palette): Seen([[look(name) for name in group] for group in groups])
+        for family, groups in names.items()
+        for palette, look in looks.items()
+    }
+    print(f"\nChance that any two of {REPLICAS} replicas cannot be told apart, {trials:,} groups each:\n")
+    row("names", *PALETTES, "seen without green cones: original", "distinct")
+    row(*["---"] * 5)
+    for family in FAMILIES:
+        gaps = [seen[family, palette].gaps(view) for view in (lab, lab_without_green_cones) for palette in PALETTES]
+        row(family, *(share((gap < APART).any(axis=1)) for gap in gaps))
+    print("\nThe same for a Deployment, by what counts as apart:\n")
+    row("CIEDE2000", *PALETTES)
+    row(*["---"] * 3)
+    for apart in (1, 5, 10, 15, 20, 25):
+        row(apart, *(share((seen["Kubernetes Deployment", p].gaps() < apart).any(axis=1)) for p in PALETTES))
+    print("\nThe palettes:\n")
+    row("", *PALETTES)
+    row(*["---"] * 3)
+    every = [seen["Docker ids", palette] for palette in PALETTES]
+    row("looks", *(each.count_looks() for each in every))
+    firsts = [each.rgb[np.unique(each.groups[:, :, 0])] for each in every]
+    row("colours of the first half", *map(len, firsts))
+    row("the closest two of them", *(f"{closest(rgb):.2f}" for rgb in firsts))
+    print_web(looks)
+
+
+def print_web(looks: dict[str, Callable[[str], Look]]) -> None:
+    """The best-known names there are."""
+    print("\nweb-0 to web-9:\n")
+    row("", *PALETTES)
+    row(*["---"] * 3)
+    for name in WEB:
+        row(name, *(" ".join(look(name)) for look in looks.values()))
+    gaps = [Seen([[look(name) for name in WEB]]).gaps()[0] for look in looks.values()]
+    row(f"pairs of {len(PAIRS[0])} that cannot be told apart", *((gap < APART).sum() for gap in gaps))
+    row("the closest pair", *(f"{gap.min():.2f}" for gap in gaps))
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def write_vectors() -> None:
+    """200 names, and their colours as described."""
+    rng = random.Random(SEED)
+    names = [*WEB, "vm", "a", "-", "localhost", "Größe", "緑", "x" * 255, "y" * 64, "yinyang-7d4b9c6f5-x2x9z"]
+    while len(names) < 200:
+        names += [rng.choice(make(rng)) for make in FAMILIES.values()]
+    colours = table()
+    rows = (json.dumps(name) + ": " + json.dumps(described(name, colours)) for name in names[:200])
+    (ROOT / "tests" / "vectors" / "palette.json").write_text("{\n" + ",\n".join(rows) + "\n}\n")
+
+
+def drawn(look: Look, palette: str) -> str:
+    """The symbol as the page has it, 100 wide."""
+    one, other = look
+    white = "#ffffff" if palette == "original" else one
+    return (
+        f'<circle cx="50" cy="50" r="48" fill="{one}" stroke="#000"/>'
+        f'<path d="M50,2a48,48 0 1 1 0,96a24 24 0 1 1 0-48a24 24 0 1 0 0-48" fill="{other}"/>'
+        f'<circle cx="50" cy="26" r="6" fill="{other}"/><circle cx="50" cy="74" r="6" fill="{white}"/>'
+    )
+
+
+def write_picture() -> None:
+    """Ten pods of one Deployment, in each palette."""
+    names = pods(random.Random(SEED))
+    parts = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1100 290" font-family="sans-serif" font-size="16">']
+    parts.append('<rect width="1100" height="290" fill="#fff"/>')
+    for line, palette in enumerate(PALETTES):
+        look = looks_of(palette)
+        for column, name in enumerate(names):
+            symbol = drawn(look(name), palette)
+            parts.append(f'<g transform="translate({5 + 110 * column},{10 + 125 * line})">{symbol}</g>')
+    for column, name in enumerate(names):
+        parts.append(f'<text x="{55 + 110 * column}" y="270" text-anchor="middle">{name[-5:]}</text>')
+    (ROOT / "docs" / "palette.svg").write_text("\n".join([*parts, "</svg>"]) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--search", action="store_true")
+    what.add_argument("--vectors", action="store_true")
+    what.add_argument("--picture", action="store_true")
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--colours", type=int, default=47)
+    parser.add_argument("--apart", type=float, default=20.2)
+    parser.add_argument("--enough", type=float, default=APART)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    if given.vectors:
+        write_vectors()
+    elif given.picture:
+        write_picture()
+    elif given.search:
+        print_table(search(given.colours, given.apart, given.enough, given.seed))
+    else:
+        print(check_formula())
+        figures(given.trials)
+
+
+if __name__ == "__main__":
+    main()
