@@ -45,7 +45,7 @@ cdef inline void metrics_render(Text *text, const Framing *f, bint keep, int64_t
 
 cdef inline void metrics_requests(Text *text, const Board *board) noexcept nogil:
     """Answers by status and route. What is wrong was asked of no route."""
-    cdef const char *route = "empty\0livez\0wall\0redirect\0whoami\0readyz\0readyz\0metrics\0"  # as answers.pxd has them
+    cdef const char *route = "empty\0livez\0wall\0redirect\0whoami\0readyz\0readyz\0metrics\0"  # by answer
     cdef int answer = ANSWER_EMPTY, count = FORMS
     cdef int first = 1, wrong
     text_string(text, "# TYPE http_requests_total counter\n")
