@@ -194,7 +194,7 @@ def test_in_an_empty_folder(alone: list[str], tmp_path: Path) -> None:
         assert PAGE in replica.ask(LAST)
         assert Shape(*alone).run("--healthcheck", "--port", str(replica.port)).returncode == 0
         assert replica.stop() == 0
-        assert len(replica.served()) == 2
+        assert len(replica.served()) == 1
     finally:
         replica.kill()
 
