@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 from typing import ClassVar
 
+import rjsmin
 from Cython.Build import cythonize
 from setuptools import Command, Extension, setup
 
@@ -19,9 +20,14 @@ VERSION = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())[
 WALL = Path("build/csrc/wall.h")
 
 
-def wall_gz():
-    """The page at /wall, as it is sent."""
-    return gzip.compress(Path("yinyang/wall/wall.html").read_bytes(), 9, mtime=0)
+def wall_gz() -> bytes:
+    """The page at /wall, as it is sent: one file, without what only readers of the source need."""
+    html, css, js = (Path(f"yinyang/wall/wall.{kind}").read_text() for kind in ("html", "css", "js"))
+    html = re.sub(r'="([\w-]+)"(?=[ >])', r"=\1", re.sub(r"\s*\n\s*|</li>|</option>", "", html))
+    css = re.sub(r"\s*([{};:,>])\s+|\s+(?=[{}])|;(?=\s*})", r"\1", css.strip())
+    html = html.replace('<link rel=stylesheet href="wall.css">', f"<style>{css}</style>")
+    html = html.replace('<script src="wall.js">', f"<script>{rjsmin.jsmin(js)}")
+    return gzip.compress(html.encode(), 9, mtime=0)
 
 
 def wall_header():
