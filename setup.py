@@ -1,6 +1,5 @@
 """Describes the extension, and builds the static program; everything else about the package is in pyproject.toml."""
 
-import gzip
 import os
 import re
 import shutil
@@ -20,23 +19,20 @@ VERSION = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())[
 WALL = Path("build/csrc/wall.h")
 
 
-def wall_gz() -> bytes:
+def wall():
     """The page at /wall, as it is sent: one file, without what only readers of the source need."""
     html, css, js = (Path(f"yinyang/wall/wall.{kind}").read_text() for kind in ("html", "css", "js"))
     html = re.sub(r'="([\w-]+)"(?=[ >])', r"=\1", re.sub(r"\s*\n\s*|</li>|</option>", "", html))
     css = re.sub(r"\s*([{};:,>])\s+|\s+(?=[{}])|;(?=\s*})", r"\1", css.strip())
     html = html.replace('<link rel=stylesheet href="wall.css">', f"<style>{css}</style>")
     html = html.replace('<script src="wall.js">', f"<script>{rjsmin.jsmin(js)}")
-    return gzip.compress(html.encode(), 9, mtime=0)
+    return html.encode()
 
 
 def wall_header():
     """Have the wall as constant data, in a file that changes only when the wall does; its path."""
-    page = wall_gz()
-    # in a section of its own: what is packed already is not to be packed with all other constants
-    place = '__attribute__((section(".rodata.wall")))'
-    text = (f"enum {{ WALL_SIZE = {len(page)} }};\n"
-            f"static const unsigned char wall[] {place} = {{{','.join(map(str, page))}}};\n")
+    page = wall()
+    text = f"enum {{ WALL_SIZE = {len(page)} }};\nstatic const unsigned char wall[] = {{{','.join(map(str, page))}}};\n"
     if not WALL.exists() or WALL.read_text() != text:
         WALL.parent.mkdir(parents=True, exist_ok=True)
         WALL.write_text(text)

@@ -121,7 +121,7 @@ cdef inline void answers_render(Answers *answers, Text *text) noexcept nogil:
             answer_render(answers, text, ANSWER_ALIVE + form, FORMS, 200, form,
                           "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n", "ok\n", 3)
             answer_render(answers, text, ANSWER_WALL + form, FORMS, 200, form,
-                          "Content-Type: text/html; charset=utf-8\r\nContent-Encoding: gzip\r\n"
+                          "Content-Type: text/html; charset=utf-8\r\n"
                           "Cache-Control: no-store\r\n", wall_bytes, WALL_SIZE)
     for wrong in range(1, WRONG_COUNT):
         answer_wrong(answers, text, wrong)
