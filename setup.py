@@ -1,12 +1,12 @@
 """Describes the extension, and builds the static program; everything else about the package is in pyproject.toml."""
 
-import gzip
 import os
 import re
 import shutil
 import subprocess
 import sysconfig
 import tomllib
+import zlib
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,19 +19,19 @@ VERSION = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())[
 WALL = Path("build/csrc/wall.h")
 
 
-def wall_gz() -> bytes:
+def wall():
     """The page at /wall, as it is sent: one file, without what only readers of the source need."""
     html, css, js = (Path(f"yinyang/wall/wall.{kind}").read_text() for kind in ("html", "css", "js"))
     html = re.sub(r'="([\w-]+)"(?=[ >])', r"=\1", re.sub(r"\s*\n\s*|</li>|</option>", "", html))
     css = re.sub(r"\s*([{};:,>])\s+|\s+(?=[{}])|;(?=\s*})", r"\1", css.strip())
     html = html.replace('<link rel=stylesheet href="wall.css">', f"<style>{css}</style>")
     html = html.replace('<script src="wall.js">', f"<script>{rjsmin.jsmin(js)}")
-    return gzip.compress(html.encode(), 9, mtime=0)
+    return html.encode()
 
 
 def wall_header():
     """Have the wall as constant data, in a file that changes only when the wall does; its path."""
-    page = wall_gz()
+    page = wall()
     text = f"enum {{ WALL_SIZE = {len(page)} }};\nstatic const unsigned char wall[] = {{{','.join(map(str, page))}}};\n"
     if not WALL.exists() or WALL.read_text() != text:
         WALL.parent.mkdir(parents=True, exist_ok=True)
@@ -84,10 +84,13 @@ class BuildStatic(Command):
     )
     COMPILE_GCC = (
         "-fwhole-program",  # what is not reachable is dropped before code is made of it, so that it leaves no trace
-        # passes that make the code longer here, by 1 KB in all
-        "-fno-ipa-cp", "-fno-tree-sra", "-fno-tree-loop-im", "-fno-tree-pre", "-fno-tree-forwprop", "-fno-jump-tables",
-        "-fno-inline-small-functions", "-fno-code-hoisting", "-fno-tree-tail-merge", "-fno-optimize-sibling-calls",
-        "-fno-cse-follow-jumps",
+        "-DYINYANG_PACKED", "-fno-data-sections", "-fno-merge-constants",  # all constants are in one section: .rodata
+        "-fno-jump-tables",  # they would be offsets that the linker fills in
+        # passes that make the code longer here, by 2 KB in all
+        "-fno-tree-loop-im", "-fno-tree-forwprop", "-fno-inline-small-functions", "-fno-code-hoisting",
+        "-fno-tree-tail-merge", "-fno-optimize-sibling-calls", "-fno-caller-saves", "-fno-move-loop-invariants",
+        "-fno-forward-propagate", "-fno-ipa-modref", "-fno-ipa-sra", "-fno-tree-scev-cprop", "-fno-schedule-insns2",
+        "-fno-shrink-wrap", "-fno-tree-switch-conversion", "-fno-tree-copy-prop", "-fno-tree-slsr",
     )
     COMPILE_FOR: ClassVar[dict] = {  # by machine
         "x86_64": (
@@ -102,7 +105,7 @@ class BuildStatic(Command):
         ),
     }
     LINK = (
-        "-nostdlib", "-Wl,--gc-sections,--build-id=none,-O2",
+        "-nostdlib", "-Wl,--gc-sections,--build-id=none,--hash-style=sysv,-O2",
         "-Wl,-z,noseparate-code,-z,max-page-size=4096",  # else segments are padded to whole pages of the file
     )
 
@@ -116,7 +119,7 @@ class BuildStatic(Command):
         """Compile, link, check, strip."""
         compiler = os.environ.get("CC", "gcc").split()
         for tool, package in ((compiler[0], "gcc, or name another compiler with CC"), ("nm", "binutils"),
-                              ("readelf", "binutils"), ("strip", "binutils")):
+                              ("objcopy", "binutils"), ("readelf", "binutils"), ("strip", "binutils")):
             self.want(shutil.which(tool), tool, package)
         machine = self.output(*compiler, "-dumpmachine").strip()
         triplet = "-".join((machine.split("-")[0], "linux-musl"))
@@ -150,11 +153,31 @@ class BuildStatic(Command):
 
     def program(self, compiler, flags, end, core, whole):
         """Compile and link all, as one translation unit, and check what came out."""
+        objects = [f"{whole}.o"]
         self.tool(*compiler, *flags, "-include", core, "-include", "csrc/system.c", "-c", "csrc/main.c",
-                  "-o", f"{whole}.o")
-        self.link(*compiler, *self.LINK, *self.HARDENING_LINK, "-o", str(whole), f"{whole}.o", *end)
+                  "-o", objects[0])
+        if "-DYINYANG_PACKED" in flags:
+            objects.append(self.packed(compiler, objects[0]))
+        self.link(*compiler, *self.LINK, *self.HARDENING_LINK, "-o", str(whole), *objects, *end)
         self.no_relocation(self.output("readelf", "--relocs", "--wide", str(whole)))
         self.no_python(re.findall(r"\b_?Py[A-Z_]\w*", self.output("nm", str(whole))))
+
+    def packed(self, compiler, whole):
+        """Have the constants of an object packed in another one, whose name is returned, and an empty place for them,
+        a section that csrc/unpack.h fills in."""
+        name = f"{whole[:-2]}.constants"
+        self.tool("objcopy", "--output-target=binary", "--only-section=.rodata", whole, name)
+        self.no_relocation(self.output("readelf", "--relocs", "--wide", whole).partition("'.rela.rodata'")[2])
+        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9)
+        packed = packer.compress(Path(name).read_bytes()) + packer.flush()
+        if packed[0] & 7 != 5:
+            raise SystemExit("build_static: the constants are not packed as one block with codes of its own")
+        # the reader looks a few bytes ahead
+        Path(f"{name}.c").write_text(f"const unsigned char packed[] = {{{','.join(map(str, packed))},0,0,0}};\n")
+        self.tool(*compiler, "-c", f"{name}.c", "-o", f"{name}.o")
+        self.tool("objcopy", "--set-section-alignment", ".rodata=4096", "--rename-section", ".rodata=constants,alloc",
+                  whole)
+        return f"{name}.o"
 
     @staticmethod
     def want(there, what, package):

@@ -136,6 +136,7 @@ void *mmap(void *address, size_t size, int protection, int flags, int fd, off_t 
 }
 
 int munmap(void *address, size_t size) { return (int)CALL2(SYS_munmap, address, size); }
+int mprotect(void *address, size_t size, int protection) { return (int)CALL3(SYS_mprotect, address, size, protection); }
 
 /* ---- sockets --------------------------------------------------------------------------------------------------- */
 
@@ -342,6 +343,10 @@ int strcmp(const char *one, const char *other)
     return strncmp(one, other, PTRDIFF_MAX);
 }
 
+#ifdef YINYANG_PACKED
+#include "unpack.h"
+#endif
+
 /* ---- the start ------------------------------------------------------------------------------------------------- */
 
 /* What -fstack-protector compares with; the kernel gives each process 16 random bytes. One of them is 0, so that no
@@ -397,6 +402,7 @@ static void *clock_in(const char *vdso)
 __attribute__((used, visibility("hidden"), no_stack_protector)) _Noreturn void begin(long *stack)
 {
     char **arguments = (char **)(stack + 1);
+    const char *vdso = NULL;
     const unsigned long *entry;
     environment = arguments + stack[0] + 1;
     entry = (const unsigned long *)environment;
@@ -405,7 +411,12 @@ __attribute__((used, visibility("hidden"), no_stack_protector)) _Noreturn void b
     for (; entry[0] != AT_NULL; entry += 2)
         if (entry[0] == AT_RANDOM)
             guard_set(*(const uintptr_t *)entry[1] & ~(uintptr_t)0xff);
-        else if (entry[0] == AT_SYSINFO_EHDR && entry[1])
-            *(void **)&clock_of_kernel = clock_in((const char *)entry[1]);
+        else if (entry[0] == AT_SYSINFO_EHDR)
+            vdso = (const char *)entry[1];
+#ifdef YINYANG_PACKED
+    constants_unpack();
+#endif
+    if (vdso)
+        *(void **)&clock_of_kernel = clock_in(vdso);
     _exit(main((int)stack[0], arguments));
 }

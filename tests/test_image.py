@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Replica, Shape, clean_environment, podman, wait_until
+from conftest import ROOT, Replica, Shape, clean_environment, podman
 
 pytestmark = pytest.mark.containers
 
@@ -18,7 +18,8 @@ SIZE_MOST = 40 * 1024  # bytes of the image, all that is around the program incl
 def test_health(start: Callable[..., Replica]) -> None:
     replica = start()
     podman("exec", replica.name, "/yinyang", "--healthcheck")
-    wait_until(lambda: len(replica.served()) == 1)
+    metrics = replica.ask(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert b'http_requests_total{code="200",route="livez"} 1\n' in metrics
     with pytest.raises(subprocess.CalledProcessError) as failure:
         podman("exec", replica.name, "/yinyang", "--healthcheck", "--port", "81")
     assert "no healthy server at http://127.0.0.1:81: connection refused" in failure.value.stderr

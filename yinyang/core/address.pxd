@@ -3,13 +3,13 @@
 Not by inet_pton(3): it is larger than this, and its C libraries differ in what they let pass.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memmove, memset, strlen
 
 from .system cimport (
     AF_INET, AF_INET6, port_bytes, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t
 )
-from .text cimport Text, number_parse, text_number, text_string
+from .text cimport Text, number_parse, text_format
 
 cdef struct Address:
     sockaddr_storage storage
@@ -109,7 +109,5 @@ cdef inline int hex_digit(char digit) noexcept nogil:
 
 cdef inline void text_url(Text *text, const char *host, int port) noexcept nogil:
     cdef bint six = address_is_six(host)
-    text_string(text, "http://[" if six else "http://")
-    text_string(text, host)
-    text_string(text, "]:" if six else ":")
-    text_number(text, <unsigned int>port)
+    cdef const char *template = "http://[%s]:%lu" if six else "http://%s:%lu"
+    text_format(text, template, host, <uint64_t>port)

@@ -5,8 +5,8 @@ changes, once a second. An answer is known by a number of one byte, and that num
 remembers of what its client has not yet taken.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy, strlen
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from .calendar cimport Date, date_of
 from .http1 cimport (
@@ -15,7 +15,7 @@ from .http1 cimport (
 from .page cimport page_render
 from .replica cimport Replica
 from .system cimport ENOMEM, MAP_PRIVATE, map_memory, munmap
-from .text cimport Text, text_measure, text_number, text_open, text_put, text_string, two_digits
+from .text cimport Text, text_format, text_measure, text_open, text_put, text_string
 
 cdef extern from "errors.h" nogil:
     const unsigned short wrong_statuses[64]
@@ -67,6 +67,7 @@ cdef enum:
     ANSWERS = ANSWER_WRONG_HEAD + WRONG_COUNT
     PAGE_COPIES = 32
     DATE_LENGTH = 29
+    WRONG_MOST = 256  # bytes of the body of an error
 
 cdef struct Answer:
     uint32_t at  # where in the bytes
@@ -105,90 +106,58 @@ cdef inline void answers_close(Answers *answers) noexcept nogil:
 
 
 cdef inline void answers_render(Answers *answers, Text *text) noexcept nogil:
-    cdef const Replica *replica = answers.replica
-    cdef Text page
+    """The page, to be copied into its answers, and then all of them."""
     cdef int form, wrong
-    text_measure(&page)
-    page_render(&page, replica)
+    cdef size_t page
+    page_render(text, answers.replica)
+    page = text.length
     for form in range(<int>FORMS):
-        answer_begin(answers, text, ANSWER_PAGE + form, 200, form)
-        head_length(text, page.length)
-        text_string(text, "Content-Type: text/html; charset=utf-8\r\n")
-        head_end(text, form)
-        answer_head_complete(answers, text, ANSWER_PAGE + form, ANSWER_PAGE_HEAD + form)
-        page_render(text, replica)
-        answer_complete(answers, text, ANSWER_PAGE + form)
+        answer_render(answers, text, ANSWER_PAGE + form, FORMS, 200, form, "Content-Type: text/html; charset=utf-8\r\n",
+                      text.at, page)
         if form == FORM_KEEP:
             answer_repeat(answers, text, ANSWER_PAGE + form, PAGE_COPIES)
-        answer_begin(answers, text, ANSWER_EMPTY + form, 200, form)
-        head_length(text, 0)
-        head_end(text, form)
-        answer_complete(answers, text, ANSWER_EMPTY + form)
-        if not replica.plain:
-            answer_whole(answers, text, ANSWER_ALIVE, form, "Content-Type: text/plain; charset=utf-8\r\n", "ok\n", 3)
-            answer_whole(answers, text, ANSWER_WALL, form,
-                         "Content-Type: text/html; charset=utf-8\r\nContent-Encoding: gzip\r\n", wall_bytes, WALL_SIZE)
+        answer_render(answers, text, ANSWER_EMPTY + form, 0, 200, form, "", "", 0)
+        if not answers.replica.plain:
+            answer_render(answers, text, ANSWER_ALIVE + form, FORMS, 200, form,
+                          "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n", "ok\n", 3)
+            answer_render(answers, text, ANSWER_WALL + form, FORMS, 200, form,
+                          "Content-Type: text/html; charset=utf-8\r\n"
+                          "Cache-Control: no-store\r\n", wall_bytes, WALL_SIZE)
     for wrong in range(1, WRONG_COUNT):
         answer_wrong(answers, text, wrong)
 
 
-cdef inline void answer_whole(Answers *answers, Text *text, int first, int form, const char *fields, const char *body,
-                              size_t length) noexcept nogil:
-    """One that is always the same, and what HEAD gets for it."""
-    answer_begin(answers, text, first + form, 200, form)
-    head_length(text, length)
-    text_string(text, fields)
-    text_string(text, "Cache-Control: no-store\r\n")
-    head_end(text, form)
-    answer_head_complete(answers, text, first + form, first + FORMS + form)
-    text_put(text, body, length)
-    answer_complete(answers, text, first + form)
-
-
 cdef inline void answer_wrong(Answers *answers, Text *text, int wrong) noexcept nogil:
     """An error ends the connection, whatever its version."""
-    cdef Text words
-    text_measure(&words)
-    wrong_words(&words, wrong)
-    answer_begin(answers, text, ANSWER_WRONG + wrong, wrong_statuses[wrong], FORM_CLOSE)
-    head_length(text, words.length)
-    text_string(text, "Content-Type: text/plain; charset=utf-8\r\n")
+    cdef const char *fields = "Content-Type: text/plain; charset=utf-8\r\n"
+    cdef char bytes[WRONG_MOST]
+    cdef Text body
     if wrong == WRONG_METHOD_REFUSED:
-        text_string(text, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
-    head_end(text, FORM_CLOSE)
-    answer_head_complete(answers, text, ANSWER_WRONG + wrong, ANSWER_WRONG_HEAD + wrong)
-    wrong_words(text, wrong)
-    answer_complete(answers, text, ANSWER_WRONG + wrong)
+        fields = ("Content-Type: text/plain; charset=utf-8\r\n"
+                  "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
+    text_open(&body, bytes, WRONG_MOST)
+    text_format(&body, "%lu %s: %s\n", <uint64_t>wrong_statuses[wrong], words_of_number(wrong_statuses[wrong]),
+                wrong_words_of(wrong))
+    answer_render(answers, text, ANSWER_WRONG + wrong, ANSWER_WRONG_HEAD - ANSWER_WRONG, wrong_statuses[wrong],
+                  FORM_CLOSE, fields, bytes, body.length)
 
 
-cdef inline void wrong_words(Text *text, int wrong) noexcept nogil:
-    text_number(text, <unsigned int>wrong_statuses[wrong])
-    text_string(text, " ")
-    text_string(text, words_of_number(wrong_statuses[wrong]))
-    text_string(text, ": ")
-    text_string(text, wrong_words_of(wrong))
-    text_string(text, "\n")
-
-
-cdef inline void answer_begin(Answers *answers, Text *text, int whole, int status, int form) noexcept nogil:
-    """As far as its Date, which is filled in later."""
+cdef inline void answer_render(Answers *answers, Text *text, int whole, int to_head, int status, int form,
+                               const char *fields, const char *body, size_t length) noexcept nogil:
+    """One answer, its Date to be filled in later. `to_head` numbers later is what HEAD gets, a shorter view of the same
+    bytes; 0 if there is no body."""
     cdef Answer *answer = &answers.table[whole]
     answer.at = <uint32_t>text.length
     answer.copies = 1
     head_begin(text, status, form)
     text_string(text, "Date: ")
     answer.date = <uint32_t>text.length - answer.at
-    text_put(text, "Thu, 01 Jan 1970 00:00:00 GMT\r\n", DATE_LENGTH + 2)
-
-
-cdef inline void answer_head_complete(Answers *answers, const Text *text, int whole, int head) noexcept nogil:
-    """The answer to HEAD is a shorter view of the same bytes."""
-    answer_complete(answers, text, whole)
-    answers.table[head] = answers.table[whole]
-
-
-cdef inline void answer_complete(Answers *answers, const Text *text, int whole) noexcept nogil:
-    answers.table[whole].length = <uint32_t>text.length - answers.table[whole].at
+    text_format(text, "Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: %lu\r\n%s", <uint64_t>length, fields)
+    head_end(text, form)
+    answer.length = <uint32_t>text.length - answer.at
+    answer[to_head] = answer[0]
+    text_put(text, body, length)
+    answer.length = <uint32_t>text.length - answer.at
 
 
 cdef inline void answer_repeat(Answers *answers, Text *text, int whole, uint32_t copies) noexcept nogil:
@@ -204,17 +173,12 @@ cdef inline void answer_repeat(Answers *answers, Text *text, int whole, uint32_t
 # ---- the parts of a head, for those that are rendered too ----------------------------------------------------------
 
 cdef inline void head_begin(Text *text, int status, int form) noexcept nogil:
-    text_string(text, "HTTP/1.0 " if form >= FORM_OLD_CLOSE else "HTTP/1.1 ")
-    text_number(text, <unsigned int>status)
-    text_string(text, " ")
-    text_string(text, words_of_number(status))
-    text_string(text, "\r\n")
+    text_format(text, "HTTP/1.%lu %lu %s\r\n", <uint64_t>(form < FORM_OLD_CLOSE), <uint64_t>status,
+                words_of_number(status))
 
 
 cdef inline void head_length(Text *text, size_t length) noexcept nogil:
-    text_string(text, "Content-Length: ")
-    text_number(text, length)
-    text_string(text, "\r\n")
+    text_format(text, "Content-Length: %lu\r\n", <uint64_t>length)
 
 
 cdef inline void head_end(Text *text, int form) noexcept nogil:
@@ -226,11 +190,10 @@ cdef inline void head_end(Text *text, int form) noexcept nogil:
 
 
 cdef inline void head_date(Text *text, int64_t second) noexcept nogil:
-    cdef char date[DATE_LENGTH]
+    cdef char date[DATE_LENGTH + 1]
     date_render(date, second)
-    text_string(text, "Date: ")
-    text_put(text, date, DATE_LENGTH)
-    text_string(text, "\r\n")
+    date[DATE_LENGTH] = 0
+    text_format(text, "Date: %s\r\n", <const char *>date)
 
 
 # ---- answers that are rendered when asked ---------------------------------------------------------------------------
@@ -241,9 +204,7 @@ cdef inline void fresh_begin(Text *text, const Framing *f, bint keep, int status
     head_begin(text, status, form_of(f, keep))
     head_date(text, second)
     head_length(text, body.length)
-    text_string(text, "Content-Type: ")
-    text_string(text, type_)
-    text_string(text, "\r\nCache-Control: no-store\r\n")
+    text_format(text, "Content-Type: %s\r\nCache-Control: no-store\r\n", type_)
 
 
 cdef inline void fresh_end(Text *text, const Framing *f, bint keep, const Text *body) noexcept nogil:
@@ -257,26 +218,15 @@ cdef inline void fresh_end(Text *text, const Framing *f, bint keep, const Text *
 cdef inline void date_render(char *at, int64_t second) noexcept nogil:
     """IMF-fixdate (RFC 9110 section 5.6.7), DATE_LENGTH bytes. Not by gmtime_r(3): it may take a lock, and a worker
     may be the fork of a program whose other threads held it."""
-    cdef const char *days = "ThuFriSatSunMonTueWed"
-    cdef const char *months = "JanFebMarAprMayJunJulAugSepOctNovDec"
+    cdef const char *days = "Thu\0Fri\0Sat\0Sun\0Mon\0Tue\0Wed"
+    cdef const char *months = "Jan\0Feb\0Mar\0Apr\0May\0Jun\0Jul\0Aug\0Sep\0Oct\0Nov\0Dec"
     cdef int64_t day = second // 86400
-    cdef int left = <int>(second - day * 86400)
+    cdef uint64_t left = <uint64_t>(second - day * 86400)
     cdef Date date = date_of(day)
-    memcpy(at, days + 3 * (day % 7), 3)
-    memcpy(at + 3, ", ", 2)
-    two_digits(at + 5, date.day)
-    at[7] = b' '
-    memcpy(at + 8, months + 3 * (date.month - 1), 3)
-    at[11] = b' '
-    two_digits(at + 12, date.year // 100)
-    two_digits(at + 14, date.year % 100)
-    at[16] = b' '
-    two_digits(at + 17, left // 3600)
-    at[19] = b':'
-    two_digits(at + 20, left // 60 % 60)
-    at[22] = b':'
-    two_digits(at + 23, left % 60)
-    memcpy(at + 25, " GMT", 4)
+    cdef Text text
+    text_open(&text, at, DATE_LENGTH)
+    text_format(&text, "%s, %02lu %s %lu %02lu:%02lu:%02lu GMT", days + 4 * (day % 7), <uint64_t>date.day,
+                months + 4 * (date.month - 1), <uint64_t>date.year, left // 3600, left // 60 % 60, left % 60)
 
 
 cdef inline void answers_set_date(Answers *answers, int64_t second) noexcept nogil:

@@ -1,11 +1,8 @@
 """Dates of the Gregorian calendar, from and to a count of days since 1970."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
-from .text cimport two_digits
-
-cdef enum:
-    STAMP_LENGTH = 19
+from .text cimport Text, text_format
 
 cdef struct Date:
     int year
@@ -38,14 +35,9 @@ cdef inline int64_t days_until(int year, int month, int day) noexcept nogil:
     return <int64_t>era * 146097 + 365 * year_of_era + year_of_era // 4 - year_of_era // 100 + day_of_year - 719468
 
 
-cdef inline void stamp_render(char *stamp, int64_t second) noexcept nogil:
-    """The digits of a date and a time into `....-..-..T..:..:..`, as it may be written; what divides them stays."""
+cdef inline void stamp_render(Text *text, const char *template, int64_t second) noexcept nogil:
+    """A date and a time, by a template for year, month, day, hour, minute and second."""
     cdef Date date = date_of(second // 86400)
-    cdef int left = <int>(second % 86400)
-    two_digits(stamp, date.year // 100)
-    two_digits(stamp + 2, date.year % 100)
-    two_digits(stamp + 5, date.month)
-    two_digits(stamp + 8, date.day)
-    two_digits(stamp + 11, left // 3600)
-    two_digits(stamp + 14, left // 60 % 60)
-    two_digits(stamp + 17, left % 60)
+    cdef uint64_t left = <uint64_t>(second % 86400)
+    text_format(text, template, <uint64_t>date.year, <uint64_t>date.month, <uint64_t>date.day, left // 3600,
+                left // 60 % 60, left % 60)

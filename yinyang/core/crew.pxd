@@ -22,7 +22,7 @@ from .system cimport (
 )
 from .listener cimport listener_refuse
 from .sandbox cimport SANDBOX_OFF, sandbox_words
-from .text cimport Text, text_number, text_string, text_system_error
+from .text cimport Text, text_format, text_string, text_system_error
 from .waits cimport Limits
 from .worker cimport worker_run
 
@@ -409,21 +409,18 @@ cdef inline bint crew_next_death(Crew *crew, Text *text) noexcept nogil:
 
 
 cdef inline void death_words(Text *text, int seat, const Member *member) noexcept nogil:
-    text_string(text, "Worker ")
-    text_number(text, <unsigned int>seat + 1)
+    text_format(text, "Worker %lu", <uint64_t>seat + 1)
     if member.dead_pid < 0:
         text_string(text, " could not be started: ")
         text_system_error(text, -member.dead_status)
         return
-    text_string(text, " (pid ")
-    text_number(text, <unsigned int>member.dead_pid)
+    text_format(text, " (pid %lu", <uint64_t>member.dead_pid)
     if member.hung:
         text_string(text, ") did nothing for too long")
     elif WIFSIGNALED(member.dead_status) and WTERMSIG(member.dead_status) == SIGPROF:
         text_string(text, ") was stuck")
     elif WIFSIGNALED(member.dead_status):
-        text_string(text, ") was killed by signal ")
-        text_number(text, <unsigned int>WTERMSIG(member.dead_status))
+        text_format(text, ") was killed by signal %lu", <uint64_t>WTERMSIG(member.dead_status))
     elif WEXITSTATUS(member.dead_status):
         text_string(text, ") could not go on: ")
         text_system_error(text, WEXITSTATUS(member.dead_status))
@@ -433,8 +430,7 @@ cdef inline void death_words(Text *text, int seat, const Member *member) noexcep
 
 cdef inline void restart_words(Text *text, const Member *member) noexcept nogil:
     if member.pid:
-        text_string(text, ", restarted as pid ")
-        text_number(text, <unsigned int>member.pid)
+        text_format(text, ", restarted as pid %lu", <uint64_t>member.pid)
     else:
         text_string(text, ", will be restarted")
         if member.quick_deaths > 1:

@@ -6,9 +6,9 @@ again a second later.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memmove
+from libc.string cimport memmove
 
-from .calendar cimport STAMP_LENGTH, stamp_render
+from .calendar cimport stamp_render
 from .lines cimport lines_write
 from .system cimport ENOMEM, MAP_NORESERVE, MAP_PRIVATE, map_memory, monotonic_ms
 from .text cimport Text, text_open, text_put, text_string
@@ -120,10 +120,7 @@ cdef inline void ledger_pay(Ledger *ledger) noexcept nogil:
 
 cdef inline void ledger_line(const Ledger *ledger, const Debt *debt, Text *line) noexcept nogil:
     """As `2026/11/23 15:35:15 MESSAGE`, in local time."""
-    cdef char stamp[STAMP_LENGTH + 1]
-    memcpy(stamp, "..../../.. ..:..:.. ", sizeof(stamp))
-    stamp_render(stamp, debt.second + zone_offset(&ledger.zone, debt.second))
-    text_put(line, stamp, sizeof(stamp))
+    stamp_render(line, "%lu/%02lu/%02lu %02lu:%02lu:%02lu ", debt.second + zone_offset(&ledger.zone, debt.second))
     if debt.length:
         text_put(line, <const char *>(debt + 1), debt.length)
     else:

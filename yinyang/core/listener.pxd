@@ -1,5 +1,6 @@
 """The listening socket: where to listen, opening it, and what to say when that fails."""
 
+from libc.stdint cimport uint64_t
 from libc.string cimport strcmp
 
 from .address cimport Address, address_parse, text_url
@@ -8,7 +9,7 @@ from .system cimport (
     SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_BINDTOIFINDEX, SO_REUSEADDR, TCP_NODELAY, bind, close, errno,
     getsockname, listen, port_bytes, setsockopt, sockaddr, sockaddr_in, socket
 )
-from .text cimport Text, text_number, text_string, text_system_error
+from .text cimport Text, text_format, text_string, text_system_error
 
 cdef enum:
     BACKLOG = 4096  # connections that wait to be accepted; the kernel lowers it to net.core.somaxconn
@@ -80,17 +81,14 @@ cdef inline void listening_words(Text *text, int fd, const char *given, int work
     text_url(text, host, port)
     if strcmp(host, "::") == 0:
         text_string(text, " (all addresses, IPv6 and IPv4)")
-    text_string(text, ", workers: ")
-    text_number(text, <unsigned int>workers)
+    text_format(text, ", workers: %lu", <uint64_t>workers)
 
 
 cdef inline void listener_wrong_words(Text *text, int error, const char *host, int port) noexcept nogil:
     """One line on why the server cannot listen, and what to do."""
-    text_string(text, "cannot listen on port ")
-    text_number(text, <unsigned int>port)
+    text_format(text, "cannot listen on port %lu", <uint64_t>port)
     if host != NULL:
-        text_string(text, " of ")
-        text_string(text, host)
+        text_format(text, " of %s", host)
     text_string(text, ": ")
     if error == EADDRINUSE:
         text_string(text, "another program listens there; end it, or choose another port with --port "

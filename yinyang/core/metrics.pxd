@@ -1,17 +1,17 @@
 """`/metrics`: what this replica has done, in the text format of Prometheus (version 0.0.4), summed over all workers."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport strlen
 
 from .answers cimport (
-    ANSWER_ALIVE, ANSWER_EMPTY, ANSWER_METRICS, ANSWER_READY, ANSWER_REDIRECT, ANSWER_UNREADY, ANSWER_WALL,
-    ANSWER_WHOAMI, ANSWER_WRONG, ANSWER_WRONG_HEAD, FORMS, fresh_begin, fresh_end, wrong_statuses
+    ANSWER_EMPTY, ANSWER_REDIRECT, ANSWER_UNREADY, ANSWER_WRONG, ANSWER_WRONG_HEAD, FORMS, answer_is_rendered,
+    fresh_begin, fresh_end, wrong_statuses
 )
 from .board cimport Board, PHASE_SERVE, board_pages, board_ready
 from .http1 cimport Framing, WRONG_COUNT
 from .replica cimport ABOUT_VERSION, Replica
 from .system cimport monotonic_ms
-from .text cimport Text, text_number, text_open, text_quoted_string, text_string
+from .text cimport Text, text_format, text_open, text_quoted_string, text_string
 
 cdef extern from "atomic.h" nogil:
     uint32_t get "atomic_get"(const uint32_t *place)
@@ -33,14 +33,8 @@ cdef inline void metrics_render(Text *text, const Framing *f, bint keep, int64_t
         app_version = ""
     text_open(&body, bytes, METRICS_MOST)
     metrics_requests(&body, board)
-    metrics_connections(&body, board)
-    metric(&body, "yinyang_pages_total", "counter", board_pages(board))
-    metric(&body, "yinyang_draining", "gauge", get(&board.phase) != PHASE_SERVE)
-    metric(&body, "yinyang_workers", "gauge", board.workers)
-    metric(&body, "yinyang_workers_ready", "gauge", board_ready(board, monotonic_ms()))
-    metric(&body, "process_start_time_seconds", "gauge", <uint64_t>board.started)
-    metric_begin(&body, "yinyang_build_info", "gauge")
-    text_string(&body, "yinyang_build_info{version=")
+    metrics_gauges(&body, board)
+    text_string(&body, "# TYPE yinyang_build_info gauge\nyinyang_build_info{version=")
     text_label(&body, YINYANG_VERSION)
     text_string(&body, ",app_version=")
     text_label(&body, app_version)
@@ -51,17 +45,17 @@ cdef inline void metrics_render(Text *text, const Framing *f, bint keep, int64_t
 
 cdef inline void metrics_requests(Text *text, const Board *board) noexcept nogil:
     """Answers by status and route. What is wrong was asked of no route."""
+    cdef const char *route = "empty\0livez\0wall\0redirect\0whoami\0readyz\0readyz\0metrics\0"  # by answer
+    cdef int answer = ANSWER_EMPTY, count = FORMS
     cdef int first = 1, wrong
-    metric_begin(text, "http_requests_total", "counter")
+    text_string(text, "# TYPE http_requests_total counter\n")
     requests(text, 200, "page", board_pages(board))
-    requests(text, 200, "empty", answered(board, ANSWER_EMPTY, FORMS))
-    requests(text, 200, "livez", answered(board, ANSWER_ALIVE, 2 * FORMS))
-    requests(text, 200, "readyz", answered(board, ANSWER_READY, 1))
-    requests(text, 503, "readyz", answered(board, ANSWER_UNREADY, 1))
-    requests(text, 200, "whoami", answered(board, ANSWER_WHOAMI, 1))
-    requests(text, 200, "wall", answered(board, ANSWER_WALL, 2 * FORMS))
-    requests(text, 200, "metrics", answered(board, ANSWER_METRICS, 1))
-    requests(text, 301, "redirect", answered(board, ANSWER_REDIRECT, 1))
+    while answer < ANSWER_WRONG:
+        requests(text, 503 if answer == ANSWER_UNREADY else 301 if answer == ANSWER_REDIRECT else 200, route,
+                 answered(board, answer, count))
+        route += strlen(route) + 1
+        answer += count
+        count = 1 if answer_is_rendered(<uint8_t>answer) else 2 * FORMS
     for wrong in range(1, WRONG_COUNT):
         if wrong + 1 == WRONG_COUNT or wrong_statuses[wrong + 1] != wrong_statuses[wrong]:  # they are in this order
             requests(text, wrong_statuses[wrong], "error", answered(board, ANSWER_WRONG + first, wrong + 1 - first)
@@ -69,14 +63,23 @@ cdef inline void metrics_requests(Text *text, const Board *board) noexcept nogil
             first = wrong + 1
 
 
-cdef inline void metrics_connections(Text *text, const Board *board) noexcept nogil:
+cdef inline void metrics_gauges(Text *text, const Board *board) noexcept nogil:
     cdef uint64_t accepted = 0, open_now = 0
     cdef uint32_t i
     for i in range(board.workers):
         accepted += get_count(&board.seats[i].accepted)
         open_now += get_count(&board.seats[i].open)
-    metric(text, "yinyang_connections_accepted_total", "counter", accepted)
-    metric(text, "yinyang_connections_open", "gauge", open_now)
+    text_format(
+        text,
+        "# TYPE yinyang_connections_accepted_total counter\nyinyang_connections_accepted_total %lu\n"
+        "# TYPE yinyang_connections_open gauge\nyinyang_connections_open %lu\n"
+        "# TYPE yinyang_pages_total counter\nyinyang_pages_total %lu\n"
+        "# TYPE yinyang_draining gauge\nyinyang_draining %lu\n"
+        "# TYPE yinyang_workers gauge\nyinyang_workers %lu\n"
+        "# TYPE yinyang_workers_ready gauge\nyinyang_workers_ready %lu\n"
+        "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %lu\n",
+        accepted, open_now, board_pages(board), <uint64_t>(get(&board.phase) != PHASE_SERVE),
+        <uint64_t>board.workers, <uint64_t>board_ready(board, monotonic_ms()), <uint64_t>board.started)
 
 
 cdef inline uint64_t answered(const Board *board, int first, int count) noexcept nogil:
@@ -91,30 +94,7 @@ cdef inline uint64_t answered(const Board *board, int first, int count) noexcept
 
 
 cdef inline void requests(Text *text, int status, const char *route, uint64_t count) noexcept nogil:
-    text_string(text, 'http_requests_total{code="')
-    text_number(text, <unsigned int>status)
-    text_string(text, '",route="')
-    text_string(text, route)
-    text_string(text, '"} ')
-    text_number(text, count)
-    text_string(text, "\n")
-
-
-cdef inline void metric_begin(Text *text, const char *name, const char *type_) noexcept nogil:
-    text_string(text, "# TYPE ")
-    text_string(text, name)
-    text_string(text, " ")
-    text_string(text, type_)
-    text_string(text, "\n")
-
-
-cdef inline void metric(Text *text, const char *name, const char *type_, uint64_t value) noexcept nogil:
-    """One without labels."""
-    metric_begin(text, name, type_)
-    text_string(text, name)
-    text_string(text, " ")
-    text_number(text, value)
-    text_string(text, "\n")
+    text_format(text, 'http_requests_total{code="%lu",route="%s"} %lu\n', <uint64_t>status, route, count)
 
 
 cdef inline void text_label(Text *text, const char *value) noexcept nogil:

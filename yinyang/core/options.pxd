@@ -1,12 +1,12 @@
 """The command line and the environment, parsed once for both shapes: an option wins over its variable, a variable over
 the default. An empty variable counts as not set, since that is how many tools unset one."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset, strcmp, strlen, strncmp
 
 from .address cimport Address, address_parse
 from .system cimport getenv, gethostname
-from .text cimport Text, is_printable, number_parse, text_number, text_printable, text_string
+from .text cimport Text, is_printable, number_parse, text_format, text_printable, text_string
 
 cdef extern from "usage.h" nogil:
     enum:
@@ -130,8 +130,7 @@ cdef inline bint options_from_arguments(Options *options, int count, const char 
         value = value_of(arguments[i], option)
         if option_ranges[option].kind >= KIND_SWITCH:
             if value != NULL:
-                text_option(wrong, option)
-                text_string(wrong, " takes no value")
+                text_format(wrong, "--%s takes no value", option_word(option, WORD_OPTION))
                 return False
             given = option_ranges[option].kind != KIND_OFF
             option -= not given
@@ -141,11 +140,8 @@ cdef inline bint options_from_arguments(Options *options, int count, const char 
             if value == NULL:
                 i += 1
                 if i == count:
-                    text_option(wrong, option)
-                    text_string(wrong, " wants a value: ")
-                    text_option(wrong, option)
-                    text_string(wrong, " ")
-                    text_string(wrong, option_word(option, WORD_VALUE))
+                    text_format(wrong, "--%s wants a value: --%s %s", option_word(option, WORD_OPTION),
+                                option_word(option, WORD_OPTION), option_word(option, WORD_VALUE))
                     return False
                 value = arguments[i]
             if not option_set(options, option, value, NULL, wrong):
@@ -209,10 +205,9 @@ cdef inline bint option_set(Options *options, int option, const char *value, con
     if option_accepts(range_, value, &options.numbers[option]):
         return True
     if variable != NULL:
-        text_string(wrong, variable)
+        text_format(wrong, "%s wants ", variable)
     else:
-        text_option(wrong, option)
-    text_string(wrong, " wants ")
+        text_format(wrong, "--%s wants ", option_word(option, WORD_OPTION))
     text_wanted(wrong, range_)
     text_string(wrong, ", not ")
     text_quoted(wrong, value)
@@ -252,9 +247,7 @@ cdef inline void text_wanted(Text *text, const option_range *range_) noexcept no
     else:
         if range_.kind == KIND_NUMBER:
             text_string(text, "a number from ")
-        text_number(text, <unsigned int>range_.least)
-        text_string(text, " to ")
-        text_number(text, <unsigned int>range_.most)
+        text_format(text, "%lu to %lu", <uint64_t>range_.least, <uint64_t>range_.most)
         if range_.kind == KIND_TEXT:
             text_string(text, " bytes without control characters")
 
@@ -295,11 +288,6 @@ cdef inline bint word_parse(const char *words, int count, const char *value, int
     return False
 
 
-cdef inline void text_option(Text *text, int option) noexcept nogil:
-    text_string(text, "--")
-    text_string(text, option_word(option, WORD_OPTION))
-
-
 cdef inline void text_quoted(Text *text, const char *value) noexcept nogil:
     """As given, but one line of it, and not without end."""
     cdef size_t length = strlen(value)
@@ -308,9 +296,7 @@ cdef inline void text_quoted(Text *text, const char *value) noexcept nogil:
     if length <= 64:
         text_string(text, "'")
         return
-    text_string(text, "...' (")
-    text_number(text, length)
-    text_string(text, " bytes)")
+    text_format(text, "...' (%lu bytes)", <uint64_t>length)
 
 
 cdef inline void usage_words(Text *text) noexcept nogil:
@@ -323,17 +309,13 @@ cdef inline void usage_words(Text *text) noexcept nogil:
                 "Options, and the variables that set their defaults:\n")
     for option in range(OPTION_COUNT):
         begin = text.length
-        text_string(text, "  ")
-        text_option(text, option)
-        text_string(text, " ")
-        text_string(text, option_word(option, WORD_VALUE))
+        text_format(text, "  --%s %s", option_word(option, WORD_OPTION), option_word(option, WORD_VALUE))
         if option_ranges[option].kind <= KIND_SWITCH:
             text_fill(text, begin + 19)
             variable_of(option, variable)
             text_string(text, variable)
         text_fill(text, begin + 41)
-        text_string(text, option_word(option, WORD_HELP))
-        text_string(text, "\n")
+        text_format(text, "%s\n", option_word(option, WORD_HELP))
     text_string(text, "\nPORT is honoured where YINYANG_PORT is not set.\n")
 
 

@@ -2,9 +2,9 @@
 
 from libc.string cimport strlen
 
-from .identity cimport COLOUR_LENGTH, Identity, PALETTE_ORIGINAL
+from .identity cimport Identity, PALETTE_ORIGINAL
 from .replica cimport Replica, short_name
-from .text cimport Text, text_html, text_put, text_string
+from .text cimport Text, text_format, text_html, text_string
 
 
 cdef inline void page_render(Text *text, const Replica *replica) noexcept nogil:
@@ -19,24 +19,15 @@ cdef inline void page_render(Text *text, const Replica *replica) noexcept nogil:
     text_html(text, replica.title, strlen(replica.title))
     text_string(text, "</title></head><body><h1>")
     text_html(text, identity.name, identity.length)
-    text_string(text, '</h1><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 400">'
-                '<circle cx="50" cy="50" r="48" fill="')
-    text_put(text, identity.colours[0], COLOUR_LENGTH)
-    text_string(text, '" stroke="#000"/><path d="M50,2a48,48 0 1 1 0,96a24 24 0 1 1 0-48a24 24 0 1 0 0-48')
-    page_fill(text, dark)
-    text_string(text, '<circle cx="50" cy="26" r="6')
-    page_fill(text, dark)
-    text_string(text, '<circle cx="50" cy="74" r="6')
-    page_fill(text, light)
+    text_format(
+        text, '</h1><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 400">'
+        '<circle cx="50" cy="50" r="48" fill="%s" stroke="#000"/>'
+        '<path d="M50,2a48,48 0 1 1 0,96a24 24 0 1 1 0-48a24 24 0 1 0 0-48" fill="%s"/>'
+        '<circle cx="50" cy="26" r="6" fill="%s"/><circle cx="50" cy="74" r="6" fill="%s"/>',
+        identity.colours[0], dark, dark, light)
     if not original:
         page_caption(text, identity)
     text_string(text, "</svg></body></html>")
-
-
-cdef inline void page_fill(Text *text, const char *colour) noexcept nogil:
-    text_string(text, '" fill="')
-    text_string(text, colour)
-    text_string(text, '"/>')
 
 
 cdef inline void page_caption(Text *text, const Identity *identity) noexcept nogil:

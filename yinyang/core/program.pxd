@@ -10,7 +10,7 @@ from .crew cimport (
     crew_stop, crew_take, crew_wait
 )
 from .healthcheck cimport healthcheck
-from .identity cimport COLOUR_LENGTH, NAME_MOST, identity_set
+from .identity cimport NAME_MOST, identity_set
 from .ledger cimport Ledger, ledger_add_message, ledger_add_pages, ledger_open, ledger_pay, ledger_wants
 from .listener cimport listener_open, listener_wrong_words, listening_words
 from .options cimport (
@@ -22,7 +22,7 @@ from .options cimport (
 from .replica cimport ABOUTS, Replica
 from .sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible
 from .system cimport MAP_PRIVATE, map_memory, monotonic_ms, wall_second
-from .text cimport Text, text_open, text_put, text_string, text_system_error
+from .text cimport Text, text_format, text_open, text_system_error
 from .waits cimport limits_set
 
 cdef enum:
@@ -58,9 +58,7 @@ cdef inline int program_parse(Program **program, int count, const char **argumen
     if action == ACTION_HELP:
         usage_words(&words)
     elif action == ACTION_VERSION:
-        text_string(&words, "yinyang ")
-        text_string(&words, version)
-        text_string(&words, "\n")
+        text_format(&words, "yinyang %s\n", version)
     return action
 
 
@@ -129,11 +127,7 @@ cdef inline int program_serve(Program *p, int listener, int log, int waker) noex
 
 
 cdef inline void program_message(const Program *p, Text *text, const char *verb) noexcept nogil:
-    text_string(text, verb)
-    text_string(text, " image, host: ")
-    text_put(text, p.replica.identity.name, p.replica.identity.length)
-    text_string(text, ", colour: ")
-    text_put(text, p.replica.identity.colours[0], COLOUR_LENGTH)
+    text_format(text, "%s image, host: %s, colour: %s", verb, p.replica.identity.name, p.replica.identity.colours[0])
 
 
 cdef inline void program_greet(Program *p, int listener) noexcept nogil:

@@ -1,12 +1,12 @@
 """`/readyz`: does this replica want more to do? Whoever balances the load asks it, and passes over who does not."""
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from .answers cimport fresh_begin, fresh_end
 from .board cimport Board, PHASE_SERVE, board_ready
 from .http1 cimport Framing
 from .system cimport monotonic_ms
-from .text cimport Text, text_number, text_open, text_string
+from .text cimport Text, text_format, text_open, text_string
 
 cdef extern from "atomic.h" nogil:
     uint32_t get "atomic_get"(const uint32_t *place)
@@ -23,11 +23,8 @@ cdef inline void readiness_words(Text *text, const Board *board, bint ready) noe
     elif get(&board.phase) != PHASE_SERVE:
         text_string(text, "not ready: draining\n")
     else:
-        text_string(text, "not ready: ")
-        text_number(text, board_ready(board, monotonic_ms()))
-        text_string(text, " of ")
-        text_number(text, board.workers)
-        text_string(text, " workers serve\n")
+        text_format(text, "not ready: %lu of %lu workers serve\n", <uint64_t>board_ready(board, monotonic_ms()),
+                    <uint64_t>board.workers)
 
 
 cdef inline void readiness_render(Text *text, const Framing *f, bint keep, int64_t second, const Board *board,

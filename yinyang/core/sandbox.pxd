@@ -4,7 +4,9 @@ A worker enters it when it has all that it needs to serve; the parent of the sta
 of a Python program never does, as what else that program does is its own business.
 """
 
-from .text cimport Text, text_number, text_string
+from libc.stdint cimport uint64_t
+
+from .text cimport Text, text_format, text_string
 
 cdef extern from "sandbox.h" nogil:
     enum:
@@ -38,9 +40,7 @@ cdef inline bint sandbox_is_possible(int sandbox, Text *wrong) noexcept nogil:
 
 
 cdef inline void sandbox_wrong_words(Text *wrong, const char *what) noexcept nogil:
-    text_string(wrong, "no sandbox, as this kernel has no ")
-    text_string(wrong, what)
-    text_string(wrong, "; --sandbox auto takes what there is")
+    text_format(wrong, "no sandbox, as this kernel has no %s; --sandbox auto takes what there is", what)
 
 
 cdef inline void sandbox_words(Text *text, int parent, int workers) noexcept nogil:
@@ -52,8 +52,7 @@ cdef inline void sandbox_words(Text *text, int parent, int workers) noexcept nog
     if workers & GUARD_PRIVILEGES:
         text_string(text, "no new privileges")
     if parent & GUARD_USER:
-        text_string(text, ", user ")
-        text_number(text, NOBODY)
+        text_format(text, ", user %lu", <uint64_t>NOBODY)
     if workers & GUARD_FILES:
         text_string(text, ", no files")
     if workers & GUARD_TCP:

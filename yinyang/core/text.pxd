@@ -1,15 +1,19 @@
-"""A place that text is put into: bounded, and it counts what did not fit, so that it also measures."""
+"""Text that is put together, in a place that is bounded, and what text is read from."""
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memcpy, strlen
 
 cdef extern from "words.h" nogil:
     const char *words_of_number(int number)
 
-cdef struct Text:
-    char *at
-    size_t room  # bytes that may be written at `at`
-    size_t length  # bytes that were put; more than room: what is there is cut off
+cdef extern from "text.h" nogil:
+    struct Text "text":  # a place that text is put into; it counts what did not fit, so that it also measures
+        char *at
+        size_t room  # bytes that may be written at `at`
+        size_t length  # bytes that were put; more than room: what is there is cut off
+    void text_put(Text *text, const char *bytes, size_t length)
+    void text_string(Text *text, const char *string)
+    void text_number(Text *text, uint64_t number)  # in decimal
+    void text_format(Text *text, const char *template, ...)  # with %s, %lu, %02lu
 
 
 cdef inline void text_open(Text *text, char *at, size_t room) noexcept nogil:
@@ -27,43 +31,13 @@ cdef inline bint text_fits(const Text *text) noexcept nogil:
     return text.length <= text.room
 
 
-cdef inline void text_put(Text *text, const char *bytes, size_t length) noexcept nogil:
-    if text.length < text.room:
-        memcpy(text.at + text.length, bytes, min(length, text.room - text.length))
-    text.length += length
-
-
-cdef inline void text_string(Text *text, const char *string) noexcept nogil:
-    text_put(text, string, strlen(string))
-
-
-cdef inline void text_number(Text *text, uint64_t number) noexcept nogil:
-    """In decimal."""
-    cdef char digits[20]
-    cdef size_t at = 20
-    while True:
-        at -= 1
-        digits[at] = <char>(48 + number % 10)
-        number //= 10
-        if number == 0:
-            break
-    text_put(text, digits + at, 20 - at)
-
-
 cdef inline void text_system_error(Text *text, int error) noexcept nogil:
     """errno in words."""
     cdef const char *words = words_of_number(error)
     if words[0]:
         text_string(text, words)
     else:
-        text_string(text, "system error ")
-        text_number(text, <unsigned int>error)
-
-
-cdef inline void two_digits(char *at, int number) noexcept nogil:
-    """A number below 100."""
-    at[0] = <char>(48 + number // 10)
-    at[1] = <char>(48 + number % 10)
+        text_format(text, "system error %lu", <uint64_t>error)
 
 
 cdef inline const char *html_reference(char byte) noexcept nogil:

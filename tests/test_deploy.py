@@ -1,0 +1,372 @@
+"""What is in deploy/: do the files say what their specifications allow, and do they do what docs/cluster.md says?"""
+
+import copy
+import importlib
+import importlib.util
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from socket import create_server
+from types import ModuleType
+
+import pytest
+from conftest import PATIENCE, ROOT, clean_environment, missing, needs, podman, wait_until
+
+COMPOSE = ROOT / "deploy/compose.yaml"
+KUBERNETES = ROOT / "deploy/kubernetes.yaml"
+HAPROXY = ROOT / "deploy/haproxy.cfg"
+ENGINE = """
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]  # may not be raised everywhere
+[engine]
+runtime = "runc"  # the usual one refuses some kernels' control groups
+"""
+
+
+def module(name: str, requirement: str) -> ModuleType:
+    """A module that is installed for the tests only."""
+    if not importlib.util.find_spec(name):
+        missing(requirement, f"{requirement} is not installed")
+    return importlib.import_module(name)
+
+
+def free_port() -> int:
+    with create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def test_compose_file_follows_its_specification() -> None:
+    if not importlib.util.find_spec("check_jsonschema"):
+        missing("check-jsonschema", "check-jsonschema is not installed")
+    check = ["check_jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE]
+    done = subprocess.run([sys.executable, "-m", *check], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture(scope="module")
+def objects() -> dict[str, dict]:
+    """The objects of the Kubernetes file, by kind."""
+    yaml = module("yaml", "kubernetes-validate")
+    return {item["kind"]: item for item in yaml.safe_load_all(KUBERNETES.read_text())}
+
+
+def test_kubernetes_file_follows_the_newest_schemas(objects: dict[str, dict]) -> None:
+    """Each object, strictly: a property that there is not is an error, as the test of the test shows."""
+    kubernetes_validate = module("kubernetes_validate", "kubernetes-validate")
+    version = kubernetes_validate.latest_version()
+    kinds = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
+    assert set(objects) == kinds
+    for item in objects.values():
+        kubernetes_validate.validate(item, version, strict=True)
+        wrong = copy.deepcopy(item)
+        wrong["spec"]["replica"] = 3
+        with pytest.raises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(wrong, version, strict=True)
+
+
+def test_kubernetes_objects_fit_together(objects: dict[str, dict]) -> None:
+    """Names, labels and times that refer to each other, which a schema cannot know."""
+    deployment = objects["Deployment"]
+    pod = deployment["spec"]["template"]
+    labels = pod["metadata"]["labels"].items()
+    for selector in (
+        deployment["spec"]["selector"]["matchLabels"],
+        objects["Service"]["spec"]["selector"],
+        objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        pod["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
+    ):
+        assert selector.items() <= labels
+    target = objects["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert target == {key: deployment[key] for key in ("apiVersion", "kind")} | {"name": deployment["metadata"]["name"]}
+    container = pod["spec"]["containers"][0]
+    variables = {item["name"]: item.get("value") for item in container["env"]}
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert objects["Service"]["spec"]["ports"][0]["targetPort"] in ports
+    assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(ports["http"]) == variables["YINYANG_PORT"]
+    ending = container["lifecycle"]["preStop"]["sleep"]["seconds"] + int(variables["YINYANG_DRAIN"]) + 8
+    assert pod["spec"]["terminationGracePeriodSeconds"] >= ending
+
+
+@pytest.mark.proxies
+@pytest.mark.parametrize("mode", ["http", "tcp"])
+@pytest.mark.parametrize("sticky", ["", "1"])
+def test_haproxy_takes_its_configuration(mode: str, sticky: str) -> None:
+    """Without a warning, and where no name of a replica resolves."""
+    variables = clean_environment() | {"MODE": mode, "STICKY": sticky}
+    check = [needs("haproxy"), "-dW", "-c", "-f", str(HAPROXY)]
+    done = subprocess.run(check, check=False, capture_output=True, text=True, env=variables)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Podman with the options that this machine may need, which are no business of the files."""
+    settings = tmp_path_factory.mktemp("engine") / "containers.conf"
+    settings.write_text(ENGINE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTAINERS_CONF", str(settings))
+        yield
+
+
+# Kubernetes, as far as Podman knows it
+
+
+FIELDS = {"metadata.namespace": "trial", "spec.nodeName": "node-a"}  # as a cluster would fill them in
+
+
+def for_podman(objects: Sequence[dict], name: str, port: int) -> list[dict]:
+    """The objects with what the cluster does and Podman 4 does not: some fields as variables. Its probes, which
+    Podman would do with a curl(1) inside the container, are left to the test. The pod, only one, gets a port of this
+    host."""
+    changed = copy.deepcopy(list(objects))
+    deployment = next(item for item in changed if item["kind"] == "Deployment")
+    deployment["metadata"]["name"] = name
+    deployment["spec"]["replicas"] = 1
+    pod = deployment["spec"]["template"]
+    container = pod["spec"]["containers"][0]
+    for variable in container["env"]:
+        path = variable.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
+        if path in FIELDS:
+            del variable["valueFrom"]
+            variable["value"] = FIELDS[path]
+    container["ports"][0] |= {"hostIP": "127.0.0.1", "hostPort": port}
+    for probe in "readinessProbe", "livenessProbe":
+        del container[probe]
+    return changed
+
+
+def ask(port: int, path: str) -> tuple[int, bytes]:
+    """Status and body, by a connection of its own."""
+    client = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        client.request("GET", path)
+        answer = client.getresponse()
+        return answer.status, answer.read()
+    finally:
+        client.close()
+
+
+@pytest.fixture
+def pod_port(engine: None, image: str, objects: dict[str, dict], tmp_path: Path) -> Iterator[int]:
+    """The port of the pod of the Kubernetes file, run by Podman."""
+    yaml = module("yaml", "kubernetes-validate")
+    needs("catatonit")  # the first process of each pod
+    name, port = f"yinyang-test-{os.getpid()}", free_port()
+    container = objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    tag = f"localhost/{container['image']}"
+    podman("tag", image, tag)
+    file = tmp_path / "kubernetes.yaml"
+    file.write_text(yaml.safe_dump_all(for_podman(list(objects.values()), name, port)))
+    try:
+        podman("kube", "play", "--log-driver", "k8s-file", str(file))
+        yield port
+    finally:
+        podman("pod", "rm", "--force", "--ignore", "--time", "1", f"{name}-pod-0")
+        podman("untag", tag, tag)  # once: all the names; twice: that one
+
+
+@pytest.mark.containers
+def test_pod_of_the_kubernetes_file(pod_port: int, objects: dict[str, dict]) -> None:
+    container = objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    for probe in container["readinessProbe"], container["livenessProbe"]:
+        assert ask(pod_port, probe["httpGet"]["path"]) == (200, b"ok\n")
+    told = json.loads(ask(pod_port, "/whoami")[1])
+    assert (told["namespace"], told["node"]) == ("trial", "node-a")
+    assert told["version"] == objects["Deployment"]["metadata"]["labels"]["app.kubernetes.io/version"]
+    assert told["colours"][1] != "#000000"  # of the palette that has two
+    running = json.loads(podman("inspect", f"yinyang-test-{os.getpid()}-pod-0-yinyang"))[0]
+    assert (running["Config"]["User"], running["HostConfig"]["ReadonlyRootfs"]) == ("65534:65534", True)
+    assert running["HostConfig"]["Memory"] == 16 << 20
+    status = Path(f"/proc/{running['State']['Pid']}/status").read_text()
+    assert {"CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"} <= set(status.splitlines())
+
+
+# Compose
+
+
+class Cluster:
+    """What compose.yaml starts, under a name and on a port of its own."""
+
+    def __init__(self, name: str, port: int, **variables: str) -> None:
+        self.name = name
+        self.port = port
+        self.variables = clean_environment() | {"PORT": f"127.0.0.1:{port}"} | variables
+
+    def compose(self, *arguments: str, **variables: str) -> None:
+        command = [sys.executable, "-m", "podman_compose", "-p", self.name, "-f", str(COMPOSE), *arguments]
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=6 * PATIENCE, env=self.variables | variables
+        )
+        assert done.returncode == 0, done.stderr
+
+    def container(self, service: str, number: int) -> str:
+        return f"{self.name}_{service}_{number}"
+
+    def host(self, service: str, number: int) -> str:
+        return podman("inspect", "--format", "{{.Config.Hostname}}", self.container(service, number))
+
+    def sample(self, count: int = 60) -> Counter[str]:
+        """How often each replica answered, by its host name; "" for who else did."""
+        answers = [ask(self.port, "/whoami") for _ in range(count)]
+        return Counter(json.loads(body)["host"] if status == 200 else "" for status, body in answers)
+
+    def wait_for(self, hosts: set[str]) -> None:
+        def seen() -> bool:
+            try:
+                return set(self.sample()) == hosts
+            except (OSError, HTTPException):
+                return False  # it is not listening yet
+
+        wait_until(seen, f"{len(hosts)} replicas")
+
+
+class Visitors(threading.Thread):
+    """One who asks until told to stop, a connection for each request, and keeps what went wrong."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__()
+        self.cluster = cluster
+        self.hosts: list[str] = []
+        self.failures: list[str] = []
+        self.enough = threading.Event()
+
+    def run(self) -> None:
+        for _ in range(5000):
+            try:
+                status, body = ask(self.cluster.port, "/whoami")
+                if status == 200:
+                    self.hosts.append(json.loads(body)["host"])
+                else:
+                    self.failures.append(f"status {status}")
+            except (OSError, HTTPException) as error:
+                self.failures.append(repr(error))
+            if self.enough.wait(0.01):
+                return
+
+    def __enter__(self) -> "Visitors":
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.enough.set()
+        self.join()
+
+    def wait_without(self, host: str, count: int = 100) -> None:
+        """Until so many answers in a row came from others."""
+        wait_until(lambda: len(self.hosts) >= count and host not in self.hosts[-count:], "answers of the others")
+
+
+@pytest.fixture(scope="module")
+def balancer_image() -> None:
+    """HAProxy's image under its name: a local one where that is all there is."""
+    if not shutil.which("buildah"):
+        missing("containers", "buildah is not installed")
+    if subprocess.run(["podman", "image", "exists", "haproxy:lts"], check=False).returncode == 0:
+        return
+    build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "-t", "localhost/haproxy:lts"]
+    subprocess.run(
+        [*build, "-f", str(ROOT / "tests/haproxy.Dockerfile"), str(ROOT / "deploy")],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture
+def cluster(engine: None, image: str, balancer_image: None) -> Iterator[Cluster]:
+    """The containers of compose.yaml: the images are there, so nothing is built or pulled."""
+    if not importlib.util.find_spec("podman_compose"):
+        missing("podman-compose", "podman-compose is not installed")
+    started = Cluster(f"yinyang-test-{os.getpid()}-{next(NUMBERS)}", free_port())
+    tags = [f"localhost/{started.name}_{service}" for service in ("web", "canary")]
+    podman("tag", image, *tags)
+    try:
+        started.compose("up", "--detach")
+        yield started
+    finally:
+        started.compose("--profile", "canary", "down", "--remove-orphans", "--timeout", "1")
+        assert podman("ps", "--all", "--quiet", "--filter", f"label=io.podman.compose.project={started.name}") == ""
+        for tag in tags:
+            podman("untag", tag, tag)  # the name twice, as above
+
+
+NUMBERS = itertools.count()
+
+
+@pytest.mark.containers
+def test_compose(cluster: Cluster) -> None:
+    """Three replicas, then five; one is killed, one is stopped, and no request fails."""
+    three = {cluster.host("web", number) for number in (1, 2, 3)}
+    assert len(three) == 3
+    cluster.wait_for(three)
+    with urllib.request.urlopen(f"http://127.0.0.1:{cluster.port}/wall", timeout=PATIENCE) as wall:
+        assert wall.headers["Content-Type"].startswith("text/html")
+    shares = cluster.sample(60)
+    assert all(abs(count - 20) <= 1 for count in shares.values()), shares  # in turn
+
+    cluster.compose("up", "--detach", "--scale", "web=5")
+    five = three | {cluster.host("web", number) for number in (4, 5)}
+    assert len(five) == 5
+    cluster.wait_for(five)
+
+    killed, stopped = cluster.host("web", 2), cluster.host("web", 4)
+    with Visitors(cluster) as visitors:
+        wait_until(lambda: set(visitors.hosts) == five)
+        podman("kill", cluster.container("web", 2))
+        visitors.wait_without(killed)
+        podman("stop", "--time", "15", cluster.container("web", 4))
+        visitors.wait_without(stopped)
+    assert visitors.failures == []
+    cluster.wait_for(five - {killed, stopped})
+
+
+@pytest.mark.containers
+def test_compose_with_a_canary(cluster: Cluster) -> None:
+    """One replica of each version, and one answer in five from the next one."""
+    cluster.compose("--profile", "canary", "down", "--remove-orphans", "--timeout", "1")
+    cluster.compose("--profile", "canary", "up", "--detach", "--scale", "web=1")
+    web, canary = cluster.host("web", 1), cluster.host("canary", 1)
+    cluster.wait_for({web, canary})
+    wait_until(lambda: cluster.sample(50) == {web: 40, canary: 10}, "one in five")
+
+
+@pytest.mark.containers
+def test_compose_with_a_cookie(cluster: Cluster) -> None:
+    """Who sends the cookie back is always answered by the same replica; who does not, by all."""
+    cluster.compose("down", "--timeout", "1")
+    cluster.compose("up", "--detach", STICKY="1")
+    cluster.wait_for({cluster.host("web", number) for number in (1, 2, 3)})
+    url = f"http://127.0.0.1:{cluster.port}/whoami"
+    visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    hosts = set()
+    for _ in range(30):
+        with visitor.open(url, timeout=PATIENCE) as answer:
+            hosts.add(json.load(answer)["host"])
+    assert len(hosts) == 1
+
+
+@pytest.mark.containers
+def test_compose_with_a_balancer_of_connections(cluster: Cluster) -> None:
+    """Who keeps a connection stays at one replica, and /whoami ends it unless told otherwise."""
+    cluster.compose("down", "--timeout", "1")
+    cluster.compose("up", "--detach", MODE="tcp")
+    cluster.wait_for({cluster.host("web", number) for number in (1, 2, 3)})
+    client = HTTPConnection("127.0.0.1", cluster.port, timeout=PATIENCE)
+    hosts, reconnected = {"keep": [], "new": []}, []
+    for path, kind in [("/whoami?keep=1", "keep")] * 12 + [("/whoami", "new")] * 12:
+        client.request("GET", path)
+        answer = client.getresponse()
+        hosts[kind].append(json.loads(answer.read())["host"])
+        reconnected.append(client.sock is None)
+    client.close()
+    assert len(set(hosts["keep"])) == 1
+    assert reconnected == [False] * 12 + [True] * 12
+    assert len(set(hosts["new"])) == 3

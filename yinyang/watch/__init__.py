@@ -1,0 +1,1 @@
+"""Shows in a terminal what a load balancer does: `python -m yinyang.watch URL`."""
