@@ -1,4 +1,4 @@
-"""Draws what a request costs with keep-alive, from the figures of benchmarks/compare.py.
+"""Draws what a request costs on kept connections, each another one (varied), from the figures of benchmarks/compare.py.
 
     build/peers-venv/bin/python benchmarks/plot.py FIGURES.json docs/cost.svg [--connections 64]
 
@@ -29,12 +29,15 @@ SETTINGS = {
 }
 
 
+MODE = "varied"  # in which a server cannot profit from having seen the last request
+
+
 def costs(content: dict, connections: int) -> dict[str, list[float]]:
-    """Microseconds a request with keep-alive, by key."""
+    """Microseconds a request, by key."""
     for load in content["loads"]:
-        if load["mode"] == "keep-alive" and load["connections"] == connections:
+        if load["mode"] == MODE and load["connections"] == connections:
             return {key: [each * 1e6 for each in its["cpu"]] for key, its in load["figures"].items()}
-    raise SystemExit(f"no figures of keep-alive with {connections} connections")
+    raise SystemExit(f"no figures of {MODE} with {connections} connections")
 
 
 def draw(content: dict, connections: int) -> None:
@@ -55,7 +58,7 @@ def draw(content: dict, connections: int) -> None:
         axes.axvline(found["floor"][1], color=ABOVE, linestyle=(0, (4, 3)), linewidth=1.5)
         words = f"floor, {found['floor'][1]:.1f}: receives and sends, and reads nothing"
         axes.annotate(words, (found["floor"][1], len(shown) - 0.4), (4, 4), textcoords="offset points", color=ABOVE)
-    axes.set_xlabel(f"CPU time for each request, µs; keep-alive, {connections} connections", loc="left")
+    axes.set_xlabel(f"CPU time for each request, µs; {connections} kept connections", loc="left")
     axes.tick_params(length=0)
     axes.grid(axis="x", color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -66,7 +69,7 @@ def draw(content: dict, connections: int) -> None:
 def said(content: dict, middles: dict[str, float]) -> str:
     """The alternative text."""
     words = "; ".join(f"{content['contestants'][key]['name']} {middle:.1f}" for key, middle in middles.items())
-    return f"CPU time for each request with keep-alive, in microseconds: {words}"
+    return f"CPU time for each request on a kept connection, in microseconds: {words}"
 
 
 def in_both_modes(svg: str) -> str:
