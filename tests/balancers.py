@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import os
 import socket
 import subprocess
 import sys
@@ -10,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from conftest import PATIENCE, Replica, Shape, needs, wait_until
+from conftest import PATIENCE, Replica, Shape, wait_until
+from proxies import NGINX_BEGIN, start_proxy
 
 HAPROXY = """
 global
@@ -30,20 +30,11 @@ backend replicas
     {policy}
     {servers}
 """
-NGINX = """
-daemon off;
-worker_processes 1;
-pid {folder}/pid;
-error_log {folder}/errors;
-events {{}}
-http {{
+NGINX = (
+    NGINX_BEGIN
+    + """
     log_format upstream $upstream_addr;
     access_log {folder}/access upstream;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     map $cookie_route $route {{ "" $request_id; default $cookie_route; }}
     upstream replicas {{
         {policy}
@@ -58,6 +49,7 @@ http {{
     }}
 }}
 """
+)
 COOKIE = {  # what makes a cookie hold a replica: in the group of servers, for each of them, in the answer
     "haproxy": ("cookie held insert indirect nocache", "cookie {name}", ""),
     "nginx": ("hash $route;", "", "add_header Set-Cookie route=$route;"),
@@ -94,20 +86,9 @@ class Balancer:
             label = f"{name} " if tool == "haproxy" else ""
             options = f"{server[number] if server else ''} {each.format(name=name)}"
             servers.append(f"server {label}127.0.0.1:{one.port} {options}" + (";" if tool == "nginx" else ""))
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
-            given = {"folder": folder, "mode": mode, "listener": listener.fileno(), "port": self.port}
-            given |= {"policy": policy, "servers": "\n    ".join(servers), "location": location}
-            configuration = folder / "configuration"
-            configuration.write_text({"haproxy": HAPROXY, "nginx": NGINX}[tool].format(**given))
-            command = {"nginx": ["-e", str(folder / "errors"), "-c"], "haproxy": ["-db", "-f"]}[tool]
-            self._process = subprocess.Popen(
-                [needs(tool), *command, str(configuration)],
-                pass_fds=[listener.fileno()],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=os.environ | {"NGINX": f"{listener.fileno()};"},  # as it hands a listening socket to its successor
-            )
+        given = {"mode": mode, "policy": policy, "servers": "\n    ".join(servers), "location": location}
+        template = {"haproxy": HAPROXY, "nginx": NGINX}[tool]
+        self._process, self.port = start_proxy(tool, template, folder, subprocess.DEVNULL, **given)
         self.url = f"http://127.0.0.1:{self.port}"
 
     def tell(self, command: str) -> str:

@@ -7,11 +7,9 @@ wait for a deadline of the server are cut short: the client closes its side, and
 """
 
 import contextlib
-import os
 import re
 import select
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from conftest import PATIENCE, Shape, needs, wait_until
+from proxies import NGINX_BEGIN, start_proxy
 from test_http1 import PAGE, ROWS, SLOW, bytes_of, expected
 
 pytestmark = [pytest.mark.proxies, pytest.mark.host]
@@ -26,20 +25,11 @@ pytestmark = [pytest.mark.proxies, pytest.mark.host]
 LAST = b"GET /favicon.ico?last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"  # its answer is empty, unlike the page
 FRESH = b"GET /fresh HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
-NGINX = """
-daemon off;
-worker_processes 1;
-pid {folder}/pid;
-error_log {folder}/errors;
-events {{}}
-http {{
+NGINX = (
+    NGINX_BEGIN
+    + """
     log_format forwarded '$request_id $upstream_bytes_sent';
     access_log {folder}/access forwarded;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     client_body_buffer_size 1m;
     upstream replicas {{
         server 127.0.0.1:{upstream};
@@ -60,6 +50,7 @@ http {{
     }}
 }}
 """
+)
 HAPROXY = """
 global
     log stdout format raw daemon
@@ -277,19 +268,9 @@ class Proxy:
         self.pages = 0
         self._log = folder / "access"
         self._log_read = self._log_new = 0
-        configuration = folder / "configuration"
-        with socket.create_server(("127.0.0.1", 0)) as listener, self._log.open("ab") as log:
-            number = listener.fileno()
-            self.port = listener.getsockname()[1]
-            given = {"folder": folder, "port": self.port, "listener": number, "upstream": self.relay.port}
-            configuration.write_text(template.format(**given, **options))
-            command = {"nginx": ["-e", str(folder / "errors"), "-c"], "haproxy": ["-db", "-f"]}[tool]
-            self._process = subprocess.Popen(
-                [needs(tool), *command, str(configuration)],
-                pass_fds=[number],
-                stdout=log,
-                env=os.environ | {"NGINX": f"{number};"},  # as it hands a listening socket to its successor
-            )
+        with self._log.open("ab") as log:
+            given = {"upstream": self.relay.port, **options}
+            self._process, self.port = start_proxy(tool, template, folder, log, **given)
 
     def ask(self, request: bytes, pause: float) -> tuple[list[Answer], bytes]:
         """What a client gets who sends this, and closes its side when nothing has come for the pause."""
