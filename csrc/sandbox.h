@@ -104,8 +104,8 @@ static const unsigned short calls_of_worker[] = {
 /* What its parent does besides: wait, log, and start workers, so this includes what a worker does before it serves. */
 static const unsigned short calls_of_parent[] = {
     SYS_ppoll, SYS_read, SYS_lseek, SYS_setsockopt, SYS_getsockname, SYS_wait4, SYS_waitid, SYS_kill,
-    SYS_rt_sigprocmask, SYS_socketpair, SYS_clone, SYS_getpid, SYS_getppid, SYS_prctl, SYS_rt_sigaction, SYS_dup, SYS_close_range, SYS_mmap, SYS_munmap,
-    SYS_prlimit64, SYS_epoll_create1, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, SYS_seccomp,
+    SYS_rt_sigprocmask, SYS_socketpair, SYS_clone, SYS_getpid, SYS_getppid, SYS_prctl, SYS_rt_sigaction, SYS_dup,
+    SYS_close_range, SYS_mmap, SYS_munmap, SYS_prlimit64, SYS_epoll_create1, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, SYS_seccomp,
 };
 
 /* What nobody tries by mistake. */

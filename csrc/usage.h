@@ -20,7 +20,8 @@ enum option_kind {
     X(PORT, "port", "N", KIND_NUMBER, 80, 0, 65535, "port to listen on, 0 for any free one (80)") \
     X(NAME, "name", "NAME", KIND_TEXT, 0, 1, 255, "identity to show (the host name)") \
     X(TITLE, "title", "TEXT", KIND_TEXT, 0, 0, 255, "title of the page (Go scaling demo)") \
-    X(PALETTE, "palette", "NAME", KIND_PALETTE, 0, 0, 0, "original or distinct: its colours, as in 2016, or to be told apart (original)") \
+    X(PALETTE, "palette", "NAME", KIND_PALETTE, 0, 0, 0, \
+      "original or distinct: its colours, as in 2016, or to be told apart (original)") \
     X(APP_VERSION, "app-version", "TEXT", KIND_TEXT, 0, 1, 128, "version to show in /whoami; and so on:") \
     X(NODE, "node", "TEXT", KIND_TEXT, 0, 1, 253, "the node it runs on") \
     X(NAMESPACE, "namespace", "TEXT", KIND_TEXT, 0, 1, 63, "its namespace") \

@@ -10,6 +10,7 @@ from libc.string cimport memset
 
 from .core.address cimport Address, address_parse
 from .core.answers cimport Answers, answers_close, answers_open
+from .core.board cimport Counts, board_counts
 from .core.cpus cimport cpus_usable
 from .core.crew cimport (
     Crew as CrewState, WOKEN_BY_CALLER, crew_close, crew_has_news, crew_is_over, crew_kill, crew_next_death,
@@ -142,15 +143,22 @@ def identify(name=None, palette="original"):
     return Identity(name, palette)
 
 
+cdef Replica replica_of(Identity identity, bytes title) except *:
+    """It borrows from both."""
+    cdef Replica replica
+    if 0 in title:
+        raise ValueError("a title has no NUL")
+    memset(&replica, 0, sizeof(replica))
+    replica.identity = identity._state
+    replica.title = PyBytes_AsString(title)
+    return replica
+
+
 def render_page(Identity identity not None, title="Go scaling demo"):
     cdef bytes given = encoded(title)
-    cdef Replica replica
+    cdef Replica replica = replica_of(identity, given)
     cdef Text text
     cdef bytes page
-    if 0 in given:
-        raise ValueError("a title has no NUL")
-    replica.identity = identity._state
-    replica.title = PyBytes_AsString(given)
     text_measure(&text)
     page_render(&text, &replica)
     page = PyBytes_FromStringAndSize(NULL, text.length)
@@ -161,12 +169,9 @@ def render_page(Identity identity not None, title="Go scaling demo"):
 
 def render_answers(Identity identity not None, title="Go scaling demo"):
     cdef bytes given = encoded(title)
-    cdef Replica replica
+    cdef Replica replica = replica_of(identity, given)
     cdef Answers answers
     cdef size_t size
-    memset(&replica, 0, sizeof(replica))
-    replica.identity = identity._state
-    replica.title = PyBytes_AsString(given)
     checked(answers_open(&answers, &replica))
     size = answers.size
     answers_close(&answers)
@@ -360,10 +365,10 @@ cdef class Crew:
         self._texts = []
         self._replica.title = self._lasting("title", OPTION_TITLE, title)
         self._replica.plain = bool(plain)
-        for i, about in enumerate((app_version, node, namespace, zone)):
-            if about is not None:
-                self._replica.about[i] = self._lasting(
-                    ("app_version", "node", "namespace", "zone")[i], OPTION_APP_VERSION + i, about)
+        about = {"app_version": app_version, "node": node, "namespace": namespace, "zone": zone}  # in their order
+        for i, (what, text) in enumerate(about.items()):
+            if text is not None:
+                self._replica.about[i] = self._lasting(what, OPTION_APP_VERSION + i, text)
         checked_number("port", OPTION_PORT, port)
         limits_set(
             &self._state.limits, checked_ms("head_timeout", OPTION_HEAD_TIMEOUT, head_timeout),
@@ -510,14 +515,11 @@ cdef class Crew:
         return text_decoded(&text)
 
     def counts(self):
-        cdef uint64_t pages = 0, accepted = 0, open_now = 0
-        cdef int i
-        if self._state.board != NULL:
-            for i in range(self._state.workers):
-                pages += self._state.board.seats[i].pages
-                accepted += self._state.board.seats[i].accepted
-                open_now += self._state.board.seats[i].open
-        return pages, accepted, open_now
+        cdef Counts counts
+        if self._state.board == NULL:
+            return 0, 0, 0
+        counts = board_counts(self._state.board)
+        return counts.pages, counts.accepted, counts.open
 
     def pids(self):
         return [self._state.members[i].pid for i in range(self._state.workers)]

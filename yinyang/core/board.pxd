@@ -31,6 +31,11 @@ cdef struct Seat:  # written by its worker alone, but for what the journal says 
     uint64_t answered[ANSWERS]  # ever, by the number of the answer; pages are counted above alone
     Journal journal
 
+cdef struct Counts:  # as in a Seat
+    uint64_t pages
+    uint64_t accepted
+    uint64_t open
+
 cdef struct Board:
     uint32_t asleep  # the parent waits, and wants to be rung for the next page
     uint32_t phase
@@ -76,13 +81,18 @@ cdef inline uint32_t board_ready(const Board *board, int64_t now) noexcept nogil
     return ready
 
 
-cdef inline uint64_t board_pages(const Board *board) noexcept nogil:
-    """Ever."""
-    cdef uint64_t pages = 0
+cdef inline Counts board_counts(const Board *board) noexcept nogil:
+    """Over all workers."""
+    cdef Counts counts
     cdef uint32_t i
+    counts.pages = 0
+    counts.accepted = 0
+    counts.open = 0
     for i in range(board.workers):
-        pages += get_count(&board.seats[i].pages)
-    return pages
+        counts.pages += get_count(&board.seats[i].pages)
+        counts.accepted += get_count(&board.seats[i].accepted)
+        counts.open += get_count(&board.seats[i].open)
+    return counts
 
 
 cdef inline bint board_sleep(Board *board) noexcept nogil:

@@ -16,7 +16,7 @@ from libc.string cimport memset
 
 from .again cimport Again, again_is, again_remember
 from .answers cimport (
-    ANSWER_METRICS, ANSWER_READY, ANSWER_REDIRECT, ANSWER_UNREADY, ANSWER_WHOAMI, Answers, answer_for, answer_for_wrong,
+    ANSWER_METRICS, ANSWER_REDIRECT, ANSWER_UNREADY, ANSWER_WHOAMI, Answers, answer_for, answer_for_wrong,
     answer_is_page, answer_is_rendered
 )
 from .board cimport Board, Seat
@@ -30,7 +30,7 @@ from .queue cimport (
     Queue, RECEIVE_MOST, RENDERED_MOST, Rest, SENT_ALL, SENT_FAILED, queue_clear, queue_place, queue_put,
     queue_put_away, queue_put_rendered, queue_send, queue_take_back
 )
-from .readiness cimport is_ready, readiness_render
+from .readiness cimport readiness_render
 from .redirect cimport redirect_render
 from .system cimport (
     EAGAIN, EINTR, ENOMEM, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, MAP_NORESERVE, MAP_PRIVATE,
@@ -342,9 +342,8 @@ cdef inline bint client_render(Clients *clients, uint32_t fd, uint8_t answer, co
         whoami_render(&text, f, target, keep, clients.second, clients.answers.replica, clients.board, c.count)
     elif answer == ANSWER_METRICS:
         metrics_render(&text, f, keep, clients.second, clients.answers.replica, clients.board)
-    else:
-        answer = ANSWER_READY if is_ready(clients.board) else ANSWER_UNREADY
-        readiness_render(&text, f, keep, clients.second, clients.board, answer == ANSWER_READY)
+    elif not readiness_render(&text, f, keep, clients.second, clients.board):
+        answer = ANSWER_UNREADY
     clients.seat.answered[answer] += 1
     return queue_put_rendered(&clients.queue, answer, &text)
 

@@ -7,7 +7,7 @@ from .answers cimport (
     ANSWER_EMPTY, ANSWER_REDIRECT, ANSWER_UNREADY, ANSWER_WRONG, ANSWER_WRONG_HEAD, FORMS, answer_is_rendered,
     fresh_begin, fresh_end, wrong_statuses
 )
-from .board cimport Board, PHASE_SERVE, board_pages, board_ready
+from .board cimport Board, Counts, PHASE_SERVE, board_counts, board_ready
 from .http1 cimport Framing, WRONG_COUNT
 from .replica cimport ABOUT_VERSION, Replica
 from .system cimport monotonic_ms
@@ -27,13 +27,14 @@ cdef enum:
 cdef inline void metrics_render(Text *text, const Framing *f, bint keep, int64_t second, const Replica *replica,
                                 const Board *board) noexcept nogil:
     cdef const char *app_version = replica.about[ABOUT_VERSION]
+    cdef Counts counts = board_counts(board)
     cdef char bytes[METRICS_MOST]
     cdef Text body
     if app_version == NULL:
         app_version = ""
     text_open(&body, bytes, METRICS_MOST)
-    metrics_requests(&body, board)
-    metrics_gauges(&body, board)
+    metrics_requests(&body, board, counts.pages)
+    metrics_totals(&body, board, &counts)
     text_string(&body, "# TYPE yinyang_build_info gauge\nyinyang_build_info{version=")
     text_label(&body, YINYANG_VERSION)
     text_string(&body, ",app_version=")
@@ -43,13 +44,13 @@ cdef inline void metrics_render(Text *text, const Framing *f, bint keep, int64_t
     fresh_end(text, f, keep, &body)
 
 
-cdef inline void metrics_requests(Text *text, const Board *board) noexcept nogil:
+cdef inline void metrics_requests(Text *text, const Board *board, uint64_t pages) noexcept nogil:
     """Answers by status and route. What is wrong was asked of no route."""
     cdef const char *route = "empty\0livez\0wall\0redirect\0whoami\0readyz\0readyz\0metrics\0"  # by answer
     cdef int answer = ANSWER_EMPTY, count = FORMS
     cdef int first = 1, wrong
     text_string(text, "# TYPE http_requests_total counter\n")
-    requests(text, 200, "page", board_pages(board))
+    requests(text, 200, "page", pages)
     while answer < ANSWER_WRONG:
         requests(text, 503 if answer == ANSWER_UNREADY else 301 if answer == ANSWER_REDIRECT else 200, route,
                  answered(board, answer, count))
@@ -63,12 +64,7 @@ cdef inline void metrics_requests(Text *text, const Board *board) noexcept nogil
             first = wrong + 1
 
 
-cdef inline void metrics_gauges(Text *text, const Board *board) noexcept nogil:
-    cdef uint64_t accepted = 0, open_now = 0
-    cdef uint32_t i
-    for i in range(board.workers):
-        accepted += get_count(&board.seats[i].accepted)
-        open_now += get_count(&board.seats[i].open)
+cdef inline void metrics_totals(Text *text, const Board *board, const Counts *counts) noexcept nogil:
     text_format(
         text,
         "# TYPE yinyang_connections_accepted_total counter\nyinyang_connections_accepted_total %lu\n"
@@ -78,7 +74,7 @@ cdef inline void metrics_gauges(Text *text, const Board *board) noexcept nogil:
         "# TYPE yinyang_workers gauge\nyinyang_workers %lu\n"
         "# TYPE yinyang_workers_ready gauge\nyinyang_workers_ready %lu\n"
         "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %lu\n",
-        accepted, open_now, board_pages(board), <uint64_t>(get(&board.phase) != PHASE_SERVE),
+        counts.accepted, counts.open, counts.pages, <uint64_t>(get(&board.phase) != PHASE_SERVE),
         <uint64_t>board.workers, <uint64_t>board_ready(board, monotonic_ms()), <uint64_t>board.started)
 
 

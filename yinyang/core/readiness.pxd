@@ -12,26 +12,22 @@ cdef extern from "atomic.h" nogil:
     uint32_t get "atomic_get"(const uint32_t *place)
 
 
-cdef inline bint is_ready(const Board *board) noexcept nogil:
-    """Not while it drains, nor while a worker is stopped, dead, or keeps dying: connections may wait for it."""
-    return get(&board.phase) == PHASE_SERVE and board_ready(board, monotonic_ms()) == board.workers
-
-
-cdef inline void readiness_words(Text *text, const Board *board, bint ready) noexcept nogil:
-    if ready:
-        text_string(text, "ok\n")
-    elif get(&board.phase) != PHASE_SERVE:
-        text_string(text, "not ready: draining\n")
-    else:
-        text_format(text, "not ready: %lu of %lu workers serve\n", <uint64_t>board_ready(board, monotonic_ms()),
-                    <uint64_t>board.workers)
-
-
-cdef inline void readiness_render(Text *text, const Framing *f, bint keep, int64_t second, const Board *board,
-                                  bint ready) noexcept nogil:
+cdef inline bint readiness_render(Text *text, const Framing *f, bint keep, int64_t second,
+                                  const Board *board) noexcept nogil:
+    """The answer; is it that this replica is ready? Not while it drains, nor while a worker is stopped, dead, or keeps
+    dying: connections may wait for it."""
+    cdef bint drains = get(&board.phase) != PHASE_SERVE
+    cdef uint32_t serving = board_ready(board, monotonic_ms())
+    cdef bint ready = not drains and serving == board.workers
     cdef char bytes[64]
     cdef Text words
     text_open(&words, bytes, sizeof(bytes))
-    readiness_words(&words, board, ready)
+    if ready:
+        text_string(&words, "ok\n")
+    elif drains:
+        text_string(&words, "not ready: draining\n")
+    else:
+        text_format(&words, "not ready: %lu of %lu workers serve\n", <uint64_t>serving, <uint64_t>board.workers)
     fresh_begin(text, f, keep, 200 if ready else 503, second, "text/plain; charset=utf-8", &words)
     fresh_end(text, f, keep, &words)
+    return ready

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, strlen
 
 from .answers cimport fresh_begin, fresh_end
-from .board cimport Board, PHASE_SERVE, board_pages
+from .board cimport Board, PHASE_SERVE, board_counts
 from .calendar cimport stamp_render
 from .http1 cimport Framing, SEEN_TEXT_PLAIN, TARGET_KEPT
 from .identity cimport COLOUR_LENGTH, Identity
@@ -83,7 +83,7 @@ cdef inline void whoami_lines(Text *text, const Replica *replica, const Board *b
         if replica.about[i] != NULL:
             text_format(text, "%s: %s\n", names, replica.about[i])
         names += strlen(names) + 1
-    text_format(text, "requests: %lu\npages: %lu\nstarted: ", <uint64_t>requests, board_pages(board))
+    text_format(text, "requests: %lu\npages: %lu\nstarted: ", <uint64_t>requests, board_counts(board).pages)
     stamp_render(text, "%lu-%02lu-%02luT%02lu:%02lu:%02luZ\n", board.started)  # as in RFC 3339, UTC
     text_format(text, "draining: %s\n", draining)
 
