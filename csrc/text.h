@@ -37,8 +37,43 @@ static inline void text_number(struct text *text, uint64_t number)
     text_put(text, at, (size_t)(digits + sizeof digits - at));
 }
 
-/* A template with a value for each of its verbs: %s is a string, %lu a number, and %02lu one below 100 in two digits. As
- * printf(3), so that compilers check that the values fit; each is one word, whichever it is. */
+/* Bytes of the character that begins here, which a NUL ends at the latest; 0 if none does (UTF-8, RFC 3629). */
+static inline size_t text_character(const char *string)
+{
+    const unsigned char *at = (const unsigned char *)string;
+    unsigned int two = at[0] << 8 | at[1];
+    size_t length = two < 0xe000 ? 2 : two < 0xf000 ? 3 : 4;
+    if (two < 0x8000)
+        return 1;
+    /* it has no form longer than it needs, is no half of a pair (UTF-16), and not beyond the last one */
+    if (two < 0xc280 || (two & 0xffe0) == 0xe080 || (two & 0xfff0) == 0xf080 || (two & 0xffe0) == 0xeda0 || two > 0xf48f)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    return length;
+}
+
+/* In the quotes of JSON (RFC 8259) and of labels of Prometheus; the bytes are printable. What is not UTF-8 becomes U+FFFD,
+ * as neither allows it. */
+static inline void text_quoted_string(struct text *text, const char *string)
+{
+    text_string(text, "\"");
+    while (*string) {
+        size_t length = text_character(string);
+        if (*string == '"' || *string == '\\')
+            text_string(text, "\\");
+        if (length)
+            text_put(text, string, length);
+        else
+            text_string(text, "\xef\xbf\xbd");
+        string += length + !length;
+    }
+    text_string(text, "\"");
+}
+
+/* A template with a value for each of its verbs: %s is a string, %-s one in quotes, %lu a number, and %02lu one below 100
+ * in two digits. As printf(3), so that compilers check that the values fit; each is one word, whichever it is. */
 __attribute__((format(printf, 2, 3))) static void text_format(struct text *text, const char *template, ...)
 {
     va_list values;
@@ -52,6 +87,11 @@ __attribute__((format(printf, 2, 3))) static void text_format(struct text *text,
         value = va_arg(values, uintptr_t);
         if (*++template == 's') {
             text_string(text, (const char *)value);
+            continue;
+        }
+        if (*template == '-') {
+            text_quoted_string(text, (const char *)value);
+            template++;
             continue;
         }
         if (*template == '0') {

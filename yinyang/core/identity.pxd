@@ -1,7 +1,7 @@
-"""Host name -> hash -> colour: what makes one replica look different from the next."""
+"""Host name -> hash -> colour, and a short form of the name: what makes one replica look different from the next."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cdef extern from "palette.h" nogil:
     enum:
@@ -11,6 +11,9 @@ cdef extern from "palette.h" nogil:
 cdef enum:
     NAME_MOST = 255  # bytes, as in DNS and more than gethostname(2) gives
     COLOUR_LENGTH = 7
+    SHORT_ENOUGH = 8  # bytes of a name that need not be shortened
+    SHORT_MOST = 12
+    PART_LEAST = 4  # bytes of the last parts of a name that tell it from others
 
 cdef enum Palette:  # in the order of the words in options.pxd
     PALETTE_ORIGINAL
@@ -22,6 +25,7 @@ cdef struct Identity:
     int64_t hash
     int palette
     char colours[2][8]  # of the two halves of the symbol: "#rrggbb" and a NUL
+    char short[13]  # the name in SHORT_MOST bytes or fewer, and a NUL
 
 
 cdef inline int64_t identity_hash(const char *name, size_t length) noexcept nogil:
@@ -73,6 +77,28 @@ cdef inline void identity_distinct(Identity *identity) noexcept nogil:
     colour_render(identity.colours[1], palette[second])
 
 
+cdef inline void identity_shorten(Identity *identity) noexcept nogil:
+    """The part of a name that tells it from its siblings': `x2x4k` of `web-6d5f8c7b9-x2x4k`, `web-12` of
+    `my-web-12.default`. A second cue for those who do not see colours; whole characters."""
+    cdef const char *name = identity.name
+    cdef size_t begin = 0, end = 0, at, most
+    while end < identity.length and (end == 0 or name[end] != b'.'):
+        end += 1
+    most = end
+    if end > SHORT_ENOUGH:
+        most = SHORT_ENOUGH
+        for at in range(1, end):
+            if name[at - 1] == b'-' and end - at >= PART_LEAST:
+                begin = at
+                most = SHORT_MOST
+    if end - begin > most:
+        end = begin + most
+        while <uint8_t>name[end] & 0xC0 == 0x80 and end > begin + 1:  # in the middle of a character (UTF-8)
+            end -= 1
+    memset(identity.short, 0, sizeof(identity.short))
+    memcpy(identity.short, name + begin, end - begin)
+
+
 cdef inline void identity_set(Identity *identity, const char *name, size_t length, int chosen) noexcept nogil:
     identity.name = name
     identity.length = length
@@ -82,3 +108,4 @@ cdef inline void identity_set(Identity *identity, const char *name, size_t lengt
         identity_distinct(identity)
     else:
         identity_original(identity)
+    identity_shorten(identity)

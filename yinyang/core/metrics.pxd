@@ -11,7 +11,7 @@ from .board cimport Board, Counts, PHASE_SERVE, board_counts, board_ready
 from .http1 cimport Framing, WRONG_COUNT
 from .replica cimport ABOUT_VERSION, Replica
 from .system cimport monotonic_ms
-from .text cimport Text, text_format, text_open, text_quoted_string, text_string
+from .text cimport Text, text_format, text_open, text_string
 
 cdef extern from "atomic.h" nogil:
     uint32_t get "atomic_get"(const uint32_t *place)
@@ -35,11 +35,8 @@ cdef inline void metrics_render(Text *text, const Framing *f, bint keep, int64_t
     text_open(&body, bytes, METRICS_MOST)
     metrics_requests(&body, board, counts.pages)
     metrics_totals(&body, board, &counts)
-    text_string(&body, "# TYPE yinyang_build_info gauge\nyinyang_build_info{version=")
-    text_label(&body, YINYANG_VERSION)
-    text_string(&body, ",app_version=")
-    text_label(&body, app_version)
-    text_string(&body, "} 1\n")
+    text_format(&body, "# TYPE yinyang_build_info gauge\nyinyang_build_info{version=%-s,app_version=%-s} 1\n",
+                YINYANG_VERSION, app_version)
     fresh_begin(text, f, keep, 200, second, "text/plain; version=0.0.4; charset=utf-8", &body)
     fresh_end(text, f, keep, &body)
 
@@ -91,7 +88,3 @@ cdef inline uint64_t answered(const Board *board, int first, int count) noexcept
 
 cdef inline void requests(Text *text, int status, const char *route, uint64_t count) noexcept nogil:
     text_format(text, 'http_requests_total{code="%lu",route="%s"} %lu\n', <uint64_t>status, route, count)
-
-
-cdef inline void text_label(Text *text, const char *value) noexcept nogil:
-    text_quoted_string(text, value, strlen(value))

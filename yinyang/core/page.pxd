@@ -3,7 +3,7 @@
 from libc.string cimport strlen
 
 from .identity cimport Identity, PALETTE_ORIGINAL
-from .replica cimport Replica, short_name
+from .replica cimport Replica
 from .text cimport Text, text_format, text_html, text_string
 
 
@@ -25,15 +25,8 @@ cdef inline void page_render(Text *text, const Replica *replica) noexcept nogil:
         '<path d="M50,2a48,48 0 1 1 0,96a24 24 0 1 1 0-48a24 24 0 1 0 0-48" fill="%s"/>'
         '<circle cx="50" cy="26" r="6" fill="%s"/><circle cx="50" cy="74" r="6" fill="%s"/>',
         identity.colours[0], dark, dark, light)
-    if not original:
-        page_caption(text, identity)
+    if not original:  # below the symbol, for those who do not see colours
+        text_string(text, '<text x="50" y="122" text-anchor="middle" font-size="18">')
+        text_html(text, identity.short, strlen(identity.short))
+        text_string(text, "</text>")
     text_string(text, "</svg></body></html>")
-
-
-cdef inline void page_caption(Text *text, const Identity *identity) noexcept nogil:
-    """The short name below the symbol, for those who do not see colours."""
-    cdef size_t length = 0
-    cdef const char *name = short_name(identity, &length)
-    text_string(text, '<text x="50" y="122" text-anchor="middle" font-size="18">')
-    text_html(text, name, length)
-    text_string(text, "</text>")

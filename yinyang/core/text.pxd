@@ -13,7 +13,7 @@ cdef extern from "text.h" nogil:
     void text_put(Text *text, const char *bytes, size_t length)
     void text_string(Text *text, const char *string)
     void text_number(Text *text, uint64_t number)  # in decimal
-    void text_format(Text *text, const char *template, ...)  # with %s, %lu, %02lu
+    void text_format(Text *text, const char *template, ...)  # with %s, %-s, %lu, %02lu
 
 
 cdef inline void text_open(Text *text, char *at, size_t room) noexcept nogil:
@@ -67,51 +67,6 @@ cdef inline void text_html(Text *text, const char *bytes, size_t length) noexcep
             text_string(text, reference)
             begin = i + 1
     text_put(text, bytes + begin, length - begin)
-
-
-cdef inline size_t character_length(const char *bytes, size_t length) noexcept nogil:
-    """Bytes of the character that begins here, 0 if none does (UTF-8, RFC 3629)."""
-    cdef uint8_t first = <uint8_t>bytes[0]
-    cdef size_t count = 1 if first < 0x80 else 2 if first < 0xE0 else 3 if first < 0xF0 else 4
-    cdef uint8_t least = 0x80, most = 0xBF  # of the second byte: no longer form than is needed, no surrogate, no end
-    cdef size_t i
-    if count == 1:
-        return 1
-    if first < 0xC2 or first > 0xF4 or count > length:
-        return 0
-    if first == 0xE0:
-        least = 0xA0
-    elif first == 0xF0:
-        least = 0x90
-    elif first == 0xED:
-        most = 0x9F
-    elif first == 0xF4:
-        most = 0x8F
-    for i in range(1, count):
-        if not least <= <uint8_t>bytes[i] <= most:
-            return 0
-        least = 0x80
-        most = 0xBF
-    return count
-
-
-cdef inline void text_quoted_string(Text *text, const char *bytes, size_t length) noexcept nogil:
-    """In the quotes of JSON (RFC 8259) and of labels of Prometheus; the bytes are printable. What is not UTF-8 becomes
-    U+FFFD, as neither allows it."""
-    cdef size_t count
-    text_string(text, '"')
-    while length:
-        count = character_length(bytes, length)
-        if count == 0:
-            text_string(text, "\xef\xbf\xbd")
-            count = 1
-        else:
-            if bytes[0] == b'"' or bytes[0] == b'\\':
-                text_string(text, "\\")
-            text_put(text, bytes, count)
-        bytes += count
-        length -= count
-    text_string(text, '"')
 
 
 cdef inline int64_t number_parse(const char **at) noexcept nogil:

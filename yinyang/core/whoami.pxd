@@ -11,15 +11,21 @@ from .answers cimport fresh_begin, fresh_end
 from .board cimport Board, PHASE_SERVE, board_counts
 from .calendar cimport stamp_render
 from .http1 cimport Framing, SEEN_TEXT_PLAIN, TARGET_KEPT
-from .identity cimport COLOUR_LENGTH, Identity
-from .replica cimport ABOUTS, Replica, short_name
-from .text cimport Text, text_format, text_open, text_put, text_quoted_string, text_string
+from .identity cimport Identity
+from .replica cimport ABOUTS, Replica
+from .text cimport Text, text_format, text_open
 
 cdef extern from "atomic.h" nogil:
     uint32_t get "atomic_get"(const uint32_t *place)
 
 cdef enum:
     WHOAMI_MOST = 3072  # bytes of the body: five texts, three bytes for each of theirs, and some hundred more
+
+cdef struct Asked:  # what changes, as it is when somebody asks
+    uint64_t requests
+    uint64_t pages
+    bint draining
+    char started[32]
 
 
 cdef inline bint query_has(const Framing *f, const uint8_t *target, const char *wanted) noexcept nogil:
@@ -46,100 +52,48 @@ cdef inline bint whoami_keeps(const Framing *f, const uint8_t *target) noexcept 
 cdef inline void whoami_render(Text *text, const Framing *f, const uint8_t *target, bint keep, int64_t second,
                                const Replica *replica, const Board *board, uint32_t requests) noexcept nogil:
     """`requests` that this connection has had, this one included."""
-    cdef char plain_bytes[WHOAMI_MOST]
-    cdef char json_bytes[WHOAMI_MOST]
-    cdef Text plain, json
-    cdef const Text *body = &plain
+    cdef char bytes[WHOAMI_MOST]
+    cdef Text body
+    cdef Asked asked
     cdef const char *type_ = "text/plain; charset=utf-8"
-    text_open(&plain, plain_bytes, WHOAMI_MOST)
-    whoami_lines(&plain, replica, board, requests)
-    if f.seen & SEEN_TEXT_PLAIN == 0 and not query_has(f, target, "format=text"):
-        text_open(&json, json_bytes, WHOAMI_MOST)
-        json_of_lines(&json, &plain)
-        body = &json
+    asked.requests = requests
+    asked.pages = board_counts(board).pages
+    asked.draining = get(&board.phase) != PHASE_SERVE
+    text_open(&body, asked.started, sizeof(asked.started))
+    stamp_render(&body, "%lu-%02lu-%02luT%02lu:%02lu:%02luZ", board.started)  # as in RFC 3339, UTC
+    asked.started[body.length] = 0
+    text_open(&body, bytes, WHOAMI_MOST)
+    if f.seen & SEEN_TEXT_PLAIN or query_has(f, target, "format=text"):
+        whoami_fields(&body, (
+            "host: %s\nshort: %s\ncolour: %s\ncolours: %s %s\n\0"
+            "version: %s\n\0node: %s\n\0namespace: %s\n\0zone: %s\n\0"
+            "requests: %lu\npages: %lu\nstarted: %s\ndraining: %s\n"), replica, &asked)
+    else:
         type_ = "application/json"
-    fresh_begin(text, f, keep, 200, second, type_, body)
-    text_string(text, "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: *\r\n")
-    head_of_lines(text, &plain)
-    fresh_end(text, f, keep, body)
+        whoami_fields(&body, (
+            '{"host":%-s,"short":%-s,"colour":"%s","colours":["%s","%s"]\0'
+            ',"version":%-s\0,"node":%-s\0,"namespace":%-s\0,"zone":%-s\0'
+            ',"requests":%lu,"pages":%lu,"started":"%s","draining":%s}\n'), replica, &asked)
+    fresh_begin(text, f, keep, 200, second, type_, &body)
+    whoami_fields(text, (
+        "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: *\r\n"
+        "X-Served-By: %s\r\nX-Short: %s\r\nX-Colour: %s\r\nX-Colours: %s %s\r\n\0"
+        "X-Version: %s\r\n\0X-Node: %s\r\n\0X-Namespace: %s\r\n\0X-Zone: %s\r\n\0"
+        "X-Requests: %lu\r\nX-Pages: %lu\r\nX-Started: %s\r\nX-Draining: %s\r\n"), replica, &asked)
+    fresh_end(text, f, keep, &body)
 
 
-# ---- its fields, in plain text; and those lines in the other notations -----------------------------------------------
-
-cdef inline void whoami_lines(Text *text, const Replica *replica, const Board *board,
-                              uint32_t requests) noexcept nogil:
-    """A name, `: ` and a value, which is printable, on each line."""
+cdef inline void whoami_fields(Text *text, const char *templates, const Replica *replica,
+                               const Asked *asked) noexcept nogil:
+    """By templates, each of which ends with a NUL: for what is always told first, for each thing that may be told, and
+    for what is told last."""
     cdef const Identity *identity = &replica.identity
-    cdef const char *names = "version\0node\0namespace\0zone\0"  # in their order
-    cdef const char *draining = "false" if get(&board.phase) == PHASE_SERVE else "true"
-    cdef size_t length = 0
-    cdef const char *short = short_name(identity, &length)
     cdef int i
-    text_format(text, "host: %s\nshort: ", identity.name)
-    text_put(text, short, length)
-    text_format(text, "\ncolour: %s\ncolours: %s %s\n", identity.colours[0], identity.colours[0],
+    text_format(text, templates, identity.name, identity.short, identity.colours[0], identity.colours[0],
                 identity.colours[1])
     for i in range(ABOUTS):
+        templates += strlen(templates) + 1
         if replica.about[i] != NULL:
-            text_format(text, "%s: %s\n", names, replica.about[i])
-        names += strlen(names) + 1
-    text_format(text, "requests: %lu\npages: %lu\nstarted: ", <uint64_t>requests, board_counts(board).pages)
-    stamp_render(text, "%lu-%02lu-%02luT%02lu:%02lu:%02luZ\n", board.started)  # as in RFC 3339, UTC
-    text_format(text, "draining: %s\n", draining)
-
-
-cdef inline size_t length_until(const char *at, char end) noexcept nogil:
-    cdef size_t length = 0
-    while at[length] != end:
-        length += 1
-    return length
-
-
-cdef inline void head_of_lines(Text *text, const Text *lines) noexcept nogil:
-    """As headers: the host is X-Served-By, the other names have X- and a capital."""
-    cdef const char *at = lines.at
-    cdef const char *end = at + lines.length
-    cdef size_t length
-    cdef char capital
-    while at < end:
-        if at == lines.at:
-            text_string(text, "X-Served-By")
-            at += length_until(at, b':')
-        else:
-            capital = at[0] & 0x5F
-            text_string(text, "X-")
-            text_put(text, &capital, 1)
-            at += 1
-        length = length_until(at, b'\n')
-        text_put(text, at, length)
-        text_string(text, "\r\n")
-        at += length + 1
-
-
-cdef inline void json_of_lines(Text *text, const Text *lines) noexcept nogil:
-    cdef const char *at = lines.at
-    cdef const char *end = at + lines.length
-    cdef const char *name
-    cdef size_t length
-    cdef bint colours
-    while at < end:
-        text_string(text, '{"' if at == lines.at else ',"')
-        name = at
-        length = length_until(at, b':')
-        colours = length == 7 and name[6] == b's'
-        text_put(text, name, length)
-        text_string(text, '":')
-        at += length + 2
-        length = length_until(at, b'\n')
-        if name[0] == b'r' or name[0] == b'p' or name[0] == b'd':  # requests, pages, draining: no strings
-            text_put(text, at, length)
-        elif colours:
-            text_string(text, '["')
-            text_put(text, at, COLOUR_LENGTH)
-            text_string(text, '","')
-            text_put(text, at + length - COLOUR_LENGTH, COLOUR_LENGTH)
-            text_string(text, '"]')
-        else:
-            text_quoted_string(text, at, length)
-        at += length + 1
-    text_string(text, "}\n")
+            text_format(text, templates, replica.about[i])
+    templates += strlen(templates) + 1
+    text_format(text, templates, asked.requests, asked.pages, asked.started, "true" if asked.draining else "false")
