@@ -157,9 +157,11 @@ def mixed(name: bytes) -> int:
 
 def described(name: str, colours: list[str]) -> Look:
     """Both halves, by the algorithm at the top of csrc/palette.h; not by what is built."""
-    h = mixed(name.encode())
-    first = (h >> 32) * len(colours) >> 32
-    second = (h & 0xFFFFFFFF) * (len(colours) - 1) >> 32
+    digits = re.search(r"[0-9]*$", name)[0]
+    number = int(digits or 0)
+    h = mixed(name.removesuffix(digits).encode())
+    first = ((h >> 32) + 11 * number) % 2**64 % len(colours)
+    second = ((h & 0xFFFFFFFF) + 13 * number) % 2**64 % (len(colours) - 1)
     return colours[first], colours[second + (second >= first)]
 
 
@@ -317,6 +319,7 @@ def write_vectors() -> None:
     """200 names, and their colours as described."""
     rng = random.Random(SEED)
     names = [*WEB, "vm", "a", "-", "localhost", "Größe", "緑", "x" * 255, "y" * 64, "yinyang-7d4b9c6f5-x2x9z"]
+    names += ["7", "web-007", "web-10", "web-46", "a" + "9" * 30, "1" * 254]
     while len(names) < 200:
         names += [rng.choice(make(rng)) for make in FAMILIES.values()]
     colours = table()

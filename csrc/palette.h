@@ -8,17 +8,20 @@
  *
  * How far that goes: docs/palette.md. From the bytes of a name to its colours, all in unsigned integers:
  *
+ *     number = what the digits at the end of the name say, modulo 2^64, or 0; its stem is what stands before them
  *     h = 0xcbf29ce484222325                                   FNV-1a, modulo 2^64
- *     for each byte b:  h = (h ^ b) * 0x100000001b3
+ *     for each byte b of the stem:  h = (h ^ b) * 0x100000001b3
  *     h = (h ^ (h >> 33)) * 0xff51afd7ed558ccd                 the finaliser of MurmurHash3, modulo 2^64, as the
  *     h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53                 last bytes of names hardly reach the upper bits
  *     h = h ^ (h >> 33)
- *     i = ((h >> 32) * PALETTE_SIZE) >> 32                     the first half has the colour palette[i]
- *     j = ((h & 0xffffffff) * (PALETTE_SIZE - 1)) >> 32
+ *     i = ((h >> 32) + 11 * number) % PALETTE_SIZE             the first half has the colour palette[i]
+ *     j = ((h & 0xffffffff) + 13 * number) % (PALETTE_SIZE - 1)
  *     if (j >= i)  j = j + 1                                   the second half has palette[j], never the same
  *
- * So all PALETTE_SIZE * (PALETTE_SIZE - 1) looks are equally likely, and both halves of a symbol are 20 apart too.
- * tests/vectors/palette.json has 200 names and what becomes of them. Neither the table, nor its order, nor the
+ * So all PALETTE_SIZE * (PALETTE_SIZE - 1) looks are equally likely, and both halves of a symbol are 20 apart too. Names
+ * with a stem in common and numbers in a row, such as web-0, web-1 and so on, go through all colours before one of them
+ * comes again, and through all looks: 11 and 13 only make neighbours less alike than the next darker or lighter colour,
+ * and have no divisor in common with what they are counted by. tests/vectors/palette.json has 200 names and what becomes of them. Neither the table, nor its order, nor the
  * algorithm may change: people know their replicas by their colours. */
 #ifndef YINYANG_PALETTE_H
 #define YINYANG_PALETTE_H

@@ -60,18 +60,24 @@ cdef inline void identity_original(Identity *identity) noexcept nogil:
 
 
 cdef inline void identity_distinct(Identity *identity) noexcept nogil:
-    """Two different colours of a table; which, tells a hash whose bits all depend on all bytes. csrc/palette.h has the
-    table, and this in other words."""
+    """Two different colours of a table; which, tells a hash whose bits all depend on all bytes, and the number that the
+    name ends in. csrc/palette.h has the table, and this in other words."""
     cdef uint64_t h = <uint64_t>0xcbf29ce484222325ULL
+    cdef uint64_t number = 0
     cdef uint64_t first, second
+    cdef size_t stem = identity.length
     cdef size_t i
-    for i in range(identity.length):
+    while stem and 48 <= identity.name[stem - 1] <= 57:
+        stem -= 1
+    for i in range(stem, identity.length):
+        number = number * 10 + <uint64_t>(identity.name[i] - 48)
+    for i in range(stem):
         h = (h ^ <uint8_t>identity.name[i]) * <uint64_t>0x100000001b3ULL
     h = (h ^ h >> 33) * <uint64_t>0xff51afd7ed558ccdULL
     h = (h ^ h >> 33) * <uint64_t>0xc4ceb9fe1a85ec53ULL
     h ^= h >> 33
-    first = (h >> 32) * <uint64_t>PALETTE_SIZE >> 32
-    second = <uint64_t><uint32_t>h * <uint64_t>(PALETTE_SIZE - 1) >> 32
+    first = ((h >> 32) + 11 * number) % <uint64_t>PALETTE_SIZE
+    second = (<uint32_t>h + 13 * number) % <uint64_t>(PALETTE_SIZE - 1)
     second += second >= first
     colour_render(identity.colours[0], palette[first])
     colour_render(identity.colours[1], palette[second])
