@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from conftest import PATIENCE, Replica, Shape, wait_until
+from conftest import PATIENCE, Image, Replica, Shape, wait_until
 from proxies import NGINX_BEGIN, start_proxy
 
 HAPROXY = """
@@ -56,11 +56,14 @@ COOKIE = {  # what makes a cookie hold a replica: in the group of servers, for e
 }
 
 
-def replica(folder: Path, name: str, *options: str) -> Replica:
+PROCESSES = Shape(sys.executable, "-m", "yinyang.serve")
+
+
+def replica(folder: Path, name: str, *options: str, shape: Shape = PROCESSES) -> Replica:
     """One that serves, in colours that can be told apart."""
-    shape = Shape(sys.executable, "-m", "yinyang.serve")
-    common = ("--host", "127.0.0.1", "--workers", "1", "--palette", "distinct", "--no-access-log", "--name", name)
-    started = shape.replica(folder / name, *common, *options)
+    host = () if isinstance(shape, Image) else ("--host", "127.0.0.1")
+    common = ("--workers", "1", "--palette", "distinct", "--no-access-log", "--name", name)
+    started = shape.replica(folder / name, *host, *common, *options)
     started.wait_for_port()
     return started
 
@@ -122,14 +125,15 @@ class Balancer:
 class Stage:
     """Replicas and a balancer, which end together."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shape: Shape) -> None:
         self.folder = folder
+        self._shape = shape
         self.replicas: dict[str, Replica] = {}
         self.balancer: Balancer | None = None
 
     def add(self, *names: str, version: str = "v1") -> None:
         for name in names:
-            self.replicas[name] = replica(self.folder, name, "--app-version", version)
+            self.replicas[name] = replica(self.folder, name, "--app-version", version, shape=self._shape)
 
     def balance(self, tool: str, **options: object) -> Balancer:
         self.balancer = Balancer(tool, self.folder, self.replicas, **options)
@@ -147,9 +151,9 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
+def stage(folder: Path, shape: Shape = PROCESSES) -> Iterator[Stage]:
     """For a play with replicas and a balancer."""
-    made = Stage(folder)
+    made = Stage(folder, shape)
     try:
         yield made
     finally:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from balancers import Balancer, Stage, replica, stage
-from conftest import ROOT, missing, needs, wait_until
+from balancers import PROCESSES, Balancer, Stage, replica, stage
+from conftest import ROOT, Image, missing, needs, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.host]
 
@@ -106,10 +106,15 @@ def wall(browser: object) -> Iterator[Callable[..., Wall]]:
     assert [error for one in opened for error in one.errors] == []
 
 
-@pytest.fixture
-def play(tmp_path: Path) -> Iterator[Stage]:
-    with stage(tmp_path) as made:
+@pytest.fixture(params=["processes", pytest.param("containers", marks=pytest.mark.containers)])
+def play(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    """Where the replicas are processes of this host, and where they are containers."""
+    shape = Image(request.getfixturevalue("image")) if request.param == "containers" else PROCESSES
+    with stage(tmp_path, shape) as made:
         yield made
+
+
+only_processes = pytest.mark.parametrize("play", ["processes"], indirect=True)
 
 
 def names(number: int) -> list[str]:
@@ -323,6 +328,7 @@ def test_layer_4_is_sticky_by_connection(play: Stage, wall: Callable[..., Wall])
 
 
 @pytest.mark.proxies
+@only_processes
 def test_layer_7_is_not_sticky_by_connection(play: Stage, wall: Callable[..., Wall]) -> None:
     play.add(*names(3))
     seen = wall(play.balance("haproxy").url)
@@ -333,6 +339,7 @@ def test_layer_7_is_not_sticky_by_connection(play: Stage, wall: Callable[..., Wa
 
 
 @pytest.mark.proxies
+@only_processes
 def test_one_replica(play: Stage, wall: Callable[..., Wall]) -> None:
     play.add("web-1")
     seen = wall(play.balance("nginx").url)
@@ -399,6 +406,7 @@ def test_killed_replica_leaves_a_gap_and_a_ghost(play: Stage, wall: Callable[...
 
 
 @pytest.mark.proxies
+@only_processes
 def test_failures_are_told_apart(play: Stage, wall: Callable[..., Wall]) -> None:
     play.add("web-1")
     balancer = play.balance("haproxy")
