@@ -5,7 +5,7 @@
 
 FROM debian:trixie-slim AS build
 RUN apt-get update \
- && apt-get install -y --no-install-recommends gcc lld musl-dev python3-dev python3-setuptools python3-rjsmin cython3 \
+ && apt-get install -y --no-install-recommends gcc lld musl-dev python3-dev python3-setuptools python3-rjsmin cython3 zopfli \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY setup.py pyproject.toml ./

@@ -4,8 +4,6 @@
 #ifndef YINYANG_ERRORS_H
 #define YINYANG_ERRORS_H
 
-#include <string.h>
-
 #define WRONGS(X) \
     X(WRONG_METHOD, 400, "the request must begin with a method, one space and a target, as in: GET / HTTP/1.1") \
     X(WRONG_TLS, 400, "this looks like TLS, but the port speaks plain HTTP: use http:// instead of https://") \
@@ -53,19 +51,11 @@ static const unsigned short wrong_statuses[WRONG_COUNT] = {
 #undef X
 };
 
-/* All words in one block, as a table of pointers would be relocated when the program starts. */
+/* All words in one block, from number 1 on, as a table of pointers would be relocated when the program starts. */
 static const char wrong_words[] =
 #define X(name, status, words) words "\0"
     WRONGS(X)
 #undef X
     ;
-
-static inline const char *wrong_words_of(int wrong)
-{
-    const char *at = wrong_words;
-    while (--wrong)
-        at += strlen(at) + 1;
-    return at;
-}
 
 #endif

@@ -38,8 +38,9 @@ static inline int landlock_version(void)
 static inline int sandbox_landlock(void)
 {
     int version = landlock_version();
+    static const uint16_t files[] = {0, 0x1fff, 0x3fff, 0x7fff, 0x7fff, 0xffff}; /* each version knows more of them */
     struct { uint64_t files, tcp, scopes; } restricted = {
-        version >= 5 ? 0xffff : version >= 3 ? 0x7fff : version == 2 ? 0x3fff : 0x1fff,
+        files[version < 0 ? 0 : version < 5 ? version : 5],
         version >= 4 ? 3 : 0, /* to bind, to connect */
         version >= 6 ? 3 : 0, /* abstract Unix sockets and signals to processes outside */
     };
@@ -92,39 +93,28 @@ enum {
 #define MACHINE 0u /* unknown: no filter */
 #endif
 
-/* What a worker does from when it serves. */
-static const unsigned short calls_of_worker[] = {
+enum { GROUP_END = 0xffff };
+
+static const unsigned short call_groups[] = {
+    /* What a worker does from when it serves. */
     SYS_accept4, SYS_recvfrom, SYS_sendto, SYS_sendmsg, SYS_shutdown, SYS_close, SYS_epoll_ctl, SYS_epoll_pwait,
 #ifdef SYS_epoll_wait
     SYS_epoll_wait,
 #endif
     SYS_write, SYS_clock_gettime, SYS_setitimer, SYS_restart_syscall, SYS_exit_group,
-};
-
-/* What its parent does besides: wait, log, and start workers, so this includes what a worker does before it serves. */
-static const unsigned short calls_of_parent[] = {
+    GROUP_END,
+    /* What its parent does besides: wait, log, and start workers, so this includes what a worker does before it serves. */
     SYS_ppoll, SYS_read, SYS_lseek, SYS_setsockopt, SYS_getsockname, SYS_wait4, SYS_waitid, SYS_kill,
     SYS_rt_sigprocmask, SYS_socketpair, SYS_clone, SYS_getpid, SYS_getppid, SYS_prctl, SYS_rt_sigaction, SYS_dup,
     SYS_close_range, SYS_mmap, SYS_munmap, SYS_prlimit64, SYS_epoll_create1, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, SYS_seccomp,
-};
-
-/* What nobody tries by mistake. */
-static const unsigned short calls_of_attackers[] = {
+    GROUP_END,
+    /* What nobody tries by mistake. */
     SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_bpf, SYS_mount, SYS_unshare,
     SYS_setns, SYS_init_module, SYS_finit_module, SYS_perf_event_open,
+    GROUP_END,
 };
 
-enum { COUNT_OF_WORKER = sizeof calls_of_worker / 2, COUNT_OF_PARENT = sizeof calls_of_parent / 2,
-       COUNT_OF_ATTACKERS = sizeof calls_of_attackers / 2 };
-
-static inline struct bpf_step *filter_calls(struct bpf_step *step, const unsigned short *calls, int count, uint32_t action)
-{
-    for (; count; count--) {
-        *step++ = (struct bpf_step)BPF_IF_EQUAL(*calls++, 0, 1);
-        *step++ = (struct bpf_step)BPF_RETURN(action);
-    }
-    return step;
-}
+enum { OF_WORKER, OF_PARENT, OF_ATTACKERS, GROUPS };
 
 static inline int seccomp_is_available(void)
 {
@@ -135,7 +125,8 @@ static inline int seccomp_is_available(void)
 /* From now on these calls work, attackers' ones end the process, and all others do not exist. The guard, or -errno. */
 static inline int sandbox_calls(int is_parent)
 {
-    struct bpf_step steps[6 + 2 * (COUNT_OF_WORKER + COUNT_OF_PARENT + COUNT_OF_ATTACKERS)];
+    struct bpf_step steps[sizeof call_groups / sizeof call_groups[0] * 2];
+    const unsigned short *call = call_groups;
     struct bpf_step *step = steps;
     struct bpf_program program;
     if (!MACHINE)
@@ -144,10 +135,12 @@ static inline int sandbox_calls(int is_parent)
     *step++ = (struct bpf_step)BPF_IF_EQUAL(MACHINE, 1, 0);
     *step++ = (struct bpf_step)BPF_RETURN(SECCOMP_KILL);
     *step++ = (struct bpf_step)BPF_LOAD_WORD(CALL_NUMBER);
-    step = filter_calls(step, calls_of_worker, COUNT_OF_WORKER, SECCOMP_ALLOW);
-    if (is_parent)
-        step = filter_calls(step, calls_of_parent, COUNT_OF_PARENT, SECCOMP_ALLOW);
-    step = filter_calls(step, calls_of_attackers, COUNT_OF_ATTACKERS, SECCOMP_KILL);
+    for (int group = 0; group < GROUPS; group++, call++)
+        for (; *call != GROUP_END; call++)
+            if (group != OF_PARENT || is_parent) {
+                *step++ = (struct bpf_step)BPF_IF_EQUAL(*call, 0, 1);
+                *step++ = (struct bpf_step)BPF_RETURN(group == OF_ATTACKERS ? SECCOMP_KILL : SECCOMP_ALLOW);
+            }
     *step++ = (struct bpf_step)BPF_RETURN(SECCOMP_ERROR | ENOSYS);
     program.length = (uint16_t)(step - steps);
     program.steps = steps;

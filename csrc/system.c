@@ -28,6 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "calls.h" /* UNGUARDED */
+
 int main(int count, char **arguments);
 
 __attribute__((used)) int errno;
@@ -102,9 +104,6 @@ static inline long none(void)
     return value;
 }
 
-/* A function that lets the kernel write to one variable of its own, which has the size that the kernel knows. */
-#define UNGUARDED __attribute__((no_stack_protector))
-
 #define CALL6(number, a, b, c, d, e, f) \
     call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define CALL5(number, a, b, c, d, e) CALL6(number, a, b, c, d, e, none())
@@ -124,11 +123,6 @@ ssize_t read(int fd, void *buffer, size_t size) { return CALL3(SYS_read, fd, buf
 ssize_t write(int fd, const void *bytes, size_t size) { return CALL3(SYS_write, fd, bytes, size); }
 off_t lseek(int fd, off_t offset, int whence) { return CALL3(SYS_lseek, fd, offset, whence); }
 int eventfd(unsigned int start, int flags) { return (int)CALL2(SYS_eventfd2, start, flags); }
-
-int eventfd_write(int fd, eventfd_t value)
-{
-    return write(fd, &value, sizeof value) == sizeof value ? 0 : -1;
-}
 
 void *mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset)
 {

@@ -5,10 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
-/* The reason phrases of the statuses that are answered (RFC 9110 section 15). */
+/* The reason phrases of the statuses that are answered (RFC 9110 section 15), but for that of a redirect. */
 #define STATUSES(X) \
     X(200, "OK") \
-    X(301, "Moved Permanently") \
     X(400, "Bad Request") \
     X(405, "Method Not Allowed") \
     X(408, "Request Timeout") \

@@ -38,12 +38,12 @@ from .core.program cimport (
 )
 from .core.sandbox cimport sandbox_is_possible
 from .core.system cimport ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
-from .core.text cimport Text, text_measure, text_open, text_system_error
+from .core.text cimport Text, string_at, text_measure, text_open, text_system_error
 from .core.waits cimport limits_set
 
 cdef extern from "errors.h" nogil:
     const unsigned short wrong_statuses[64]
-    const char *wrong_words_of(int wrong)
+    const char wrong_words[4096]
 
 cdef extern from *:
     """
@@ -208,13 +208,13 @@ cdef class Framing:
                 else:
                     http1_next(f)
             else:
-                found.append((wrong_statuses[f.wrong], False, wrong_words_of(f.wrong).decode()))
+                found.append((wrong_statuses[f.wrong], False, string_at(wrong_words, f.wrong - 1).decode()))
         return found
 
     def end(self):
         """See _core.pyi."""
         cdef int wrong = http1_cut_off(&self._state) if not self._state.wrong else 0
-        return (wrong_statuses[wrong], False, wrong_words_of(wrong).decode()) if wrong else None
+        return (wrong_statuses[wrong], False, string_at(wrong_words, wrong - 1).decode()) if wrong else None
 
 
 # ---- the command line ---------------------------------------------------------------------------------------------
@@ -232,6 +232,7 @@ def parse_options(arguments):
     cdef int action, i
     if pointers == NULL:
         raise MemoryError
+    memset(&options, 0, sizeof(options))
     text_open(&wrong, words, WORDS_MOST)
     try:
         for i in range(len(given)):

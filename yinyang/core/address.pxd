@@ -21,13 +21,12 @@ cdef inline bint address_parse(Address *address, const char *host, int port) noe
     cdef sockaddr_in *four = <sockaddr_in *>&address.storage
     cdef sockaddr_in6 *six = <sockaddr_in6 *>&address.storage
     memset(address, 0, sizeof(Address))
+    four.sin_port = port_bytes(<uint16_t>port)  # in the same place for both
     if address_is_six(host):
         six.sin6_family = AF_INET6
-        six.sin6_port = port_bytes(<uint16_t>port)
         address.size = sizeof(sockaddr_in6)
         return address_6_parse(host, six.sin6_addr.s6_addr)
     four.sin_family = AF_INET
-    four.sin_port = port_bytes(<uint16_t>port)
     address.size = sizeof(sockaddr_in)
     return address_4_parse(host, <uint8_t *>&four.sin_addr)
 

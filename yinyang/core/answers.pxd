@@ -15,11 +15,11 @@ from .http1 cimport (
 from .page cimport page_render
 from .replica cimport Replica
 from .system cimport ENOMEM, MAP_PRIVATE, map_memory, munmap
-from .text cimport Text, text_format, text_measure, text_open, text_put, text_string
+from .text cimport Text, string_at, text_format, text_measure, text_open, text_put, text_string
 
 cdef extern from "errors.h" nogil:
     const unsigned short wrong_statuses[64]
-    const char *wrong_words_of(int wrong)
+    const char wrong_words[4096]
 
 cdef extern from "words.h" nogil:
     const char *words_of_number(int number)
@@ -137,7 +137,7 @@ cdef inline void answer_wrong(Answers *answers, Text *text, int wrong) noexcept 
                   "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
     text_open(&body, bytes, WRONG_MOST)
     text_format(&body, "%lu %s: %s\n", <uint64_t>wrong_statuses[wrong], words_of_number(wrong_statuses[wrong]),
-                wrong_words_of(wrong))
+                string_at(wrong_words, wrong - 1))
     answer_render(answers, text, ANSWER_WRONG + wrong, ANSWER_WRONG_HEAD - ANSWER_WRONG, wrong_statuses[wrong],
                   FORM_CLOSE, fields, bytes, body.length)
 
@@ -149,8 +149,8 @@ cdef inline void answer_render(Answers *answers, Text *text, int whole, int to_h
     cdef Answer *answer = &answers.table[whole]
     answer.at = <uint32_t>text.length
     answer.copies = 1
-    head_begin(text, status, form)
-    text_string(text, "Date: ")
+    text_format(text, "HTTP/1.%lu %lu %s\r\nDate: ", <uint64_t>(form < FORM_OLD_CLOSE), <uint64_t>status,
+                words_of_number(status))
     answer.date = <uint32_t>text.length - answer.at
     text_format(text, "Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: %lu\r\n%s", <uint64_t>length, fields)
     head_end(text, form)
@@ -170,17 +170,6 @@ cdef inline void answer_repeat(Answers *answers, Text *text, int whole, uint32_t
         copies -= 1
 
 
-# ---- the parts of a head, for those that are rendered too ----------------------------------------------------------
-
-cdef inline void head_begin(Text *text, int status, int form) noexcept nogil:
-    text_format(text, "HTTP/1.%lu %lu %s\r\n", <uint64_t>(form < FORM_OLD_CLOSE), <uint64_t>status,
-                words_of_number(status))
-
-
-cdef inline void head_length(Text *text, size_t length) noexcept nogil:
-    text_format(text, "Content-Length: %lu\r\n", <uint64_t>length)
-
-
 cdef inline void head_end(Text *text, int form) noexcept nogil:
     if form == FORM_CLOSE:
         text_string(text, "Connection: close\r\n")
@@ -189,22 +178,16 @@ cdef inline void head_end(Text *text, int form) noexcept nogil:
     text_string(text, "\r\n")
 
 
-cdef inline void head_date(Text *text, int64_t second) noexcept nogil:
-    cdef char date[DATE_LENGTH + 1]
-    date_render(date, second)
-    date[DATE_LENGTH] = 0
-    text_format(text, "Date: %s\r\n", <const char *>date)
-
-
 # ---- answers that are rendered when asked ---------------------------------------------------------------------------
 
-cdef inline void fresh_begin(Text *text, const Framing *f, bint keep, int status, int64_t second, const char *type_,
+cdef inline void fresh_begin(Text *text, const Framing *f, int status, int64_t second, const char *type_,
                              const Text *body) noexcept nogil:
     """As far as the fields of its own."""
-    head_begin(text, status, form_of(f, keep))
-    head_date(text, second)
-    head_length(text, body.length)
-    text_format(text, "Content-Type: %s\r\nCache-Control: no-store\r\n", type_)
+    cdef char date[DATE_LENGTH + 1]
+    date_render(date, second)
+    text_format(text, "HTTP/1.%lu %lu %s\r\nDate: %s\r\nContent-Length: %lu\r\nContent-Type: %s\r\n"
+                "Cache-Control: no-store\r\n", <uint64_t>f.minor, <uint64_t>status, words_of_number(status),
+                <const char *>date, <uint64_t>body.length, type_)
 
 
 cdef inline void fresh_end(Text *text, const Framing *f, bint keep, const Text *body) noexcept nogil:
@@ -216,8 +199,8 @@ cdef inline void fresh_end(Text *text, const Framing *f, bint keep, const Text *
 # ---- the date -----------------------------------------------------------------------------------------------------
 
 cdef inline void date_render(char *at, int64_t second) noexcept nogil:
-    """IMF-fixdate (RFC 9110 section 5.6.7), DATE_LENGTH bytes. Not by gmtime_r(3): it may take a lock, and a worker
-    may be the fork of a program whose other threads held it."""
+    """IMF-fixdate (RFC 9110 section 5.6.7), DATE_LENGTH bytes and a NUL. Not by gmtime_r(3): it may take a lock, and a
+    worker may be the fork of a program whose other threads held it."""
     cdef const char *days = "Thu\0Fri\0Sat\0Sun\0Mon\0Tue\0Wed"
     cdef const char *months = "Jan\0Feb\0Mar\0Apr\0May\0Jun\0Jul\0Aug\0Sep\0Oct\0Nov\0Dec"
     cdef int64_t day = second // 86400
@@ -227,11 +210,12 @@ cdef inline void date_render(char *at, int64_t second) noexcept nogil:
     text_open(&text, at, DATE_LENGTH)
     text_format(&text, "%s, %02lu %s %lu %02lu:%02lu:%02lu GMT", days + 4 * (day % 7), <uint64_t>date.day,
                 months + 4 * (date.month - 1), <uint64_t>date.year, left // 3600, left // 60 % 60, left % 60)
+    at[DATE_LENGTH] = 0
 
 
 cdef inline void answers_set_date(Answers *answers, int64_t second) noexcept nogil:
     """Make all answers tell this second."""
-    cdef char date[DATE_LENGTH]
+    cdef char date[DATE_LENGTH + 1]
     cdef const Answer *answer
     cdef char *at
     cdef char *end

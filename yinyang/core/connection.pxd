@@ -34,7 +34,7 @@ from .readiness cimport readiness_render
 from .redirect cimport redirect_render
 from .system cimport (
     EAGAIN, EINTR, ENOMEM, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, MAP_NORESERVE, MAP_PRIVATE,
-    MSG_DONTWAIT, MSG_TRUNC, RLIMIT_NOFILE, SHUT_WR, close, epoll_ctl, epoll_event, errno, getrlimit, map_memory, recv,
+    MSG_DONTWAIT, MSG_TRUNC, RLIMIT_NOFILE, SHUT_WR, close, epoll_watch, errno, getrlimit, map_memory, recv,
     rlimit, shutdown
 )
 from .text cimport Text
@@ -124,12 +124,9 @@ cdef inline void client_wait(Clients *clients, uint32_t fd, uint8_t wait, uint32
     """Begin to wait for something; epoll_ctl(2) only when what it watches for changes."""
     cdef Connection *c = &clients.table[fd]
     cdef bint changes = not c.watched or (events == EPOLLOUT) != (clients.waits.links[fd].wait == WAIT_SEND)
-    cdef epoll_event event
     waits_put(&clients.waits, fd, wait, clients.now)
     if changes:
-        event.events = events
-        event.data.u64 = fd
-        if epoll_ctl(clients.epoll, EPOLL_CTL_MOD if c.watched else EPOLL_CTL_ADD, fd, &event) < 0:
+        if epoll_watch(clients.epoll, EPOLL_CTL_MOD if c.watched else EPOLL_CTL_ADD, fd, events) < 0:
             client_close(clients, fd)
             return
         c.watched = True

@@ -23,14 +23,12 @@ cdef inline int cpus_usable() noexcept nogil:
     cdef uint64_t allowed[CPU_WORDS]  # a bit for each
     cdef int count = 1
     cdef char groups[FILE_MOST]
-    cdef ssize_t size
     memset(allowed, 0, sizeof(allowed))
     if sched_getaffinity(0, sizeof(allowed), <cpu_set_t *>allowed) == 0:
         count = bits_in(allowed, CPU_WORDS)
-    size = file_read("/proc/self/cgroup", groups)
-    if size > 0:
-        count = min(count, group_cpus(groups, "0::", "/sys/fs/cgroup"))
-        count = min(count, group_cpus(groups, "cpu,cpuacct:", "/sys/fs/cgroup/cpu"))
+    file_read("/proc/self/cgroup", groups)
+    count = min(count, group_cpus(groups, "0::", "/sys/fs/cgroup"))
+    count = min(count, group_cpus(groups, "cpu,cpuacct:", "/sys/fs/cgroup/cpu"))
     return max(count, 1)
 
 
@@ -44,16 +42,13 @@ cdef inline int bits_in(uint64_t *words, int count) noexcept nogil:
     return bits
 
 
-cdef inline ssize_t file_read(const char *path, char *content) noexcept nogil:
-    """At most FILE_MOST - 1 bytes and a NUL; their count, or -1."""
+cdef inline void file_read(const char *path, char *content) noexcept nogil:
+    """At most FILE_MOST - 1 bytes, and a NUL; nothing of a file that cannot be read."""
     cdef int fd = open(path, O_RDONLY | O_CLOEXEC)
-    cdef ssize_t size
-    if fd < 0:
-        return -1
-    size = read(fd, content, FILE_MOST - 1)
-    close(fd)
-    content[max(size, 0)] = 0
-    return size
+    content[0] = 0
+    if fd >= 0:
+        content[max(read(fd, content, FILE_MOST - 1), 0)] = 0
+        close(fd)
 
 
 cdef inline int group_cpus(const char *groups, const char *label, const char *mount) noexcept nogil:
@@ -101,22 +96,22 @@ cdef inline int quota_cpus(char *path, size_t length) noexcept nogil:
     """Of one group: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1). Without a limit
     the first is `max`, or -1."""
     cdef char content[FILE_MOST]
-    cdef const char *at = content
+    cdef const char *at = file_of_group(path, length, "/cpu.max", content)
     cdef int64_t quota, period
-    memcpy(path + length, "/cpu.max", 9)
-    if file_read(path, content) <= 0:
-        memcpy(path + length, "/cpu.cfs_period_us", 19)
-        if file_read(path, content) <= 0:
-            return QUOTA_NONE
-        period = number_parse(&at)
-        memcpy(path + length, "/cpu.cfs_quota_us", 18)
-        file_read(path, content)
-        at = content
-        quota = number_parse(&at)
-    else:
-        quota = number_parse(&at)
-        at += at[0] == b' '
-        period = number_parse(&at)
+    if not at[0]:
+        at = file_of_group(path, length, "/cpu.cfs_quota_us", content)
+    quota = number_parse(&at)
+    if at[0] == b'\n':
+        at = file_of_group(path, length, "/cpu.cfs_period_us", content)
+    at += at[0] == b' '
+    period = number_parse(&at)
     if quota <= 0 or period <= 0:
         return QUOTA_NONE
     return <int>min((quota + period - 1) // period, <int64_t>QUOTA_NONE)
+
+
+cdef inline const char *file_of_group(char *path, size_t length, const char *name, char *content) noexcept nogil:
+    """Read it; `path` has room for its name behind the `length` bytes of the group's."""
+    memcpy(path + length, name, strlen(name) + 1)
+    file_read(path, content)
+    return content

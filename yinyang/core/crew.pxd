@@ -17,7 +17,7 @@ from .system cimport (
     POLLOUT, PR_SET_NAME, PR_SET_PDEATHSIG, P_ALL, P_PID, SIGKILL, SIGPROF, SIG_SETMASK, SOCK_CLOEXEC,
     SOCK_STREAM, SYS_close_range, WCONTINUED, WEXITED, WEXITSTATUS, WIFSIGNALED, WNOHANG, WNOWAIT, WSTOPPED,
     WTERMSIG, _exit, close, dup, errno,
-    eventfd, eventfd_write, fork, getpid, getppid, kill, map_memory, monotonic_ms, munmap, pid_t, poll, pollfd,
+    event_raise, eventfd, fork, getpid, getppid, kill, map_memory, monotonic_ms, munmap, pid_t, poll, pollfd,
     prctl, pthread_sigmask, recv, sigfillset, siginfo_t, sigset_t, socketpair, syscall, waitid, waitpid
 )
 from .listener cimport listener_refuse
@@ -497,7 +497,7 @@ cdef inline bint crew_is_over(const Crew *crew) noexcept nogil:
 cdef inline void crew_enter(Crew *crew, int phase) noexcept nogil:
     crew.phase = phase
     publish(&crew.board.phase, <uint32_t>phase)
-    eventfd_write(crew.bell, 1)
+    event_raise(crew.bell)
 
 
 cdef inline void crew_mind_the_end(Crew *crew) noexcept nogil:

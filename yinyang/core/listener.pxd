@@ -7,7 +7,8 @@ from .address cimport Address, address_parse, text_url
 from .system cimport (
     AF_INET6, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SOCK_CLOEXEC,
     SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_BINDTOIFINDEX, SO_REUSEADDR, TCP_NODELAY, bind, close, errno,
-    getsockname, listen, port_bytes, setsockopt, sockaddr, sockaddr_in, socket
+    getsockname, listen, port_bytes, sockaddr, sockaddr_in, socket,
+    socket_option
 )
 from .text cimport Text, text_format, text_string, text_system_error
 
@@ -34,15 +35,13 @@ cdef inline int listener_at(const Address *address) noexcept nogil:
     """A descriptor or -errno. What is set here is inherited by every connection that is accepted."""
     cdef int family = address.storage.ss_family
     cdef int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
-    cdef int on = 1
-    cdef int off = 0
     cdef int error
     if fd < 0:
         return -errno
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on))
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
+    socket_option(fd, SOL_SOCKET, SO_REUSEADDR, True)
+    socket_option(fd, IPPROTO_TCP, TCP_NODELAY, True)
     if family == AF_INET6:
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off))
+        socket_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, False)
     if bind(fd, <const sockaddr *>&address.storage, address.size) < 0 or listen(fd, BACKLOG) < 0:
         error = errno
         close(fd)
@@ -55,8 +54,7 @@ cdef inline void listener_refuse(int fd) noexcept nogil:
     queue comes to an end, and closing the socket then resets nobody. It is bound to a network device that does not
     exist: a new connection finds no listener there, and one that has begun has found its own. (Linux 5.7; a packet
     filter, the other way, is refused to unprivileged processes.)"""
-    cdef int nowhere = 0x7FFFFFFF
-    setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof(nowhere))
+    socket_option(fd, SOL_SOCKET, SO_BINDTOIFINDEX, 0x7FFFFFFF)
 
 
 cdef inline const char *listener_host(int fd, const char *host, int *port) noexcept nogil:

@@ -35,9 +35,10 @@ cdef inline void metrics_render(Text *text, const Framing *f, bint keep, int64_t
     text_open(&body, bytes, METRICS_MOST)
     metrics_requests(&body, board, counts.pages)
     metrics_totals(&body, board, &counts)
-    text_format(&body, "# TYPE yinyang_build_info gauge\nyinyang_build_info{version=%-s,app_version=%-s} 1\n",
+    text_format(&body, "# HELP yinyang_build_info versions\n"
+                "# TYPE yinyang_build_info gauge\nyinyang_build_info{version=%-s,app_version=%-s} 1\n",
                 YINYANG_VERSION, app_version)
-    fresh_begin(text, f, keep, 200, second, "text/plain; version=0.0.4; charset=utf-8", &body)
+    fresh_begin(text, f, 200, second, "text/plain; version=0.0.4; charset=utf-8", &body)
     fresh_end(text, f, keep, &body)
 
 
@@ -46,7 +47,7 @@ cdef inline void metrics_requests(Text *text, const Board *board, uint64_t pages
     cdef const char *route = "empty\0livez\0wall\0redirect\0whoami\0readyz\0readyz\0metrics\0"  # by answer
     cdef int answer = ANSWER_EMPTY, count = FORMS
     cdef int first = 1, wrong
-    text_string(text, "# TYPE http_requests_total counter\n")
+    text_string(text, "# HELP http_requests_total answers, by status and route\n# TYPE http_requests_total counter\n")
     requests(text, 200, "page", pages)
     while answer < ANSWER_WRONG:
         requests(text, 503 if answer == ANSWER_UNREADY else 301 if answer == ANSWER_REDIRECT else 200, route,
@@ -64,12 +65,19 @@ cdef inline void metrics_requests(Text *text, const Board *board, uint64_t pages
 cdef inline void metrics_totals(Text *text, const Board *board, const Counts *counts) noexcept nogil:
     text_format(
         text,
+        "# HELP yinyang_connections_accepted_total connections accepted\n"
         "# TYPE yinyang_connections_accepted_total counter\nyinyang_connections_accepted_total %lu\n"
+        "# HELP yinyang_connections_open connections open now\n"
         "# TYPE yinyang_connections_open gauge\nyinyang_connections_open %lu\n"
+        "# HELP yinyang_pages_total pages served\n"
         "# TYPE yinyang_pages_total counter\nyinyang_pages_total %lu\n"
+        "# HELP yinyang_draining 1 once told to stop\n"
         "# TYPE yinyang_draining gauge\nyinyang_draining %lu\n"
+        "# HELP yinyang_workers processes\n"
         "# TYPE yinyang_workers gauge\nyinyang_workers %lu\n"
+        "# HELP yinyang_workers_ready processes that serve\n"
         "# TYPE yinyang_workers_ready gauge\nyinyang_workers_ready %lu\n"
+        "# HELP process_start_time_seconds start, since 1970\n"
         "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %lu\n",
         counts.accepted, counts.open, counts.pages, <uint64_t>(get(&board.phase) != PHASE_SERVE),
         <uint64_t>board.workers, <uint64_t>board_ready(board, monotonic_ms()), <uint64_t>board.started)

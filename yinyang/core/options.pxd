@@ -2,11 +2,11 @@
 the default. An empty variable counts as not set, since that is how many tools unset one."""
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memset, strcmp, strlen, strncmp
+from libc.string cimport strcmp, strlen, strncmp
 
 from .address cimport Address, address_parse
 from .system cimport getenv, gethostname
-from .text cimport Text, is_printable, number_parse, text_format, text_printable, text_string
+from .text cimport Text, is_printable, number_parse, string_at, text_format, text_printable, text_string
 
 cdef extern from "usage.h" nogil:
     enum:
@@ -69,10 +69,9 @@ cdef struct Options:
 
 
 cdef inline int options_parse(Options *options, int count, const char **arguments, Text *wrong) noexcept nogil:
-    """From the arguments (without the program's name) and the environment; an Action. What `options` then points to
-    belongs to these two."""
+    """From the arguments (without the program's name) and the environment; an Action. `options` is all zeros before;
+    what it then points to belongs to these two."""
     cdef int option
-    memset(options, 0, sizeof(Options))
     for option in range(OPTION_COUNT):
         options.numbers[option] = option_ranges[option].number
     if not options_from_arguments(options, count, arguments, wrong):
@@ -151,12 +150,7 @@ cdef inline bint options_from_arguments(Options *options, int count, const char 
 
 
 cdef inline const char *option_word(int option, int which) noexcept nogil:
-    cdef const char *at = option_words
-    cdef int before = 3 * option + which
-    while before:
-        at += strlen(at) + 1
-        before -= 1
-    return at
+    return string_at(option_words, 3 * option + which)
 
 
 cdef inline int option_of(const char *argument) noexcept nogil:
@@ -236,20 +230,10 @@ cdef inline bint option_accepts(const option_range *range_, const char *value, i
 
 cdef inline void text_wanted(Text *text, const option_range *range_) noexcept nogil:
     """What the value of an option has to be."""
-    if range_.kind == KIND_ADDRESS:
-        text_string(text, "a numeric address of this host such as 127.0.0.1 or ::1")
-    elif range_.kind == KIND_SWITCH:
-        text_string(text, "on or off")
-    elif range_.kind == KIND_SANDBOX:
-        text_string(text, "auto, off or require")
-    elif range_.kind == KIND_PALETTE:
-        text_string(text, "original or distinct")
-    else:
-        if range_.kind == KIND_NUMBER:
-            text_string(text, "a number from ")
-        text_format(text, "%lu to %lu", <uint64_t>range_.least, <uint64_t>range_.most)
-        if range_.kind == KIND_TEXT:
-            text_string(text, " bytes without control characters")
+    cdef const char *wanted = (  # by its kind
+        "a numeric address of this host such as 127.0.0.1 or ::1\0%lu to %lu bytes without control characters\0"
+        "a number from %lu to %lu\0auto, off or require\0original or distinct\0on or off\0")
+    text_format(text, string_at(wanted, range_.kind), <uint64_t>range_.least, <uint64_t>range_.most)
 
 
 cdef inline bint text_is_good(const char *text, size_t length, size_t least, size_t most) noexcept nogil:

@@ -28,6 +28,6 @@ cdef inline bint readiness_render(Text *text, const Framing *f, bint keep, int64
         text_string(&words, "not ready: draining\n")
     else:
         text_format(&words, "not ready: %lu of %lu workers serve\n", <uint64_t>serving, <uint64_t>board.workers)
-    fresh_begin(text, f, keep, 200 if ready else 503, second, "text/plain; charset=utf-8", &words)
+    fresh_begin(text, f, 200 if ready else 503, second, "text/plain; charset=utf-8", &words)
     fresh_end(text, f, keep, &words)
     return ready

@@ -1,13 +1,14 @@
 """The answer to an unclean path: where the clean one is."""
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from .answers cimport form_of, head_begin, head_date, head_end, head_length
-from .http1 cimport DOT, Framing, METHOD_HEAD, SLASH, TARGET_KEPT
-from .text cimport Text, text_html, text_open, text_put, text_string
+from .answers cimport DATE_LENGTH, date_render, fresh_end
+from .http1 cimport DOT, Framing, SLASH, TARGET_KEPT
+from .text cimport Text, text_format, text_html, text_open, text_put, text_string
 
 cdef enum:
+    LOCATION_MOST = 3 * TARGET_KEPT + 1
     BODY_MOST = 2048  # bytes: a target in references of up to 5 bytes, or in three bytes each, and 40 more
 
 
@@ -38,14 +39,15 @@ cdef inline size_t path_clean(const uint8_t *path, size_t length, char *clean) n
 
 
 cdef inline size_t location_render(const Framing *f, const uint8_t *target, char *location) noexcept nogil:
-    """The clean path and the query, into 3 * TARGET_KEPT bytes; its length. The target has at most TARGET_KEPT bytes.
+    """The clean path and the query and a NUL, into LOCATION_MOST bytes; its length. The target has at most TARGET_KEPT
+    bytes.
 
     A backslash is written as %5C, since browsers take `/\\` at the beginning for the `//` of another host."""
     cdef char clean[TARGET_KEPT]
     cdef size_t length = path_clean(target + f.path, f.path_end - f.path, clean)
     cdef size_t begin = 0, i
     cdef Text text
-    text_open(&text, location, 3 * TARGET_KEPT)
+    text_open(&text, location, LOCATION_MOST)
     for i in range(length):
         if clean[i] == b'\\':
             text_put(&text, clean + begin, i - begin)
@@ -53,26 +55,24 @@ cdef inline size_t location_render(const Framing *f, const uint8_t *target, char
             begin = i + 1
     text_put(&text, clean + begin, length - begin)
     text_put(&text, <const char *>target + f.path_end, f.target - f.path_end)
+    location[text.length] = 0
     return text.length
 
 
 cdef inline void redirect_render(Text *text, const Framing *f, const uint8_t *target, bint keep,
                                  int64_t second) noexcept nogil:
     """The whole answer, its headers in the order of the original."""
-    cdef char location[3 * TARGET_KEPT]
+    cdef char location[LOCATION_MOST]
     cdef size_t length = location_render(f, target, location)
     cdef char words[BODY_MOST]
+    cdef char date[DATE_LENGTH + 1]
     cdef Text body
     text_open(&body, words, BODY_MOST)
     text_string(&body, '<a href="')
     text_html(&body, location, length)
     text_string(&body, '">Moved Permanently</a>.\n\n')
-    head_begin(text, 301, form_of(f, keep))
-    text_string(text, "Content-Type: text/html; charset=utf-8\r\nLocation: ")
-    text_put(text, location, length)
-    text_string(text, "\r\n")
-    head_date(text, second)
-    head_length(text, body.length)
-    head_end(text, form_of(f, keep))
-    if f.method != METHOD_HEAD:
-        text_put(text, words, body.length)
+    date_render(date, second)
+    text_format(text, "HTTP/1.%lu 301 Moved Permanently\r\nContent-Type: text/html; charset=utf-8\r\nLocation: %s\r\n"
+                "Date: %s\r\nContent-Length: %lu\r\n", <uint64_t>f.minor, <const char *>location, <const char *>date,
+                <uint64_t>body.length)
+    fresh_end(text, f, keep, &body)

@@ -46,7 +46,6 @@ cdef extern from "<unistd.h>" nogil:
 cdef extern from "<sys/syscall.h>" nogil:
     enum:
         SYS_close_range
-        SYS_setitimer
 
 cdef extern from "<fcntl.h>" nogil:
     enum:
@@ -55,25 +54,10 @@ cdef extern from "<fcntl.h>" nogil:
         O_NONBLOCK
     int open(const char *path, int flags)
 
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        int64_t tv_sec
-        long tv_nsec
-    enum:
-        CLOCK_REALTIME_COARSE
-        CLOCK_MONOTONIC
-        CLOCK_MONOTONIC_COARSE
-    int clock_gettime(int clock, timespec *time)
-
 cdef extern from "<sys/time.h>" nogil:
     struct timeval:
         int64_t tv_sec
         long tv_usec
-    struct itimerval:
-        timeval it_interval
-        timeval it_value
-    enum:
-        ITIMER_PROF
 
 cdef extern from "<sys/mman.h>" nogil:
     enum:
@@ -177,7 +161,6 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLL_CTL_ADD
         EPOLL_CTL_MOD
     int epoll_create1(int flags)
-    int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
     int epoll_wait(int epoll, epoll_event *events, int most, int timeout)
 
 cdef extern from "<sys/eventfd.h>" nogil:
@@ -185,7 +168,6 @@ cdef extern from "<sys/eventfd.h>" nogil:
         EFD_CLOEXEC
         EFD_NONBLOCK
     int eventfd(unsigned int start, int flags)
-    int eventfd_write(int fd, uint64_t value)
 
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
@@ -247,19 +229,13 @@ cdef extern from "<sched.h>" nogil:
 cdef extern from "<stdlib.h>" nogil:
     char *getenv(const char *name)
 
-
-cdef inline int64_t monotonic_ms() noexcept nogil:
-    """Milliseconds since some fixed moment; to the tick (4 ms or so), which is what deadlines need and is cheap."""
-    cdef timespec time
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
-    return time.tv_sec * 1000 + time.tv_nsec // 1000000
-
-
-cdef inline int64_t wall_second() noexcept nogil:
-    """Seconds since 1970, as of the last tick."""
-    cdef timespec time
-    clock_gettime(CLOCK_REALTIME_COARSE, &time)
-    return time.tv_sec
+cdef extern from "calls.h" nogil:
+    int64_t monotonic_ms()
+    int64_t wall_second()
+    int epoll_watch(int epoll, int operation, int fd, uint32_t events)
+    void socket_option(int fd, int level, int option, int value)
+    void cpu_time_limit(int seconds)
+    void event_raise(int fd)
 
 
 cdef inline void *map_memory(size_t size, int flags) noexcept nogil:

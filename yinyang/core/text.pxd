@@ -1,6 +1,7 @@
 """Text that is put together, in a place that is bounded, and what text is read from."""
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport strlen
 
 cdef extern from "words.h" nogil:
     const char *words_of_number(int number)
@@ -29,6 +30,14 @@ cdef inline void text_measure(Text *text) noexcept nogil:
 
 cdef inline bint text_fits(const Text *text) noexcept nogil:
     return text.length <= text.room
+
+
+cdef inline const char *string_at(const char *strings, int number) noexcept nogil:
+    """One of some strings that stand one after another, each with a NUL; the first has the number 0."""
+    while number:
+        strings += strlen(strings) + 1
+        number -= 1
+    return strings
 
 
 cdef inline void text_system_error(Text *text, int error) noexcept nogil:

@@ -13,7 +13,7 @@ from .calendar cimport stamp_render
 from .http1 cimport Framing, SEEN_TEXT_PLAIN, TARGET_KEPT
 from .identity cimport Identity
 from .replica cimport ABOUTS, Replica
-from .text cimport Text, text_format, text_open
+from .text cimport Text, string_at, text_format, text_open
 
 cdef extern from "atomic.h" nogil:
     uint32_t get "atomic_get"(const uint32_t *place)
@@ -74,7 +74,7 @@ cdef inline void whoami_render(Text *text, const Framing *f, const uint8_t *targ
             '{"host":%-s,"short":%-s,"colour":"%s","colours":["%s","%s"]\0'
             ',"version":%-s\0,"node":%-s\0,"namespace":%-s\0,"zone":%-s\0'
             ',"requests":%lu,"pages":%lu,"started":"%s","draining":%s}\n'), replica, &asked)
-    fresh_begin(text, f, keep, 200, second, type_, &body)
+    fresh_begin(text, f, 200, second, type_, &body)
     whoami_fields(text, (
         "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: *\r\n"
         "X-Served-By: %s\r\nX-Short: %s\r\nX-Colour: %s\r\nX-Colours: %s %s\r\n\0"
@@ -92,8 +92,7 @@ cdef inline void whoami_fields(Text *text, const char *templates, const Replica 
     text_format(text, templates, identity.name, identity.short, identity.colours[0], identity.colours[0],
                 identity.colours[1])
     for i in range(ABOUTS):
-        templates += strlen(templates) + 1
         if replica.about[i] != NULL:
-            text_format(text, templates, replica.about[i])
-    templates += strlen(templates) + 1
-    text_format(text, templates, asked.requests, asked.pages, asked.started, "true" if asked.draining else "false")
+            text_format(text, string_at(templates, 1 + i), replica.about[i])
+    text_format(text, string_at(templates, 1 + ABOUTS), asked.requests, asked.pages, asked.started,
+                "true" if asked.draining else "false")

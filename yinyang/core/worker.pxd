@@ -17,10 +17,9 @@ from .connection cimport (
 from .sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from .system cimport (
     EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, ITIMER_PROF, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL, SIG_UNBLOCK,
-    SOCK_CLOEXEC, SOCK_NONBLOCK, SYS_setitimer, accept4, close, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
-    errno, eventfd_write, itimerval, map_memory, monotonic_ms, pthread_sigmask, send, sigaddset, sigemptyset, signal,
-    sigset_t, syscall, wall_second
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL, SIG_UNBLOCK, SOCK_CLOEXEC,
+    SOCK_NONBLOCK, accept4, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait, epoll_watch, errno,
+    event_raise, map_memory, monotonic_ms, pthread_sigmask, send, sigaddset, sigemptyset, signal, sigset_t, wall_second
 )
 from .waits cimport LAST_MOMENT, Limits, waits_expired, waits_timeout
 
@@ -86,9 +85,9 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
     if w.clients.epoll < 0:
         return -errno
     # the bell first, so that it is heard before anybody is served: it may have rung already
-    if (epoll_add(w.clients.epoll, w.bell, EPOLLIN | EPOLLET) < 0
-            or epoll_add(w.clients.epoll, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0
-            or epoll_add(w.clients.epoll, w.tether, EPOLLIN) < 0):
+    if (epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.bell, EPOLLIN | EPOLLET) < 0
+            or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0
+            or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.tether, EPOLLIN) < 0):
         return -errno
     return 0
 
@@ -101,13 +100,6 @@ cdef inline int worker_enter_sandbox(Worker *w, bint required) noexcept nogil:
     w.clients.seat.guards = GUARD_ENTERED | <uint64_t>guards
     send(w.tether, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL)
     return 0
-
-
-cdef inline int epoll_add(int epoll, int fd, uint32_t events) noexcept nogil:
-    cdef epoll_event event
-    event.events = events
-    event.data.u64 = <uint64_t>fd
-    return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event)
 
 
 cdef inline int worker_serve(Worker *w) noexcept nogil:
@@ -211,12 +203,7 @@ cdef inline void worker_mortal() noexcept nogil:
 cdef inline void worker_alive() noexcept nogil:
     """Have the kernel send SIGPROF when this process has run for STUCK_AFTER without coming here again. It counts CPU
     time, so that a worker that has nothing to do is never woken for it."""
-    cdef itimerval limit
-    limit.it_interval.tv_sec = 0
-    limit.it_interval.tv_usec = 0
-    limit.it_value.tv_sec = STUCK_AFTER
-    limit.it_value.tv_usec = 0
-    syscall(SYS_setitimer, ITIMER_PROF, &limit, NULL)
+    cpu_time_limit(STUCK_AFTER)
 
 
 # ---- accepting ----------------------------------------------------------------------------------------------------
@@ -267,7 +254,7 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
 
 cdef inline void worker_ring(Worker *w) noexcept nogil:
     """The bell: heard by all workers, this one too."""
-    eventfd_write(w.bell, 1)
+    event_raise(w.bell)
 
 
 cdef inline void worker_hear(Worker *w) noexcept nogil:
