@@ -274,20 +274,47 @@ char *getenv(const char *name)
 /* Keeps the compiler from seeing what a loop does, and making a call of the very function out of it. */
 #define AS_WRITTEN __asm__ volatile("")
 
-static void *copy(void *to, const void *from, size_t size)
+void *memmove(void *to, const void *from, size_t size)
 {
     unsigned char *out = to;
     const unsigned char *in = from;
-    size_t step = out <= in ? 1 : (size_t)-1, at = out <= in ? 0 : size - 1;
-    for (; size; size--, at += step) {
+    if (out <= in)
+        return memcpy(to, from, size);
+    while (size--) {
         AS_WRITTEN;
-        out[at] = in[at];
+        out[size] = in[size];
     }
     return to;
 }
 
-void *memmove(void *to, const void *from, size_t size) { return copy(to, from, size); }
-void *memcpy(void *restrict to, const void *restrict from, size_t size) { return copy(to, from, size); }
+#if defined __x86_64__
+
+/* One instruction each, which copies or fills many bytes at once where there are many. */
+void *memcpy(void *restrict to, const void *restrict from, size_t size)
+{
+    void *out = to;
+    __asm__ volatile("rep movsb" : "+D"(out), "+S"(from), "+c"(size) : : "memory");
+    return to;
+}
+
+void *memset(void *at, int byte, size_t size)
+{
+    void *out = at;
+    __asm__ volatile("rep stosb" : "+D"(out), "+c"(size) : "a"(byte) : "memory");
+    return at;
+}
+
+#else
+
+void *memcpy(void *restrict to, const void *restrict from, size_t size)
+{
+    unsigned char *out = to;
+    for (const unsigned char *in = from; size; size--) {
+        AS_WRITTEN;
+        *out++ = *in++;
+    }
+    return to;
+}
 
 void *memset(void *at, int byte, size_t size)
 {
@@ -297,6 +324,8 @@ void *memset(void *at, int byte, size_t size)
     }
     return at;
 }
+
+#endif
 
 int memcmp(const void *one, const void *other, size_t size)
 {

@@ -17,24 +17,33 @@ cdef inline ssize_t lines_write(int fd, const char *line, size_t length, size_t 
     cdef char buffer[LINES_AT_ONCE]
     cdef pollfd polled
     cdef size_t room = LINES_SAFE
-    cdef size_t filled = 0
-    cdef size_t piece
+    cdef size_t size
+    cdef const char *at = line + offset
     cdef ssize_t written
     if lseek(fd, 0, SEEK_CUR) >= 0:
         room = LINES_AT_ONCE  # it is a file, which never blocks in the sense of poll(2)
-    while count and filled < room:
-        piece = min(length - offset, room - filled)
-        memcpy(buffer + filled, line + offset, piece)
-        filled += piece
-        offset = 0
-        count -= 1
-    written = send(fd, buffer, filled, MSG_DONTWAIT | MSG_NOSIGNAL)
+    size = min(length - offset, room)
+    if count > 1 and length <= room:
+        size = lines_fill(buffer, line, length, min(count, room // length)) - offset
+        at = buffer + offset
+    written = send(fd, at, size, MSG_DONTWAIT | MSG_NOSIGNAL)
     if written < 0 and errno == ENOTSOCK:
         polled.fd = fd
         polled.events = POLLOUT
         if poll(&polled, 1, 0) <= 0:
             return 0
-        written = write(fd, buffer, filled)
+        written = write(fd, at, size)
     if written < 0:
         return 0 if errno == EAGAIN or errno == EINTR else -errno
     return written
+
+
+cdef inline size_t lines_fill(char *buffer, const char *line, size_t length, size_t count) noexcept nogil:
+    """Put a line there so often; the bytes of it all. Each copy is as long as all before it."""
+    cdef size_t size = count * length
+    cdef size_t filled = length
+    memcpy(buffer, line, length)
+    while filled < size:
+        memcpy(buffer + filled, buffer, min(filled, size - filled))
+        filled += min(filled, size - filled)
+    return size
