@@ -7,7 +7,7 @@ from .system cimport (
 )
 
 cdef enum:
-    LINES_AT_ONCE = 16 * 1024  # bytes
+    LINES_AT_ONCE = 64 * 1024  # bytes: a file system does less for a page of a long write
     LINES_SAFE = 4096  # bytes that a pipe takes without blocking when poll(2) says that it is writable (pipe(7))
 
 
