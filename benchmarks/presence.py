@@ -326,7 +326,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--idle-seconds", type=float, default=60)
-    parser.add_argument("--json", type=Path, help="write all figures there")
+    parser.add_argument("--json", type=lambda name: Path(name).resolve(), help="write all figures there")
     options = parser.parse_args()
     descriptors_for(options.connections)
     all_ = entries(int(options.connections * SPARE) + 100)

@@ -2,14 +2,16 @@
 
     python benchmarks/workers.py [--rounds 10] [--modes MODE,...]
 
-One worker has a CPU, and the load the other. Two workers have both CPUs, and the load runs on them too, so that what it
-takes is missing; hence its share is told. The modes, the load and its checks are those of benchmarks/compare.py, the
-servers the static program's. Both run from the beginning and take turns, a window of each in a round.
+`apart`: one worker has a CPU, and the load the other. `together`: the workers have both CPUs, and the load, which is
+one thread, runs on them too, so that what it takes is missing; hence its share is told. The modes, the load and its
+checks are those of benchmarks/compare.py, the servers the static program's. All run from the beginning and take turns,
+a window of each in a round; in an order that changes.
 
 CPU a request: what all processes of a server have run over the answers, and what the load has. Shares are of both CPUs
 together, over the window; what is left of them was idle, or ran something else.
 
-Prints a table in Markdown: medians, and the middle half of the rounds; the ratio is within each round.
+Prints a table in Markdown: medians, and the middle half of the rounds; `beside` is the ratio of answers a second to
+those of one worker apart, within each round.
 """
 
 import argparse
@@ -29,6 +31,15 @@ from processes import cpu_time, free_ports, serving, tree
 
 BOTH = {SERVER_CPU, LOAD_CPU}
 CONNECTIONS = 64
+SERVERS = (  # name, workers, CPUs
+    ("one worker, apart", 1, {SERVER_CPU}),
+    ("one worker, together", 1, BOTH),
+    ("two workers, together", 2, BOTH),
+)
+HEADS = (
+    *("mode", "server", "requests a second", "beside one apart", "CPU a request, us", "of the load, us"),
+    *("share of both CPUs", "of the load"),
+)
 
 
 @dataclass
@@ -61,19 +72,19 @@ def window(server: Running, mode_name: str, figures: Figures) -> None:
     figures.load_share.append(load_used / seconds / len(BOTH))
 
 
-def row(name: str, workers: int, figures: Figures, one: Figures) -> str:
-    gain = statistics.median(a / b for a, b in zip(figures.rate, one.rate, strict=True))
+def row(mode: str, name: str, figures: Figures, first: Figures) -> str:
+    beside = statistics.median(a / b for a, b in zip(figures.rate, first.rate, strict=True))
     cells = [
+        mode,
         name,
-        workers,
         number(statistics.median(figures.rate)),
-        "" if figures is one else f"{gain:.2f}",
+        "" if figures is first else f"{beside:.2f}",
         spread(figures.server, 1e6),
         spread(figures.load, 1e6),
         f"{100 * statistics.median(figures.server_share):.0f} %",
         f"{100 * statistics.median(figures.load_share):.0f} %",
     ]
-    return f"| {' | '.join(map(str, cells))} |"
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -89,36 +100,26 @@ def main() -> None:
     if static.missing:
         parser.error(static.missing)
     made(("gcc", "-O2", "-Wall", "-Wextra", "-o", str(PROGRAMS / "load"), "benchmarks/load.c"))
-    heads = (
-        "mode",
-        "workers",
-        "requests a second",
-        "beside one",
-        "CPU a request, us",
-        "of the load, us",
-        "share",
-        "of the load",
-    )
-    print(f"| {' | '.join(heads)} |\n{'| --- ' * len(heads)}|")
+    print(f"| {' | '.join(HEADS)} |\n{'| --- ' * len(HEADS)}|")
     with contextlib.ExitStack() as stack:
         servers = {}
-        for workers, port in zip((1, 2), free_ports(2), strict=True):
+        for (name, workers, cpus), port in zip(SERVERS, free_ports(len(SERVERS)), strict=True):
             line = static.start(port, DESCRIPTORS)
             line[line.index("--workers") + 1] = str(workers)
-            process = stack.enter_context(serving(line, SERVER_CPU, WORK / f"{workers}.log"))
-            servers[workers] = Running(static, port, process.pid)
-            answer_length(servers[workers], MODES["keep-alive"])
-        for pid in tree(servers[2].pid):
-            os.sched_setaffinity(pid, BOTH)
-        for name in options.modes:
-            figures = {workers: Figures() for workers in servers}
+            process = stack.enter_context(serving(line, SERVER_CPU, WORK / f"{name}.log"))
+            servers[name] = Running(static, port, process.pid)
+            answer_length(servers[name], MODES["keep-alive"])
+            for pid in tree(process.pid):
+                os.sched_setaffinity(pid, cpus)
+        for mode in options.modes:
+            figures = {name: Figures() for name in servers}
             for turn in range(options.rounds):
-                print(f"{name}, round {turn + 1} of {options.rounds}", file=sys.stderr)
-                for workers in random.sample(sorted(servers), len(servers)):
-                    os.sched_setaffinity(0, BOTH if workers == 2 else {LOAD_CPU})
-                    window(servers[workers], name, figures[workers])
-            for workers, its in figures.items():
-                print(row(name, workers, its, figures[1]), flush=True)
+                print(f"{mode}, round {turn + 1} of {options.rounds}", file=sys.stderr)
+                for name, _, cpus in random.sample(SERVERS, len(SERVERS)):
+                    os.sched_setaffinity(0, BOTH if cpus == BOTH else {LOAD_CPU})
+                    window(servers[name], mode, figures[name])
+            for name, its in figures.items():
+                print(row(mode, name, its, next(iter(figures.values()))), flush=True)
 
 
 if __name__ == "__main__":

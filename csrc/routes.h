@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum route { ROUTE_PAGE, ROUTE_EMPTY, ROUTE_ALIVE, ROUTE_READY, ROUTE_WHOAMI, ROUTE_METRICS, ROUTE_WALL };
+enum route { ROUTE_PAGE, ROUTE_EMPTY, ROUTE_ALIVE, ROUTE_WALL, ROUTE_WHOAMI, ROUTE_READY, ROUTE_METRICS };
 
 #define ROUTE(path, answer) {sizeof path - 1, answer, path}
 

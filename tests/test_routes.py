@@ -310,8 +310,20 @@ def test_other_paths_are_no_routes(target: str, shared_replica: Replica) -> None
     assert (status, body) == (200, PAGE) or status == 301
 
 
+def test_the_wall_ends_its_connection(shared_replica: Replica) -> None:
+    for method in "GET", "HEAD":
+        for version in "1.1", "1.0":
+            with shared_replica.connect() as client:
+                request = f"{method} /wall HTTP/{version}\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"
+                client.sendall(2 * request.encode())
+                head, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"\r\nConnection: close" in head
+            assert len(body) == (int(head.partition(b"Content-Length: ")[2].split()[0]) if method == "GET" else 0)
+
+
 def test_routes_of_http_1_0(shared_replica: Replica) -> None:
-    for target in ROUTES:
+    for target in set(ROUTES) - {"/wall"}:
         closed = shared_replica.ask(f"GET {target} HTTP/1.0\r\n\r\n".encode())
         assert closed.startswith(b"HTTP/1.0 200 OK\r\n")
         assert b"\r\nConnection:" not in closed

@@ -343,7 +343,6 @@ cdef int checked_ms(str what, int option, seconds) except -1:
 
 cdef class Crew:
     cdef CrewState _state
-    cdef Answers _answers
     cdef Replica _replica
     cdef readonly Identity identity
     cdef list _texts  # that the replica borrows
@@ -386,10 +385,9 @@ cdef class Crew:
         self.identity = Identity(name_bytes, palette)
         self._replica.identity = self.identity._state
         self._listen(port)
-        checked(answers_open(&self._answers, &self._replica))
         if pipe2(self._waker, O_CLOEXEC | O_NONBLOCK) < 0:
             checked(-errno)
-        checked(crew_open(&self._state, &self._answers, self._listener, count, bool(access_log), self._waker[0]))
+        checked(crew_open(&self._state, &self._replica, self._listener, count, bool(access_log), self._waker[0]))
 
     cdef const char *_lasting(self, str what, int option, text) except NULL:
         """A text that stays as long as this object."""
@@ -427,7 +425,6 @@ cdef class Crew:
         if self._state.board != NULL:
             with nogil:
                 crew_close(&self._state)
-        answers_close(&self._answers)
         for fd in self._listener, self._waker[0], self._waker[1]:
             if fd >= 0:
                 close(fd)

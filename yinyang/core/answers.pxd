@@ -29,10 +29,10 @@ cdef extern from "routes.h" nogil:
         ROUTE_PAGE
         ROUTE_EMPTY
         ROUTE_ALIVE
-        ROUTE_READY
-        ROUTE_WHOAMI
-        ROUTE_METRICS
         ROUTE_WALL
+        ROUTE_WHOAMI
+        ROUTE_READY
+        ROUTE_METRICS
         ROUTES_ALL
         ROUTES_PLAIN
     int route_of(const uint8_t *path, size_t length, int count)
@@ -49,19 +49,20 @@ cdef enum Form:  # a version of HTTP, and whether the connection stays open
     FORM_OLD_KEEP  # 1.0 says keep-alive
     FORMS
 
-cdef enum:
+cdef enum:  # in the order of the routes
     ANSWER_PAGE = 0  # + Form, and so on
     ANSWER_PAGE_HEAD = ANSWER_PAGE + FORMS
     ANSWER_EMPTY = ANSWER_PAGE_HEAD + FORMS
-    ANSWER_ALIVE = ANSWER_EMPTY + FORMS
+    ANSWER_EMPTY_HEAD = ANSWER_EMPTY + FORMS
+    ANSWER_ALIVE = ANSWER_EMPTY_HEAD + FORMS
     ANSWER_ALIVE_HEAD = ANSWER_ALIVE + FORMS
-    ANSWER_WALL = ANSWER_ALIVE_HEAD + FORMS
-    ANSWER_WALL_HEAD = ANSWER_WALL + FORMS
-    ANSWER_REDIRECT = ANSWER_WALL_HEAD + FORMS  # from here on: not prebuilt, but rendered when they are due
+    ANSWER_WALL = ANSWER_ALIVE_HEAD + FORMS  # in one form alone, as it is long
+    ANSWER_WALL_HEAD
+    ANSWER_REDIRECT  # from here on: not prebuilt, but rendered when they are due
     ANSWER_WHOAMI
     ANSWER_READY
-    ANSWER_UNREADY
     ANSWER_METRICS
+    ANSWER_UNREADY
     ANSWER_WRONG  # + what is wrong
     ANSWER_WRONG_HEAD = ANSWER_WRONG + WRONG_COUNT
     ANSWERS = ANSWER_WRONG_HEAD + WRONG_COUNT
@@ -116,13 +117,13 @@ cdef inline void answers_render(Answers *answers, Text *text) noexcept nogil:
                       text.at, page)
         if form == FORM_KEEP:
             answer_repeat(answers, text, ANSWER_PAGE + form, PAGE_COPIES)
-        answer_render(answers, text, ANSWER_EMPTY + form, 0, 200, form, "", "", 0)
+        answer_render(answers, text, ANSWER_EMPTY + form, FORMS, 200, form, "", "", 0)
         if not answers.replica.plain:
             answer_render(answers, text, ANSWER_ALIVE + form, FORMS, 200, form,
                           "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n", "ok\n", 3)
-            answer_render(answers, text, ANSWER_WALL + form, FORMS, 200, form,
-                          "Content-Type: text/html; charset=utf-8\r\n"
-                          "Cache-Control: no-store\r\n", wall_bytes, WALL_SIZE)
+    if not answers.replica.plain:
+        answer_render(answers, text, ANSWER_WALL, ANSWER_WALL_HEAD - ANSWER_WALL, 200, FORM_CLOSE,
+                      "Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n", wall_bytes, WALL_SIZE)
     for wrong in range(1, WRONG_COUNT):
         answer_wrong(answers, text, wrong)
 
@@ -145,7 +146,7 @@ cdef inline void answer_wrong(Answers *answers, Text *text, int wrong) noexcept 
 cdef inline void answer_render(Answers *answers, Text *text, int whole, int to_head, int status, int form,
                                const char *fields, const char *body, size_t length) noexcept nogil:
     """One answer, its Date to be filled in later. `to_head` numbers later is what HEAD gets, a shorter view of the same
-    bytes; 0 if there is no body."""
+    bytes."""
     cdef Answer *answer = &answers.table[whole]
     answer.at = <uint32_t>text.length
     answer.copies = 1
@@ -245,26 +246,18 @@ cdef inline uint8_t answer_for(const Answers *answers, const Framing *f, const u
                                bint keep) noexcept nogil:
     """The answer to a framed request; `target` has its first TARGET_KEPT bytes."""
     cdef int route = ROUTE_PAGE
-    cdef int answer = ANSWER_PAGE
+    cdef bint head = f.method == METHOD_HEAD
     if f.seen & SEEN_ASTERISK:
         route = ROUTE_EMPTY
     elif f.seen & SEEN_UNCLEAN and f.target <= TARGET_KEPT:
         return ANSWER_REDIRECT
     elif f.path_end <= TARGET_KEPT:
         route = route_of(target + f.path, f.path_end - f.path, ROUTES_PLAIN if answers.replica.plain else ROUTES_ALL)
-    if route == ROUTE_EMPTY:
-        return <uint8_t>(ANSWER_EMPTY + form_of(f, keep))
-    if route == ROUTE_WHOAMI:
-        return ANSWER_WHOAMI
-    if route == ROUTE_READY:
-        return ANSWER_READY
-    if route == ROUTE_METRICS:
-        return ANSWER_METRICS
-    if route == ROUTE_ALIVE:
-        answer = ANSWER_ALIVE
-    elif route == ROUTE_WALL:
-        answer = ANSWER_WALL
-    return <uint8_t>(answer + (FORMS if f.method == METHOD_HEAD else 0) + form_of(f, keep))
+    if route >= ROUTE_WHOAMI:
+        return <uint8_t>(ANSWER_WHOAMI + route - ROUTE_WHOAMI)
+    if route == ROUTE_WALL:
+        return <uint8_t>(ANSWER_WALL + head)
+    return <uint8_t>((2 * route + head) * FORMS + form_of(f, keep))
 
 
 cdef inline uint8_t answer_for_wrong(const Framing *f, int wrong) noexcept nogil:
@@ -274,6 +267,11 @@ cdef inline uint8_t answer_for_wrong(const Framing *f, int wrong) noexcept nogil
 cdef inline bint answer_is_page(uint8_t answer) noexcept nogil:
     """Is a line logged for it?"""
     return answer < ANSWER_EMPTY
+
+
+cdef inline bint answer_ends(uint8_t answer) noexcept nogil:
+    """Does a good answer end the connection, whatever was asked for?"""
+    return ANSWER_WALL <= answer < ANSWER_REDIRECT
 
 
 cdef inline bint answer_is_rendered(uint8_t answer) noexcept nogil:

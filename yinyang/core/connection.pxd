@@ -17,7 +17,7 @@ from libc.string cimport memset
 from .again cimport Again, again_is, again_remember
 from .answers cimport (
     ANSWER_METRICS, ANSWER_REDIRECT, ANSWER_UNREADY, ANSWER_WHOAMI, Answers, answer_for, answer_for_wrong,
-    answer_is_page, answer_is_rendered
+    answer_ends, answer_is_page, answer_is_rendered
 )
 from .board cimport Board, Seat
 from .http1 cimport (
@@ -314,6 +314,7 @@ cdef inline bint client_answer(Clients *clients, uint32_t fd, const Target *targ
         put = queue_put(&clients.queue, answer)
         if not answer_is_page(answer):
             clients.seat.answered[answer] += 1
+            keep = keep and not answer_ends(answer)
     c.ends = not put or not keep
     # who did not ask for the end may have sent more meanwhile
     c.lingers = f.seen & SEEN_BODY_LEFT != 0 or c.ends and http1_keeps(f)

@@ -7,7 +7,6 @@ must be the thread that opened the crew, since the kernel ends a worker when the
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
-from .answers cimport Answers
 from .board cimport (
     Board, GUARD_ENTERED, PHASE_DRAIN, PHASE_LAST, PHASE_SERVE, board_close, board_has_news, board_open, board_sleep
 )
@@ -21,6 +20,7 @@ from .system cimport (
     prctl, pthread_sigmask, recv, sigfillset, siginfo_t, sigset_t, socketpair, syscall, waitid, waitpid
 )
 from .listener cimport listener_refuse
+from .replica cimport Replica
 from .sandbox cimport SANDBOX_OFF, sandbox_words
 from .text cimport Text, text_format, text_string, text_system_error
 from .waits cimport Limits
@@ -58,7 +58,7 @@ cdef struct Member:
 
 cdef struct Crew:
     Board *board
-    Answers *answers
+    const Replica *replica
     Member *members
     pollfd *polled  # members, then the waker, then the log
     int workers
@@ -80,13 +80,13 @@ cdef struct Crew:
 
 # ---- opening and closing ------------------------------------------------------------------------------------------
 
-cdef inline int crew_open(Crew *crew, Answers *answers, int listener, int workers, bint journal,
+cdef inline int crew_open(Crew *crew, const Replica *replica, int listener, int workers, bint journal,
                           int waker) noexcept nogil:
     """Everything but the workers; 0 or -errno. In either case crew_close is due. `crew` is zeros before, but for its
-    limits, `drain` and `sandbox`, and `workers` is 1 or more."""
+    limits, `drain` and `sandbox`; `replica` must stay, and `workers` is 1 or more."""
     cdef int i
     crew.bell = -1
-    crew.answers = answers
+    crew.replica = replica
     crew.listener = listener
     crew.workers = workers
     crew.journal = journal
@@ -103,7 +103,7 @@ cdef inline int crew_open(Crew *crew, Answers *answers, int listener, int worker
 
 
 cdef inline void crew_close(Crew *crew) noexcept nogil:
-    """End whatever still runs, and give everything back but the listener and the answers."""
+    """End whatever still runs, and give everything back but the listener."""
     crew_kill(crew)
     while crew.running:
         crew_wait(crew, -1, -1)
@@ -178,7 +178,7 @@ cdef inline int crew_work(Crew *crew, int seat, int tether, pid_t parent) noexce
     keep[1] = tether
     keep[2] = crew.bell
     close_all_but(keep)
-    return worker_run(crew.board, seat, crew.answers, crew.journal, &crew.limits, crew.sandbox, crew.listener, tether,
+    return worker_run(crew.board, seat, crew.replica, crew.journal, &crew.limits, crew.sandbox, crew.listener, tether,
                       crew.bell)
 
 

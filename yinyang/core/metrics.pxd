@@ -4,8 +4,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport strlen
 
 from .answers cimport (
-    ANSWER_EMPTY, ANSWER_REDIRECT, ANSWER_UNREADY, ANSWER_WRONG, ANSWER_WRONG_HEAD, FORMS, answer_is_rendered,
-    fresh_begin, fresh_end, wrong_statuses
+    ANSWER_EMPTY, ANSWER_REDIRECT, ANSWER_UNREADY, ANSWER_WRONG, ANSWER_WRONG_HEAD, FORMS, answer_ends,
+    answer_is_rendered, fresh_begin, fresh_end, wrong_statuses
 )
 from .board cimport Board, Counts, PHASE_SERVE, board_counts, board_ready
 from .http1 cimport Framing, WRONG_COUNT
@@ -44,17 +44,17 @@ cdef inline void metrics_render(Text *text, const Framing *f, bint keep, int64_t
 
 cdef inline void metrics_requests(Text *text, const Board *board, uint64_t pages) noexcept nogil:
     """Answers by status and route. What is wrong was asked of no route."""
-    cdef const char *route = "empty\0livez\0wall\0redirect\0whoami\0readyz\0readyz\0metrics\0"  # by answer
-    cdef int answer = ANSWER_EMPTY, count = FORMS
+    cdef const char *route = "empty\0livez\0wall\0redirect\0whoami\0readyz\0metrics\0readyz\0"  # by answer
+    cdef int answer = ANSWER_EMPTY, count
     cdef int first = 1, wrong
     text_string(text, "# HELP http_requests_total answers, by status and route\n# TYPE http_requests_total counter\n")
     requests(text, 200, "page", pages)
     while answer < ANSWER_WRONG:
+        count = 2 if answer_ends(<uint8_t>answer) else 1 if answer_is_rendered(<uint8_t>answer) else 2 * FORMS
         requests(text, 503 if answer == ANSWER_UNREADY else 301 if answer == ANSWER_REDIRECT else 200, route,
                  answered(board, answer, count))
         route += strlen(route) + 1
         answer += count
-        count = 1 if answer_is_rendered(<uint8_t>answer) else 2 * FORMS
     for wrong in range(1, WRONG_COUNT):
         if wrong + 1 == WRONG_COUNT or wrong_statuses[wrong + 1] != wrong_statuses[wrong]:  # they are in this order
             requests(text, wrong_statuses[wrong], "error", answered(board, ANSWER_WRONG + first, wrong + 1 - first)

@@ -3,7 +3,6 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport strlen
 
-from .answers cimport Answers, answers_open
 from .cpus cimport cpus_usable
 from .crew cimport (
     Crew, crew_has_news, crew_is_over, crew_kill, crew_next_death, crew_open, crew_patience, crew_sandboxed, crew_start,
@@ -35,7 +34,6 @@ cdef struct Program:  # what is large comes last, so that the code reaches the r
     Crew crew
     Ledger ledger
     Options options
-    Answers answers
     char host[NAME_MOST + 1]
     char pages[512]
     char words[PROGRAM_WORDS]  # NUL at the end, as everything is zeros before
@@ -107,15 +105,13 @@ cdef inline int program_serve(Program *p, int listener, int log, int waker) noex
     """0 or -errno."""
     cdef const int *numbers = p.options.numbers
     cdef int workers = numbers[OPTION_WORKERS] if numbers[OPTION_WORKERS] else cpus_usable()
-    cdef int error = answers_open(&p.answers, &p.replica)
+    cdef int error = ledger_open(&p.ledger, log)
     limits_set(&p.crew.limits, numbers[OPTION_HEAD_TIMEOUT] * 1000, numbers[OPTION_BODY_TIMEOUT] * 1000,
                numbers[OPTION_SEND_TIMEOUT] * 1000, numbers[OPTION_IDLE_TIMEOUT] * 1000)
     p.crew.drain = numbers[OPTION_DRAIN] * 1000
     p.crew.sandbox = numbers[OPTION_SANDBOX]
     if error == 0:
-        error = ledger_open(&p.ledger, log)
-    if error == 0:
-        error = crew_open(&p.crew, &p.answers, listener, workers, numbers[OPTION_ACCESS_LOG], waker)
+        error = crew_open(&p.crew, &p.replica, listener, workers, numbers[OPTION_ACCESS_LOG], waker)
     if error == 0 and p.crew.sandbox != SANDBOX_OFF:
         p.crew.guards = sandbox_enter(True, p.crew.sandbox == SANDBOX_REQUIRE)
         error = min(p.crew.guards, 0)

@@ -9,11 +9,12 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from .again cimport again_forget
-from .answers cimport Answers, answers_set_date
+from .answers cimport Answers, answers_open, answers_set_date
 from .board cimport Board, GUARD_ENTERED, PHASE_LAST, PHASE_SERVE, board_must_wake, board_still_sleeps
 from .connection cimport (
     Clients, client_expired, client_open, client_ready, client_shed, clients_end_idle, clients_open
 )
+from .replica cimport Replica
 from .sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from .system cimport (
     EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
@@ -49,10 +50,11 @@ cdef struct Worker:  # what is large comes last, so that the code reaches the re
     int64_t stood  # ms of it that this process could not run
     uint64_t pages_told
     Clients clients
+    Answers answers
     epoll_event events[EVENTS_MOST]
 
 
-cdef inline int worker_run(Board *board, int seat, Answers *answers, bint journal, const Limits *limits,
+cdef inline int worker_run(Board *board, int seat, const Replica *replica, bint journal, const Limits *limits,
                            int sandbox, int listener, int tether, int bell) noexcept nogil:
     """Serve until told to stop, or until the parent is gone. The exit code: 0, or the errno of what made it end."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
@@ -67,10 +69,12 @@ cdef inline int worker_run(Board *board, int seat, Answers *answers, bint journa
     w.last_at = NEVER
     w.clients.board = board
     w.clients.seat = &board.seats[seat]
-    w.clients.answers = answers
+    w.clients.answers = &w.answers
     w.clients.journal = journal
     memcpy(&w.clients.waits.limits, limits, sizeof(Limits))
-    error = clients_open(&w.clients)
+    error = answers_open(&w.answers, replica)
+    if error == 0:
+        error = clients_open(&w.clients)
     if error == 0:
         error = worker_watch(w)
     worker_mortal()
