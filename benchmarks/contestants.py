@@ -212,6 +212,7 @@ hosts:
     paths: {"/": {file.dir: @HERE@}}
 """
 ASGI = ("--interface", "asgi", "--no-log", "--host", "127.0.0.1", "--port", "@PORT@", "--workers", "1")
+ON_PYTHON = (sys.executable, "-m", "yinyang.serve")
 GO = ("go", "build", "-o", str(PROGRAMS / "go"), "benchmarks/peers/main.go")
 
 CONTESTANTS = {
@@ -224,7 +225,9 @@ CONTESTANTS = {
         ours("static-pipe", "static program, log to a pipe", piped=True),
         ours("static-no-log", "static program, no log", "--no-access-log"),
         ours("static-no-sandbox", "static program, no sandbox", "--sandbox", "off"),
-        ours("python", "on Python", line=(sys.executable, "-m", "yinyang.serve")),
+        ours("python", "on Python", line=ON_PYTHON),
+        ours("python-pipe", "on Python, log to a pipe", line=ON_PYTHON, piped=True),
+        ours("python-no-log", "on Python, no log", "--no-access-log", line=ON_PYTHON),
         Contestant("go", "Go net/http", (GO[3], "--name", "vm", "--port", "@PORT@"), says("go", "version"), build=GO),
         of_go("whoami", "traefik/whoami", "/bench", "1"),
         of_go("podinfo", "podinfo", "/healthz", '{\n  "status": "OK"\n}'),
