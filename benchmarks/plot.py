@@ -16,7 +16,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 from figures import quartiles
 
-LEFT_OUT = {"floor", "static-pipe", "static-no-log", "static-no-sandbox"}  # the floor is a line; the rest are variants
+# the floor is a line; the rest are variants
+LEFT_OUT = {"floor", "static-pipe", "static-no-log", "static-no-sandbox", "python-pipe", "python-no-log"}
 PAPER, INK, FAINT, OURS, OTHERS, ABOVE = "#ffffff", "#1f2328", "#d1d9e0", "#1f7a3f", "#8c959f", "#59636e"
 DARK = {PAPER: "#0d1117", INK: "#f0f6fc", FAINT: "#3d444d", OURS: "#3fb950", OTHERS: "#6e7681", ABOVE: "#d1d7e0"}
 SETTINGS = {
