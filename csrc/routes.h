@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+/* in the order of the answers in answers.pxd, which counts on it */
 enum route { ROUTE_PAGE, ROUTE_EMPTY, ROUTE_ALIVE, ROUTE_WALL, ROUTE_WHOAMI, ROUTE_READY, ROUTE_METRICS };
 
 #define ROUTE(path, answer) {sizeof path - 1, answer, path}
