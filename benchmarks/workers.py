@@ -5,7 +5,7 @@
 `apart`: one worker has a CPU, and the load the other. `together`: the workers have both CPUs, and the load, which is
 one thread, runs on them too, so that what it takes is missing; hence its share is told. The modes, the load and its
 checks are those of benchmarks/compare.py, the servers the static program's. All run from the beginning and take turns,
-a window of each in a round; in an order that changes.
+a window of each in a round, in an order that changes.
 
 CPU a request: what all processes of a server have run over the answers, and what the load has. Shares are of both CPUs
 together, over the window; what is left of them was idle, or ran something else.
