@@ -21,6 +21,7 @@ import random
 import resource
 import statistics
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from compare import DESCRIPTORS, LOAD_CPU, MODES, SERVER_CPU, Running, answer_length, listed, load
@@ -37,8 +38,14 @@ SERVERS = (  # name, workers, CPUs
     ("two workers, together", 2, BOTH),
 )
 HEADS = (
-    *("mode", "server", "requests a second", "beside one apart", "CPU a request, us", "of the load, us"),
-    *("share of both CPUs", "of the load"),
+    "mode",
+    "server",
+    "requests a second",
+    "beside one apart",
+    "CPU a request, us",
+    "of the load, us",
+    "share of both CPUs",
+    "of the load",
 )
 
 
@@ -84,6 +91,10 @@ def row(mode: str, name: str, figures: Figures, first: Figures) -> str:
         f"{100 * statistics.median(figures.server_share):.0f} %",
         f"{100 * statistics.median(figures.load_share):.0f} %",
     ]
+    return line(cells)
+
+
+def line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
@@ -100,13 +111,13 @@ def main() -> None:
     if static.missing:
         parser.error(static.missing)
     made(("gcc", "-O2", "-Wall", "-Wextra", "-o", str(PROGRAMS / "load"), "benchmarks/load.c"))
-    print(f"| {' | '.join(HEADS)} |\n{'| --- ' * len(HEADS)}|")
+    print(line(HEADS), line(["---"] * len(HEADS)), sep="\n")
     with contextlib.ExitStack() as stack:
         servers = {}
         for (name, workers, cpus), port in zip(SERVERS, free_ports(len(SERVERS)), strict=True):
-            line = static.start(port, DESCRIPTORS)
-            line[line.index("--workers") + 1] = str(workers)
-            process = stack.enter_context(serving(line, SERVER_CPU, WORK / f"{name}.log"))
+            command = static.start(port, DESCRIPTORS)
+            command[command.index("--workers") + 1] = str(workers)
+            process = stack.enter_context(serving(command, SERVER_CPU, WORK / f"{name}.log"))
             servers[name] = Running(static, port, process.pid)
             answer_length(servers[name], MODES["keep-alive"])
             for pid in tree(process.pid):
