@@ -25,18 +25,21 @@ from .core.http.responses cimport Responses, responses_close, responses_open
 from .core.identity.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MAX, identity_set
 from .core.identity.page cimport page_render
 from .core.identity.replica cimport Replica
-from .core.log.log_write cimport log_write
+from .core.log.log_line cimport log_line_prepare
+from .core.log.log_queue cimport (
+    LogQueue as LogQueueState, log_queue_add, log_queue_close, log_queue_flush, log_queue_open, log_queue_wait_for
+)
 from .core.os.address cimport Address, address_parse
 from .core.os.cpus cimport cpus_usable
-from .core.os.listener cimport listener_error_message, listener_host, listener_open, listening_message
+from .core.os.listener cimport listener_error_message, listener_host, listener_open
 from .core.os.sandbox cimport sandbox_is_possible
 from .core.os.syscalls cimport ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
 from .core.shared.scoreboard cimport Counts, scoreboard_counts
-from .core.supervisor.supervisor cimport (
-    Supervisor as SupervisorState, WOKEN_BY_CALLER, supervisor_close, supervisor_death_message, supervisor_has_pages,
-    supervisor_is_over, supervisor_kill, supervisor_open, supervisor_patience, supervisor_reap_orphans,
-    supervisor_sandbox_message, supervisor_start, supervisor_stop, supervisor_take_pages, supervisor_wait
+from .core.supervisor.reap cimport supervisor_reap_orphans
+from .core.supervisor.server cimport (
+    LogRecord, Server as ServerState, server_next_record, server_wait, server_write_log
 )
+from .core.supervisor.supervisor cimport supervisor_close, supervisor_open, supervisor_start
 from .core.text.buffer cimport Text, string_at, text_measure, text_open, text_system_error
 from .core.worker.timers cimport limits_set
 
@@ -289,20 +292,7 @@ def usable_cpus():
     return cpus_usable()
 
 
-def write_log_lines(int fd, bytes line not None, uint64_t count, uint64_t offset):
-    cdef const char *bytes_of_line = PyBytes_AsString(line)
-    cdef size_t length = len(line)
-    cdef ssize_t written
-    if not length or offset >= length:
-        raise ValueError("offset must lie within the line")
-    with nogil:
-        written = log_write(fd, bytes_of_line, length, count, offset)
-    if written < 0:
-        checked(written)
-    return written
-
-
-# ---- the supervisor ------------------------------------------------------------------------------------------------
+# ---- the server ---------------------------------------------------------------------------------------------------
 
 cdef str wanted(int option):
     cdef char words[MESSAGE_MAX]
@@ -340,8 +330,37 @@ cdef int checked_ms(str what, int option, seconds) except -1:
     return <int>(seconds * 1000)
 
 
-cdef class Supervisor:
-    cdef SupervisorState _state
+cdef class LogQueue:
+    cdef LogQueueState _state
+
+    def __cinit__(self, int fd):
+        checked(log_queue_open(&self._state, fd))
+
+    def __dealloc__(self):
+        log_queue_close(&self._state)
+
+    def put(self, bytes line not None, uint64_t count=1, bint are_pages=False):
+        if not line or not count:
+            raise ValueError("there must be a line, once or more often")
+        log_queue_add(&self._state, PyBytes_AsString(line), len(line), count, are_pages)
+        self.flush()
+
+    def write(self, Server server not None):
+        with nogil:
+            server_write_log(&server._state, &self._state)
+
+    def flush(self):
+        with nogil:
+            log_queue_flush(&self._state)
+
+    def wait_for(self):
+        cdef int delay = -1
+        cdef int fd = log_queue_wait_for(&self._state, &delay)
+        return fd, delay
+
+
+cdef class Server:
+    cdef ServerState _state
     cdef Replica _replica
     cdef readonly Identity identity
     cdef list _texts  # that the replica borrows
@@ -359,7 +378,7 @@ cdef class Supervisor:
         cdef Address address
         cdef int i
         if self._listener >= 0:
-            raise RuntimeError("a supervisor is opened once")
+            raise RuntimeError("a server is opened once")
         check_text("name", OPTION_NAME, name_bytes)
         self._texts = []
         self._replica.title = self._lasting("title", OPTION_TITLE, title)
@@ -370,13 +389,13 @@ cdef class Supervisor:
                 self._replica.about[i] = self._lasting(what, OPTION_APP_VERSION + i, text)
         checked_number("port", OPTION_PORT, port)
         limits_set(
-            &self._state.limits, checked_ms("head_timeout", OPTION_HEAD_TIMEOUT, head_timeout),
+            &self._state.supervisor.limits, checked_ms("head_timeout", OPTION_HEAD_TIMEOUT, head_timeout),
             checked_ms("body_timeout", OPTION_BODY_TIMEOUT, body_timeout),
             checked_ms("send_timeout", OPTION_SEND_TIMEOUT, send_timeout),
             checked_ms("idle_timeout", OPTION_IDLE_TIMEOUT, idle_timeout),
         )
-        self._state.drain = checked_ms("drain", OPTION_DRAIN, drain)
-        self._state.sandbox = checked_word("sandbox", OPTION_SANDBOX, sandbox)
+        self._state.supervisor.drain = checked_ms("drain", OPTION_DRAIN, drain)
+        self._state.supervisor.sandbox = checked_word("sandbox", OPTION_SANDBOX, sandbox)
         self._check_sandbox()
         self._host = None if host is None else encoded(host)
         if self._host is not None and not address_parse(&address, PyBytes_AsString(self._host), port):
@@ -384,9 +403,11 @@ cdef class Supervisor:
         self.identity = Identity(name_bytes, palette)
         self._replica.identity = self.identity._state
         self._listen(port)
+        self._state.host = self._given()
         if pipe2(self._waker, O_CLOEXEC | O_NONBLOCK) < 0:
             checked(-errno)
-        checked(supervisor_open(&self._state, &self._replica, self._listener, count, bool(access_log), self._waker[0]))
+        checked(supervisor_open(&self._state.supervisor, &self._replica, self._listener, count, bool(access_log),
+                                self._waker[0]))
 
     cdef const char *_lasting(self, str what, int option, text) except NULL:
         """A text that stays as long as this object."""
@@ -402,7 +423,7 @@ cdef class Supervisor:
         cdef char words[MESSAGE_MAX]
         cdef Text text
         text_open(&text, words, MESSAGE_MAX)
-        if not sandbox_is_possible(self._state.sandbox, &text):
+        if not sandbox_is_possible(self._state.supervisor.sandbox, &text):
             raise OSError(ENOSYS, text_decoded(&text))
         return 0
 
@@ -421,9 +442,9 @@ cdef class Supervisor:
 
     cdef void _close(self) noexcept:
         cdef int fd
-        if self._state.scoreboard != NULL:
+        if self._state.supervisor.scoreboard != NULL:
             with nogil:
-                supervisor_close(&self._state)
+                supervisor_close(&self._state.supervisor)
         for fd in self._listener, self._waker[0], self._waker[1]:
             if fd >= 0:
                 close(fd)
@@ -434,52 +455,32 @@ cdef class Supervisor:
 
     def start(self):
         cdef int error
+        log_line_prepare()
         with nogil:
-            error = supervisor_start(&self._state)
+            error = supervisor_start(&self._state.supervisor)
         checked(error)
 
-    def wait(self, int log=-1, int timeout=-1):
+    def wait(self, int stops, int log, int timeout):
         cdef char bytes[64]
+        cdef bint goes_on
         with nogil:
-            if supervisor_wait(&self._state, log, timeout) & WOKEN_BY_CALLER:
-                while read(self._waker[0], bytes, sizeof(bytes)) == sizeof(bytes):
-                    pass
+            goes_on = server_wait(&self._state, stops, log, timeout)
+            while self._state.supervisor.caller_ready and read(self._waker[0], bytes, sizeof(bytes)) == sizeof(bytes):
+                pass
+        return goes_on
 
-    def take(self):
-        cdef int64_t second = 0
-        cdef uint64_t count
-        taken = {}
-        supervisor_has_pages(&self._state)
-        while True:
-            count = supervisor_take_pages(&self._state, &second)
-            if count == 0:
-                return sorted(taken.items())
-            taken[second] = taken.get(second, 0) + count
-
-    def sandboxed(self):
-        cdef char words[MESSAGE_MAX]
-        cdef Text text
-        text_open(&text, words, MESSAGE_MAX)
-        return text_decoded(&text) if supervisor_sandbox_message(&self._state, &text) else None
-
-    def deaths(self):
-        cdef char words[MESSAGE_MAX]
-        cdef Text text
-        told = []
-        while True:
-            text_open(&text, words, MESSAGE_MAX)
-            if not supervisor_death_message(&self._state, &text):
-                return told
-            told.append(text_decoded(&text))
-
-    def stop(self):
-        supervisor_stop(&self._state)
-
-    def kill(self):
-        supervisor_kill(&self._state)
+    def next_record(self):
+        cdef LogRecord record
+        if not server_next_record(&self._state, &record):
+            return None
+        kind = "pages" if record.are_pages else "warning" if record.is_warning else "info"
+        if record.image_template == NULL:
+            return kind, record.second, record.count, "%s", (text_decoded(&record.message),)
+        return kind, record.second, record.count, record.image_template.decode(), (self.identity.name,
+                                                                                   self.identity.colour)
 
     def reap_orphans(self):
-        supervisor_reap_orphans(&self._state)
+        supervisor_reap_orphans(&self._state.supervisor)
 
     def wake(self):
         if write(self._waker[1], b"", 1) < 0:
@@ -490,36 +491,17 @@ cdef class Supervisor:
         return self._waker[1]
 
     @property
-    def is_over(self):
-        return supervisor_is_over(&self._state)
-
-    @property
-    def patience(self):
-        return supervisor_patience(&self._state) / 1000.0
-
-    @property
     def address(self):
         cdef int port = 0
         cdef const char *host = listener_host(self._listener, self._given(), &port)
         return host.decode("ascii"), checked(port)
 
-    @property
-    def listening(self):
-        cdef char words[MESSAGE_MAX]
-        cdef Text text
-        text_open(&text, words, MESSAGE_MAX)
-        listening_message(&text, self._listener, self._given(), self._state.workers)
-        return text_decoded(&text)
-
     def counts(self):
         cdef Counts counts
-        if self._state.scoreboard == NULL:
+        if self._state.supervisor.scoreboard == NULL:
             return 0, 0, 0
-        counts = scoreboard_counts(self._state.scoreboard)
+        counts = scoreboard_counts(self._state.supervisor.scoreboard)
         return counts.pages, counts.accepted, counts.open
-
-    def pids(self):
-        return [self._state.processes[i].pid for i in range(self._state.workers)]
 
 
 # ---- the entry points of csrc/main.c, which have no Python in them ------------------------------------------------
@@ -550,4 +532,4 @@ cdef public bint yinyang_turn(yinyang *program, int stops) noexcept nogil:
 
 
 cdef public void yinyang_reap_orphans(yinyang *program) noexcept nogil:
-    supervisor_reap_orphans(&(<Program *>program).supervisor)
+    supervisor_reap_orphans(&(<Program *>program).server.supervisor)

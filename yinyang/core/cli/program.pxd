@@ -1,22 +1,18 @@
-"""The server as a program without Python: options, supervisor and log in one place. What server.py is to Python."""
+"""The server as a program without Python: its options, its life and its log in one place."""
 
-from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport strlen
 
 from ..identity.identity cimport NAME_MAX, identity_set
 from ..identity.replica cimport ABOUTS, Replica
-from ..log.log_queue cimport (
-    LogQueue, log_queue_add_message, log_queue_add_pages, log_queue_flush, log_queue_open, log_queue_wait_for
-)
+from ..log.log_line cimport log_line_prepare
+from ..log.log_queue cimport LogQueue, log_queue_open, log_queue_wait_for
 from ..os.cpus cimport cpus_usable
-from ..os.listener cimport listener_error_message, listener_open, listening_message
+from ..os.listener cimport listener_error_message, listener_open
 from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible
-from ..os.syscalls cimport MAP_PRIVATE, map_memory, monotonic_ms, wall_second
-from ..supervisor.supervisor cimport (
-    Supervisor, supervisor_death_message, supervisor_has_pages, supervisor_is_over, supervisor_kill,
-    supervisor_open, supervisor_patience, supervisor_sandbox_message, supervisor_start, supervisor_stop,
-    supervisor_take_pages, supervisor_wait
-)
+from ..os.syscalls cimport MAP_PRIVATE, map_memory
+from ..supervisor.server cimport Server, server_wait, server_write_log
+from ..supervisor.state cimport Supervisor
+from ..supervisor.supervisor cimport supervisor_open, supervisor_start
 from ..text.buffer cimport Text, text_format, text_open, text_system_error
 from ..worker.timers cimport limits_set
 from .healthcheck cimport healthcheck
@@ -31,14 +27,11 @@ cdef enum:
     PROGRAM_TEXT_MAX = 4096
 
 cdef struct Program:  # what is large comes last, so that the code reaches the rest with short offsets
-    int stops  # how often it was asked to
-    int64_t stop_until  # ms: a log whose reader has stopped is not waited for any longer
     Replica replica
-    Supervisor supervisor
+    Server server
     LogQueue log
     Options options
     char host[NAME_MAX + 1]
-    char pages[512]
     char words[PROGRAM_TEXT_MAX]  # NUL at the end, as everything is zeros before
 
 
@@ -107,79 +100,32 @@ cdef inline void program_describe(Program *p, const char *name) noexcept nogil:
 cdef inline int program_serve(Program *p, int listener, int log, int caller_fd) noexcept nogil:
     """0 or -errno."""
     cdef const int *numbers = p.options.numbers
+    cdef Supervisor *supervisor = &p.server.supervisor
     cdef int workers = numbers[OPTION_WORKERS] if numbers[OPTION_WORKERS] else cpus_usable()
     cdef int error = log_queue_open(&p.log, log)
-    limits_set(&p.supervisor.limits, numbers[OPTION_HEAD_TIMEOUT] * 1000, numbers[OPTION_BODY_TIMEOUT] * 1000,
+    limits_set(&supervisor.limits, numbers[OPTION_HEAD_TIMEOUT] * 1000, numbers[OPTION_BODY_TIMEOUT] * 1000,
                numbers[OPTION_SEND_TIMEOUT] * 1000, numbers[OPTION_IDLE_TIMEOUT] * 1000)
-    p.supervisor.drain = numbers[OPTION_DRAIN] * 1000
-    p.supervisor.sandbox = numbers[OPTION_SANDBOX]
+    supervisor.drain = numbers[OPTION_DRAIN] * 1000
+    supervisor.sandbox = numbers[OPTION_SANDBOX]
+    p.server.host = p.options.texts[OPTION_HOST]
     if error == 0:
-        error = supervisor_open(&p.supervisor, &p.replica, listener, workers, numbers[OPTION_ACCESS_LOG], caller_fd)
-    if error == 0 and p.supervisor.sandbox != SANDBOX_OFF:
-        p.supervisor.guards = sandbox_enter(True, p.supervisor.sandbox == SANDBOX_REQUIRE)
-        error = min(p.supervisor.guards, 0)
+        error = supervisor_open(supervisor, &p.replica, listener, workers, numbers[OPTION_ACCESS_LOG], caller_fd)
+    log_line_prepare()
+    if error == 0 and supervisor.sandbox != SANDBOX_OFF:
+        supervisor.guards = sandbox_enter(True, supervisor.sandbox == SANDBOX_REQUIRE)
+        error = min(supervisor.guards, 0)
     if error == 0:
-        error = supervisor_start(&p.supervisor)
+        error = supervisor_start(supervisor)
     if error == 0:
-        program_greet(p, listener)
+        server_write_log(&p.server, &p.log)
     return error
 
 
-cdef inline void program_message(const Program *p, Text *text, const char *verb) noexcept nogil:
-    text_format(text, "%s image, host: %s, colour: %s", verb, p.replica.identity.name, p.replica.identity.colours[0])
-
-
-cdef inline void program_greet(Program *p, int listener) noexcept nogil:
-    """The first lines of the log."""
-    cdef int64_t now = wall_second()
-    cdef Text text
-    text_open(&p.log.pages, p.pages, sizeof(p.pages))
-    program_message(p, &p.log.pages, "Served")
-    program_text(p, &text)
-    program_message(p, &text, "Serving")
-    log_queue_add_message(&p.log, now, &text)
-    program_text(p, &text)
-    listening_message(&text, listener, p.options.texts[OPTION_HOST], p.supervisor.workers)
-    log_queue_add_message(&p.log, now, &text)
-    log_queue_flush(&p.log)
-
-
 cdef inline bint program_turn(Program *p, int stops) noexcept nogil:
-    """Wait for something to do, and do it; False when all is over. `stops` is how often the program has been asked to
-    stop: once, to finish what is being answered and write the last lines; twice, to end at once."""
-    cdef int timeout = -1
-    cdef int fd
-    if stops and not p.stops:
-        p.stop_until = monotonic_ms() + supervisor_patience(&p.supervisor)
-    p.stops = stops
-    if stops == 1:
-        supervisor_stop(&p.supervisor)
-    elif stops > 1:
-        supervisor_kill(&p.supervisor)
-    fd = log_queue_wait_for(&p.log, &timeout)
-    if supervisor_is_over(&p.supervisor):
-        # a log that refuses its last lines is not waited for, one that may take them soon is
-        if fd < 0 or stops > 1 or monotonic_ms() >= p.stop_until:
-            return False
-        timeout = <int>(p.stop_until - monotonic_ms())
-    supervisor_wait(&p.supervisor, fd, timeout)
-    program_log(p)
+    """Wait for something to do, and do it; False when all is over. `stops` is as for server_wait."""
+    cdef int delay = -1
+    cdef int fd = log_queue_wait_for(&p.log, &delay)
+    if not server_wait(&p.server, stops, fd, delay):
+        return False
+    server_write_log(&p.server, &p.log)
     return True
-
-
-cdef inline void program_log(Program *p) noexcept nogil:
-    cdef int64_t second = 0
-    cdef uint64_t count
-    cdef Text text
-    supervisor_has_pages(&p.supervisor)
-    while True:
-        count = supervisor_take_pages(&p.supervisor, &second)
-        if count == 0:
-            break
-        log_queue_add_pages(&p.log, second, count)
-    while True:
-        program_text(p, &text)
-        if not supervisor_sandbox_message(&p.supervisor, &text) and not supervisor_death_message(&p.supervisor, &text):
-            break
-        log_queue_add_message(&p.log, wall_second(), &text)
-    log_queue_flush(&p.log)
