@@ -233,7 +233,7 @@ def image() -> str:
             missing("containers", f"{tool} is not installed")
     name = "localhost/yinyang-test"
     if subprocess.run(["podman", "image", "exists", "debian:trixie-slim"], check=False).returncode:
-        missing("containers", "there is no image debian:trixie-slim; tests/base-image makes one")
+        missing("containers", "there is no image debian:trixie-slim; tools/base-image makes one")
     subprocess.run(
         ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "-t", name, str(ROOT)],
         check=True,

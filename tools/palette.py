@@ -1,11 +1,11 @@
 """How well the colours of replicas can be told apart, and the search for the table of `--palette distinct`.
 
 pip install -e . numpy
-python benchmarks/palette.py                # the figures of docs/palette.md, from the table and the hash that are built
-python benchmarks/palette.py --search       # the table of csrc/palette.h, anew, on stdout
-python benchmarks/palette.py --search --colours 68 --apart 17      # how far apart another number of colours can be
-python benchmarks/palette.py --vectors      # writes tests/vectors/palette.json, by what csrc/palette.h describes
-python benchmarks/palette.py --picture      # writes docs/palette.svg
+python tools/palette.py                # the figures of docs/palette.md, from the table and the hash that are built
+python tools/palette.py --search       # the table of csrc/palette.h, anew, on stdout
+python tools/palette.py --search --colours 68 --apart 17      # how far apart another number of colours can be
+python tools/palette.py --vectors      # writes tests/vectors/palette.json, by what csrc/palette.h describes
+python tools/palette.py --picture      # writes docs/palette.svg
 
 Two replicas cannot be told apart when both halves of their symbols are closer than APART, the first to the first and
 the second to the second, by CIEDE2000.

@@ -1,19 +1,21 @@
-"""How to close a listening socket under load without resetting anybody: eight ways, tried on a server of this script's.
+"""Ways to close a listening socket under load without resetting connections: eight ways, tried on a server of this
+script.
 
-    python benchmarks/last_moment.py [--rounds 50] [--rate 2000]
+    python -m benchmarks.studies.listener_close [--rounds 50] [--rate 2000]
 
-Prints tables in Markdown. In each round a process on one CPU listens, answers each connection and closes it, while new
-connections come at a steady rate from another CPU; at a random moment it ends in one of the ways, which take turns, and
-the load goes on for a while. Beside them stands yinyang itself, the static program with two workers, on SIGTERM.
+Prints tables in Markdown. In each round a process on one CPU listens, answers each connection and closes it, while
+new connections come at a fixed rate from the other CPU. At a random moment it closes its listener in one of the ways,
+which take turns, and the load goes on for a while. The last row is yinyang: the static program with two workers, on
+SIGTERM.
 
-First over the loopback device, where a handshake takes no time; then between two network namespaces, whose only way to
-each other is a process that hands on each packet 5 ms later, so that some handshakes are always under way. That needs
-root, /dev/net/tun and ip (on Debian: iproute2), and touches no device of the host.
+The first table is over the loopback device, where a handshake takes no time. The second is between two network
+namespaces, connected by a process that forwards each packet after 5 ms, so that some handshakes are always in
+progress. That needs root, /dev/net/tun and ip (on Debian: iproute2); no device of the host is changed.
 
-lost            Connections that were established, as far as the client could know, and then reset, closed or left
-                without an answer; and in how many of the rounds there were any.
-refused         Connections that were refused at once: the client may try elsewhere.
-silent          Connections whose first SYN was not replied to, so that the client had to wait for a second and more.
+lost            Connections that were established, as far as the client knows, and then reset, closed or left without
+                a response; and the number of rounds with such connections.
+refused         Connections refused at once: the client can try another server.
+silent          Connections whose first SYN had no reply: the client waits for a second or more.
 """
 
 import argparse
@@ -38,28 +40,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contestants import STATIC, made_ready
-from network import enter_own_network, leave_shared_network
-from processes import free_port, serving, wait_until_it_answers
-from steady import LAST, Load
+from benchmarks.lib.contestants import STATIC, prepare
+from benchmarks.lib.figures import table
+from benchmarks.lib.http_requests import GET_CLOSE
+from benchmarks.lib.network import enter_network_namespace, isolate_network
+from benchmarks.lib.open_loop import OpenLoop
+from benchmarks.lib.processes import CLIENT_CPU, SERVER_CPU, free_port, serving, wait_until_ready
 
-SERVER_CPU, CLIENT_CPU = 1, 0
-DELAY = 0.005  # seconds of each packet
+DELAY = 0.005  # seconds for each packet
 PAUSE = 0.05  # seconds
-LEAD = 0.1  # seconds of load before a server may be told to end, and at most twice that
-AFTER = 0.15  # seconds of load after it was told
-PATIENCE = 2.0  # seconds for what is on its way then; a SYN is sent again after one
+LEAD = 0.1  # seconds of load before the shutdown: at least, and at most twice as many
+AFTER = 0.15  # seconds of load after it
+PATIENCE = 2.0  # seconds for outstanding connections; Linux repeats a SYN after one second
 SEED = 2016
 NOBODY = 65534
 PAGE = b"answered"
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\n" + PAGE
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\n" + PAGE
 
 SO_BINDTOIFINDEX = 62  # socket(7), Linux 5.0
 SO_ATTACH_FILTER = 26
 IP_MINTTL = 21
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
-SYN_DROPPED = [  # of a TCP header: drop what has SYN and not ACK
+DROP_SYNS = [  # on the TCP header: drop segments with SYN and without ACK
     (0x30, 0, 0, 13),  # ldb [13]
     (0x54, 0, 0, 0x12),  # and #0x12
     (0x15, 0, 1, 0x02),  # jeq #0x02, or skip the next
@@ -68,7 +71,7 @@ SYN_DROPPED = [  # of a TCP header: drop what has SYN and not ACK
 ]
 
 
-# ---- ways to end --------------------------------------------------------------------------------------------------
+# ---- ways to close --------------------------------------------------------------------------------------------------
 
 
 def nothing(_: socket.socket) -> None:
@@ -76,13 +79,13 @@ def nothing(_: socket.socket) -> None:
 
 
 def drop_syns(listener: socket.socket) -> None:
-    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in SYN_DROPPED))
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in DROP_SYNS))
     listener.setsockopt(
-        socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(SYN_DROPPED), ctypes.addressof(program))
+        socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(DROP_SYNS), ctypes.addressof(program))
     )
 
 
-def bind_to_nowhere(listener: socket.socket) -> None:
+def bind_to_no_device(listener: socket.socket) -> None:
     listener.setsockopt(socket.SOL_SOCKET, SO_BINDTOIFINDEX, 0x7FFFFFFF)
 
 
@@ -90,15 +93,17 @@ def shut_down(listener: socket.socket) -> None:
     listener.shutdown(socket.SHUT_RD)
 
 
-def ask_for_a_near_sender(listener: socket.socket) -> None:
+def require_ttl_255(listener: socket.socket) -> None:
     listener.setsockopt(socket.IPPROTO_IP, IP_MINTTL, 255)
 
 
 @dataclass
 class Way:
+    """A way to close a listener."""
+
     title: str
     begin: Callable[[socket.socket], None]
-    pause: float  # seconds in which it goes on accepting
+    pause: float  # seconds in which the server goes on accepting
 
 
 WAYS = [
@@ -106,17 +111,17 @@ WAYS = [
     Way("accept for 50 ms more, close", nothing, PAUSE),
     Way("drop SYNs by a packet filter, accept what is queued, close", drop_syns, 0),
     Way("drop SYNs by a packet filter, accept for 50 ms more, close", drop_syns, PAUSE),
-    Way("bind to no device, accept what is queued, close", bind_to_nowhere, 0),
-    Way("bind to no device, accept for 50 ms more, close", bind_to_nowhere, PAUSE),
+    Way("bind to no device, accept what is queued, close", bind_to_no_device, 0),
+    Way("bind to no device, accept for 50 ms more, close", bind_to_no_device, PAUSE),
     Way("shutdown(SHUT_RD), accept what is queued, close", shut_down, 0),
-    Way("IP_MINTTL 255, accept for 50 ms more, close", ask_for_a_near_sender, PAUSE),
+    Way("IP_MINTTL 255, accept for 50 ms more, close", require_ttl_255, PAUSE),
 ]
 
-OURS = "yinyang itself"
+OURS = "yinyang"
 
 
-def refusals_for_nobody() -> list[str]:
-    """What a process without privilege is told when it begins to end like that, for each way to begin."""
+def permissions_of_nobody() -> list[str]:
+    """For each first step, whether an unprivileged process is permitted to do it, or the error."""
     reading, writing = multiprocessing.Pipe(duplex=False)
     pid = os.fork()
     if pid == 0:
@@ -142,7 +147,7 @@ def refusals_for_nobody() -> list[str]:
 
 
 class Server:
-    """A listener, and the connections that it has accepted."""
+    """A listener, and its accepted connections."""
 
     def __init__(self, listener: socket.socket) -> None:
         self.listener = listener
@@ -160,8 +165,8 @@ class Server:
                     self.answer(self.clients.pop(fd))
 
     def accept(self) -> None:
-        """All that are queued."""
-        with contextlib.suppress(OSError):  # EAGAIN, or EINVAL of a listener that was shut down
+        """Accept all queued connections."""
+        with contextlib.suppress(OSError):  # EAGAIN, or EINVAL after shutdown(2)
             while True:
                 client, _ = self.listener.accept()
                 client.setblocking(False)
@@ -171,9 +176,10 @@ class Server:
     def answer(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
             client.recv(4096)
-            client.send(ANSWER)
+            client.send(RESPONSE)
 
-    def end(self, way: Way) -> None:
+    def close(self, way: Way) -> None:
+        """Close the listener in this way, and finish the connections."""
         way.begin(self.listener)
         self.serve(way.pause)
         self.accept()
@@ -185,22 +191,22 @@ class Server:
 
 
 def serve_rounds(pipe: multiprocessing.connection.Connection, address: str, isolated: bool) -> None:
-    """What the server's process does: for each number of a way, tell the port and the page, and end when told to."""
+    """Main loop of the server's process: for each way, send port and page, and close on the next message."""
     os.sched_setaffinity(0, {SERVER_CPU})
     if isolated:
-        with tunnel("10.0.0.2", "10.0.0.1") as device, carried(pipe) as carrier:
+        with tunnel("10.0.0.2", "10.0.0.1") as device, socket_of(pipe) as carrier:
             socket.send_fds(carrier, [b"x"], [device.fileno()])
-            serve_told(pipe, address)
+            serve_requested(pipe, address)
     else:
-        serve_told(pipe, address)
+        serve_requested(pipe, address)
 
 
-def carried(pipe: multiprocessing.connection.Connection) -> socket.socket:
-    """The socket that a pipe of both directions is, for descriptors."""
+def socket_of(pipe: multiprocessing.connection.Connection) -> socket.socket:
+    """The socket of a duplex pipe, over which descriptors can be sent."""
     return socket.fromfd(pipe.fileno(), socket.AF_UNIX, socket.SOCK_STREAM)
 
 
-def serve_told(pipe: multiprocessing.connection.Connection, address: str) -> None:
+def serve_requested(pipe: multiprocessing.connection.Connection, address: str) -> None:
     for number in iter(pipe.recv, None):
         if number < len(WAYS):
             serve_once(pipe, address, WAYS[number])
@@ -216,14 +222,14 @@ def serve_once(pipe: multiprocessing.connection.Connection, address: str, way: W
     pipe.send((listener.getsockname()[1], PAGE))
     server.serve(60, pipe.poll)
     pipe.recv()
-    server.end(way)
+    server.close(way)
 
 
 def serve_ours(pipe: multiprocessing.connection.Connection) -> None:
     port = free_port()
-    line = [str(STATIC), "--port", str(port), "--workers", "2"]
-    with serving(line, SERVER_CPU, Path(os.devnull)) as server:
-        page = wait_until_it_answers(port, LAST).partition(b"\r\n\r\n")[2]
+    command = [str(STATIC), "--port", str(port), "--workers", "2"]
+    with serving(command, SERVER_CPU, Path(os.devnull)) as server:
+        page = wait_until_ready(port, GET_CLOSE).partition(b"\r\n\r\n")[2]
         pipe.send((port, page))
         pipe.recv()
         server.send_signal(signal.SIGTERM)
@@ -235,8 +241,8 @@ def serve_ours(pipe: multiprocessing.connection.Connection) -> None:
 
 @contextlib.contextmanager
 def tunnel(own: str, other: str) -> Iterator[io.FileIO]:
-    """In a network namespace that this process enters, a device that leads to a file."""
-    enter_own_network()
+    """Enter a network namespace with a TUN device; its packets are read from and written to the file."""
+    enter_network_namespace()
     with open("/dev/net/tun", "r+b", buffering=0) as device:
         fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", b"wire", IFF_TUN | IFF_NO_PI))
         for line in (
@@ -247,12 +253,12 @@ def tunnel(own: str, other: str) -> Iterator[io.FileIO]:
         yield device
 
 
-def hand_on(near: int, far: int) -> None:
-    """Each packet that leaves one device enters the other DELAY later."""
+def forward(near: int, far: int) -> None:
+    """Forward each packet from one device to the other after DELAY."""
     os.sched_setaffinity(0, {CLIENT_CPU})
     os.set_blocking(near, False)
     os.set_blocking(far, False)
-    waiting: deque[tuple[float, int, bytes]] = deque()  # when, where to, what; in order of time
+    waiting: deque[tuple[float, int, bytes]] = deque()  # time, device and packet, in order of time
     while True:
         left = max(0.0, waiting[0][0] - time.monotonic()) if waiting else None
         readable, _, _ = select.select([near, far], [], [], left)
@@ -271,24 +277,27 @@ def hand_on(near: int, far: int) -> None:
 
 @dataclass
 class Figures:
+    """Figures of one way."""
+
     requests: int = 0
     answered: int = 0
-    lost: list[int] = field(default_factory=list)  # of each round
+    lost: list[int] = field(default_factory=list)  # in each round
     failures: Counter[str] = field(default_factory=Counter)
 
-    def row(self) -> str:
+    def cells(self) -> list[str]:
         rounds = sum(map(bool, self.lost))
         refused, silent = self.failures["refused"], self.failures["silent"]
         lost = f"{sum(self.lost):,} in {rounds} of {len(self.lost)}"
-        return f"{self.requests:,} | {self.answered:,} | {lost} | {refused:,} | {silent:,}"
+        return [f"{self.requests:,}", f"{self.answered:,}", lost, f"{refused:,}", f"{silent:,}"]
 
 
 def one_round(
     pipe: multiprocessing.connection.Connection, address: str, number: int, rate: float, lead: float
-) -> tuple[Load, int]:
+) -> tuple[OpenLoop, int]:
+    """The load with its outcome, and the number of lost connections."""
     pipe.send(number)
     port, page = pipe.recv()
-    with Load((address, port), page, 0, 0, rate) as load:
+    with OpenLoop((address, port), page, 0, 0, rate) as load:
         load.run(lead)
         pipe.send("end")
         load.run(AFTER)
@@ -298,24 +307,23 @@ def one_round(
 
 
 def rounds(pipe: multiprocessing.connection.Connection, address: str, count: int, rate: float, title: str) -> str:
-    chance = random.Random(SEED)
+    rng = random.Random(SEED)
     titles = [*(way.title for way in WAYS), OURS]
     figures = [Figures() for _ in titles]
     for turn in range(count):
         print(f"{title}, round {turn + 1} of {count}", file=sys.stderr)
         for number, each in enumerate(figures):
-            load, lost = one_round(pipe, address, number, rate, LEAD * (1 + chance.random()))
+            load, lost = one_round(pipe, address, number, rate, LEAD * (1 + rng.random()))
             each.requests += load.requests
             each.answered += load.answered
             each.lost.append(lost)
             each.failures += load.failures
-    lines = ["| | connections | answered | lost, in rounds | refused | silent |", "| --- " * 6 + "|"]
-    lines += [f"| {words} | {each.row()} |" for words, each in zip(titles, figures, strict=True)]
-    return "\n".join(lines)
+    heads = ["connections", "answered", "lost, in rounds", "refused", "silent"]
+    return table(heads, [[name, *each.cells()] for name, each in zip(titles, figures, strict=True)])
 
 
 def measured(count: int, rate: float, isolated: bool, title: str) -> str:
-    """A table; `isolated` in namespaces, which this process then stays in."""
+    """A table; if `isolated`, it is measured in network namespaces, and this process stays in one."""
     context = multiprocessing.get_context("fork")
     pipe, theirs = context.Pipe()
     address = "10.0.0.2" if isolated else "127.0.0.1"
@@ -325,9 +333,9 @@ def measured(count: int, rate: float, isolated: bool, title: str) -> str:
         server.start()
         stack.callback(server.kill)
         if near:
-            with carried(pipe) as carrier:
+            with socket_of(pipe) as carrier:
                 _, (far,), _, _ = socket.recv_fds(carrier, 1, 1)
-            relay = context.Process(target=hand_on, args=(near.fileno(), far), daemon=True)
+            relay = context.Process(target=forward, args=(near.fileno(), far), daemon=True)
             relay.start()
             stack.callback(relay.kill)
         return rounds(pipe, address, count, rate, title)
@@ -336,14 +344,14 @@ def measured(count: int, rate: float, isolated: bool, title: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--rate", type=float, default=2000, help="connections a second")
+    parser.add_argument("--rate", type=float, default=2000, help="connections per second")
     options = parser.parse_args()
-    (own,) = made_ready(["static"])
+    (own,) = prepare(["static"])
     if own.missing:
         parser.exit(1, f"{own.missing}\n")
     os.sched_setaffinity(0, {CLIENT_CPU})
-    leave_shared_network()
-    print(f"As an unprivileged user: {'; '.join(refusals_for_nobody())}.\n")
+    isolate_network()
+    print(f"As an unprivileged user: {'; '.join(permissions_of_nobody())}.\n")
     print(f"### loopback\n\n{measured(options.rounds, options.rate, False, 'loopback')}\n", flush=True)
     try:
         print(f"### 5 ms each way\n\n{measured(options.rounds, options.rate, True, '5 ms each way')}")

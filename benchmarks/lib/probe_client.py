@@ -1,4 +1,5 @@
-"""A client that behaves, in a process of its own: a request every 5 ms on one connection, whatever else goes on."""
+"""A well-behaved client in a process of its own: it sends a request every 5 ms on one connection, and measures
+latency."""
 
 import contextlib
 import ctypes
@@ -12,15 +13,16 @@ import struct
 import time
 from collections.abc import Iterator
 
-REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-EVERY = 0.005  # seconds
-PATIENCE = 2.0  # seconds for one answer, and for what is left of a window that is over
+from benchmarks.lib.http_requests import GET
+
+INTERVAL = 0.005  # seconds
+PATIENCE = 2.0  # seconds for one response, and for the rest of the requests after the end of a window
 WARM_UP = 20  # requests that are not timed
 PR_SET_TIMERSLACK = 29
 
 
 def connected(port: int) -> socket.socket:
-    """A blocking socket; the kernel minds its time limit, so that no call is added for it."""
+    """A blocking socket with a timeout of the kernel, which costs no further system call."""
     client = socket.socket()
     limit = struct.pack("ll", int(PATIENCE), int(PATIENCE % 1 * 1e6))
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
@@ -31,8 +33,8 @@ def connected(port: int) -> socket.socket:
 
 
 def exchange(client: socket.socket) -> None:
-    """One request and its whole answer, which is a page with a Content-Length."""
-    client.sendall(REQUEST)
+    """One request and its complete response, which has a Content-Length."""
+    client.sendall(GET)
     received = b""
     missing = 1
     while missing > 0:
@@ -44,25 +46,26 @@ def exchange(client: socket.socket) -> None:
         if end:
             missing = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]) - len(body)
     if not received.startswith(b"HTTP/1.1 200 "):
-        raise ConnectionError(f"the server answers {received[:40]!r}")
+        raise ConnectionError(f"the response begins with {received[:40]!r}")
 
 
 def window(port: int, seconds: float) -> tuple[list[float], int]:
-    """Seconds from when each request was due to the end of its answer, so a late answer counts for all that it delays;
-    and how many answers came, those of the warm-up included.
+    """The latencies in seconds, and the number of responses, including those of the warm-up.
 
-    A request that fails counts with PATIENCE; one that was never sent, as the window was over, with its delay so far.
+    A latency is counted from the moment at which the request was due, so one late response also counts for the requests
+    that it delays. A failed request counts as PATIENCE; a request that was not sent because the window had ended counts
+    with its delay so far.
     """
     client = None
     times: list[float] = []
     start = math.inf
     answered = 0
     number = -WARM_UP
-    while number < seconds / EVERY:
+    while number < seconds / INTERVAL:
         now = time.monotonic()
         if number == 0:
             start = now
-        due = start + number * EVERY if number > 0 else now
+        due = start + number * INTERVAL if number > 0 else now
         if now > start + seconds + PATIENCE:
             times.append(now - due)
             number += 1
@@ -77,7 +80,7 @@ def window(port: int, seconds: float) -> tuple[list[float], int]:
         except OSError:
             client = None
             taken = max(PATIENCE, time.monotonic() - due)
-            number = max(number, -1)  # what does not answer does not warm up either
+            number = max(number, -1)  # a failed request ends the warm-up
         if number >= 0:
             times.append(taken)
         number += 1
@@ -89,20 +92,22 @@ def percentile(times: list[float], share: float) -> float:
 
 
 def serve_windows(pipe: multiprocessing.connection.Connection, port: int) -> None:
-    """What the process does: time a window whenever it is asked to."""
-    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1)  # wake when due, not up to 50 us later
+    """Main loop of the process: measure a window for each number of seconds that it receives."""
+    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1)  # wake on time, not up to 50 us later
     with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(2))  # before the generator, with which it shares a CPU
+        os.sched_setscheduler(
+            0, os.SCHED_RR, os.sched_param(2)
+        )  # priority over the generator, with which it shares a CPU
     gc.disable()
     while seconds := pipe.recv():
         pipe.send(window(port, seconds))
 
 
-class Healthy:
-    """The process, as its parent sees it."""
+class ProbeClient:
+    """The process, seen from its parent."""
 
     def __init__(self, port: int) -> None:
-        self.answered = 0  # in all windows
+        self.answered = 0  # number of responses in all windows
         self.pipe, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("fork")
         self.process = context.Process(target=serve_windows, args=(theirs, port), daemon=True)
@@ -115,15 +120,15 @@ class Healthy:
         return self.pipe.poll()
 
     def times(self) -> list[float]:
-        """Of the window that is done, in seconds."""
+        """Latencies of the finished window in seconds."""
         times, answered = self.pipe.recv()
         self.answered += answered
         return times
 
 
 @contextlib.contextmanager
-def healthy_client(port: int) -> Iterator[Healthy]:
-    client = Healthy(port)
+def probe_client(port: int) -> Iterator[ProbeClient]:
+    client = ProbeClient(port)
     try:
         yield client
     finally:

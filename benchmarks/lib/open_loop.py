@@ -1,4 +1,4 @@
-"""A steady load from one thread, and what became of each of its requests."""
+"""Open-loop load from one thread: requests at a fixed rate, whatever the responses; and the outcome of each request."""
 
 import errno
 import os
@@ -11,32 +11,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-SILENT_AFTER = 0.9  # seconds of connecting: Linux sends a SYN again after 1 s
+from benchmarks.lib.http_requests import GET, GET_CLOSE
+
+SILENT_AFTER = 0.9  # seconds until an attempt to connect counts as unanswered: Linux repeats a SYN after 1 s
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 CLOSES = re.compile(rb"\r\nconnection: close\r\n", re.IGNORECASE)
 
 
 @dataclass(slots=True)
 class Client:
-    kept: bool  # for many requests, and opened again when it has ended
+    """A connection, or the place of one that is to be opened."""
+
+    kept: bool  # for many requests, and opened again after its end
     stream: socket.socket | None = None
-    began: float = 0.0  # when it was opened
+    opened_at: float = 0.0
     connected: bool = False
     served: bool = False
-    awaits: bool = False  # an answer
+    waiting: bool = False  # for a response
     received: bytes = b""
 
 
-class Load:
-    """Requests at a steady pace: on connections that are kept, each in its turn, and on new ones, for one request.
+class OpenLoop:
+    """Requests at a fixed rate: on kept connections in turn, and on new connections with one request each.
 
-    A kept connection that the server ends is opened again when it has its turn, as long as `opens` is set, and new ones
-    are begun as long as it is. A request without the whole right answer has failed, in one of these ways: refused,
-    silent (no reply to a SYN), reset, closed, unanswered (to the end), or status N. With `tries_again`, a request whose
-    kept connection has served before and ends without a byte of the answer is sent once more on a new one, as clients
-    do (RFC 9112 section 9.3.1).
+    While `opens` is set, new connections are opened, and a kept connection that the server has ended is opened again in
+    its turn. A request without the complete expected response has failed, for one of these reasons: refused, silent (no
+    reply to a SYN), reset, closed, unanswered (until the end of the load), or status N. With `retries`, a request is
+    sent once more on a new connection if its kept connection had served before and ends without a byte of the response,
+    as clients do (RFC 9112 section 9.3.1).
     """
 
     def __init__(
@@ -47,22 +49,22 @@ class Load:
         requests: float,
         new: float,
         *,
-        tries_again: bool = False,
+        retries: bool = False,
     ) -> None:
         self.opens = True
-        self.tried_again = 0
+        self.retried = 0
         self.requests = 0
         self.answered = 0
-        self.resets = 0  # of connections that had been established, even after all was answered
+        self.resets = 0  # of established connections, even if nothing was outstanding
         self.failures: Counter[str] = Counter()
-        self.exited: float | None = None  # when the process ended that is watched
+        self.exited_at: float | None = None  # end of the watched process
         self._address = address
         self._page = page
-        self._tries_again = tries_again
+        self._retries = retries
         self._kept = deque(Client(kept=True) for _ in range(kept))
         self._by_fd: dict[int, Client] = {}
         self._epoll = select.epoll()
-        self._every = {True: 1 / requests if requests else 0.0, False: 1 / new if new else 0.0}  # seconds, by `kept`
+        self._interval = {True: 1 / requests if requests else 0.0, False: 1 / new if new else 0.0}  # seconds, by `kept`
         self._due: dict[bool, float] = {}
         self._pidfd = -1
 
@@ -71,60 +73,60 @@ class Load:
         self._epoll.register(self._pidfd, select.EPOLLIN)
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
-        """Go on for so long, or until a condition holds."""
+        """Send requests for so many seconds, or until a condition holds."""
         now = time.monotonic()
         end = now + seconds
-        self._due = {kept: now for kept, every in self._every.items() if every}
+        self._due = {kept: now for kept, interval in self._interval.items() if interval}
         while now < end and not until():
-            self._watch()
+            self._poll()
             now = time.monotonic()
             for kept, due in self._due.items():
                 if due <= now:
-                    self._due[kept] = due + self._every[kept]
-                    self._ask(kept)
-            # epoll_wait(2) counts in ms, and rounding up would make bursts of what is due in between
+                    self._due[kept] = due + self._interval[kept]
+                    self._request(kept)
+            # epoll_wait(2) counts in ms; rounding up would send requests in bursts
             time.sleep(max(0.0, min([end, *self._due.values()]) - time.monotonic()))
 
     def finish(self, seconds: float) -> None:
-        """Ask nothing more; wait for what is on its way, and for the end of the process that is watched. What has no
-        answer then has failed."""
+        """Send no more requests; wait for outstanding responses and for the end of the watched process. Requests
+        without a response by then have failed."""
         end = time.monotonic() + seconds
-        while (self.pending() or (self._pidfd >= 0 and self.exited is None)) and time.monotonic() < end:
-            self._watch(0.005)
+        while (self.pending() or (self._pidfd >= 0 and self.exited_at is None)) and time.monotonic() < end:
+            self._poll(0.005)
         for client in list(self._by_fd.values()):
-            if client.awaits:
+            if client.waiting:
                 self._end(client, "unanswered" if client.connected else "silent")
 
     def pending(self) -> int:
-        """Requests without an answer yet."""
-        return sum(client.awaits for client in self._by_fd.values())
+        """Number of outstanding responses."""
+        return sum(client.waiting for client in self._by_fd.values())
 
-    def _ask(self, kept: bool) -> None:
-        """One more request, on a new connection or on the kept one that has waited longest for its turn."""
+    def _request(self, kept: bool) -> None:
+        """Send one more request, on a new connection or on the kept connection whose turn it is."""
         if not kept:
             if self.opens:
                 self.requests += 1
-                self._begin(Client(kept=False))
+                self._open(Client(kept=False))
             return
         for _ in range(len(self._kept)):
             client = self._kept.popleft()
             if client.stream is None and not self.opens:
-                continue  # it has had its last turn
+                continue  # it is not opened again
             self._kept.append(client)
-            if not client.awaits:
+            if not client.waiting:
                 self.requests += 1
                 if client.stream is None:
-                    self._begin(client)
+                    self._open(client)
                 else:
-                    client.awaits = True
+                    client.waiting = True
                     self._send(client)
                 return
 
-    def _begin(self, client: Client) -> None:
+    def _open(self, client: Client) -> None:
         client.stream = socket.socket()
         client.stream.setblocking(False)
-        client.began = time.monotonic()
-        client.awaits = True
+        client.opened_at = time.monotonic()
+        client.waiting = True
         self._by_fd[client.stream.fileno()] = client
         client.stream.connect_ex(self._address)
         self._epoll.register(client.stream.fileno(), select.EPOLLOUT)
@@ -132,16 +134,16 @@ class Load:
     def _send(self, client: Client) -> None:
         client.received = b""
         try:
-            client.stream.send(REQUEST if client.kept else LAST)
+            client.stream.send(GET if client.kept else GET_CLOSE)
         except OSError:
             self.resets += 1
             self._end(client, "reset")
 
-    def _watch(self, timeout: float = 0.0) -> None:
+    def _poll(self, timeout: float = 0.0) -> None:
         for fd, _ in self._epoll.poll(timeout, 256):
             client = self._by_fd.get(fd)
             if fd == self._pidfd:
-                self.exited = time.monotonic()
+                self.exited_at = time.monotonic()
                 self._epoll.unregister(fd)
             elif client and client.connected:
                 self._receive(client)
@@ -154,7 +156,7 @@ class Load:
             self.resets += 1
             self._end(client, "reset")
         elif error:
-            self._end(client, "silent" if time.monotonic() - client.began > SILENT_AFTER else "refused")
+            self._end(client, "silent" if time.monotonic() - client.opened_at > SILENT_AFTER else "refused")
         else:
             client.connected = True
             self._epoll.modify(client.stream.fileno(), select.EPOLLIN)
@@ -179,31 +181,31 @@ class Load:
             self._end(client, f"status {status[1].decode()}" if status else "no status")
         elif body == self._page:
             self.answered += 1
-            client.awaits = False
+            client.waiting = False
             client.served = True
-            # who is told that this was the last answer closes; the others are the server's to close
+            # a kept connection is closed by this client after a Connection: close, the others by the server
             if client.kept and CLOSES.search(head + b"\r\n"):
                 self._end(client, "")
 
-    def _end(self, client: Client, how: str) -> None:
-        again = self._tries_again and client.awaits and client.served and not client.received
-        if again:
-            self.tried_again += 1
-        elif client.awaits:
-            self.failures[how] += 1
-        client.awaits = client.connected = client.served = False
+    def _end(self, client: Client, reason: str) -> None:
+        retry = self._retries and client.waiting and client.served and not client.received
+        if retry:
+            self.retried += 1
+        elif client.waiting:
+            self.failures[reason] += 1
+        client.waiting = client.connected = client.served = False
         del self._by_fd[client.stream.fileno()]
         client.stream.close()
         client.stream = None
-        if again:
-            self._begin(client)
+        if retry:
+            self._open(client)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         for client in list(self._by_fd.values()):
-            self._end(client, "left")
+            self._end(client, "abandoned")
         self._epoll.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)

@@ -1,27 +1,25 @@
-"""What a server does whose log cannot be written: ours in both shapes, and Go's net/http.
+"""Behaviour of a server whose log cannot be written: our server in both shapes, and Go's net/http.
 
-    python benchmarks/log_faults.py [--only FAULT] [--short] [--json FILE]
+    python -m benchmarks.studies.log_faults [--only FAULT] [--short] [--json FILE]
 
-Prints tables in Markdown. A contestant that cannot take part is named with the reason. The server has one CPU and a
-worker; five clients, each with one connection and a request every 5 ms, share another CPU. Needs Linux with two CPUs,
-and strace; for a file system that is full, root. As root it runs itself and the servers before other programs, as
-benchmarks/hostile.py does.
+Prints tables in Markdown; the row of a contestant that cannot take part has the reason. The server has one worker and
+one CPU; five clients, each with one connection and a request every 5 ms, share the other CPU. Needs Linux with two
+CPUs, and strace; for a full file system, root. As root, the script gives itself and the servers priority over other
+programs, as hostile.py does.
 
-How each figure is got:
-
-p99             Of the five clients together, timed from when a request was due, so an answer that is late counts for
-                all that it delays. A request without an answer is given up after 2 s; one that could not be sent
-                before the window was over by 2 s counts with its delay until then. Without: three windows of a sixth
-                of the time of the fault, before it. With: six such windows, which begin 2 s after the fault, when what
-                the pipe or the disk still took is full. The median, and the range.
-answers         In a second of those windows.
-tries           Calls of write(2) or sendto(2), whichever are more, whose descriptor is that of the log; from another
-                window, of 5 s, under strace.
-pages           Whole answers that the clients received, in all windows.
-lines           Whole lines of pages in the log, once the server has ended, and lines that are torn. Where the fault
-                passes, it does so before the server is told to end, and a line for each page is waited for, 10 s at
-                most.
-end             The exit code, or what killed it, and the seconds from SIGTERM to the end.
+p99             Latency of the five clients together, counted from the moment at which a request was due, so one late
+                response also counts for the requests that it delays. A request without a response fails after 2 s;
+                one that could not be sent until 2 s after the end of the window counts with its delay so far. Without
+                the fault: three windows, each a sixth as long as the fault. With it: six such windows, which begin 2
+                s after the fault, when the buffers of the pipe or the disk are full. The table has the median and the
+                range.
+responses       Number per second in these windows.
+attempts        Number of write(2) or sendto(2) calls per second, whichever are more, on the descriptor of the log; in
+                another window of 5 s, under strace.
+pages           Complete responses in all windows.
+lines           Complete lines of pages in the log after the server's end, and torn lines. A fault that passes does so
+                before the server is terminated, and the script waits up to 10 s for a line for each page.
+end             The exit code or the signal that ended the server, and the seconds from SIGTERM to the end.
 """
 
 import argparse
@@ -39,28 +37,37 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from attacks import DESCRIPTORS, LAST, SERVER_CPU
-from contestants import WORK, Contestant, made_ready, table
-from figures import extent, number
-from healthy import Healthy, healthy_client, percentile
-from hostile import CLIENT_CPU, Failures, undisturbed
-from processes import PATIENCE, free_port, serving, wait_until_it_answers
+from benchmarks.lib.contestants import WORK, Contestant, contestant_table, prepare
+from benchmarks.lib.figures import extent, number
+from benchmarks.lib.http_requests import GET_CLOSE
+from benchmarks.lib.probe_client import ProbeClient, percentile, probe_client
+from benchmarks.lib.processes import (
+    CLIENT_CPU,
+    PATIENCE,
+    SERVER_CPU,
+    free_port,
+    real_time_priority,
+    serving,
+    wait_until_ready,
+)
 
-SHORT_SECONDS = 5.0  # that a fault lasts, with --short
+DESCRIPTORS = 4096  # limit that a server's configuration is given
+
+SHORT_SECONDS = 5.0  # length of a fault with --short
 SETTLING = 2.0  # seconds
-TRIES_SECONDS = 5.0
+ATTEMPTS_SECONDS = 5.0
 CLIENTS = 5
 WINDOWS_WITHOUT, WINDOWS_WITH = 3, 6
-LOG_PATIENCE = 10.0  # seconds for the lines that are due
-DISK = 64 << 20  # bytes of the file system that is full
-DISK_LEFT = 16 << 10  # bytes that are left of it when the fault begins
+LOG_PATIENCE = 10.0  # seconds for outstanding lines
+DISK = 64 << 20  # bytes of the file system that becomes full
+DISK_LEFT = 16 << 10  # bytes left at the beginning of the fault
 STAMP = rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d "
 LINE = re.compile(STAMP + rb"Served image, host: vm, colour: #b8d868")
 OTHER_LINE = re.compile(STAMP + rb"(Serving image, host: vm, colour: #b8d868|Listening on .*|Sandbox.*)")
 
 
 class Fault:
-    """Of a log, which the server writes to `path`, and which can be read from `file`."""
+    """A fault of a log that the server writes to `path`, and that is read from `file`."""
 
     seconds = 15.0
     passes = True
@@ -71,23 +78,24 @@ class Fault:
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[None]:
+        """Make the log, and remove it afterwards."""
         yield
 
     def begin(self, server: int) -> None:
-        """The log can no longer be written."""
+        """Stop the log from being written."""
 
     def go_on(self, server: int) -> None:
-        """Called again and again meanwhile."""
+        """Called repeatedly during the fault."""
 
     def end(self, server: int) -> None:
-        """It can be written again."""
+        """Let the log be written again."""
 
     def finish(self) -> None:
-        """The server has ended."""
+        """Called after the end of the server."""
 
 
 class StoppedReader(Fault):
-    """the reader of a pipe is stopped, and continued"""
+    """The reader of a pipe is stopped, and later continued."""
 
     seconds = 60.0
 
@@ -112,7 +120,7 @@ class StoppedReader(Fault):
 
 
 class LostReader(StoppedReader):
-    """the reader of a pipe is gone"""
+    """The reader of a pipe is gone."""
 
     seconds = Fault.seconds
     passes = False
@@ -122,7 +130,7 @@ class LostReader(StoppedReader):
 
 
 class FullDevice(Fault):
-    """the log is /dev/full"""
+    """The log is /dev/full."""
 
     passes = False
 
@@ -133,7 +141,7 @@ class FullDevice(Fault):
 
 
 class FullDisk(Fault):
-    """a file system is full, and has room again"""
+    """The file system is full, and later has room again."""
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[None]:
@@ -154,7 +162,7 @@ class FullDisk(Fault):
 
 
 class ByteByByte(Fault):
-    """a file may grow by one byte whenever it has grown by one (RLIMIT_FSIZE), and then without limit"""
+    """The file may grow by one byte at a time (RLIMIT_FSIZE), and later without limit."""
 
     def begin(self, server: int) -> None:
         self.limit = self.file.stat().st_size
@@ -169,7 +177,7 @@ class ByteByByte(Fault):
         self.set_limit(server, "unlimited")
 
     def set_limit(self, server: int, limit: int | str) -> None:
-        """As the user that the server has become: another one may not, not even root in a container."""
+        """Runs prlimit as the user of the server: no other user may do so, in a container not even root."""
         status = (Path("/proc") / str(server) / "status").read_text()
         user, group = (int(re.search(rf"^{name}:\s(\d+)", status, re.M)[1]) for name in ("Uid", "Gid"))
         line = ["prlimit", "--pid", str(server), f"--fsize={limit}:unlimited"]
@@ -187,23 +195,25 @@ FAULTS = {
 
 @dataclass
 class Figures:
-    p99_without: list[float]  # of each window
+    """Figures of one server with one fault."""
+
+    p99_without: list[float]  # in each window
     p99_with: list[float]
-    answers_without: list[float]  # a second
-    answers_with: list[float]
-    tries: float | None  # a second
+    responses_without: list[float]  # per second
+    responses_with: list[float]
+    attempts: float | None  # per second
     pages: int
     lines: int
     torn: int
-    told: bool  # to end; else it ended before
+    ran: bool  # until SIGTERM
     code: int
-    took: float  # seconds
+    duration: float  # seconds from SIGTERM to the end
 
 
-class Load:
-    """All clients, whose windows begin together."""
+class Clients:
+    """All clients; their windows begin together."""
 
-    def __init__(self, clients: list[Healthy], fault: Fault, server: int) -> None:
+    def __init__(self, clients: list[ProbeClient], fault: Fault, server: int) -> None:
         self.clients = clients
         self.fault = fault
         self.server = server
@@ -213,7 +223,7 @@ class Load:
         return sum(client.answered for client in self.clients)
 
     def window(self, seconds: float, during: bool) -> tuple[float, float]:
-        """The p99, and answers a second."""
+        """The p99, and responses per second."""
         before, begin = self.answered, time.monotonic()
         for client in self.clients:
             client.begin(seconds)
@@ -229,8 +239,8 @@ class Load:
         pairs = [self.window(seconds, during) for _ in range(count)]
         return [p99 for p99, _ in pairs], [answers for _, answers in pairs]
 
-    def tries(self, seconds: float) -> float:
-        """How often a second the server tries to write the log."""
+    def attempts(self, seconds: float) -> float:
+        """Attempts of the server per second to write the log."""
         trace = self.fault.folder.with_name("trace")
         line = ["strace", "-f", "-qq", "-o", str(trace), "-e", "trace=write,sendto", "-p", str(self.server)]
         with subprocess.Popen(line) as tracer:
@@ -243,7 +253,7 @@ class Load:
 
 
 def lines_of(file: Path) -> tuple[int, int]:
-    """Whole lines of pages, and lines that are torn."""
+    """Number of complete lines of pages, and of torn lines."""
     lines = file.read_bytes().splitlines()
     whole = sum(bool(LINE.fullmatch(line)) for line in lines)
     return whole, len(lines) - whole - sum(bool(OTHER_LINE.fullmatch(line)) for line in lines)
@@ -252,52 +262,54 @@ def lines_of(file: Path) -> tuple[int, int]:
 def measured(contestant: Contestant, fault: Fault, seconds: float) -> Figures:
     port = free_port()
     part = seconds / WINDOWS_WITH
-    tries = None
+    attempts = None
     with contextlib.ExitStack() as stack:
         stack.enter_context(fault.prepared())
-        server = stack.enter_context(serving(contestant.start(port, DESCRIPTORS), SERVER_CPU, fault.path))
-        wait_until_it_answers(port, LAST)
-        load = Load([stack.enter_context(healthy_client(port)) for _ in range(CLIENTS)], fault, server.pid)
-        p99_without, answers_without = load.windows(part, WINDOWS_WITHOUT, False)
+        server = stack.enter_context(serving(contestant.command(port, DESCRIPTORS), SERVER_CPU, fault.path))
+        wait_until_ready(port, GET_CLOSE)
+        load = Clients([stack.enter_context(probe_client(port)) for _ in range(CLIENTS)], fault, server.pid)
+        p99_without, responses_without = load.windows(part, WINDOWS_WITHOUT, False)
         fault.begin(server.pid)
         load.window(SETTLING, True)
-        p99_with, answers_with = load.windows(part, WINDOWS_WITH, True)
+        p99_with, responses_with = load.windows(part, WINDOWS_WITH, True)
         if server.poll() is None:
-            tries = load.tries(TRIES_SECONDS)
+            attempts = load.attempts(ATTEMPTS_SECONDS)
         fault.end(server.pid)
-        pages = load.answered + 1  # by which it was waited for
+        pages = load.answered + 1  # the first one of wait_until_ready
         deadline = time.monotonic() + LOG_PATIENCE
         while fault.passes and lines_of(fault.file)[0] < pages and time.monotonic() < deadline:
             time.sleep(0.1)
-        told = server.poll() is None
+        ran = server.poll() is None
         begin = time.monotonic()
         server.send_signal(signal.SIGTERM)
         code = server.wait(PATIENCE)
-        took = time.monotonic() - begin
+        duration = time.monotonic() - begin
         fault.finish()
         lines, torn = lines_of(fault.file)
-    return Figures(p99_without, p99_with, answers_without, answers_with, tries, pages, lines, torn, told, code, took)
+    return Figures(
+        p99_without, p99_with, responses_without, responses_with, attempts, pages, lines, torn, ran, code, duration
+    )
 
 
 def row(figures: Figures) -> list[str]:
     ratios = [each / statistics.median(figures.p99_without) for each in figures.p99_with]
     end = f"exit code {figures.code}" if figures.code >= 0 else signal.Signals(-figures.code).name
     return [
-        f"{statistics.median(figures.answers_without):,.0f}",
-        f"{statistics.median(figures.answers_with):,.0f}",
+        f"{statistics.median(figures.responses_without):,.0f}",
+        f"{statistics.median(figures.responses_with):,.0f}",
         extent(figures.p99_without, 1000),
         extent(figures.p99_with, 1000),
-        extent(ratios, 1),
-        "" if figures.tries is None else number(figures.tries),
+        extent(ratios),
+        "" if figures.attempts is None else number(figures.attempts),
         f"{figures.pages:,}",
         f"{figures.lines:,}, {figures.torn:,}",
-        f"{end}, {figures.took:.2f}" if figures.told else f"{end}, during the fault",
+        f"{end}, {figures.duration:.2f}" if figures.ran else f"{end}, during the fault",
     ]
 
 
 def compared(key: str, servers: list[Contestant], seconds: float) -> tuple[str, dict]:
     results: dict[str, Figures] = {}
-    failures: Failures = {}
+    failures: dict[str, str] = {}
     for each in servers:
         if each.missing:
             continue
@@ -308,18 +320,19 @@ def compared(key: str, servers: list[Contestant], seconds: float) -> tuple[str, 
             except (OSError, subprocess.SubprocessError) as error:
                 failures[each.key] = f"failed: {error}"
     heads = [
-        "answers a second, without",
+        "responses per second, without",
         "with",
         "p99 without, ms",
         "p99 with, ms",
         "ratio",
-        "tries a second",
+        "attempts per second",
         "pages",
-        "lines, and torn ones",
+        "lines, torn lines",
         "end, s",
     ]
     rows = {key: row(each) for key, each in results.items()}
-    text = f"### {key}\n\n{seconds:.0f} s: {FAULTS[key].__doc__}.\n\n{table(heads, servers, rows, failures)}\n"
+    text = f"### {key}\n\n{FAULTS[key].__doc__} It lasts {seconds:.0f} s.\n\n"
+    text += contestant_table(heads, servers, rows, failures) + "\n"
     return text, {key: asdict(each) for key, each in results.items()}
 
 
@@ -327,12 +340,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=FAULTS)
     parser.add_argument("--short", action="store_true", help=f"{SHORT_SECONDS:.0f} s of each fault")
-    parser.add_argument("--json", type=Path, help="write all figures there")
+    parser.add_argument("--json", type=Path, help="file for all figures")
     options = parser.parse_args()
     os.sched_setaffinity(0, {CLIENT_CPU})
-    servers = made_ready(["static", "python", "go"])
+    servers = prepare(["static", "python", "go"])
     figures = {}
-    with undisturbed():
+    with real_time_priority():
         for key, fault in FAULTS.items():
             if options.only in (None, key):
                 text, figures[key] = compared(key, servers, SHORT_SECONDS if options.short else fault.seconds)

@@ -1,4 +1,4 @@
-"""A network of this process's own, and of its children's."""
+"""Network namespaces for a benchmark and the processes that it starts."""
 
 import ctypes
 import os
@@ -8,17 +8,18 @@ import sys
 CLONE_NEWNET = 0x40000000
 
 
-def enter_own_network() -> None:
-    """With nothing but a loopback device. OSError if it is not permitted, or there is no ip(8) to set that up."""
+def enter_network_namespace() -> None:
+    """Enter a new namespace that has only a loopback device. Raises OSError without the privilege, or without ip(8)."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "no network namespace: " + os.strerror(ctypes.get_errno()))
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
-def leave_shared_network() -> None:
-    """So that connections are not tracked: a host whose firewall does that drops new ones when its table is full."""
+def isolate_network() -> None:
+    """Enter a new namespace if that is permitted. There, no firewall tracks connections: on a host that does so, new
+    connections are dropped once the table of the firewall is full."""
     try:
-        enter_own_network()
+        enter_network_namespace()
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"in the network of the host, which may drop connections: {error}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Takes docs/wall-*.png: the wall as headless Chromium shows it, in front of real replicas behind a real HAProxy.
 
 pip install -e '.[test]'
-python docs/make_screenshots.py [NAME...]    # needs Chromium and HAProxy; even, weighted, failure, rolling, sticky
+python tools/make_screenshots.py [NAME...]    # needs Chromium and HAProxy; even, weighted, failure, rolling, sticky
 """
 
 import io
@@ -18,7 +18,8 @@ from playwright.sync_api import Page, sync_playwright
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from balancers import Stage, stage
 
-SECONDS = 60  # until a scene that is to fill the lanes is taken
+DOCS = Path(__file__).parents[1] / "docs"
+SECONDS = 60  # length of a scene that fills the lanes
 
 
 def hosts(*ends: str, group: str = "web-6d5f8c7b9") -> list[str]:
@@ -27,7 +28,7 @@ def hosts(*ends: str, group: str = "web-6d5f8c7b9") -> list[str]:
 
 
 def says(page: Page, words: str) -> None:
-    """Wait until the verdict begins so."""
+    """Wait until the verdict begins with these words."""
     page.wait_for_function("words => verdict.textContent.startsWith(words)", arg=words, timeout=120_000)
 
 
@@ -40,7 +41,7 @@ def even(made: Stage, show: Callable[[str], Page]) -> None:
 
 
 def weighted(made: Stage, show: Callable[[str], Page]) -> None:
-    """A canary that gets a fifth."""
+    """A canary with a fifth of the weight."""
     made.add(*hosts("x2x4k"), version="1.4.2")
     made.add(*hosts("7wmzp", group="web-canary-58c6d7f4d"), version="1.5.0-rc1")
     page = show(made.balance("haproxy", server=["weight 80", "weight 20"]).url)
@@ -49,7 +50,7 @@ def weighted(made: Stage, show: Callable[[str], Page]) -> None:
 
 
 def failure(made: Stage, show: Callable[[str], Page]) -> None:
-    """The active one is killed, and the spare one takes over once three checks have failed."""
+    """The active replica is killed, and the backup takes over after three failed checks."""
     names = hosts("x2x4k", "m9q7d")
     made.add(*names, version="1.4.2")
     checked = "check inter 500ms fall 3"
@@ -61,7 +62,7 @@ def failure(made: Stage, show: Callable[[str], Page]) -> None:
 
 
 def rolling(made: Stage, show: Callable[[str], Page]) -> None:
-    """Three replicas of one version give way to three of the next."""
+    """Three replicas of one version are replaced by three of the next."""
     old, new = hosts("x2x4k", "m9q7d", "b4zlw"), hosts("c7rfs", "p2ngt", "zj6xb", group="web-5c8d6f9b7")
     made.add(*old, version="1.4.2")
     balancer = made.balance("haproxy")
@@ -76,7 +77,7 @@ def rolling(made: Stage, show: Callable[[str], Page]) -> None:
 
 
 def sticky(made: Stage, show: Callable[[str], Page]) -> None:
-    """A cookie that holds a replica."""
+    """A cookie that names a replica."""
     made.add(*hosts("x2x4k", "m9q7d", "b4zlw"), version="1.4.2")
     page = show(made.balance("haproxy", sticky=True).url)
     time.sleep(SECONDS / 2)
@@ -84,7 +85,7 @@ def sticky(made: Stage, show: Callable[[str], Page]) -> None:
 
 
 def main() -> None:
-    """Each scene, in light and in dark."""
+    """Take each scene in light and in dark mode."""
     scenes = {scene.__name__: scene for scene in (even, weighted, failure, rolling, sticky)}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -101,7 +102,7 @@ def main() -> None:
                     page.emulate_media(color_scheme=scheme)
                     page.wait_for_timeout(500)
                     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-                    path = Path(__file__).with_name(f"wall-{name}-{scheme}.png")
+                    path = DOCS / f"wall-{name}-{scheme}.png"
                     picture.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
                     print(f"{path.name}: {path.stat().st_size} bytes, {page.inner_text('#verdict')}")
             page.close()

@@ -1,7 +1,7 @@
 """Draws docs/replicas.png: the page of three replicas, as headless Chromium shows it.
 
 pip install -e . pillow
-python docs/make_pictures.py            # needs Chromium
+python tools/make_pictures.py            # needs Chromium
 """
 
 import shutil
@@ -13,6 +13,7 @@ from PIL import Image
 
 import yinyang
 
+DOCS = Path(__file__).parents[1] / "docs"
 NAMES = ["yinyang-7d4b9c6f5-x2x9z", "web-1", "vm"]
 WIDTH, HEIGHT = 380, 200  # pixels of one page
 
@@ -50,7 +51,7 @@ def main() -> None:
         for number, name in enumerate(NAMES):
             with yinyang.Server("127.0.0.1", name=name, workers=1) as server:
                 picture.paste(screenshot(server.url, Path(folder) / "page.png"), (WIDTH * number, 0))
-    picture.quantize(64).save(Path(__file__).with_name("replicas.png"), optimize=True)
+    picture.quantize(64).save(DOCS / "replicas.png", optimize=True)
 
 
 if __name__ == "__main__":

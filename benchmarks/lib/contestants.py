@@ -1,4 +1,4 @@
-"""The servers that the benchmarks compare, each with one worker: what they need, how they are built and started."""
+"""The servers that the benchmarks compare, each with one worker: how each is found, built and started."""
 
 import functools
 import re
@@ -10,50 +10,52 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yinyang
+from benchmarks.lib.figures import table
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 WORK = ROOT / "build/contestants"
-PROGRAMS = WORK / "programs"  # that are built here
-PEERS = ROOT / "build/peers"  # what benchmarks/install-peers had Go install
+PROGRAMS = WORK / "programs"  # programs built by a benchmark
+PEERS = ROOT / "build/peers"  # Go programs that benchmarks/install-peers installs
 PYTHON = ROOT / "build/peers-venv/bin/python"
 APPS = ROOT / "benchmarks/peers/apps.py"
 STATIC = ROOT / "build/static/yinyang"
 PAGE = yinyang.render_page(yinyang.identify("vm")).decode()
-NGINX_OWN = 16  # descriptors that are no client's: listener, logs, epoll, the channel to the master, and some to spare
+NGINX_OWN = 16  # descriptors of nginx itself: listener, logs, epoll, the channel to the master, and some spare ones
 
 
 class MissingError(Exception):
-    """A contestant that cannot take part, and why."""
+    """A contestant cannot take part; the message has the reason."""
 
 
 @dataclass
 class Contestant:
-    """A server. In its command line and its files @PORT@, @HERE@ (their folder), @DESCRIPTORS@ that it may have, and
-    @CONNECTIONS@ of them are filled in."""
+    """A server. Its command and its files may have placeholders: @PORT@, @HERE@ (the folder of the files),
+    @DESCRIPTORS@ (its limit of file descriptors) and @CONNECTIONS@ (the number of these for clients)."""
 
     key: str
     name: str
-    line: tuple[str, ...]
-    find: Callable[[], str]  # its version
+    template: tuple[str, ...]  # of the command
+    find_version: Callable[[], str]
     files: dict[str, str] = field(default_factory=dict)
-    build: tuple[str, ...] = ()  # the command line for that
-    piped: bool = False  # its log is read from a pipe, not written to a file
-    modes: tuple[str, ...] = ()  # of compare.py, in which alone it takes part
+    build: tuple[str, ...] = ()  # command
+    piped: bool = False  # its log goes to a pipe instead of a file
+    modes: tuple[str, ...] = ()  # the only modes of compare.py in which it takes part; none: all
     path: str = "/"
-    body: str = PAGE  # what it answers there
+    body: str = PAGE  # expected at this path
     version: str = ""
-    missing: str = ""  # why it does not take part
+    missing: str = ""  # the reason why it does not take part
 
-    def make_ready(self) -> None:
+    def prepare(self) -> None:
+        """Find its version and build it, or note the reason why it is missing."""
         try:
-            self.version = self.find()
+            self.version = self.find_version()
             if self.build:
-                made(self.build)
+                run_build(self.build)
         except MissingError as error:
             self.missing = str(error)
 
-    def start(self, port: int, descriptors: int) -> list[str]:
-        """The command line, when its files are written."""
+    def command(self, port: int, descriptors: int) -> list[str]:
+        """The command that starts it; writes its files."""
         here = WORK / self.key
         values = {
             "@PORT@": port,
@@ -70,29 +72,29 @@ class Contestant:
             here.mkdir()
         for name, text in self.files.items():
             (here / name).write_text(filled(text))
-        return [program(self.line[0]), *map(filled, self.line[1:])]
+        return [program(self.template[0]), *map(filled, self.template[1:])]
 
 
 @functools.cache
-def made(line: tuple[str, ...]) -> None:
-    """Run a build, once."""
+def run_build(command: tuple[str, ...]) -> None:
+    """Run a build command, the first time that it is asked for."""
     try:
-        subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True)
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        words = (getattr(error, "stderr", None) or str(error)).strip()
-        raise MissingError(f"cannot be built: {words.splitlines()[-1]}") from None
+        message = (getattr(error, "stderr", None) or str(error)).strip()
+        raise MissingError(f"cannot be built: {message.splitlines()[-1]}") from None
 
 
 def program(name: str) -> str:
-    """The path of a command; a path is one already."""
-    path = name if "/" in name else shutil.which(name) or shutil.which(name, path=ELSEWHERE)
+    """The path of a command."""
+    path = name if "/" in name else shutil.which(name) or shutil.which(name, path=MORE_PATH)
     if path is None:
         raise MissingError(f"{name} is not installed")
     return path
 
 
-def says(name: str, *options: str, pattern: str = r"(\d+(?:\.\d+)+)") -> Callable[[], str]:
-    """The version that a program tells."""
+def version_of_program(name: str, *options: str, pattern: str = r"(\d+(?:\.\d+)+)") -> Callable[[], str]:
+    """Asks a program for its version."""
 
     def find() -> str:
         done = subprocess.run([program(name), *options], capture_output=True, text=True, check=False)
@@ -104,19 +106,19 @@ def says(name: str, *options: str, pattern: str = r"(\d+(?:\.\d+)+)") -> Callabl
     return find
 
 
-def of_module(name: str) -> Callable[[], str]:
-    """The version of the module that Go has installed a program from."""
+def version_of_go_module(name: str) -> Callable[[], str]:
+    """Asks Go for the version of the module from which it installed a program."""
 
     def find() -> str:
         if not (PEERS / name).exists():
             raise MissingError(f"{name} is not installed")
-        return says("go", "version", "-m", str(PEERS / name), pattern=r"\tmod\t\S+\t(\S+)")()
+        return version_of_program("go", "version", "-m", str(PEERS / name), pattern=r"\tmod\t\S+\t(\S+)")()
 
     return find
 
 
-def of_python(*modules: str) -> Callable[[], str]:
-    """The versions of modules of the peers' Python."""
+def versions_of_packages(*modules: str) -> Callable[[], str]:
+    """Asks the peers' Python for the versions of its packages."""
 
     def find() -> str:
         versions = []
@@ -131,49 +133,60 @@ def of_python(*modules: str) -> Callable[[], str]:
     return find
 
 
-def ours(key: str, name: str, *options: str, line: tuple[str, ...] = (str(STATIC),), piped: bool = False) -> Contestant:
-    build = (sys.executable, "setup.py", "-q", "build_static") if line[0] == str(STATIC) else ()
-    line += ("--name", "vm", "--workers", "1", "--port", "@PORT@", *options)
-    find = says(sys.executable, "-m", "yinyang.serve", "--version")
-    return Contestant(key, f"yinyang, {name}", line, find, build=build, piped=piped)
+def ours(
+    key: str, name: str, *options: str, command: tuple[str, ...] = (str(STATIC),), piped: bool = False
+) -> Contestant:
+    """Our server, in one of its shapes."""
+    build = (sys.executable, "setup.py", "-q", "build_static") if command[0] == str(STATIC) else ()
+    template = (*command, "--name", "vm", "--workers", "1", "--port", "@PORT@", *options)
+    find_version = version_of_program(sys.executable, "-m", "yinyang.serve", "--version")
+    return Contestant(key, f"yinyang, {name}", template, find_version, build=build, piped=piped)
 
 
 def floor(key: str, name: str, depth: int, *modes: str) -> Contestant:
-    """Sends what Go does."""
+    """The floor server of peers/floor.c; it sends the same bytes as Go's program."""
     answer = (
         f"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: {len(PAGE)}\r\n"
         f"Content-Type: text/html; charset=utf-8\r\n{'' if depth else CLOSE}\r\n{PAGE}"
     )
-    line = (str(PROGRAMS / "floor"), "@PORT@", str(depth), "@HERE@/answer")
+    template = (str(PROGRAMS / "floor"), "@PORT@", str(depth), "@HERE@/answer")
     build = ("gcc", "-O2", "-Wall", "-Wextra", "-o", str(PROGRAMS / "floor"), "benchmarks/peers/floor.c")
-    return Contestant(key, f"floor, {name}", line, says("gcc", "--version"), {"answer": answer}, build, modes=modes)
+    return Contestant(
+        key, f"floor, {name}", template, version_of_program("gcc", "--version"), {"answer": answer}, build, modes=modes
+    )
 
 
-def configured(key: str, name: str, line: str, config: str, version: str = "-v") -> Contestant:
-    """A server with a file of configuration, and one of the page."""
-    words = tuple(line.split())
-    return Contestant(key, name, words, says(words[0], version), {"config": config, "index.html": PAGE})
+def configured(key: str, name: str, command: str, config: str) -> Contestant:
+    """A server that reads a configuration file and serves the page from a file."""
+    template = tuple(command.split())
+    return Contestant(
+        key, name, template, version_of_program(template[0], "-v"), {"config": config, "index.html": PAGE}
+    )
 
 
 def nginx(key: str, name: str, log: str) -> Contestant:
+    """Nginx with one value of access_log."""
     config = NGINX.replace("@LOG@", log).replace("@PAGE@", PAGE)
     return configured(key, name, "nginx -p @HERE@ -e @HERE@/error -c @HERE@/config", config)
 
 
-def on_python(name: str, *line: str, modules: tuple[str, ...] = ()) -> Contestant:
-    """A Python server of the peers."""
+def on_python(name: str, *command: str, modules: tuple[str, ...] = ()) -> Contestant:
+    """A Python server that runs peers/apps.py."""
     modules = modules or (name,)
-    return Contestant(modules[0], name, (str(PYTHON), *(line or (str(APPS), name, "@PORT@"))), of_python(*modules))
+    template = (str(PYTHON), *(command or (str(APPS), name, "@PORT@")))
+    return Contestant(modules[0], name, template, versions_of_packages(*modules))
 
 
-def of_go(key: str, name: str, path: str, body: str) -> Contestant:
-    """Programs that show who answers, as ours does, but not with this page: the name says with what."""
+def whoami_server(key: str, name: str, path: str, body: str) -> Contestant:
+    """A Go program for the same purpose as ours. It does not have this page, so its name tells what it is asked for."""
     name = f"{name}, {path}: {len(body)} byte{'s' if len(body) > 1 else ''}"
-    return Contestant(key, name, (str(PEERS / key), "--port", "@PORT@"), of_module(key), path=path, body=body)
+    return Contestant(
+        key, name, (str(PEERS / key), "--port", "@PORT@"), version_of_go_module(key), path=path, body=body
+    )
 
 
 CLOSE = "Connection: close\r\n"
-ELSEWHERE = "/usr/sbin:/usr/local/sbin:/usr/local/go/bin"
+MORE_PATH = "/usr/sbin:/usr/local/sbin:/usr/local/go/bin"
 NGINX = """
 daemon off; worker_processes 1; worker_rlimit_nofile @DESCRIPTORS@; pid nginx.pid; error_log error;
 events { worker_connections @CONNECTIONS@; }
@@ -225,12 +238,18 @@ CONTESTANTS = {
         ours("static-pipe", "static program, log to a pipe", piped=True),
         ours("static-no-log", "static program, no log", "--no-access-log"),
         ours("static-no-sandbox", "static program, no sandbox", "--sandbox", "off"),
-        ours("python", "on Python", line=ON_PYTHON),
-        ours("python-pipe", "on Python, log to a pipe", line=ON_PYTHON, piped=True),
-        ours("python-no-log", "on Python, no log", "--no-access-log", line=ON_PYTHON),
-        Contestant("go", "Go net/http", (GO[3], "--name", "vm", "--port", "@PORT@"), says("go", "version"), build=GO),
-        of_go("whoami", "traefik/whoami", "/bench", "1"),
-        of_go("podinfo", "podinfo", "/healthz", '{\n  "status": "OK"\n}'),
+        ours("python", "on Python", command=ON_PYTHON),
+        ours("python-pipe", "on Python, log to a pipe", command=ON_PYTHON, piped=True),
+        ours("python-no-log", "on Python, no log", "--no-access-log", command=ON_PYTHON),
+        Contestant(
+            "go",
+            "Go net/http",
+            (GO[3], "--name", "vm", "--port", "@PORT@"),
+            version_of_program("go", "version"),
+            build=GO,
+        ),
+        whoami_server("whoami", "traefik/whoami", "/bench", "1"),
+        whoami_server("podinfo", "podinfo", "/healthz", '{\n  "status": "OK"\n}'),
         nginx("nginx", "nginx", "access combined"),
         nginx("nginx-buffered", "nginx, log buffered", "access combined buffer=64k flush=1s"),
         nginx("nginx-no-log", "nginx, log off", "off"),
@@ -250,20 +269,24 @@ CONTESTANTS = {
 }
 
 
-def made_ready(keys: Iterable[str]) -> list[Contestant]:
-    """Those with these keys, in an empty folder, and ready to start unless they are missing."""
+def prepare(keys: Iterable[str]) -> list[Contestant]:
+    """Empty the working folder, and prepare the contestants with these keys."""
     shutil.rmtree(WORK, ignore_errors=True)
     PROGRAMS.mkdir(parents=True)
     found = [CONTESTANTS[key] for key in keys]
     for each in found:
-        each.make_ready()
+        each.prepare()
     return found
 
 
-def table(heads: list[str], servers: list[Contestant], rows: dict[str, list[str]], failures: dict[str, str]) -> str:
-    """In Markdown, a row for each, by key; one that is missing or failed has the reason instead."""
-    lines = [f"| | {' | '.join(heads)} |", "| --- " * (len(heads) + 1) + "|"]
-    for each in servers:
-        row = rows.get(each.key) or [each.missing or failures[each.key]] + [""] * (len(heads) - 1)
-        lines.append(f"| {each.name} | {' | '.join(row)} |")
-    return "\n".join(lines)
+def contestant_table(
+    heads: list[str], servers: list[Contestant], rows: dict[str, list[str]], failures: dict[str, str]
+) -> str:
+    """A table with a row for each contestant, from cells by key; a missing or failed one has the reason instead."""
+    cells = [rows.get(each.key) or reason_row(each.missing or failures[each.key], len(heads)) for each in servers]
+    return table(heads, [[each.name, *row] for each, row in zip(servers, cells, strict=True)])
+
+
+def reason_row(reason: str, columns: int) -> list[str]:
+    """The cells of a contestant without figures."""
+    return [reason] + [""] * (columns - 1)
