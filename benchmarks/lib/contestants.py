@@ -273,6 +273,7 @@ def prepare(keys: Iterable[str]) -> list[Contestant]:
     """Empty the working folder, and prepare the contestants with these keys."""
     shutil.rmtree(WORK, ignore_errors=True)
     PROGRAMS.mkdir(parents=True)
+    run_build.cache_clear()
     found = [CONTESTANTS[key] for key in keys]
     for each in found:
         each.prepare()

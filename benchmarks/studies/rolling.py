@@ -36,6 +36,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.lib.contestants import Contestant
 from benchmarks.lib.figures import row
 from benchmarks.lib.http_requests import GET_CLOSE
 from benchmarks.lib.network import isolate_network
@@ -245,9 +246,8 @@ def restart_replicas(
         return load, operator.restarted
 
 
-def rows(kind: type[Proxy], seconds: float) -> Iterator[str]:
+def rows(kind: type[Proxy], servers: dict[str, Contestant], seconds: float) -> Iterator[str]:
     """The rows of the table of a proxy, as they are measured."""
-    servers = prepared_servers()
     if shutil.which(kind.key) is None:
         yield row([f"{kind.title} is not installed", *[""] * 5])
         return
@@ -272,10 +272,11 @@ def main() -> None:
     os.environ["PATH"] += ":/usr/sbin:/usr/local/sbin"
     os.sched_setaffinity(0, {CLIENT_CPU})
     isolate_network()
+    servers = prepared_servers()
     for kind in (HAProxy, Nginx):
         if options.proxy in (None, kind.key):
             print(f"### {kind.title}\n\n{row(HEADS)}\n{row(['---'] * len(HEADS))}", flush=True)
-            for line in rows(kind, options.seconds):
+            for line in rows(kind, servers, options.seconds):
                 print(line, flush=True)
             print()
 
