@@ -13,7 +13,7 @@ SMALL = http_requests.with_target(http_requests.SMALL)
 BROWSER = http_requests.with_target(http_requests.BROWSER)
 # a space where none is allowed, near the end
 MALFORMED = BROWSER.replace(b"Accept-Language: en-GB", b"Accept-Language : en-GB")
-FRAMED, REFUSED = 200, 400
+ACCEPTED, REFUSED = 200, 400
 
 
 def test_hash(benchmark: object) -> None:
@@ -38,23 +38,23 @@ def test_page_with_escaped_texts(benchmark: object) -> None:
 
 @pytest.mark.parametrize(
     ("request_", "status"),
-    [(SMALL, FRAMED), (BROWSER, FRAMED), (MALFORMED, REFUSED)],
+    [(SMALL, ACCEPTED), (BROWSER, ACCEPTED), (MALFORMED, REFUSED)],
     ids=["small", "browser", "malformed"],
 )
 def test_parsing_one_request(benchmark: object, request_: bytes, status: int) -> None:
     """A new parser for each request, as a parser reads nothing after a malformed one."""
-    [outcome] = benchmark(lambda: yinyang._core.Framing().feed(request_))
+    [outcome] = benchmark(lambda: yinyang._core.Parser().feed(request_))
     assert outcome[0] == status
 
 
 @pytest.mark.parametrize("request_", [SMALL, BROWSER], ids=["small", "browser"])
 def test_parsing_a_hundred_requests(benchmark: object, request_: bytes) -> None:
-    framing = yinyang._core.Framing()
-    assert len(benchmark(framing.feed, request_ * 100)) == 100
+    parser = yinyang._core.Parser()
+    assert len(benchmark(parser.feed, request_ * 100)) == 100
 
 
 def test_rendering_all_responses(benchmark: object) -> None:
-    assert benchmark(yinyang._core.render_answers, yinyang.identify("vm")) > 32 * 390
+    assert benchmark(yinyang._core.render_responses, yinyang.identify("vm")) > 32 * 390
 
 
 def test_opening_and_closing_a_server(benchmark: object) -> None:

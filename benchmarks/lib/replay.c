@@ -1,4 +1,4 @@
-/* replay FILE TIMES REQUESTS: frames the bytes of a file so many times, of which each must end so many requests. */
+/* replay FILE TIMES REQUESTS: parses the bytes of a file so many times; each time so many requests must end. */
 #include <stdio.h>
 #include <stdlib.h>
 
