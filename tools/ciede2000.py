@@ -1,4 +1,4 @@
-"""Colours: from sRGB to CIELAB, and how far apart two of them look, by CIEDE2000. Needs numpy."""
+"""Converts colours from sRGB to CIELAB, and computes their CIEDE2000 difference. Needs numpy."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ Array = np.ndarray
 TO_XYZ = np.array(  # linear sRGB -> CIE XYZ, D65
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )
-# Linear sRGB as somebody without green cones sees it, by Machado, Oliveira and Fernandes (2009).
+# Linear sRGB as seen without green cones, by Machado, Oliveira and Fernandes (2009).
 DEUTERANOPIA = np.array(
     [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
 )
@@ -32,12 +32,12 @@ def lab(rgb: Array) -> Array:
 
 
 def lab_without_green_cones(rgb: Array) -> Array:
-    """The CIELAB of what a deuteranope sees instead of these colours."""
+    """The CIELAB of these colours as seen with deuteranopia."""
     return lab_of_linear(np.clip(linear(rgb) @ DEUTERANOPIA.T, 0, 1))
 
 
 def difference(one: Array, other: Array) -> Array:
-    """CIEDE2000 between colours in CIELAB; their last axis is L, a, b, and the others are broadcast."""
+    """The CIEDE2000 difference of colours in CIELAB; the last axis is L, a, b, and the others are broadcast."""
     lightness1, a1, b1 = np.moveaxis(np.asarray(one, float), -1, 0)
     lightness2, a2, b2 = np.moveaxis(np.asarray(other, float), -1, 0)
     chroma = (np.hypot(a1, b1) + np.hypot(a2, b2)) / 2
@@ -45,7 +45,7 @@ def difference(one: Array, other: Array) -> Array:
     a1, a2 = a1 * stretch, a2 * stretch
     chroma1, chroma2 = np.hypot(a1, b1), np.hypot(a2, b2)
     hue1, hue2 = np.degrees(np.arctan2(b1, a1)) % 360, np.degrees(np.arctan2(b2, a2)) % 360
-    grey = chroma1 * chroma2 == 0  # then the hue of one of them means nothing
+    grey = chroma1 * chroma2 == 0  # then one of them has no hue
     apart = hue2 - hue1
     turn = np.where(grey, 0, apart - 360 * (apart > 180) + 360 * (apart < -180))
     total = hue1 + hue2
@@ -64,12 +64,12 @@ def difference(one: Array, other: Array) -> Array:
 
 
 def between_all(colours: Array) -> Array:
-    """The difference of each of some colours in CIELAB to each of them."""
+    """The differences of all pairs of some colours in CIELAB."""
     return difference(colours[:, None], colours[None])
 
 
 def closest(rgb: Array) -> float:
-    """The least difference between any two of some colours."""
+    """The smallest difference between two of some colours."""
     return float(between_all(lab(rgb))[np.triu_indices(len(rgb), 1)].min())
 
 
@@ -101,7 +101,7 @@ PUBLISHED = """
 
 
 def check_formula() -> str:
-    """Compare `difference` with the published data, both ways round; what to say about it."""
+    """Compare `difference` with the published data, in both directions; a sentence about it."""
     rows = np.array(PUBLISHED.split(), float).reshape(-1, 7)
     error = max(
         np.abs(difference(rows[:, :3], rows[:, 3:6]) - rows[:, 6]).max(),

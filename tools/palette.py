@@ -1,14 +1,14 @@
-"""How well the colours of replicas can be told apart, and the search for the table of `--palette distinct`.
+"""Measures how well replicas can be told apart by their colours, and searches for the table of `--palette distinct`.
 
 pip install -e . numpy
-python tools/palette.py                # the figures of docs/palette.md, from the table and the hash that are built
-python tools/palette.py --search       # the table of csrc/palette.h, anew, on stdout
-python tools/palette.py --search --colours 68 --apart 17      # how far apart another number of colours can be
-python tools/palette.py --vectors      # writes tests/vectors/palette.json, by what csrc/palette.h describes
+python tools/palette.py                # prints the figures of docs/palette.md, from the table and the hash of the build
+python tools/palette.py --search       # searches for the table of csrc/palette.h, and prints it
+python tools/palette.py --search --colours 68 --apart 17      # the same for another number of colours
+python tools/palette.py --vectors      # writes tests/vectors/palette.json, by the description in csrc/palette.h
 python tools/palette.py --picture      # writes docs/palette.svg
 
-Two replicas cannot be told apart when both halves of their symbols are closer than APART, the first to the first and
-the second to the second, by CIEDE2000.
+Two replicas cannot be told apart if the CIEDE2000 difference is below APART both for the first and for the second
+halves of their symbols.
 """
 
 import argparse
@@ -26,9 +26,9 @@ import yinyang
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = ROOT / "csrc" / "palette.h"
-APART = 20.0  # CIEDE2000: from here on two colours are different ones at a glance
+APART = 20.0  # CIEDE2000 difference from which two colours differ at a glance
 REPLICAS = 10
-TRIALS = 50_000  # groups of replicas, of each family of names
+TRIALS = 50_000  # groups of replicas for each family of names
 SEED = 2016
 STARTS, TURNS, ROUNDS = 64, 1000, 20  # of the search
 PALETTES = ("original", "distinct")
@@ -38,13 +38,13 @@ Look = tuple[str, str]
 
 
 def gaps(rgb: Array, ends: tuple[Array, Array]) -> Array:
-    """Of each set of colours and each of the pairs between `ends`: the difference."""
+    """The difference of each pair of `ends`, in each set of colours."""
     colours = lab(rgb)
     return difference(colours[:, ends[0]], colours[:, ends[1]])
 
 
 def downhill(rgb: Array, ends: tuple[Array, Array], apart: float) -> Array:
-    """The gradient, by sRGB, of the sum of the squares of what the pairs of each set lack to be `apart`."""
+    """The gradient in sRGB of a sum of squares: for each pair of a set, the difference missing to `apart`."""
     every = gaps(rgb, ends)
     which, pair = np.nonzero(every < apart)
     now = every[which, pair]
@@ -63,8 +63,8 @@ def downhill(rgb: Array, ends: tuple[Array, Array], apart: float) -> Array:
 
 
 def push(rgb: Array, apart: float, turns: int, heat: float, rng: np.random.Generator) -> Array:
-    """Let the colours of each set push each other away, all but the first two: Adam, with `heat` that cools until
-    half-time; the sets in order, the best one first."""
+    """Let the colours of each set repel each other, except the first two: the Adam method, with noise of `heat` that
+    falls to zero until half of the turns. Returns the sets in order, the best one first."""
     ends = np.triu_indices(rgb.shape[1], 1)
     mean, square = np.zeros_like(rgb), np.zeros_like(rgb)
     for turn in range(turns):
@@ -80,8 +80,8 @@ def push(rgb: Array, apart: float, turns: int, heat: float, rng: np.random.Gener
 
 
 def spread(count: int, apart: float, rng: np.random.Generator) -> Iterator[Array]:
-    """Sets of `count` colours, `apart` or nearly so: black, white, and others; the best of each round. First from
-    random starts; then from the best, with one to three of their colours thrown elsewhere."""
+    """Sets of `count` colours, black and white among them, with differences of `apart` or nearly so; the best of each
+    round. The first round starts from random colours, the others from the best sets with one to three colours moved."""
     rgb = rng.uniform(0, 255, (STARTS, count, 3))
     rgb[:, 0], rgb[:, 1] = 0, 255
     best = push(rgb, apart, TURNS, 3.0, rng)[:8]
@@ -95,7 +95,7 @@ def spread(count: int, apart: float, rng: np.random.Generator) -> Iterator[Array
 
 
 def whole(rgb: Array, apart: float) -> Array:
-    """The colours in whole numbers: rounded, then moved by up to 2 in each channel while they lack less by it."""
+    """The colours in whole numbers: rounded, then moved by up to 2 in each channel while that improves the set."""
     rgb = rgb.round()
     near = np.array([(r, g, b) for r in range(-2, 3) for g in range(-2, 3) for b in range(-2, 3)])
     better = True
@@ -112,7 +112,7 @@ def whole(rgb: Array, apart: float) -> Array:
 
 
 def search(count: int, apart: float, enough: float, seed: int) -> Array:
-    """The table, dark to light: the first that is far enough apart, or else the best one that came up."""
+    """The table, dark to light: the first set with large enough differences, or else the best set."""
     best = np.zeros((2, 3))
     for rgb in spread(count, apart, np.random.default_rng(seed)):
         found = whole(rgb, apart)
@@ -125,7 +125,7 @@ def search(count: int, apart: float, enough: float, seed: int) -> Array:
 
 
 def print_table(rgb: Array) -> None:
-    """Rows as they stand in csrc/palette.h."""
+    """Print the table as in csrc/palette.h."""
     print(f"enum {{ PALETTE_SIZE = {len(rgb)} }};")
     print("static const unsigned char palette[PALETTE_SIZE][3] = {")
     cells = [f"{{0x{r:02x}, 0x{g:02x}, 0x{b:02x}}}," for r, g, b in rgb]
@@ -135,7 +135,7 @@ def print_table(rgb: Array) -> None:
     print(f"/* the two closest: {closest(rgb):.3f} */")
 
 
-# ---- what a name looks like -----------------------------------------------------------------------------------------
+# ---- the look of a name ---------------------------------------------------------------------------------------------
 
 
 def table() -> list[str]:
@@ -156,7 +156,7 @@ def mixed(name: bytes) -> int:
 
 
 def described(name: str, colours: list[str]) -> Look:
-    """Both halves, by the algorithm at the top of csrc/palette.h; not by what is built."""
+    """The colours of both halves, by the description at the top of csrc/palette.h, without the build."""
     digits = re.search(r"[0-9]*$", name)[0]
     number = int(digits or 0)
     h = mixed(name.removesuffix(digits).encode())
@@ -165,38 +165,24 @@ def described(name: str, colours: list[str]) -> Look:
     return colours[first], colours[second + (second >= first)]
 
 
-def built(palette: str) -> Callable[[str], Look] | None:
-    """What tells the colours of a name, as built; None if what is built does not know the palette."""
-    try:
-        yinyang.identify("vm", palette=palette)
-    except TypeError:
-        return None
+def look_of(palette: str) -> Callable[[str], Look]:
+    """The function that gives the colours of a name, as built."""
     return lambda name: yinyang.identify(name, palette=palette).colours
-
-
-def looks_of(palette: str) -> Callable[[str], Look]:
-    """What tells the colours of a name: what is built, or before it knows palettes, what it is going to tell."""
-    if found := built(palette):
-        return found
-    colours = table()
-    if palette == "original":
-        return lambda name: (yinyang.identify(name).colour, "#000000")
-    return lambda name: described(name, colours)
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------
 
-SAFE = "bcdfghjklmnpqrstvwxz2456789"  # of which Kubernetes makes random names, so that they spell no words
+SAFE = "bcdfghjklmnpqrstvwxz2456789"  # letters of random names in Kubernetes, which spell no words
 SERVICES = ("web", "api", "app", "worker", "db", "cache", "proxy", "frontend", "backend", "auth", "queue", "whoami")
 
 
 def word(rng: random.Random) -> str:
-    """What somebody may call a project."""
+    """A made-up name of a project."""
     return "".join(rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(2, 4)))
 
 
 def pods(rng: random.Random) -> list[str]:
-    """The pods of one Deployment: one hash of the template, and a random end for each."""
+    """The pods of one Deployment: the same hash of the template, and a random suffix for each."""
     start = f"{word(rng)}-{rng.choice(SERVICES)}-{''.join(rng.choices(SAFE, k=10))}-"
     return [start + "".join(rng.choices(SAFE, k=5)) for _ in range(REPLICAS)]
 
@@ -208,12 +194,12 @@ def ordinals(rng: random.Random) -> list[str]:
 
 
 def container_ids(rng: random.Random) -> list[str]:
-    """What Docker gives containers as host names."""
+    """The host names that Docker gives to containers."""
     return [f"{rng.getrandbits(48):012x}" for _ in range(REPLICAS)]
 
 
 def compose(rng: random.Random) -> list[str]:
-    """What Compose calls the containers of one service."""
+    """The containers of one service of Compose."""
     start = f"{word(rng)}-{rng.choice(SERVICES)}-"
     return [f"{start}{number + 1}" for number in range(REPLICAS)]
 
@@ -231,8 +217,8 @@ WEB = [f"web-{number}" for number in range(REPLICAS)]
 PAIRS = np.triu_indices(REPLICAS, 1)
 
 
-class Seen:
-    """Groups of replicas, as numbers of colours, and how far these are apart."""
+class Groups:
+    """Groups of replicas, as numbers of colours, and the differences between the colours."""
 
     def __init__(self, groups: list[list[Look]]) -> None:
         self.colours = sorted({colour for group in groups for look in group for colour in look})
@@ -241,18 +227,18 @@ class Seen:
         self.rgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in self.colours])
 
     def gaps(self, to_lab: Callable[[Array], Array] = lab) -> Array:
-        """Of each group and each pair in it: the difference of the halves that differ more."""
+        """For each pair in each group, the larger one of the differences of their halves."""
         apart = between_all(to_lab(self.rgb))
         one, other = self.groups[:, PAIRS[0]], self.groups[:, PAIRS[1]]
         return apart[one, other].max(axis=2)
 
     def count_looks(self) -> int:
-        """How many looks came up."""
+        """The number of different looks."""
         return len(np.unique(self.groups.reshape(-1, 2), axis=0))
 
 
 def share(hits: Array) -> str:
-    """Per cent, with the interval of Wilson for a confidence of 95 %."""
+    """A share in per cent, with its 95 % confidence interval (Wilson)."""
     n, p, z = len(hits), float(hits.mean()), 1.96
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = (100 * (middle + side * half) / (1 + z * z / n) for side in (-1, 1))
@@ -265,16 +251,15 @@ def row(*cells: object) -> None:
 
 def figures(trials: int) -> None:
     """The tables of docs/palette.md."""
-    looks = {palette: looks_of(palette) for palette in PALETTES}
+    looks = {palette: look_of(palette) for palette in PALETTES}
     colours = table()
     rng = random.Random(SEED)
     names = {family: [make(rng) for _ in range(trials)] for family, make in FAMILIES.items()}
     for name in (name for groups in names.values() for group in groups[:500] for name in group):
         if looks["distinct"](name) != described(name, colours):
             raise SystemExit(f"{name}: {looks['distinct'](name)} is built, {described(name, colours)} described")
-    print("The palette distinct is that of", "the build." if built("distinct") else "this script: none is built.")
     seen = {
-        (family, palette): Seen([[look(name) for name in group] for group in groups])
+        (family, palette): Groups([[look(name) for name in group] for group in groups])
         for family, groups in names.items()
         for palette, look in looks.items()
     }
@@ -301,13 +286,13 @@ def figures(trials: int) -> None:
 
 
 def print_web(looks: dict[str, Callable[[str], Look]]) -> None:
-    """The best-known names there are."""
+    """Print the table for the best-known names."""
     print("\nweb-0 to web-9:\n")
     row("", *PALETTES)
     row(*["---"] * 3)
     for name in WEB:
         row(name, *(" ".join(look(name)) for look in looks.values()))
-    gaps = [Seen([[look(name) for name in WEB]]).gaps()[0] for look in looks.values()]
+    gaps = [Groups([[look(name) for name in WEB]]).gaps()[0] for look in looks.values()]
     row(f"pairs of {len(PAIRS[0])} that cannot be told apart", *((gap < APART).sum() for gap in gaps))
     row("the closest pair", *(f"{gap.min():.2f}" for gap in gaps))
 
@@ -316,7 +301,7 @@ def print_web(looks: dict[str, Callable[[str], Look]]) -> None:
 
 
 def write_vectors() -> None:
-    """200 names, and their colours as described."""
+    """Write 200 names with their colours, by the description."""
     rng = random.Random(SEED)
     names = [*WEB, "vm", "a", "-", "localhost", "Größe", "緑", "x" * 255, "y" * 64, "yinyang-7d4b9c6f5-x2x9z"]
     names += ["7", "web-007", "web-10", "web-46", "a" + "9" * 30, "1" * 254]
@@ -328,7 +313,7 @@ def write_vectors() -> None:
 
 
 def drawn(look: Look, palette: str) -> str:
-    """The symbol as the page has it, 100 wide."""
+    """The symbol of the page, 100 wide."""
     one, other = look
     white = "#ffffff" if palette == "original" else one
     return (
@@ -339,12 +324,12 @@ def drawn(look: Look, palette: str) -> str:
 
 
 def write_picture() -> None:
-    """Ten pods of one Deployment, in each palette."""
+    """Draw ten pods of one Deployment in each palette."""
     names = pods(random.Random(SEED))
     parts = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1100 290" font-family="sans-serif" font-size="16">']
     parts.append('<rect width="1100" height="290" fill="#fff"/>')
     for line, palette in enumerate(PALETTES):
-        look = looks_of(palette)
+        look = look_of(palette)
         for column, name in enumerate(names):
             symbol = drawn(look(name), palette)
             parts.append(f'<g transform="translate({5 + 110 * column},{10 + 125 * line})">{symbol}</g>')
