@@ -1,13 +1,13 @@
-/* A load generator for one server on 127.0.0.1, from one thread.
+/* A load generator for one server on 127.0.0.1, in one thread.
  *
- *     load PORT FILE DEPTH CONNECTIONS SECONDS ANSWER            as fast as it is answered
- *     load PORT FILE DEPTH CONNECTIONS SECONDS ANSWER RATE       RATE requests a second, whatever is answered
+ *     load_generator PORT FILE DEPTH CONNECTIONS SECONDS LENGTH            closed loop: as fast as the server responds
+ *     load_generator PORT FILE DEPTH CONNECTIONS SECONDS LENGTH RATE       open loop: RATE requests per second
  *
- * FILE holds requests without a body, all as long as the first; they are sent in turn, so that no two in a row are the same
- * where there are several. DEPTH requests are sent at once on each connection, and the next when all are answered; a DEPTH
- * of 0 is a connection for each request, which the server closes. An answer has ANSWER bytes. Without a RATE it prints
- * how many answers came in how many seconds; with one, a line for each request: the nanoseconds from when it was due
- * (not from when it could be sent) to the end of its answer. */
+ * FILE has requests without a body, all of the same length; they are sent in turn. DEPTH requests are sent at once on each
+ * connection, and the next ones after all their responses; a DEPTH of 0 is a connection for each request, which the server
+ * closes. A response has LENGTH bytes. Without RATE, it prints the number of responses and the seconds; with RATE, a line for
+ * each request: the nanoseconds from the moment at which it was due (not from when it could be sent) to the end of its
+ * response. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,17 +27,17 @@ enum { EVENTS = 256, BUFFER = 1 << 16, SOURCES = 64 };
 
 struct connection {
     int fd;
-    size_t missing; /* bytes of answers */
-    int64_t due;    /* when what it waits for was due; 0: it is free */
+    size_t missing; /* bytes of responses */
+    int64_t due;    /* time at which its request was due; 0: it is free */
 };
 
 static struct sockaddr_in server;
 static struct connection *connections;
-static char *requests;  /* those of the file, over and over, so that DEPTH of them follow each of the file's */
-static size_t length;   /* of one */
-static size_t together; /* how many are sent at once */
+static char *requests;  /* those of the file, repeated so that DEPTH - 1 others follow each of them */
+static size_t length;   /* of one request */
+static size_t together; /* number sent at once */
 static size_t kinds, next_kind;
-static size_t answer;
+static size_t response;
 static int epoll, depth, count;
 static uint64_t answered;
 static char buffer[BUFFER];
@@ -58,7 +58,7 @@ static int64_t now(void)
 static void request(struct connection *c)
 {
     size_t size = length * together;
-    c->missing = answer * together;
+    c->missing = response * together;
     if (send(c->fd, requests + length * next_kind, size, MSG_NOSIGNAL) != (ssize_t)size)
         fail("send");
     next_kind = (next_kind + together) % kinds;
@@ -68,7 +68,7 @@ static void open_connection(struct connection *c)
 {
     static unsigned number;
     int on = 1;
-    /* from several addresses, as one does not have enough ports for a connection to each request */
+    /* from several addresses, because one does not have enough ports for a connection per request */
     struct sockaddr_in source = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + number++ % SOURCES)};
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -84,7 +84,7 @@ static void open_connection(struct connection *c)
         fail("epoll_ctl");
 }
 
-/* Take what there is; have all answers come that were asked for? */
+/* Receive; 1 if all requested responses are complete. */
 static int receive(struct connection *c)
 {
     ssize_t size = recv(c->fd, buffer, sizeof buffer, MSG_DONTWAIT);
@@ -101,7 +101,7 @@ static int receive(struct connection *c)
         return 1;
     }
     if ((size_t)size > c->missing) {
-        fprintf(stderr, "an answer has more than %zu bytes\n", answer);
+        fprintf(stderr, "a response has more than %zu bytes\n", response);
         exit(1);
     }
     c->missing -= (size_t)size;
@@ -129,7 +129,7 @@ static void run_closed(double seconds)
     printf("%llu %.9f\n", (unsigned long long)answered, (double)(now() - begin) / 1e9);
 }
 
-/* It never sleeps, so that it is never late; a request that finds no free connection waits, and that counts. */
+/* It never sleeps, so it is never late. A request without a free connection waits, and this time counts. */
 static void run_open(double seconds, double rate)
 {
     size_t total = (size_t)(seconds * rate), sent = 0, done = 0;
@@ -142,7 +142,7 @@ static void run_open(double seconds, double rate)
         int64_t time = now();
         int64_t due = begin + (int64_t)((double)sent * 1e9 / rate);
         if (time > begin + (int64_t)(seconds * 2e9)) {
-            fprintf(stderr, "%zu of %zu requests are not answered in time\n", total - done, total);
+            fprintf(stderr, "%zu of %zu requests have no response in time\n", total - done, total);
             exit(1);
         }
         for (int tries = 0; sent < total && due <= time && tries < count; tries++) {
@@ -169,7 +169,7 @@ static void run_open(double seconds, double rate)
         printf("%lld\n", (long long)taken[i]);
 }
 
-/* Fills requests, length and kinds. */
+/* Set requests, length and kinds. */
 static void read_requests(const char *path)
 {
     static const char end[] = "\r\n\r\n";
@@ -186,15 +186,15 @@ static void read_requests(const char *path)
     char *found = memmem(content, size, end, sizeof end - 1);
     length = found ? (size_t)(found - content) + sizeof end - 1 : 0;
     if (!length || size % length) {
-        fprintf(stderr, "%s does not hold requests of one length\n", path);
+        fprintf(stderr, "%s does not have requests of one length\n", path);
         exit(1);
     }
     kinds = size / length;
     requests = malloc(size + together * length);
     if (!requests)
         fail("malloc");
-    for (size_t at = 0; at < size + together * length; at++)
-        requests[at] = content[at % size];
+    for (size_t pos = 0; pos < size + together * length; pos++)
+        requests[pos] = content[pos % size];
     free(content);
     close(file);
 }
@@ -202,12 +202,12 @@ static void read_requests(const char *path)
 int main(int number, char **arguments)
 {
     if (number != 7 && number != 8) {
-        fprintf(stderr, "usage: load PORT FILE DEPTH CONNECTIONS SECONDS ANSWER [RATE]\n");
+        fprintf(stderr, "usage: load_generator PORT FILE DEPTH CONNECTIONS SECONDS LENGTH [RATE]\n");
         return 2;
     }
     depth = atoi(arguments[3]);
     count = atoi(arguments[4]);
-    answer = (size_t)atol(arguments[6]);
+    response = (size_t)atol(arguments[6]);
     together = (size_t)(depth ? depth : 1);
     read_requests(arguments[2]);
     connections = calloc((size_t)count, sizeof *connections);
