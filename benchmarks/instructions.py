@@ -10,7 +10,6 @@ excludes the start of the program, is divided by the requests in 1,000 segments.
 """
 
 import argparse
-import ast
 import json
 import os
 import platform
@@ -23,6 +22,10 @@ from pathlib import Path
 from benchmarks.lib.http_requests import BROWSER, SMALL, with_target
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+from generate import INCLUDES, generate  # noqa: E402
+from static_program import COMPILE, HARDENING  # noqa: E402
+
 WORK = ROOT / "build/instructions"
 COMMITTED = ROOT / "benchmarks/results/instructions.json"
 GROWTH = 1.05
@@ -34,8 +37,6 @@ CORPUS = {  # kind: segment, and the number of requests that end in it
     "malformed": (BROWSER_REQUEST.replace(b"Accept-Language: ", b"Accept-Language : "), 1),
     "pipelined": (SMALL_REQUEST * 16, 16),
 }
-
-DIRECTIVES = (("cdivision", True), ("boundscheck", False), ("wraparound", False))  # as in setup.py
 
 Figures = dict[str, dict[str, float]]  # instructions per request, by build and kind of segment
 
@@ -55,35 +56,19 @@ def extension_options() -> list[str]:
 
 
 def static_options() -> list[str]:
-    """Those of build_static in setup.py that change what code is made."""
-    tree = ast.parse((ROOT / "setup.py").read_text())
-    build = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "BuildStatic")
-    found = {}
-    for node in build.body:
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            found[target.id] = node.value
-    by_machine = dict(zip((key.value for key in found["COMPILE_FOR"].keys), found["COMPILE_FOR"].values, strict=True))
-    parts = [found["COMPILE"], found["HARDENING"]]
-    if platform.machine() in by_machine:
-        parts.append(by_machine[platform.machine()])
-    if "clang" not in compiler_version():
-        parts.append(found["COMPILE_GCC"])
-    texts = [node.value for part in parts for node in ast.walk(part) if isinstance(node, ast.Constant)]
-    return ["-DNDEBUG", *(text for text in texts if re.match(r"-[fmO]|-std", text))]
+    """Those of tools/static_program.py that change the generated code."""
+    return [each for each in (*COMPILE, *HARDENING) if re.match(r"-[fmO]|-std|-DNDEBUG", each)]
 
 
 def build(name: str, options: list[str]) -> Path:
     """The parser as a program; the generated C that needs Python is unreachable, and the linker drops it."""
-    generated = WORK / "replay_core.c"
-    directives = [f"{each}={value}" for each, value in DIRECTIVES]
-    cython = [sys.executable, "-m", "cython", "--3str", *(part for each in directives for part in ("-X", each))]
-    subprocess.run([*cython, "-I", ".", "-o", generated, "benchmarks/lib/replay.pyx"], cwd=ROOT, check=True)
+    generated = generate("benchmarks/lib/replay.pyx", str(WORK))
     program = WORK / f"replay-{name}"
     drop = ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-DCYTHON_NO_PYINIT_EXPORT", "-w"]
-    where = ["-I", sysconfig.get_path("include"), "-I", "csrc", "-include", str(generated)]
-    line = [*compiler(), *options, *drop, "-fvisibility=hidden", *where, "-o", str(program), "benchmarks/lib/replay.c"]
-    subprocess.run(line, cwd=ROOT, check=True)
+    include = [f"-I{folder}" for folder in (sysconfig.get_path("include"), *INCLUDES)]
+    sources = ["-include", generated, "benchmarks/lib/replay.c"]
+    command = [*compiler(), *options, *drop, "-fvisibility=hidden", *include, "-o", str(program), *sources]
+    subprocess.run(command, cwd=ROOT, check=True)
     return program
 
 
