@@ -114,22 +114,22 @@ def shared_library() -> Path | None:
     return Path(sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME"))
 
 
-def unshared(line: list[str]) -> list[str]:
+def unshared(command: list[str]) -> list[str]:
     """A command whose interpreter shares no library with other programs; its start takes a little longer."""
     library = shared_library()
-    ours = Path(line[0]).is_relative_to(PYTHON.parent)
-    return ["env", f"LD_PRELOAD={WORK / library.name}", *line] if library and ours else line
+    ours = Path(command[0]).is_relative_to(PYTHON.parent)
+    return ["env", f"LD_PRELOAD={WORK / library.name}", *command] if library and ours else command
 
 
 @contextlib.contextmanager
 def started(entry: Entry, unshared_: bool = False) -> Iterator[tuple[RunningServer, float]]:
     """A server that has sent its first response, and the seconds until then."""
     port = free_port()
-    line = entry.contestant.command(port, entry.descriptors)
+    command = entry.contestant.command(port, entry.descriptors)
     if unshared_:
-        line = unshared(line)
+        command = unshared(command)
     begin = time.perf_counter()
-    with serving(line, SERVER_CPU, WORK / f"log-{port}") as process:
+    with serving(command, SERVER_CPU, WORK / f"log-{port}") as process:
         received = wait_until_ready(port, CLOSE_REQUEST)
         took = time.perf_counter() - begin
         if not re.match(rb"HTTP/1.[01] 200 ", received) or not received.endswith(b"</html>"):
@@ -148,8 +148,8 @@ def bare_start() -> float:
 def bare_memory() -> int:
     """Memory of a sleeping interpreter in bytes."""
     log = WORK / "log-bare"
-    line = [str(PYTHON), "-c", "import time; print(flush=True); time.sleep(600)"]
-    with serving(unshared(line), SERVER_CPU, log) as process:
+    command = [str(PYTHON), "-c", "import time; print(flush=True); time.sleep(600)"]
+    with serving(unshared(command), SERVER_CPU, log) as process:
         deadline = time.monotonic() + PATIENCE
         while not log.stat().st_size and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -170,7 +170,7 @@ def connections_round(entry: Entry, connections: int) -> None:
         answered = sum(each.status == "200" and not each.end for each in many.connections)
         if answered != connections:
             raise RuntimeError(f"{entry.name}: outcomes of {connections} connections: {many.outcomes()}")
-        time.sleep(0.2)  # the log is written
+        time.sleep(0.2)  # until the log is written
         connected = pss(server.pid)
     entry.idle.append(idle)
     entry.connected.append(connected)
@@ -183,12 +183,12 @@ def load_round(entry: Entry) -> None:
         length = response_length(server, LOAD)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             loading = pool.submit(run_load, server, LOAD, LOAD_CONNECTIONS, length)
-            most = 0
+            highest = 0
             while not loading.done():
-                most = max(most, pss(server.pid))
+                highest = max(highest, pss(server.pid))
                 time.sleep(0.05)
             loading.result()
-        entry.loaded.append(most)
+        entry.loaded.append(highest)
         entry.calls.append(system_calls(server, length))
 
 
@@ -197,12 +197,12 @@ def system_calls(server: RunningServer, length: int) -> float:
     report = WORK / "calls"
     pids = ",".join(map(str, process_tree(server.pid)))
     if counter := perf_command():
-        line = [*counter, "-o", str(report), "-p", pids]
+        command = [*counter, "-o", str(report), "-p", pids]
     elif strace := shutil.which("strace"):
-        line = [strace, "-f", "-c", "-o", str(report), "-p", pids]
+        command = [strace, "-f", "-c", "-o", str(report), "-p", pids]
     else:
         return float("nan")
-    with subprocess.Popen(line, stderr=subprocess.DEVNULL) as counting:
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as counting:
         time.sleep(0.5)  # until the tracer is attached
         answers = int(run_load(server, LOAD, LOAD_CONNECTIONS, length).split()[0])
         counting.send_signal(signal.SIGINT)
@@ -217,11 +217,11 @@ def system_calls(server: RunningServer, length: int) -> float:
 def perf_command() -> list[str]:
     """The command by which perf counts system calls; empty where it is not permitted."""
     perf = shutil.which("perf")
-    line = [perf or "perf", "stat", "-x", ",", "-e", "raw_syscalls:sys_enter"]
+    command = [perf or "perf", "stat", "-x", ",", "-e", "raw_syscalls:sys_enter"]
     if perf:
-        done = subprocess.run([*line, "true"], check=False, capture_output=True, text=True)
+        done = subprocess.run([*command, "true"], check=False, capture_output=True, text=True)
         if re.search(r"^\d+,", done.stderr, re.MULTILINE):
-            return line
+            return command
     return []
 
 

@@ -36,9 +36,8 @@ BODY = [b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"] +
 LINE = b"X-Padding: " + b"x" * 1011 + b"\r\n"  # 1 KiB
 ENDLESS = b"GET / HTTP/1.1\r\nHost: localhost\r\n" + LINE * 60
 GREEDY = GET * 1000
-UNCLEAN = (
-    b"GET //" + b"x" * 240 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
-) * 300  # the response is a redirect, which cannot be prebuilt
+# The response to an unclean path is a redirect, which cannot be prebuilt.
+UNCLEAN = (b"GET //" + b"x" * 240 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n") * 300
 
 Run = Callable[[Callable[[], bool], float], None]  # goes on until a condition holds, for at most so many seconds
 
