@@ -256,20 +256,21 @@ def figures(trials: int) -> None:
     rng = random.Random(SEED)
     names = {family: [make(rng) for _ in range(trials)] for family, make in FAMILIES.items()}
     for name in (name for groups in names.values() for group in groups[:500] for name in group):
-        if looks["distinct"](name) != described(name, colours):
-            raise SystemExit(f"{name}: {looks['distinct'](name)} is built, {described(name, colours)} described")
+        built, expected = looks["distinct"](name), described(name, colours)
+        if built != expected:
+            raise SystemExit(f"{name}: the build gives {built}, the description {expected}")
     seen = {
         (family, palette): Groups([[look(name) for name in group] for group in groups])
         for family, groups in names.items()
         for palette, look in looks.items()
     }
-    print(f"\nChance that any two of {REPLICAS} replicas cannot be told apart, {trials:,} groups each:\n")
+    print(f"\nChance that at least two of {REPLICAS} replicas look the same, {trials:,} groups each:\n")
     row("names", *PALETTES, "seen without green cones: original", "distinct")
     row(*["---"] * 5)
     for family in FAMILIES:
         gaps = [seen[family, palette].gaps(view) for view in (lab, lab_without_green_cones) for palette in PALETTES]
         row(family, *(share((gap < APART).any(axis=1)) for gap in gaps))
-    print("\nThe same for a Deployment, by what counts as apart:\n")
+    print("\nFor a Deployment, by the CIEDE2000 difference below which two halves count as the same:\n")
     row("CIEDE2000", *PALETTES)
     row(*["---"] * 3)
     for apart in (1, 5, 10, 15, 20, 25):
