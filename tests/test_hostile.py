@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,18 +20,27 @@ MEMORY_MAX = 512  # bytes for each
 pytestmark = pytest.mark.host
 
 
-def test_when_descriptors_run_out_idle_clients_make_room_for_new_ones(shape: Shape, tmp_path: Path) -> None:
-    """A client whose head is still incomplete is kept, although it has waited longest."""
+@pytest.fixture
+def limited_replica(shape: Shape, tmp_path: Path) -> Iterator[Replica]:
+    """A server with few descriptors, and without a deadline that could end a connection."""
     limited = Shape(needs("prlimit"), f"--nofile={DESCRIPTORS}:{DESCRIPTORS}", *shape.command())
     replica = limited.replica(tmp_path / "log", "--workers", "1", "--head-timeout", "600", "--idle-timeout", "600")
-    with contextlib.ExitStack() as stack:
-        stack.callback(replica.kill)
+    try:
         replica.wait_for_port()
-        slow = stack.enter_context(replica.connect())
+        yield replica
+        assert replica.stop() == 0
+    finally:
+        replica.kill()
+
+
+def test_when_descriptors_run_out_idle_clients_make_room(limited_replica: Replica) -> None:
+    """A client whose head is incomplete is kept, although it has waited longest."""
+    with contextlib.ExitStack() as stack:
+        slow = stack.enter_context(limited_replica.connect())
         slow.sendall(GET[:-2])
         idle = []
         for _ in range(2 * DESCRIPTORS):
-            client = stack.enter_context(replica.connect())
+            client = stack.enter_context(limited_replica.connect())
             idle.append(client)
             client.sendall(GET)
             received = b""
@@ -39,11 +48,10 @@ def test_when_descriptors_run_out_idle_clients_make_room_for_new_ones(shape: Sha
                 piece = client.recv(4096)
                 assert piece, received
                 received += piece
-        assert PAGE in replica.ask(LAST)
+        assert PAGE in limited_replica.ask(LAST)
         assert idle[0].recv(1) == b""
         slow.sendall(LAST[len(GET) - 2 :])
         assert slow.recv(4096).startswith(b"HTTP/1.1 200 ")
-        assert replica.stop() == 0
 
 
 @pytest.mark.parametrize(
