@@ -4,34 +4,27 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tomllib
 import zlib
 from pathlib import Path
 from typing import ClassVar
 
-import rjsmin
 from Cython.Build import cythonize
 from setuptools import Command, Extension, setup
+
+sys.path.insert(0, str(Path(__file__).with_name("yinyang") / "wall"))
+from bundle import bundle_wall
 
 VERSION = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())["project"]["version"]
 
 WALL = Path("build/csrc/wall.h")
 
 
-def wall():
-    """The page at /wall, as it is sent: one file, without what only readers of the source need."""
-    html, css, js = (Path(f"yinyang/wall/wall.{kind}").read_text() for kind in ("html", "css", "js"))
-    html = re.sub(r'="([\w-]+)"(?=[ >])', r"=\1", re.sub(r"\s*\n\s*|</li>|</option>", "", html))
-    css = re.sub(r"\s*([{};:,>])\s+|\s+(?=[{}])|;(?=\s*})", r"\1", css.strip())
-    html = html.replace('<link rel=stylesheet href="wall.css">', f"<style>{css}</style>")
-    html = html.replace('<script src="wall.js">', f"<script>{rjsmin.jsmin(js)}")
-    return html.encode()
-
-
 def wall_header():
     """Have the wall as constant data, in a file that changes only when the wall does; its path."""
-    page = wall()
+    page = bundle_wall()
     text = f"enum {{ WALL_SIZE = {len(page)} }};\nstatic const unsigned char wall[] = {{{','.join(map(str, page))}}};\n"
     if not WALL.exists() or WALL.read_text() != text:
         WALL.parent.mkdir(parents=True, exist_ok=True)
