@@ -8,7 +8,7 @@ from setuptools import Command, Extension, setup
 from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))  # a build backend does not put it there
-from generate import INCLUDES, VERSION, generate
+from generate import INCLUDES, VERSION, WALL, generate
 
 
 class BuildExtension(build_ext):
@@ -45,7 +45,7 @@ setup(
         Extension(
             "yinyang._core",
             ["yinyang/_core.pyx"],
-            depends=[*map(str, Path("yinyang").rglob("*.pxd")), *map(str, Path("csrc").glob("*.h"))],
+            depends=[*map(str, Path("yinyang").rglob("*.pxd")), *map(str, Path("csrc").glob("*.h")), str(WALL)],
             include_dirs=list(INCLUDES),
             define_macros=[("YINYANG_VERSION", f'"{VERSION}"'), ("Py_LIMITED_API", "0x030B0000")],
             py_limited_api=True,

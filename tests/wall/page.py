@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from conftest import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Request
 
 SIMULATED = "http://127.0.0.1:9/prefix"  # where a test answers what the wall asks
 
@@ -29,7 +29,12 @@ class Wall:
     def __init__(self, page: "Page", url: str = SIMULATED, rate: str = "40") -> None:
         self.page = page
         self.errors: list[str] = []
+        self.asked = 0  # requests for whoami
+        self.in_flight = 0
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self._count(request, 1))
+        page.on("requestfinished", lambda request: self._count(request, -1))
+        page.on("requestfailed", lambda request: self._count(request, -1))
         page.goto(f"{url}/wall")
         page.get_by_label("Rate").select_option(rate)
 
@@ -41,8 +46,8 @@ class Wall:
         return int(re.search(r"\(n=(\d+)\)$", self.verdict())[1])
 
     def tiles(self) -> dict[str, Tile]:
-        """By host, or by kind of failure."""
-        read = """() => draw() || [...document.querySelectorAll("#tiles li")].map(tile => [
+        """By host, or by kind of failure, as they were last drawn."""
+        read = """() => [...document.querySelectorAll("#tiles li")].map(tile => [
             tile.querySelector(tile.className == "failure" ? ".name" : ".description").textContent,
             tile.querySelector(".count").textContent,
             tile.querySelector(".share").textContent,
@@ -52,6 +57,7 @@ class Wall:
         return {
             name: Tile(int(count.partition("\u00d7")[0]), float(share.removesuffix("%")), state, text)
             for name, count, share, state, text in self.page.evaluate(read)
+            if count  # else it has not been drawn yet
         }
 
     def lanes(self) -> dict[str, list[int]]:
@@ -70,6 +76,7 @@ class Wall:
 
     def wait(self, condition: Callable[[], object], what: str) -> object:
         def checked() -> object:
+            self.page.evaluate("0")  # any call lets events of the page come in
             assert not self.errors
             return condition()
 
@@ -81,12 +88,16 @@ class Wall:
     def press(self, button: str) -> None:
         self.page.get_by_role("button", name=button).click()
 
-    def wait_for_requests(self) -> None:
-        """Until none is under way."""
-        self.wait(lambda: self.page.evaluate("inFlight") == 0, "the requests in flight")
+    def total(self) -> int:
+        """How many samples the page has."""
+        return int(re.search(r"failed \d+ of (\d+)", self.page.inner_text("#facts"))[1])
 
     def stop(self) -> None:
         """Pause it, and let what is under way come in."""
         self.press("Pause")
-        self.wait_for_requests()
-        self.page.evaluate("draw()")
+        self.wait(lambda: self.in_flight == 0 and self.total() == min(self.asked, 1000), "the requests in flight")
+
+    def _count(self, request: "Request", change: int) -> None:
+        if "/whoami" in request.url:
+            self.in_flight += change
+            self.asked += change > 0

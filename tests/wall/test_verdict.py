@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-
-from wall.page import SIMULATED
+from conftest import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -31,12 +30,10 @@ class Verdict(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def judge(browser: "Browser", page_as_sent: bytes) -> Iterator[Callable[..., list[Verdict]]]:
+def judge(browser: "Browser") -> Iterator[Callable[..., list[Verdict]]]:
     """The verdicts on runs of samples: one at the end of each, or one each `step` samples."""
     page = browser.new_page()
-    page.route("**/whoami*", lambda route: route.abort())
-    page.route("**/wall", lambda route: route.fulfill(body=page_as_sent, content_type="text/html"))
-    page.goto(f"{SIMULATED}/wall")
+    page.add_script_tag(path=ROOT / "yinyang/wall/verdict.js")
 
     def judged(runs: list[Samples], kept: bool = False, step: int = 0) -> list[Verdict]:
         return [Verdict(*found) for found in page.evaluate(JUDGE, [runs, kept, step])]
