@@ -2,13 +2,13 @@
 
 import importlib
 import importlib.util
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PATIENCE, Shape, missing, needs, serving
+from balancers import PROCESSES
+from conftest import PATIENCE, missing, needs, serving
 
 from wall.page import Wall
 
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def page_as_sent(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The body of /wall."""
-    server = Shape(sys.executable, "-m", "yinyang.serve")
     log = tmp_path_factory.mktemp("wall") / "log"
     with (
-        serving(server, log, "--host", "127.0.0.1", "--workers", "1") as replica,
+        serving(PROCESSES, log, "--host", "127.0.0.1", "--workers", "1") as replica,
         urllib.request.urlopen(f"http://127.0.0.1:{replica.port}/wall", timeout=PATIENCE) as response,
     ):
         return response.read()

@@ -14,12 +14,13 @@ QUICK = settings(max_examples=50, deadline=None, derandomize=True)
 
 
 def answer(host: str, connection: int = 0, cookie_of: str | None = None) -> Sample:
+    """One by this replica."""
     replica = Replica(host, host, None, DEFAULT_COLOURS)
     return Sample(0, 0, replica, connection=connection, cookie_of=cookie_of, cookies=("SRV",) if cookie_of else ())
 
 
-def watch_all(answers: Iterable[Sample], keep_alive: bool = False, look: int = 10) -> list[Verdict]:
-    """The verdicts of whoever looks each so many answers."""
+def verdicts_of(answers: Iterable[Sample], keep_alive: bool = False, look: int = 10) -> list[Verdict]:
+    """The verdicts, one after each `look` answers."""
     evidence, seen = Evidence(keep_alive), []
     for number, one in enumerate(answers, 1):
         evidence.add(one)
@@ -29,15 +30,18 @@ def watch_all(answers: Iterable[Sample], keep_alive: bool = False, look: int = 1
 
 
 def drawn(weights: list[int], seed: int, number: int = 300) -> list[Sample]:
+    """Answers of replicas drawn at random."""
     chosen = random.Random(seed).choices(range(len(weights)), weights, k=number)
     return [answer(f"web-{choice}", number) for number, choice in enumerate(chosen)]
 
 
 def in_turn(order: Sequence[str], number: int) -> list[Sample]:
+    """Answers of replicas in this order, again and again."""
     return [answer(order[place % len(order)], place) for place in range(number)]
 
 
 def judge_all(answers: Iterable[Sample], keep_alive: bool = False) -> Verdict:
+    """The verdict at the end."""
     evidence = Evidence(keep_alive)
     for one in answers:
         evidence.add(one)

@@ -1,6 +1,7 @@
 """The statistics that verdicts rest on."""
 
 import random
+from math import exp
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.host
 
 
 @pytest.mark.parametrize(
-    ("statistic", "freedom", "chance"),
+    ("statistic", "degrees_of_freedom", "p_value"),
     [  # from printed tables of the distribution
         (3.841, 1, 0.05),
         (6.635, 1, 0.01),
@@ -34,13 +35,13 @@ pytestmark = pytest.mark.host
         (149.449, 100, 0.001),
     ],
 )
-def test_chi_square_is_the_one_of_the_tables(statistic: float, freedom: int, chance: float) -> None:
-    assert chi_square_p_value(statistic, freedom) == pytest.approx(chance, rel=2e-3)
+def test_p_value_is_the_one_of_the_tables(statistic: float, degrees_of_freedom: int, p_value: float) -> None:
+    assert chi_square_p_value(statistic, degrees_of_freedom) == pytest.approx(p_value, rel=2e-3)
 
 
 @QUICK
 @given(st.floats(0, 500), st.floats(0, 500), st.integers(1, 200))
-def test_chance_falls_with_the_statistic(one: float, other: float, freedom: int) -> None:
+def test_p_value_falls_with_the_statistic(one: float, other: float, freedom: int) -> None:
     less, more = sorted((one, other))
     assert 0 <= chi_square_p_value(more, freedom) <= chi_square_p_value(less, freedom) * (1 + 1e-9) <= 1 + 1e-9
 
@@ -54,7 +55,7 @@ def test_statistics_of_counts() -> None:
 
 @QUICK
 @given(st.integers(0, 500), st.integers(1, 500))
-def test_bounds_hold_what_was_seen_and_mirror(count: int, more: int) -> None:
+def test_bounds_contain_the_observed_share_and_mirror(count: int, more: int) -> None:
     total = count + more
     low, high = share_bounds(count, total, 0.01)
     assert 0 <= low <= count / total <= high <= 1
@@ -66,7 +67,7 @@ def test_bounds_hold_what_was_seen_and_mirror(count: int, more: int) -> None:
 
 
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.01])
-def test_bounds_rarely_ever_miss_the_share(share: float) -> None:
+def test_bounds_hardly_ever_miss_the_share(share: float) -> None:
     missed = 0
     for seed in SEEDS:
         draw, count = random.Random(seed), 0
@@ -81,28 +82,26 @@ def test_bounds_rarely_ever_miss_the_share(share: float) -> None:
 
 @QUICK
 @given(st.lists(st.integers(0, 200), min_size=2, max_size=6))
-def test_even_counts_speak_least_against_even(counts: list[int]) -> None:
+def test_e_value_is_least_for_equal_counts(counts: list[int]) -> None:
     cells = len(counts)
     whole = [sum(counts) // cells + (place < sum(counts) % cells) for place in range(cells)]
     assert log_e_value_of_equal_shares(whole) <= log_e_value_of_equal_shares(counts) + 1e-9
 
 
-def test_odds_average_at_one_over_all_samples() -> None:
-    """What makes them an e-value: betting on a fair game, one expects to keep the stake."""
+def test_e_value_averages_at_one_over_all_samples() -> None:
+    """That is what makes it an e-value: who bets on a fair game expects to keep the stake."""
     sides = [(ups, 8 - ups) for ups in range(9)]
     ways = [1, 8, 28, 56, 70, 56, 28, 8, 1]
-    expected = sum(
-        2.718281828459045 ** log_e_value_of_equal_shares(side) * way for side, way in zip(sides, ways, strict=True)
-    )
+    expected = sum(exp(log_e_value_of_equal_shares(side)) * way for side, way in zip(sides, ways, strict=True))
     assert expected / 2**8 == pytest.approx(1)
 
 
-def test_silence() -> None:
+def test_silence_probability() -> None:
     assert silence_probability(1, 1, 0) == 1
     assert silence_probability(10, 40, 20) == pytest.approx(0.5**10)
 
 
-def test_ratio_is_the_smallest_that_fits() -> None:
+def test_integer_ratio_is_the_smallest_that_fits() -> None:
     assert integer_ratio([0.75, 0.25], 0.02) == [3, 1]
     assert integer_ratio([0.5, 0.25, 0.25], 0.01) == [2, 1, 1]
     assert integer_ratio([0.5, 0.5], 0.2) is None  # they are the same

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watch.samples import QUICK, SEEDS, answer, drawn, in_turn, judge_all, on_connections, watch_all, with_cookies
+from watch.samples import QUICK, SEEDS, answer, drawn, in_turn, judge_all, on_connections, verdicts_of, with_cookies
 from yinyang.watch.evidence import MAX_CHUNKS, MAX_CONNECTIONS, Evidence
 from yinyang.watch.statistics import chi_square_of_equal_shares, chi_square_p_value
 from yinyang.watch.verdict import ERROR, Verdict, samples_for_even
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.host
 
 @pytest.mark.parametrize("cells", [2, 3, 5])
 def test_even_replicas_are_hardly_ever_called_weighted(cells: int) -> None:
-    """The stated error is that of the whole segment, however often one looks; and an even share is no other claim."""
+    """The stated error holds for the whole segment, however often one looks."""
     wrong = Counter(
-        kind for seed in SEEDS for kind in {verdict.kind for verdict in watch_all(drawn([1] * cells, seed))}
+        kind for seed in SEEDS for kind in {verdict.kind for verdict in verdicts_of(drawn([1] * cells, seed))}
     )
     assert wrong["weighted"] <= ERROR * len(SEEDS)
     assert wrong["too few"] == len(SEEDS)
@@ -27,7 +27,7 @@ def test_even_replicas_are_hardly_ever_called_weighted(cells: int) -> None:
 
 
 def test_chi_square_alone_would_be_wrong_more_often() -> None:
-    """So this is what the odds are for: with a new look at every answer, a p-value below the error comes by and by."""
+    """That is what the e-value is for: looked at after every answer, a p-value is small sooner or later."""
     wrong = 0
     for seed in SEEDS:
         counts = [0, 0]
@@ -41,14 +41,14 @@ def test_chi_square_alone_would_be_wrong_more_often() -> None:
 
 @pytest.mark.parametrize("weights", [[2, 1], [2, 1, 1], [3, 1], [9, 1]], ids=str)
 def test_weighted_replicas_are_found_and_hardly_ever_called_even(weights: list[int]) -> None:
-    runs = [watch_all(drawn(weights, seed, 600)) for seed in SEEDS]
+    runs = [verdicts_of(drawn(weights, seed, 600)) for seed in SEEDS]
     assert sum(any(verdict.kind == "even" for verdict in run) for run in runs) <= ERROR * len(SEEDS)
     assert sum(run[-1].kind == "weighted" for run in runs) >= 0.9 * len(SEEDS)
     assert not any(verdict.kind == "unsteady" for run in runs for verdict in run)
 
 
 def test_weights_are_named_with_how_closely_they_are_known() -> None:
-    verdict = watch_all(in_turn("aaab", 800))[-1]
+    verdict = verdicts_of(in_turn("aaab", 800))[-1]
     assert verdict.words.startswith("weighted about 3:1: a 75")
     assert "give or take" in verdict.words
     assert f"n = {verdict.samples}" in verdict.words
@@ -61,16 +61,16 @@ def test_weights_are_named_with_how_closely_they_are_known() -> None:
 @QUICK
 @given(st.integers(2, 8), st.integers(0, 900))
 def test_rotation_is_even_or_not_yet_known(cells: int, number: int) -> None:
-    kinds = {verdict.kind for verdict in watch_all(in_turn("abcdefgh"[:cells], number))}
+    kinds = {verdict.kind for verdict in verdicts_of(in_turn("abcdefgh"[:cells], number))}
     assert kinds <= {"too few", "even"}
 
 
 @pytest.mark.parametrize("cells", [2, 3, 5])
-def test_as_many_as_are_wanted_are_enough(cells: int) -> None:
+def test_as_many_samples_as_are_wanted_are_enough(cells: int) -> None:
     order = "abcde"[:cells]
     start = cells  # the answers that began the segment do not count
-    assert watch_all(in_turn(order, start + samples_for_even(cells)), look=1)[-1].kind == "even"
-    assert watch_all(in_turn(order, start + samples_for_even(cells) - cells), look=1)[-1].kind == "too few"
+    assert verdicts_of(in_turn(order, start + samples_for_even(cells)), look=1)[-1].kind == "even"
+    assert verdicts_of(in_turn(order, start + samples_for_even(cells) - cells), look=1)[-1].kind == "too few"
 
 
 @QUICK
@@ -101,8 +101,8 @@ def test_one_replica_only_on_few_connections_is_not_enough() -> None:
     assert (verdict.kind, verdict.samples) == ("too few", 8)
 
 
-def test_a_replica_that_went_and_comes_back() -> None:
-    verdicts = watch_all(in_turn("abc", 300) + in_turn("ab", 300) + in_turn("abc", 600))
+def test_a_replica_that_goes_and_comes_back() -> None:
+    verdicts = verdicts_of(in_turn("abc", 300) + in_turn("ab", 300) + in_turn("abc", 600))
     assert not {verdict.kind for verdict in verdicts} - {"too few", "even"}
     assert any("c may be gone" in verdict.words for verdict in verdicts)
     assert any(
@@ -120,17 +120,17 @@ def test_a_replica_that_is_too_rare_has_no_weight() -> None:
 
 
 @pytest.mark.parametrize("run", [5, 10, 20, 50])
-def test_answers_that_cling_together_are_never_judged_as_drawn(run: int) -> None:
-    verdicts = watch_all(in_turn("a" * run + "b" * run, 400), look=1)
+def test_answers_in_runs_are_never_judged_as_independent(run: int) -> None:
+    verdicts = verdicts_of(in_turn("a" * run + "b" * run, 400), look=1)
     kinds = [verdict.kind for verdict in verdicts]
     assert not set(kinds) & {"even", "weighted"}
-    if run <= 10:  # in longer ones, each replica seems to be gone by and by
+    if run <= 10:  # in longer ones, each replica seems to be gone sooner or later
         assert kinds[-1] == "unsteady"
 
 
 @pytest.mark.parametrize("order", [["web-0", "web-0", "web-1"], ["web-0", "web-1", "web-1"]], ids=str)
 def test_shares_that_change_are_judged_since_then(order: list[str]) -> None:
-    verdicts = watch_all(drawn([1, 1], 0, 500) + in_turn(order, 900))
+    verdicts = verdicts_of(drawn([1, 1], 0, 500) + in_turn(order, 900))
     assert "2:1" in verdicts[-1].words
     assert verdicts[-1].words.endswith("since the shares changed)")
     assert verdicts[-1].samples < 900
@@ -144,7 +144,7 @@ def test_shares_that_stay_hardly_ever_seem_to_change() -> None:
 
 def test_sticky_by_connection() -> None:
     for seed in SEEDS:
-        verdict = watch_all(on_connections(lambda connection, place: "abc"[connection % 3], seed, 200), True)[-1]
+        verdict = verdicts_of(on_connections(lambda connection, place: "abc"[connection % 3], seed, 200), True)[-1]
         assert (verdict.kind, verdict.samples) == ("sticky by connection", 8)
 
 
@@ -154,12 +154,12 @@ def test_independent_answers_never_stick_to_connections() -> None:
         independent = on_connections(lambda connection, place, draw=draw: draw.choice("ab"), seed, 200)
         rotation = on_connections(lambda connection, place: "ab"[place % 2], seed, 200)
         for answers in independent, rotation:
-            assert not {verdict.kind for verdict in watch_all(answers, True)} & {"sticky by connection", "unsteady"}
+            assert not {verdict.kind for verdict in verdicts_of(answers, True)} & {"sticky by connection", "unsteady"}
 
 
 def test_connections_that_mostly_stick_are_unsteady() -> None:
     some = on_connections(lambda connection, place: "ab"[(connection + (place % 10 == 0)) % 2], 0, 400)
-    assert watch_all(some, True)[-1].kind == "unsteady"
+    assert verdicts_of(some, True)[-1].kind == "unsteady"
 
 
 def test_sticky_by_cookie() -> None:
