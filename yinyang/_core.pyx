@@ -25,10 +25,10 @@ from .core.http.responses cimport Responses, responses_close, responses_open
 from .core.identity.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MAX, identity_set
 from .core.identity.page cimport page_render
 from .core.identity.replica cimport Replica
-from .core.log.log_line cimport log_line_prepare
 from .core.log.log_queue cimport (
     LogQueue as LogQueueState, log_queue_add, log_queue_close, log_queue_flush, log_queue_open, log_queue_wait_for
 )
+from .core.log.timezone cimport Timezone, timezone_close, timezone_open
 from .core.os.address cimport Address, address_parse
 from .core.os.cpus cimport cpus_usable
 from .core.os.listener cimport listener_error_message, listener_host, listener_open
@@ -332,12 +332,15 @@ cdef int checked_ms(str what, int option, seconds) except -1:
 
 cdef class LogQueue:
     cdef LogQueueState _state
+    cdef Timezone _timezone
 
     def __cinit__(self, int fd):
+        timezone_open(&self._timezone)
         checked(log_queue_open(&self._state, fd))
 
     def __dealloc__(self):
         log_queue_close(&self._state)
+        timezone_close(&self._timezone)
 
     def put(self, bytes line not None, uint64_t count=1, bint are_pages=False):
         if not line or not count:
@@ -347,7 +350,7 @@ cdef class LogQueue:
 
     def write(self, Server server not None):
         with nogil:
-            server_write_log(&server._state, &self._state)
+            server_write_log(&server._state, &self._state, &self._timezone)
 
     def flush(self):
         with nogil:
@@ -455,7 +458,6 @@ cdef class Server:
 
     def start(self):
         cdef int error
-        log_line_prepare()
         with nogil:
             error = supervisor_start(&self._state.supervisor)
         checked(error)

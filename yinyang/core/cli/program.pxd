@@ -4,8 +4,8 @@ from libc.string cimport strlen
 
 from ..identity.identity cimport NAME_MAX, identity_set
 from ..identity.replica cimport ABOUTS, Replica
-from ..log.log_line cimport log_line_prepare
 from ..log.log_queue cimport LogQueue, log_queue_open, log_queue_wait_for
+from ..log.timezone cimport Timezone, timezone_open
 from ..os.cpus cimport cpus_usable
 from ..os.listener cimport listener_error_message, listener_open
 from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible
@@ -30,6 +30,7 @@ cdef struct Program:  # what is large comes last, so that the code reaches the r
     Replica replica
     Server server
     LogQueue log
+    Timezone timezone
     Options options
     char host[NAME_MAX + 1]
     char words[PROGRAM_TEXT_MAX]  # NUL at the end, as everything is zeros before
@@ -110,14 +111,14 @@ cdef inline int program_serve(Program *p, int listener, int log, int caller_fd) 
     p.server.host = p.options.texts[OPTION_HOST]
     if error == 0:
         error = supervisor_open(supervisor, &p.replica, listener, workers, numbers[OPTION_ACCESS_LOG], caller_fd)
-    log_line_prepare()
+    timezone_open(&p.timezone)  # before the sandbox closes the file system
     if error == 0 and supervisor.sandbox != SANDBOX_OFF:
         supervisor.guards = sandbox_enter(True, supervisor.sandbox == SANDBOX_REQUIRE)
         error = min(supervisor.guards, 0)
     if error == 0:
         error = supervisor_start(supervisor)
     if error == 0:
-        server_write_log(&p.server, &p.log)
+        server_write_log(&p.server, &p.log, &p.timezone)
     return error
 
 
@@ -127,5 +128,5 @@ cdef inline bint program_turn(Program *p, int stops) noexcept nogil:
     cdef int fd = log_queue_wait_for(&p.log, &delay)
     if not server_wait(&p.server, stops, fd, delay):
         return False
-    server_write_log(&p.server, &p.log)
+    server_write_log(&p.server, &p.log, &p.timezone)
     return True

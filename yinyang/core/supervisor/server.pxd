@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t, uint64_t
 from ..identity.replica cimport Replica
 from ..log.log_line cimport log_line_render
 from ..log.log_queue cimport LogQueue, log_queue_add, log_queue_flush
+from ..log.timezone cimport Timezone
 from ..os.listener cimport listening_message
 from ..os.syscalls cimport monotonic_ms, wall_second
 from ..text.buffer cimport Text, text_format, text_open
@@ -105,13 +106,13 @@ cdef inline void record_image(LogRecord *record, const Replica *replica, const c
     text_format(&record.message, template, replica.identity.name, replica.identity.colours[0])
 
 
-cdef inline void server_write_log(Server *server, LogQueue *log) noexcept nogil:
+cdef inline void server_write_log(Server *server, LogQueue *log, const Timezone *timezone) noexcept nogil:
     """Add a line for each record, and write what the log takes."""
     cdef LogRecord record
     cdef char buffer[LINE_MAX]
     cdef Text line
     while server_next_record(server, &record):
         text_open(&line, buffer, LINE_MAX)
-        log_line_render(&line, record.second, &record.message)
+        log_line_render(&line, timezone, record.second, &record.message)
         log_queue_add(log, buffer, line.length, record.count, record.are_pages)
     log_queue_flush(log)
