@@ -518,7 +518,7 @@ cdef public int yinyang_parse(yinyang **program, int count, const char **argumen
 
 
 cdef public const char *yinyang_message(const yinyang *program) noexcept nogil:
-    return (<const Program *>program).words
+    return (<const Program *>program).message
 
 
 cdef public bint yinyang_healthcheck(yinyang *program) noexcept nogil:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal as signal  # without the enumerations of the module `signal`, which take long to import
+import _signal as signal  # type: ignore[import-not-found]  # the module `signal` adds enumerations, which import slowly
 import os
 import sys
 

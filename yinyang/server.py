@@ -144,7 +144,7 @@ class Server:
 
         self._started = threading.Event()
         # not a daemon thread: the workers would then outlive the interpreter's end only to be killed
-        self._thread = threading.Thread(target=self._run_in_thread, name="yinyang")
+        self._thread = threading.Thread(target=self._run_in_thread, args=[self._started], name="yinyang")
         self._thread.start()
         self._started.wait()
         if self._failure:
@@ -190,13 +190,13 @@ class Server:
         finally:
             self._close()
 
-    def _run_in_thread(self) -> None:
+    def _run_in_thread(self, started: threading.Event) -> None:
         try:
             self.run()
         except OSError as failure:
             self._failure = failure
         finally:
-            self._started.set()
+            started.set()
 
     def _close(self) -> None:
         self._counts = Counts(*self._core.counts())

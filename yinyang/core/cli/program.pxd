@@ -24,68 +24,68 @@ from .options cimport (
 )
 
 cdef enum:
-    PROGRAM_TEXT_MAX = 4096
+    MESSAGE_MAX = 4096
 
-cdef struct Program:  # what is large comes last, so that the code reaches the rest with short offsets
+cdef struct Program:
     Replica replica
     Server server
     LogQueue log
     Timezone timezone
     Options options
     char host[NAME_MAX + 1]
-    char words[PROGRAM_TEXT_MAX]  # NUL at the end, as everything is zeros before
+    char message[MESSAGE_MAX]  # of the last call; ends with NUL, as the memory is zeros before
 
 
-cdef inline void program_text(Program *program, Text *words) noexcept nogil:
-    text_open(words, program.words, PROGRAM_TEXT_MAX - 1)
+cdef inline void program_message(Program *program, Text *message) noexcept nogil:
+    text_open(message, program.message, MESSAGE_MAX - 1)
 
 
 cdef inline int program_parse(Program **program, int count, const char **arguments, const char *version) noexcept nogil:
-    """Make a program of the command line and the environment; an Action. What there is to tell is in its words."""
+    """Make a program of the command line and the environment; an Action. `message` says what the action has to say."""
     cdef Program *p = <Program *>map_memory(sizeof(Program), MAP_PRIVATE)
-    cdef Text words
+    cdef Text message
     cdef int action
     program[0] = p
     if p == NULL:
         return ACTION_ERROR
-    program_text(p, &words)
-    action = options_parse(&p.options, count, arguments, &words)
+    program_message(p, &message)
+    action = options_parse(&p.options, count, arguments, &message)
     if action == ACTION_HELP:
-        usage_message(&words)
+        usage_message(&message)
     elif action == ACTION_VERSION:
-        text_format(&words, "yinyang %s\n", version)
+        text_format(&message, "yinyang %s\n", version)
     return action
 
 
 cdef inline bint program_healthcheck(Program *p) noexcept nogil:
-    cdef Text words
-    program_text(p, &words)
-    return healthcheck(p.options.texts[OPTION_HOST], p.options.numbers[OPTION_PORT], &words)
+    cdef Text message
+    program_message(p, &message)
+    return healthcheck(p.options.texts[OPTION_HOST], p.options.numbers[OPTION_PORT], &message)
 
 
 cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil:
-    """Begin to serve, with a log to the descriptor `log`; False, with words, if that cannot be. program_turn returns
-    when `waker` can be read."""
-    cdef Text words
+    """Start to serve and to log to the descriptor `log`; False, with a message, if that fails. program_turn returns
+    when `caller_fd` can be read."""
+    cdef Text message
     cdef const char *host = p.options.texts[OPTION_HOST]
     cdef const char *name = p.options.texts[OPTION_NAME]
     cdef int port = p.options.numbers[OPTION_PORT]
     cdef int listener, error
-    program_text(p, &words)
-    if not sandbox_is_possible(p.options.numbers[OPTION_SANDBOX], &words):
+    program_message(p, &message)
+    if not sandbox_is_possible(p.options.numbers[OPTION_SANDBOX], &message):
         return False
     if name == NULL:
         name = p.host
-        if not host_name(p.host, sizeof(p.host), &words):
+        if not host_name(p.host, sizeof(p.host), &message):
             return False
     program_describe(p, name)
     listener = listener_open(host, port)
     if listener < 0:
-        listener_error_message(&words, -listener, host, port)
+        listener_error_message(&message, -listener, host, port)
         return False
     error = program_serve(p, listener, log, caller_fd)
     if error:
-        text_system_error(&words, -error)
+        text_system_error(&message, -error)
     return error == 0
 
 

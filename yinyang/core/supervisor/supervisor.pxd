@@ -1,8 +1,8 @@
 """The supervisor: the parent's side of its workers. It starts them, waits for what they report, drains and ends them.
 
-The parent calls `supervisor_wait` again and again; in between it takes the pages that were served and writes the log. The
-caller must be the thread that opened the supervisor, since the kernel ends a worker when the *thread* that forked it
-ends (PR_SET_PDEATHSIG in prctl(2)).
+The parent calls `supervisor_wait` again and again; in between it takes the pages that were served and writes the log.
+The caller must be the thread that opened the supervisor, since the kernel ends a worker when the *thread* that forked
+it ends (PR_SET_PDEATHSIG in prctl(2)).
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
@@ -84,8 +84,8 @@ cdef inline int supervisor_start(Supervisor *supervisor) noexcept nogil:
 # ---- waiting ------------------------------------------------------------------------------------------------------
 
 cdef inline void supervisor_wait(Supervisor *supervisor, int log, int timeout_max) noexcept nogil:
-    """Wait until the caller has something to do: pages or a death to log, `caller_fd` to read, the descriptor `log` (-1:
-    none) to write; at most `timeout_max` ms (-1: no end). Deaths are noticed and workers restarted here."""
+    """Wait until the caller has something to do: pages or a death to log, `caller_fd` to read, the descriptor `log`
+    (-1: none) to write; at most `timeout_max` ms (-1: no end). Deaths are noticed and workers restarted here."""
     cdef int timeout = supervisor_timeout(supervisor, timeout_max)
     cdef int count, i
     supervisor_fill_pollfds(supervisor, log)
