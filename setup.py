@@ -42,7 +42,7 @@ def wall_header():
 core = Extension(
     "yinyang._core",
     ["yinyang/_core.pyx"],
-    depends=[wall_header(), *(str(path) for folder, kind in (("yinyang/core", "*.pxd"), ("csrc", "*.h"))
+    depends=[wall_header(), *(str(path) for folder, kind in (("yinyang/core", "*/*.pxd"), ("csrc", "*.h"))
                               for path in sorted(Path(folder).glob(kind)))],
     include_dirs=["csrc", str(WALL.parent)],
     define_macros=[("YINYANG_VERSION", f'"{VERSION}"'), ("Py_LIMITED_API", "0x030B0000")],

@@ -3,28 +3,28 @@
 from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
-from yinyang.core.http1 cimport (
-    Framing, OUTCOME_MORE, OUTCOME_READY, TARGET_KEPT, Target, http1_feed, http1_next, target_keep
+from yinyang.core.http.parser cimport (
+    OUTCOME_MORE, OUTCOME_READY, Parser, TARGET_KEPT, Target, parser_feed, parser_next, target_keep
 )
 
 
 cdef public long replay(const uint8_t *data, size_t size, long times) noexcept nogil:
     """Feed the same segment again and again, each time as far as it is valid; how many requests ended in it."""
-    cdef Framing f
+    cdef Parser f
     cdef Target target
     cdef uint8_t kept[TARGET_KEPT]
-    cdef const uint8_t *at
+    cdef const uint8_t *pos
     cdef long found = 0
     cdef int outcome
     memset(&f, 0, sizeof(f))
     while times > 0:
         times -= 1
-        at = data
+        pos = data
         outcome = OUTCOME_READY
         while outcome == OUTCOME_READY:
-            outcome = http1_feed(&f, &at, data + size, &target)
+            outcome = parser_feed(&f, &pos, data + size, &target)
             target_keep(&f, &target, kept)
             if outcome != OUTCOME_MORE:
                 found += 1
-                http1_next(&f)
+                parser_next(&f)
     return found

@@ -54,18 +54,18 @@ def test_page_whose_texts_are_escaped(benchmark: object) -> None:
 )
 def test_framing_of_one(benchmark: object, request_: bytes, status: int) -> None:
     """With a new object for each, as nothing is read after a wrong one."""
-    [outcome] = benchmark(lambda: yinyang._core.Framing().feed(request_))
+    [outcome] = benchmark(lambda: yinyang._core.Parser().feed(request_))
     assert outcome[0] == status
 
 
 @pytest.mark.parametrize("request_", [SMALL, BROWSER], ids=["small", "browser"])
 def test_framing_of_a_hundred(benchmark: object, request_: bytes) -> None:
-    framing = yinyang._core.Framing()
+    framing = yinyang._core.Parser()
     assert len(benchmark(framing.feed, request_ * 100)) == 100
 
 
 def test_rendering_of_all_answers(benchmark: object) -> None:
-    assert benchmark(yinyang._core.render_answers, yinyang.identify("vm")) > 32 * 390
+    assert benchmark(yinyang._core.render_responses, yinyang.identify("vm")) > 32 * 390
 
 
 def test_opening_and_closing(benchmark: object) -> None:

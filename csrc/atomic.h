@@ -1,4 +1,4 @@
-/* Memory shared by processes: the few atomic operations that the journal and the counters need.
+/* Memory shared by processes: the few atomic operations that the page ring and the counters need.
  *
  * Cython has no word for them; these are the compiler's own (GCC manual, "Built-in Functions for Memory Model
  * Aware Atomic Operations"), named for what they promise. */

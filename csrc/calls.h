@@ -54,7 +54,7 @@ UNGUARDED static void cpu_time_limit(int seconds)
 }
 
 /* Add 1 to an event (eventfd(2)), which wakes all that wait for it. */
-UNGUARDED static void event_raise(int fd)
+UNGUARDED static void eventfd_signal(int fd)
 {
     const uint64_t one = 1;
     if (write(fd, &one, sizeof one) < 0)

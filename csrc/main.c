@@ -44,7 +44,7 @@ static int say(int fd, const char *words, int code)
 static int complain(const struct yinyang *program, int code)
 {
     say(STDERR_FILENO, "yinyang: ", code);
-    say(STDERR_FILENO, program ? yinyang_words(program) : "out of memory", code);
+    say(STDERR_FILENO, program ? yinyang_message(program) : "out of memory", code);
     return say(STDERR_FILENO, "\n", code);
 }
 
@@ -97,7 +97,7 @@ int main(int argc, char **argv)
         return yinyang_healthcheck(program) ? 0 : complain(program, EXIT_FAILED);
     case YINYANG_VERSION_SHOWN:
     case YINYANG_HELP_SHOWN:
-        return say(STDOUT_FILENO, yinyang_words(program), 0);
+        return say(STDOUT_FILENO, yinyang_message(program), 0);
     default:
         return complain(program, program ? EXIT_USAGE : EXIT_FAILED);
     }

@@ -6,13 +6,13 @@
 
 #include <string.h>
 
-/* in the order of the answers in answers.pxd, which counts on it */
+/* in the order of the answers in http/responses.pxd, which counts on it */
 enum route { ROUTE_PAGE, ROUTE_EMPTY, ROUTE_ALIVE, ROUTE_WALL, ROUTE_WHOAMI, ROUTE_READY, ROUTE_METRICS };
 
-#define ROUTE(path, answer) {sizeof path - 1, answer, path}
+#define ROUTE(path, response) {sizeof path - 1, response, path}
 
 static const struct route_row {
-    unsigned char length, answer;
+    unsigned char length, response;
     char path[14]; /* in place, as a table of pointers would be relocated when the program starts */
 } route_rows[] = {
     ROUTE("/favicon.ico", ROUTE_EMPTY), /* browsers ask by themselves; it is no page that anybody looked at */
@@ -35,7 +35,7 @@ static inline int route_of(const unsigned char *path, size_t length, int count)
 {
     for (const struct route_row *row = route_rows; count; row++, count--)
         if (row->length == length && !memcmp(row->path, path, length))
-            return row->answer;
+            return row->response;
     return ROUTE_PAGE;
 }
 

@@ -1,6 +1,6 @@
 /* A place that text is put into: bounded, and it counts what did not fit, so that it also measures.
  *
- * In C because Cython has no functions that take any number of values; the rest of it is in yinyang/core/text.pxd. */
+ * In C because Cython has no functions that take any number of values; the rest of it is in yinyang/core/text/buffer.pxd. */
 #ifndef YINYANG_TEXT_H
 #define YINYANG_TEXT_H
 
@@ -10,15 +10,15 @@
 #include <string.h>
 
 struct text {
-    char *at;
-    size_t room;   /* bytes that may be written at `at` */
+    char *data;
+    size_t room;   /* bytes that may be written at `data` */
     size_t length; /* bytes that were put; more than room: what is there is cut off */
 };
 
 static inline void text_put(struct text *text, const char *bytes, size_t length)
 {
     if (text->length < text->room)
-        memcpy(text->at + text->length, bytes, length < text->room - text->length ? length : text->room - text->length);
+        memcpy(text->data + text->length, bytes, length < text->room - text->length ? length : text->room - text->length);
     text->length += length;
 }
 
@@ -30,18 +30,18 @@ static inline void text_string(struct text *text, const char *string)
 /* In decimal. */
 static inline void text_number(struct text *text, uint64_t number)
 {
-    char digits[20], *at = digits + sizeof digits;
+    char digits[20], *pos = digits + sizeof digits;
     do
-        *--at = (char)('0' + number % 10);
+        *--pos = (char)('0' + number % 10);
     while (number /= 10);
-    text_put(text, at, (size_t)(digits + sizeof digits - at));
+    text_put(text, pos, (size_t)(digits + sizeof digits - pos));
 }
 
 /* Bytes of the character that begins here, which a NUL ends at the latest; 0 if none does (UTF-8, RFC 3629). */
 static inline size_t text_character(const char *string)
 {
-    const unsigned char *at = (const unsigned char *)string;
-    unsigned int two = at[0] << 8 | at[1];
+    const unsigned char *pos = (const unsigned char *)string;
+    unsigned int two = pos[0] << 8 | pos[1];
     size_t length = two < 0xe000 ? 2 : two < 0xf000 ? 3 : 4;
     if (two < 0x8000)
         return 1;
@@ -49,7 +49,7 @@ static inline size_t text_character(const char *string)
     if (two < 0xc280 || (two & 0xffe0) == 0xe080 || (two & 0xfff0) == 0xf080 || (two & 0xffe0) == 0xeda0 || two > 0xf48f)
         return 0;
     for (size_t i = 1; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80)
+        if ((pos[i] & 0xc0) != 0x80)
             return 0;
     return length;
 }
@@ -72,35 +72,31 @@ static inline void text_quoted_string(struct text *text, const char *string)
     text_string(text, "\"");
 }
 
-/* A template with a value for each of its verbs: %s is a string, %-s one in quotes, %lu a number, and %02lu one below 100
- * in two digits. As printf(3), so that compilers check that the values fit; each is one word, whichever it is. */
+/* A template with a value for each of its verbs, as in printf(3), so that compilers check the types: %s is a string, %-s a
+ * string in quotes, %llu a number, and %02llu a number below 100 in two digits. */
 __attribute__((format(printf, 2, 3))) static void text_format(struct text *text, const char *template, ...)
 {
     va_list values;
     va_start(values, template);
-    for (; *template; template++) {
-        uintptr_t value;
+    while (*template) {
         if (*template != '%') {
-            text_put(text, template, 1);
-            continue;
-        }
-        value = va_arg(values, uintptr_t);
-        if (*++template == 's') {
-            text_string(text, (const char *)value);
-            continue;
-        }
-        if (*template == '-') {
-            text_quoted_string(text, (const char *)value);
-            template++;
-            continue;
-        }
-        if (*template == '0') {
-            template += 2;
-            if (value < 10)
+            size_t length = strcspn(template, "%");
+            text_put(text, template, length);
+            template += length;
+        } else if (template[1] == 's') {
+            text_string(text, va_arg(values, const char *));
+            template += strlen("%s");
+        } else if (template[1] == '-') {
+            text_quoted_string(text, va_arg(values, const char *));
+            template += strlen("%-s");
+        } else {
+            unsigned long long number = va_arg(values, unsigned long long);
+            int two_digits = template[1] == '0';
+            if (two_digits && number < 10)
                 text_put(text, "0", 1);
+            text_number(text, number);
+            template += two_digits ? strlen("%02llu") : strlen("%llu");
         }
-        template++;
-        text_number(text, value);
     }
     va_end(values);
 }

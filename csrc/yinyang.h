@@ -6,12 +6,12 @@
 
 struct yinyang; /* a server, from its command line to its end */
 
-enum yinyang_action { /* as in yinyang/core/options.pxd */
+enum yinyang_action { /* as in yinyang/core/cli/options.pxd */
     YINYANG_SERVE,
     YINYANG_HEALTHCHECK,
     YINYANG_VERSION_SHOWN,
     YINYANG_HELP_SHOWN,
-    YINYANG_REFUSED,
+    YINYANG_ERROR,
 };
 
 /* From the arguments, without the program's name, and the environment: what is to be done. What the action has to say
@@ -19,13 +19,13 @@ enum yinyang_action { /* as in yinyang/core/options.pxd */
 HIDDEN int yinyang_parse(struct yinyang **program, int count, const char **arguments);
 
 /* What the last call had to say, in words: a line without its end, or for VERSION and HELP whole lines. */
-HIDDEN const char *yinyang_words(const struct yinyang *program);
+HIDDEN const char *yinyang_message(const struct yinyang *program);
 
 /* Does the server on the configured port answer? If not, the words say why. */
 HIDDEN int yinyang_healthcheck(struct yinyang *program);
 
 /* Listen and start the workers; the log goes to the descriptor `log`. 0 if that cannot be; the words say why. */
-HIDDEN int yinyang_open(struct yinyang *program, int log, int waker);
+HIDDEN int yinyang_open(struct yinyang *program, int log, int caller_fd);
 
 /* Wait for something to do, or until the descriptor `waker` can be read, and do it. `stops` is how often it was told to
  * stop: once, gently; twice, at once. 0 when all is over. */

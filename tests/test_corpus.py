@@ -14,7 +14,7 @@ REQUEST_LEAST = 25  # bytes of the shortest request that keeps its connection op
 
 def framed(data: bytes, size: int) -> list[tuple]:
     """What comes of the bytes in pieces of this size, and after how many pieces."""
-    framing = yinyang._core.Framing()
+    framing = yinyang._core.Parser()
     return [
         (number, outcome)
         for number, at in enumerate(range(0, len(data), size))

@@ -43,7 +43,7 @@ def expected(row: dict) -> list[tuple[int, bool]]:
 
 def framed(row: dict, cuts: Iterable[int]) -> list[tuple[int, bool]]:
     """What the framing makes of a row that is cut into pieces at these places."""
-    framing = yinyang._core.Framing()
+    framing = yinyang._core.Parser()
     data = bytes_of(row)
     found = []
     for begin, end in itertools.pairwise([0, *cuts, len(data)]):
@@ -217,7 +217,7 @@ def test_input_that_ends_at_an_unreadable_page() -> None:
     assert libc.mprotect(ctypes.c_void_p(address + size), ctypes.c_size_t(size), 0) == 0
     try:
         for row in ROWS:
-            framing = yinyang._core.Framing()
+            framing = yinyang._core.Parser()
             data = bytes_of(row)
             found = []
             for at in range(0, len(data), size):

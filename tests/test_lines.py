@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from yinyang._core import write_lines
+from yinyang._core import write_log_lines
 
 LENGTHS = (1, 2, 60, 1000, 4095, 4096, 4097, 8192, 65_536, 65_537, 200_000)  # about what is written to a pipe or a file
 
@@ -19,11 +19,11 @@ def test_lines_of_any_length(length: int, count: int, tmp_path: Path) -> None:
         wanted = (line * min(count, 200_000 // length + 2))[offset:]
         ours, theirs = os.pipe()
         with open(ours, "rb", buffering=0) as reader, open(theirs, "wb", buffering=0) as pipe:
-            written = write_lines(pipe.fileno(), line, count, offset)
+            written = write_log_lines(pipe.fileno(), line, count, offset)
             assert reader.read(1 << 20) == wanted[:written]
             assert 1 <= written <= 4096  # which a pipe that is writable takes without blocking
         with (tmp_path / "log").open("w+b") as file:
-            written = write_lines(file.fileno(), line, count, offset)
+            written = write_log_lines(file.fileno(), line, count, offset)
             file.seek(0)
             assert file.read() == wanted[:written]
             assert 1 <= written <= 65_536

@@ -50,7 +50,7 @@ def render_page(identity: Identity, title: str | bytes = "Go scaling demo") -> b
     """The HTML document that a replica of this identity serves: 388 bytes and the name, in UTF-8, with both texts
     escaped for HTML."""
 
-def render_answers(identity: Identity, title: str | bytes = "Go scaling demo") -> int:
+def render_responses(identity: Identity, title: str | bytes = "Go scaling demo") -> int:
     """Render all answers that a server gives without asking anybody, as it does before it serves; how many bytes that
     are. For measurements."""
 
@@ -58,7 +58,7 @@ Framed: TypeAlias = tuple[Literal[200], bool, bool, int, int, bytes, bool, bool,
 Refused: TypeAlias = tuple[int, bool, str]
 
 @final
-class Framing:
+class Parser:
     """The framing of requests by itself, without a connection; for tests and measurements."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Framed | Refused]:
@@ -79,19 +79,19 @@ def parse_options(
 def usage() -> str:
     """What --help shows."""
 
-def ask_for_page(host: str | None, port: int) -> str | None:
+def check_health(host: str | None, port: int) -> str | None:
     """Does the server at a numeric address (None: of this host) answer with its page, within 2 s? If not, why."""
 
 def usable_cpus() -> int:
     """The CPUs that this process may use, by affinity and control group; at least 1."""
 
-def write_lines(fd: int, line: bytes, count: int, offset: int) -> int:
+def write_log_lines(fd: int, line: bytes, count: int, offset: int) -> int:
     """Write what fits, without blocking, of `count` times `line` less the first `offset` bytes. How many bytes were
     written, 0 if none can be now. Raises OSError as write(2) does, and ValueError if `offset` is not within `line`."""
 
 @final
-class Crew:
-    """A listening socket and the processes that serve it; see core/crew.pxd. To be used by one thread.
+class Supervisor:
+    """A listening socket and the processes that serve it; see core/supervisor/supervisor.pxd. To be used by one thread.
 
     Raises ValueError for a name, title, number of workers that cannot be, and OSError with a line of explanation if it
     cannot listen.
@@ -123,9 +123,9 @@ class Crew:
     def start(self) -> None:
         """Fork the workers. Raises OSError."""
 
-    def wait(self, log: int = -1, most: int = -1) -> None:
+    def wait(self, log: int = -1, timeout: int = -1) -> None:
         """Wait for pages to log, for a death to tell, for `wake` or a byte on `waker`, or until the descriptor `log`
-        can be written; `most` milliseconds, without end if negative. Workers that died are restarted."""
+        can be written; `timeout` milliseconds, without end if negative. Workers that died are restarted."""
 
     def take(self) -> list[tuple[int, int]]:
         """Pages that were served and not taken before: (second since 1970, how many), oldest first."""

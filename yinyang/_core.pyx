@@ -5,45 +5,44 @@ The types and the documentation for readers are in _core.pyi.
 
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t, uint8_t
 from libc.string cimport memset
 
-from .core.address cimport Address, address_parse
-from .core.answers cimport Answers, answers_close, answers_open
-from .core.board cimport Counts, board_counts
-from .core.cpus cimport cpus_usable
-from .core.crew cimport (
-    Crew as CrewState, WOKEN_BY_CALLER, crew_close, crew_has_news, crew_is_over, crew_kill, crew_next_death,
-    crew_open, crew_patience, crew_reap_orphans, crew_sandboxed, crew_start, crew_stop, crew_take, crew_wait
-)
-from .core.healthcheck cimport healthcheck
-from .core.http1 cimport (
-    Framing as FramingState, METHOD_HEAD, OUTCOME_MORE, OUTCOME_READY, SEEN_ASTERISK, SEEN_UNCLEAN, TARGET_KEPT,
-    Target, http1_cut_off, http1_feed, http1_keeps, http1_next, target_keep, target_kept
-)
-from .core.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MOST, identity_set
-from .core.lines cimport lines_write
-from .core.listener cimport listener_host, listener_open, listener_wrong_words, listening_words
-from .core.options cimport (
-    ACTION_HELP, ACTION_REFUSE, ACTION_SERVE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_APP_VERSION,
+from .core.cli.healthcheck cimport healthcheck
+from .core.cli.options cimport (
+    ACTION_ERROR, ACTION_HELP, ACTION_SERVE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_APP_VERSION,
     OPTION_BODY_TIMEOUT, OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME,
     OPTION_NAMESPACE, OPTION_NODE, OPTION_PALETTE, OPTION_PLAIN, OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT,
     OPTION_TITLE, OPTION_WORKERS, OPTION_ZONE, Options, host_name, option_accepts, option_ranges, options_parse,
-    text_is_good, text_wanted, usage_words
+    text_is_good, text_wanted, usage_message
 )
-from .core.page cimport page_render
-from .core.replica cimport Replica
-from .core.program cimport (
-    Program, program_healthcheck, program_open, program_parse, program_turn
+from .core.cli.program cimport Program, program_healthcheck, program_open, program_parse, program_turn
+from .core.http.parser cimport (
+    FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_HEAD, OUTCOME_MORE, OUTCOME_READY, Parser as FramingState, TARGET_KEPT,
+    Target, parser_error_at_end, parser_feed, parser_keeps_alive, parser_next, target_keep, target_kept
 )
-from .core.sandbox cimport sandbox_is_possible
-from .core.system cimport ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
-from .core.text cimport Text, string_at, text_measure, text_open, text_system_error
-from .core.waits cimport limits_set
+from .core.http.responses cimport Responses, responses_close, responses_open
+from .core.identity.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MAX, identity_set
+from .core.identity.page cimport page_render
+from .core.identity.replica cimport Replica
+from .core.log.log_write cimport log_write
+from .core.os.address cimport Address, address_parse
+from .core.os.cpus cimport cpus_usable
+from .core.os.listener cimport listener_error_message, listener_host, listener_open, listening_message
+from .core.os.sandbox cimport sandbox_is_possible
+from .core.os.syscalls cimport ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
+from .core.shared.scoreboard cimport Counts, scoreboard_counts
+from .core.supervisor.supervisor cimport (
+    Supervisor as SupervisorState, WOKEN_BY_CALLER, supervisor_close, supervisor_death_message, supervisor_has_pages,
+    supervisor_is_over, supervisor_kill, supervisor_open, supervisor_patience, supervisor_reap_orphans,
+    supervisor_sandbox_message, supervisor_start, supervisor_stop, supervisor_take_pages, supervisor_wait
+)
+from .core.text.buffer cimport Text, string_at, text_measure, text_open, text_system_error
+from .core.worker.timers cimport limits_set
 
-cdef extern from "errors.h" nogil:
-    const unsigned short wrong_statuses[64]
-    const char wrong_words[4096]
+cdef extern from "http_errors.h" nogil:
+    const unsigned short error_statuses[64]
+    const char error_messages[4096]
 
 cdef extern from *:
     """
@@ -54,24 +53,24 @@ cdef extern from *:
     const char *YINYANG_VERSION
 
 cdef enum:
-    WORDS_MOST = 4096
+    MESSAGE_MAX = 4096
 
 version = YINYANG_VERSION.decode()
 
 
 cdef int checked(int64_t result) except -1:
     """The core's convention, -errno for failure, into an exception."""
-    cdef char words[WORDS_MOST]
+    cdef char words[MESSAGE_MAX]
     cdef Text text
     if result < 0:
-        text_open(&text, words, WORDS_MOST)
+        text_open(&text, words, MESSAGE_MAX)
         text_system_error(&text, <int>-result)
         raise OSError(-result, text_decoded(&text))
     return <int>result
 
 
 cdef str text_decoded(const Text *text):
-    return text.at[:min(text.length, text.room)].decode("utf-8", "surrogateescape")
+    return text.data[:min(text.length, text.room)].decode("utf-8", "surrogateescape")
 
 
 cdef bytes encoded(text):
@@ -79,13 +78,13 @@ cdef bytes encoded(text):
     return bytes(text) if isinstance(text, (bytes, bytearray)) else (<str?>text).encode("utf-8", "surrogateescape")
 
 
-cdef bytes name_of_host():
-    cdef char name[NAME_MOST + 1]
-    cdef char words[WORDS_MOST]
-    cdef Text wrong
-    text_open(&wrong, words, WORDS_MOST)
-    if not host_name(name, sizeof(name), &wrong):
-        raise ValueError(text_decoded(&wrong))
+cdef bytes host_name_bytes():
+    cdef char name[NAME_MAX + 1]
+    cdef char words[MESSAGE_MAX]
+    cdef Text message
+    text_open(&message, words, MESSAGE_MAX)
+    if not host_name(name, sizeof(name), &message):
+        raise ValueError(text_decoded(&message))
     return <bytes>name
 
 
@@ -99,9 +98,9 @@ cdef class Identity:
     cdef IdentityState _state
 
     def __init__(self, name=None, palette="original"):
-        cdef bytes given = name_of_host() if name is None else encoded(name)
-        if not 0 < len(given) <= NAME_MOST:
-            raise ValueError(f"a name has 1 to {NAME_MOST} bytes, not {len(given)}")
+        cdef bytes given = host_name_bytes() if name is None else encoded(name)
+        if not 0 < len(given) <= NAME_MAX:
+            raise ValueError(f"a name has 1 to {NAME_MAX} bytes, not {len(given)}")
         self._name = given
         identity_set(&self._state, PyBytes_AsString(given), len(given),
                      checked_word("palette", OPTION_PALETTE, palette))
@@ -167,54 +166,54 @@ def render_page(Identity identity not None, title="Go scaling demo"):
     return page
 
 
-def render_answers(Identity identity not None, title="Go scaling demo"):
+def render_responses(Identity identity not None, title="Go scaling demo"):
     cdef bytes given = encoded(title)
     cdef Replica replica = replica_of(identity, given)
-    cdef Answers answers
+    cdef Responses responses
     cdef size_t size
-    checked(answers_open(&answers, &replica))
-    size = answers.size
-    answers_close(&answers)
+    checked(responses_open(&responses, &replica))
+    size = responses.size
+    responses_close(&responses)
     return size
 
 
 # ---- framing ------------------------------------------------------------------------------------------------------
 
-cdef class Framing:
+cdef class Parser:
     cdef FramingState _state
     cdef uint8_t _target[TARGET_KEPT]
 
     def feed(self, const unsigned char[::1] data not None):
         """See _core.pyi."""
-        cdef const uint8_t *at = &data[0] if data.shape[0] else NULL
-        cdef const uint8_t *end = at + data.shape[0]
+        cdef const uint8_t *pos = &data[0] if data.shape[0] else NULL
+        cdef const uint8_t *end = pos + data.shape[0]
         cdef FramingState *f = &self._state
         cdef Target target
         cdef int outcome
         found = []
-        while not f.wrong:
-            outcome = http1_feed(f, &at, end, &target)
+        while not f.error:
+            outcome = parser_feed(f, &pos, end, &target)
             target_keep(f, &target, self._target)
             if outcome == OUTCOME_MORE:
                 break
             if outcome == OUTCOME_READY:
                 found.append((
-                    200, bool(http1_keeps(f)), f.method == METHOD_HEAD, f.minor, f.target,
-                    (<const char *>self._target)[:target_kept(f)], bool(f.seen & SEEN_ASTERISK),
-                    bool(f.seen & SEEN_UNCLEAN), f.path, f.path_end,
+                    200, bool(parser_keeps_alive(f)), f.method == METHOD_HEAD, f.minor, f.target,
+                    (<const char *>self._target)[:target_kept(f)], bool(f.flags & FLAG_ASTERISK),
+                    bool(f.flags & FLAG_UNCLEAN), f.path, f.path_end,
                 ))
-                if not http1_keeps(f):
-                    f.wrong = 255  # nothing is read after the last request
+                if not parser_keeps_alive(f):
+                    f.error = 255  # nothing is read after the last request
                 else:
-                    http1_next(f)
+                    parser_next(f)
             else:
-                found.append((wrong_statuses[f.wrong], False, string_at(wrong_words, f.wrong - 1).decode()))
+                found.append((error_statuses[f.error], False, string_at(error_messages, f.error - 1).decode()))
         return found
 
     def end(self):
         """See _core.pyi."""
-        cdef int wrong = http1_cut_off(&self._state) if not self._state.wrong else 0
-        return (wrong_statuses[wrong], False, string_at(wrong_words, wrong - 1).decode()) if wrong else None
+        cdef int error = parser_error_at_end(&self._state) if not self._state.error else 0
+        return (error_statuses[error], False, string_at(error_messages, error - 1).decode()) if error else None
 
 
 # ---- the command line ---------------------------------------------------------------------------------------------
@@ -226,20 +225,20 @@ cdef text_or_none(const char *text):
 def parse_options(arguments):
     cdef list given = [encoded(argument) for argument in arguments]
     cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
-    cdef char words[WORDS_MOST]
-    cdef Text wrong
+    cdef char words[MESSAGE_MAX]
+    cdef Text message
     cdef Options options
     cdef int action, i
     if pointers == NULL:
         raise MemoryError
     memset(&options, 0, sizeof(options))
-    text_open(&wrong, words, WORDS_MOST)
+    text_open(&message, words, MESSAGE_MAX)
     try:
         for i in range(len(given)):
             pointers[i] = PyBytes_AsString(given[i])
-        action = options_parse(&options, <int>len(given), pointers, &wrong)
-        if action == ACTION_REFUSE:
-            raise ValueError(text_decoded(&wrong))
+        action = options_parse(&options, <int>len(given), pointers, &message)
+        if action == ACTION_ERROR:
+            raise ValueError(text_decoded(&message))
         if action == ACTION_HELP or action == ACTION_VERSION:
             return "help" if action == ACTION_HELP else "version", {}
         return "serve" if action == ACTION_SERVE else "healthcheck", {
@@ -267,60 +266,60 @@ def parse_options(arguments):
 
 
 def usage():
-    cdef char words[WORDS_MOST]
+    cdef char words[MESSAGE_MAX]
     cdef Text text
-    text_open(&text, words, WORDS_MOST)
-    usage_words(&text)
+    text_open(&text, words, MESSAGE_MAX)
+    usage_message(&text)
     return text_decoded(&text)
 
 
-def ask_for_page(host, int port):
+def check_health(host, int port):
     cdef bytes address = None if host is None else encoded(host)
     cdef const char *pointer = NULL if host is None else PyBytes_AsString(address)
-    cdef char words[WORDS_MOST]
-    cdef Text wrong
+    cdef char words[MESSAGE_MAX]
+    cdef Text message
     cdef bint answered
-    text_open(&wrong, words, WORDS_MOST)
+    text_open(&message, words, MESSAGE_MAX)
     with nogil:
-        answered = healthcheck(pointer, port, &wrong)
-    return None if answered else text_decoded(&wrong)
+        answered = healthcheck(pointer, port, &message)
+    return None if answered else text_decoded(&message)
 
 
 def usable_cpus():
     return cpus_usable()
 
 
-def write_lines(int fd, bytes line not None, uint64_t count, uint64_t offset):
+def write_log_lines(int fd, bytes line not None, uint64_t count, uint64_t offset):
     cdef const char *bytes_of_line = PyBytes_AsString(line)
     cdef size_t length = len(line)
     cdef ssize_t written
     if not length or offset >= length:
         raise ValueError("offset must lie within the line")
     with nogil:
-        written = lines_write(fd, bytes_of_line, length, count, offset)
+        written = log_write(fd, bytes_of_line, length, count, offset)
     if written < 0:
         checked(written)
     return written
 
 
-# ---- the crew -----------------------------------------------------------------------------------------------------
+# ---- the supervisor ------------------------------------------------------------------------------------------------
 
 cdef str wanted(int option):
-    cdef char words[WORDS_MOST]
+    cdef char words[MESSAGE_MAX]
     cdef Text text
-    text_open(&text, words, WORDS_MOST)
+    text_open(&text, words, MESSAGE_MAX)
     text_wanted(&text, &option_ranges[option])
     return text_decoded(&text)
 
 
 cdef int check_text(str what, int option, bytes text) except -1:
-    if not text_is_good(PyBytes_AsString(text), len(text), option_ranges[option].least, option_ranges[option].most):
+    if not text_is_good(PyBytes_AsString(text), len(text), option_ranges[option].min, option_ranges[option].max):
         raise ValueError(f"the {what} must be {wanted(option)}, not {text!r}")
     return 0
 
 
 cdef int checked_number(str what, int option, number) except -1:
-    if not option_ranges[option].least <= number <= option_ranges[option].most:
+    if not option_ranges[option].min <= number <= option_ranges[option].max:
         raise ValueError(f"{what} must be {wanted(option)}, not {number}")
     return number
 
@@ -335,14 +334,14 @@ cdef int checked_word(str what, int option, word) except -1:
 
 cdef int checked_ms(str what, int option, seconds) except -1:
     """Here, other than on the command line, a second may be cut into as many as 1000 pieces."""
-    least = 0.001 if option_ranges[option].least else 0
-    if not least <= seconds <= option_ranges[option].most:
-        raise ValueError(f"{what} must be from {least} to {option_ranges[option].most} seconds, not {seconds}")
+    least = 0.001 if option_ranges[option].min else 0
+    if not least <= seconds <= option_ranges[option].max:
+        raise ValueError(f"{what} must be from {least} to {option_ranges[option].max} seconds, not {seconds}")
     return <int>(seconds * 1000)
 
 
-cdef class Crew:
-    cdef CrewState _state
+cdef class Supervisor:
+    cdef SupervisorState _state
     cdef Replica _replica
     cdef readonly Identity identity
     cdef list _texts  # that the replica borrows
@@ -355,12 +354,12 @@ cdef class Crew:
 
     def __init__(self, *, host, int port, name, title, palette, app_version, node, namespace, zone, plain, workers,
                  access_log, head_timeout, body_timeout, send_timeout, idle_timeout, drain, sandbox):
-        cdef bytes name_bytes = name_of_host() if name is None else encoded(name)
+        cdef bytes name_bytes = host_name_bytes() if name is None else encoded(name)
         cdef int count = cpus_usable() if workers is None else checked_number("workers", OPTION_WORKERS, workers)
         cdef Address address
         cdef int i
         if self._listener >= 0:
-            raise RuntimeError("a crew is opened once")
+            raise RuntimeError("a supervisor is opened once")
         check_text("name", OPTION_NAME, name_bytes)
         self._texts = []
         self._replica.title = self._lasting("title", OPTION_TITLE, title)
@@ -387,7 +386,7 @@ cdef class Crew:
         self._listen(port)
         if pipe2(self._waker, O_CLOEXEC | O_NONBLOCK) < 0:
             checked(-errno)
-        checked(crew_open(&self._state, &self._replica, self._listener, count, bool(access_log), self._waker[0]))
+        checked(supervisor_open(&self._state, &self._replica, self._listener, count, bool(access_log), self._waker[0]))
 
     cdef const char *_lasting(self, str what, int option, text) except NULL:
         """A text that stays as long as this object."""
@@ -400,20 +399,20 @@ cdef class Crew:
         return NULL if self._host is None else PyBytes_AsString(self._host)
 
     cdef int _check_sandbox(self) except -1:
-        cdef char words[WORDS_MOST]
+        cdef char words[MESSAGE_MAX]
         cdef Text text
-        text_open(&text, words, WORDS_MOST)
+        text_open(&text, words, MESSAGE_MAX)
         if not sandbox_is_possible(self._state.sandbox, &text):
             raise OSError(ENOSYS, text_decoded(&text))
         return 0
 
     cdef int _listen(self, int port) except -1:
-        cdef char words[WORDS_MOST]
+        cdef char words[MESSAGE_MAX]
         cdef Text text
         self._listener = listener_open(self._given(), port)
         if self._listener < 0:
-            text_open(&text, words, WORDS_MOST)
-            listener_wrong_words(&text, -self._listener, self._given(), port)
+            text_open(&text, words, MESSAGE_MAX)
+            listener_error_message(&text, -self._listener, self._given(), port)
             raise OSError(-self._listener, text_decoded(&text))
         return 0
 
@@ -422,9 +421,9 @@ cdef class Crew:
 
     cdef void _close(self) noexcept:
         cdef int fd
-        if self._state.board != NULL:
+        if self._state.scoreboard != NULL:
             with nogil:
-                crew_close(&self._state)
+                supervisor_close(&self._state)
         for fd in self._listener, self._waker[0], self._waker[1]:
             if fd >= 0:
                 close(fd)
@@ -436,13 +435,13 @@ cdef class Crew:
     def start(self):
         cdef int error
         with nogil:
-            error = crew_start(&self._state)
+            error = supervisor_start(&self._state)
         checked(error)
 
-    def wait(self, int log=-1, int most=-1):
+    def wait(self, int log=-1, int timeout=-1):
         cdef char bytes[64]
         with nogil:
-            if crew_wait(&self._state, log, most) & WOKEN_BY_CALLER:
+            if supervisor_wait(&self._state, log, timeout) & WOKEN_BY_CALLER:
                 while read(self._waker[0], bytes, sizeof(bytes)) == sizeof(bytes):
                     pass
 
@@ -450,37 +449,37 @@ cdef class Crew:
         cdef int64_t second = 0
         cdef uint64_t count
         taken = {}
-        crew_has_news(&self._state)
+        supervisor_has_pages(&self._state)
         while True:
-            count = crew_take(&self._state, &second)
+            count = supervisor_take_pages(&self._state, &second)
             if count == 0:
                 return sorted(taken.items())
             taken[second] = taken.get(second, 0) + count
 
     def sandboxed(self):
-        cdef char words[WORDS_MOST]
+        cdef char words[MESSAGE_MAX]
         cdef Text text
-        text_open(&text, words, WORDS_MOST)
-        return text_decoded(&text) if crew_sandboxed(&self._state, &text) else None
+        text_open(&text, words, MESSAGE_MAX)
+        return text_decoded(&text) if supervisor_sandbox_message(&self._state, &text) else None
 
     def deaths(self):
-        cdef char words[WORDS_MOST]
+        cdef char words[MESSAGE_MAX]
         cdef Text text
         told = []
         while True:
-            text_open(&text, words, WORDS_MOST)
-            if not crew_next_death(&self._state, &text):
+            text_open(&text, words, MESSAGE_MAX)
+            if not supervisor_death_message(&self._state, &text):
                 return told
             told.append(text_decoded(&text))
 
     def stop(self):
-        crew_stop(&self._state)
+        supervisor_stop(&self._state)
 
     def kill(self):
-        crew_kill(&self._state)
+        supervisor_kill(&self._state)
 
     def reap_orphans(self):
-        crew_reap_orphans(&self._state)
+        supervisor_reap_orphans(&self._state)
 
     def wake(self):
         if write(self._waker[1], b"", 1) < 0:
@@ -492,11 +491,11 @@ cdef class Crew:
 
     @property
     def is_over(self):
-        return crew_is_over(&self._state)
+        return supervisor_is_over(&self._state)
 
     @property
     def patience(self):
-        return crew_patience(&self._state) / 1000.0
+        return supervisor_patience(&self._state) / 1000.0
 
     @property
     def address(self):
@@ -506,21 +505,21 @@ cdef class Crew:
 
     @property
     def listening(self):
-        cdef char words[WORDS_MOST]
+        cdef char words[MESSAGE_MAX]
         cdef Text text
-        text_open(&text, words, WORDS_MOST)
-        listening_words(&text, self._listener, self._given(), self._state.workers)
+        text_open(&text, words, MESSAGE_MAX)
+        listening_message(&text, self._listener, self._given(), self._state.workers)
         return text_decoded(&text)
 
     def counts(self):
         cdef Counts counts
-        if self._state.board == NULL:
+        if self._state.scoreboard == NULL:
             return 0, 0, 0
-        counts = board_counts(self._state.board)
+        counts = scoreboard_counts(self._state.scoreboard)
         return counts.pages, counts.accepted, counts.open
 
     def pids(self):
-        return [self._state.members[i].pid for i in range(self._state.workers)]
+        return [self._state.processes[i].pid for i in range(self._state.workers)]
 
 
 # ---- the entry points of csrc/main.c, which have no Python in them ------------------------------------------------
@@ -534,7 +533,7 @@ cdef public int yinyang_parse(yinyang **program, int count, const char **argumen
     return program_parse(<Program **>program, count, arguments, YINYANG_VERSION)
 
 
-cdef public const char *yinyang_words(const yinyang *program) noexcept nogil:
+cdef public const char *yinyang_message(const yinyang *program) noexcept nogil:
     return (<const Program *>program).words
 
 
@@ -542,8 +541,8 @@ cdef public bint yinyang_healthcheck(yinyang *program) noexcept nogil:
     return program_healthcheck(<Program *>program)
 
 
-cdef public bint yinyang_open(yinyang *program, int log, int waker) noexcept nogil:
-    return program_open(<Program *>program, log, waker)
+cdef public bint yinyang_open(yinyang *program, int log, int caller_fd) noexcept nogil:
+    return program_open(<Program *>program, log, caller_fd)
 
 
 cdef public bint yinyang_turn(yinyang *program, int stops) noexcept nogil:
@@ -551,4 +550,4 @@ cdef public bint yinyang_turn(yinyang *program, int stops) noexcept nogil:
 
 
 cdef public void yinyang_reap_orphans(yinyang *program) noexcept nogil:
-    crew_reap_orphans(&(<Program *>program).crew)
+    supervisor_reap_orphans(&(<Program *>program).supervisor)

@@ -6,7 +6,7 @@ Nothing here needs the module `logging`, which imports much more than this packa
 import time
 from collections import deque
 
-from yinyang._core import write_lines
+from yinyang._core import write_log_lines
 
 RETRY_SECONDS = 1.0  # between two attempts to write to a log that refuses to be written
 TIME_FORMAT = "%Y/%m/%d %H:%M:%S"
@@ -40,7 +40,7 @@ class Lines:
         while self._owed:
             line, count, offset = self._owed[0]
             try:
-                written = write_lines(self.fd, line, count, offset)
+                written = write_log_lines(self.fd, line, count, offset)
             except OSError:
                 self._refused_until = time.monotonic() + RETRY_SECONDS
                 return
@@ -53,7 +53,7 @@ class Lines:
                 self._owed[0][1:] = count - lines, offset
 
     def wants(self) -> tuple[int, int]:
-        """What to wait for before `pay` is worth calling, as arguments for `Crew.wait`: a descriptor that must be
+        """What to wait for before `pay` is worth calling, as arguments for `Supervisor.wait`: a descriptor that must be
         writable, or -1; milliseconds that must pass, or -1."""
         if not self._owed:
             return -1, -1

@@ -4,7 +4,7 @@ import _signal as signal  # without the enumerations of the module `signal`, whi
 import os
 import sys
 
-from yinyang._core import ask_for_page, parse_options, usage, version
+from yinyang._core import check_health, parse_options, usage, version
 from yinyang.lines import LineLog
 from yinyang.server import Server
 
@@ -20,7 +20,7 @@ def main() -> int:
     except ValueError as wrong:
         return _complain(wrong, EXIT_USAGE)
     if action == "healthcheck":
-        wrong = ask_for_page(settings["host"], settings["port"])
+        wrong = check_health(settings["host"], settings["port"])
         return _complain(wrong, EXIT_FAILED) if wrong else 0
     if action != "serve":
         print(usage() if action == "help" else f"yinyang {version}", end="" if action == "help" else "\n")

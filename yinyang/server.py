@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import namedtuple
 
-from yinyang._core import Crew, Identity
+from yinyang._core import Supervisor, Identity
 
 TYPE_CHECKING = False  # true for those who check types
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Server:
         drain: float = 0,
         sandbox: Literal["auto", "off", "require"] = "auto",
     ) -> None:
-        self._crew = Crew(
+        self._supervisor = Supervisor(
             host=host,
             port=port,
             name=name,
@@ -98,7 +98,7 @@ class Server:
             drain=drain,
             sandbox=sandbox,
         )
-        self._address = self._crew.address
+        self._address = self._supervisor.address
         self._thread: threading.Thread | None = None
         self._started: threading.Event | None = None
         self._log: Log | LineLog | None = None
@@ -110,7 +110,7 @@ class Server:
     @property
     def identity(self) -> Identity:
         """What it shows."""
-        return self._crew.identity
+        return self._supervisor.identity
 
     @property
     def address(self) -> tuple[str, int]:
@@ -131,13 +131,13 @@ class Server:
     @property
     def counts(self) -> Counts:
         """Pages and connections so far; after the end, the final ones."""
-        return self._counts or Counts(*self._crew.counts())
+        return self._counts or Counts(*self._supervisor.counts())
 
     @property
     def waker(self) -> int:
         """A descriptor for signal.set_wakeup_fd, for a program that calls `run` in its main thread. With a handler for
         SIGCHLD, a worker that somebody stopped is noticed even while nothing is served."""
-        return self._crew.waker
+        return self._supervisor.waker
 
     def start(self) -> Self:
         """Begin to serve, watched by a thread. Raises OSError if the processes cannot be started."""
@@ -169,14 +169,14 @@ class Server:
         """Begin to stop, without waiting; a second time: at once. Safe in a handler of signals."""
         self._stops += 1
         if self._stops == 1:
-            self._stop_until = time.monotonic() + self._crew.patience
+            self._stop_until = time.monotonic() + self._supervisor.patience
         if not self._counts:
-            self._crew.wake()
+            self._supervisor.wake()
 
     def reap_orphans(self) -> None:
         """Wait for dead children of this process that are not the server's own, for a program that is the first process
         of a container: in the thread that calls `run`, when SIGCHLD has come."""
-        self._crew.reap_orphans()
+        self._supervisor.reap_orphans()
 
     def run(self, log: Log | LineLog | None = None) -> None:
         """Serve in this thread until `request_stop` is called, from another one or by a handler of signals. `log` takes
@@ -187,12 +187,12 @@ class Server:
             log = Log()
         self._log = log
         try:
-            self._crew.start()
+            self._supervisor.start()
             log.tell("Serving image, host: %s, colour: %s", self.identity.name, self.identity.colour)
-            log.tell("%s", self._crew.listening)
+            log.tell("%s", self._supervisor.listening)
             if self._started:
                 self._started.set()
-            while not self._crew.is_over:
+            while not self._supervisor.is_over:
                 self._turn()
             self._write_last_lines()
         finally:
@@ -208,20 +208,20 @@ class Server:
 
     def _turn(self) -> None:
         """Wait for something to do, and do it."""
-        self._crew.wait(*self._log.wants())
+        self._supervisor.wait(*self._log.wants())
         if self._stops == 1:
-            self._crew.stop()
+            self._supervisor.stop()
         elif self._stops > 1:
-            self._crew.kill()
+            self._supervisor.kill()
         self._tell()
 
     def _tell(self) -> None:
-        for second, count in self._crew.take():
+        for second, count in self._supervisor.take():
             shown = self.identity
             self._log.pages(second, count, "Served image, host: %s, colour: %s", shown.name, shown.colour)
-        if sandboxed := self._crew.sandboxed():
+        if sandboxed := self._supervisor.sandboxed():
             self._log.tell("%s", sandboxed)
-        for death in self._crew.deaths():
+        for death in self._supervisor.deaths():
             self._log.warn("%s", death)
         self._log.pay()
 
@@ -232,12 +232,12 @@ class Server:
             fd, _ = self._log.wants()
             if fd < 0:
                 break
-            self._crew.wait(fd, int(left * 1000) + 1)
+            self._supervisor.wait(fd, int(left * 1000) + 1)
             self._log.pay()
 
     def _close(self) -> None:
-        self._counts = Counts(*self._crew.counts())
-        self._crew.close()
+        self._counts = Counts(*self._supervisor.counts())
+        self._supervisor.close()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -9,19 +9,19 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from yinyang.core.http1 cimport (
-    Framing, OUTCOME_MORE, OUTCOME_READY, SEEN_UNCLEAN, TARGET_KEPT, Target, http1_feed, http1_keeps, http1_next,
-    target_keep
+from yinyang.core.http.parser cimport (
+    FLAG_UNCLEAN, OUTCOME_MORE, OUTCOME_READY, Parser, TARGET_KEPT, Target, parser_feed, parser_keeps_alive,
+    parser_next, target_keep
 )
-from yinyang.core.queue cimport RENDERED_MOST, REQUEST_LEAST
-from yinyang.core.redirect cimport location_render, redirect_render
-from yinyang.core.text cimport Text, text_fits, text_open
+from yinyang.core.http.send_queue cimport DYNAMIC_MAX, REQUEST_MIN
+from yinyang.core.routes.redirect cimport location_render, redirect_render
+from yinyang.core.text.buffer cimport Text, text_fits, text_open
 
 cdef enum:
     RECORDS = 64
 
 cdef struct Record:  # of one request
-    Framing framing
+    Parser framing
     size_t end
     uint8_t target[TARGET_KEPT]
 
@@ -32,49 +32,49 @@ cdef struct Records:
 
 cdef void record_all(const uint8_t *data, size_t size, size_t step, Records *records) noexcept nogil:
     """Frame all, cut into pieces of `step` bytes, each in memory of its own, as far as there are records."""
-    cdef Framing f
+    cdef Parser f
     cdef Target target
     cdef uint8_t kept[TARGET_KEPT]
-    cdef size_t at = 0, length, begin = 0
+    cdef size_t pos = 0, length, begin = 0
     cdef uint8_t *piece
     cdef const uint8_t *p
     cdef int outcome = OUTCOME_MORE
     memset(records, 0, sizeof(Records))
     memset(&f, 0, sizeof(f))
     memset(kept, 0, sizeof(kept))
-    while at < size and records.count < RECORDS:
-        length = min(step, size - at)
+    while pos < size and records.count < RECORDS:
+        length = min(step, size - pos)
         piece = <uint8_t *>malloc(length)
-        memcpy(piece, data + at, length)
+        memcpy(piece, data + pos, length)
         p = piece
         while records.count < RECORDS:
-            outcome = http1_feed(&f, &p, piece + length, &target)
+            outcome = parser_feed(&f, &p, piece + length, &target)
             target_keep(&f, &target, kept)
             if outcome == OUTCOME_MORE:
                 break
             records.of[records.count].framing = f
             memcpy(records.of[records.count].target, kept, sizeof(kept))
             # where a wrong one was noticed may depend on the cut, where a request ends may not
-            records.of[records.count].end = at + (p - piece) if outcome == OUTCOME_READY else 0
+            records.of[records.count].end = pos + (p - piece) if outcome == OUTCOME_READY else 0
             records.count += 1
-            if outcome != OUTCOME_READY or not http1_keeps(&f):
+            if outcome != OUTCOME_READY or not parser_keeps_alive(&f):
                 free(piece)
                 return
-            if at + (p - piece) - begin < REQUEST_LEAST:
+            if pos + (p - piece) - begin < REQUEST_MIN:
                 abort()
-            begin = at + (p - piece)
-            http1_next(&f)
+            begin = pos + (p - piece)
+            parser_next(&f)
             memset(kept, 0, sizeof(kept))
         free(piece)
-        at += length
+        pos += length
 
 
 cdef void check_redirect(const Record *record) noexcept nogil:
-    cdef char *rendered = <char *>malloc(RENDERED_MOST)
+    cdef char *rendered = <char *>malloc(DYNAMIC_MAX)
     cdef char location[3 * TARGET_KEPT]
     cdef Text text
     cdef size_t length
-    text_open(&text, rendered, RENDERED_MOST)
+    text_open(&text, rendered, DYNAMIC_MAX)
     redirect_render(&text, &record.framing, record.target, True, 0)
     length = location_render(&record.framing, record.target, location)
     if not text_fits(&text) or length == 0 or location[0] != b'/' or memchr(location, b'\r', length) != NULL:
@@ -89,9 +89,9 @@ cdef bint same(const Records *one, const Records *other) noexcept nogil:
     if one.count != other.count:
         return False
     for i in range(one.count):
-        if one.of[i].end != other.of[i].end or one.of[i].framing.wrong != other.of[i].framing.wrong:
+        if one.of[i].end != other.of[i].end or one.of[i].framing.error != other.of[i].framing.error:
             return False
-        if not one.of[i].framing.wrong and memcmp(&one.of[i], &other.of[i], sizeof(Record)):
+        if not one.of[i].framing.error and memcmp(&one.of[i], &other.of[i], sizeof(Record)):
             return False
     return True
 
@@ -108,7 +108,7 @@ cdef public int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) noexcep
     if not same(&whole, &bytewise) or not same(&whole, &cut):
         abort()
     for i in range(whole.count):
-        if not whole.of[i].framing.wrong and whole.of[i].framing.seen & SEEN_UNCLEAN:
+        if not whole.of[i].framing.error and whole.of[i].framing.flags & FLAG_UNCLEAN:
             if whole.of[i].framing.target <= TARGET_KEPT:
                 check_redirect(&whole.of[i])
     return 0

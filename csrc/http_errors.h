@@ -1,0 +1,61 @@
+/* Every way in which a request can be wrong: its status (RFC 9110 section 15) and what the client is told.
+ *
+ * Each line says what was wrong and what would be right; it is the whole body of the answer. */
+#ifndef YINYANG_ERRORS_H
+#define YINYANG_ERRORS_H
+
+#define HTTP_ERRORS(X) \
+    X(ERROR_METHOD, 400, "the request must begin with a method, one space and a target, as in: GET / HTTP/1.1") \
+    X(ERROR_TLS, 400, "this looks like TLS, but the port speaks plain HTTP: use http:// instead of https://") \
+    X(ERROR_TARGET, 400, "the target must be a path of visible ASCII such as /x?y, a whole http:// address, or * with OPTIONS") \
+    X(ERROR_PERCENT, 400, "a % in the path must be followed by two hexadecimal digits") \
+    X(ERROR_AUTHORITY, 400, "the address in the target must name a host, without user name, and a port of digits only") \
+    X(ERROR_VERSION, 400, "the request line must end in one space, HTTP/1.1 or HTTP/1.0, and CR LF") \
+    X(ERROR_LINE_END, 400, "each line must end in CR LF, and CR or LF can stand nowhere else") \
+    X(ERROR_FIELD_NAME, 400, "a header line must begin with a name, then a colon with no space before it") \
+    X(ERROR_FIELD_VALUE, 400, "a header value must not hold control bytes other than HTAB") \
+    X(ERROR_HOST_MISSING, 400, "an HTTP/1.1 request must have a Host header") \
+    X(ERROR_HOST_TWICE, 400, "there must not be more than one Host header") \
+    X(ERROR_HOST, 400, "the Host header must be a host name or address, and perhaps a colon and a port") \
+    X(ERROR_LENGTH, 400, "Content-Length must be one decimal number below 2^63") \
+    X(ERROR_LENGTH_TWICE, 400, "there must not be more than one Content-Length header") \
+    X(ERROR_LENGTH_AND_CODING, 400, "Content-Length and Transfer-Encoding must not stand together") \
+    X(ERROR_CODING_IN_1_0, 400, "an HTTP/1.0 request must not have a Transfer-Encoding header") \
+    X(ERROR_CODING_ORDER, 400, "chunked must be the last transfer coding, and stand once") \
+    X(ERROR_CHUNK_SIZE, 400, "a chunk must begin with its size, 1 to 16 hexadecimal digits, and CR LF") \
+    X(ERROR_CHUNK_LINE, 400, "the line before a chunk must not be longer than 4 KiB") \
+    X(ERROR_CHUNK_END, 400, "the data of a chunk must be as long as its size says, and be followed by CR LF") \
+    X(ERROR_CHUNK_EXTRA, 400, "chunk extensions and trailers must not be longer than 16 KiB in all") \
+    X(ERROR_INCOMPLETE, 400, "the request ended before it was complete") \
+    X(ERROR_METHOD_REFUSED, 405, "this server is no proxy and does not echo: CONNECT and TRACE are refused") \
+    X(ERROR_SLOW_HEAD, 408, "the head of the request did not arrive in time") \
+    X(ERROR_SLOW_BODY, 408, "the body of the request did not arrive in time") \
+    X(ERROR_TARGET_LONG, 414, "the target must not be longer than 16 KiB") \
+    X(ERROR_EXPECTATION, 417, "the only expectation that can be met is 100-continue") \
+    X(ERROR_HEAD_LONG, 431, "the head of the request must not be longer than 64 KiB") \
+    X(ERROR_METHOD_UNKNOWN, 501, "the method must be GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, in upper case") \
+    X(ERROR_CODING_UNKNOWN, 501, "the only transfer coding that is understood is chunked") \
+    X(ERROR_VERSION_UNKNOWN, 505, "the versions of HTTP that are understood are 1.1 and 1.0")
+
+enum error {
+    ERROR_NOTHING,
+#define X(name, status, words) name,
+    HTTP_ERRORS(X)
+#undef X
+    ERROR_COUNT,
+};
+
+static const unsigned short error_statuses[ERROR_COUNT] = {
+#define X(name, status, words) [name] = status,
+    HTTP_ERRORS(X)
+#undef X
+};
+
+/* All words in one block, from number 1 on, as a table of pointers would be relocated when the program starts. */
+static const char error_messages[] =
+#define X(name, status, words) words "\0"
+    HTTP_ERRORS(X)
+#undef X
+    ;
+
+#endif

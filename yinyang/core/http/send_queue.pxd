@@ -1,0 +1,201 @@
+"""What is still to be sent on one connection: the numbers of prebuilt answers, and how far into the first one.
+
+While a segment of requests is worked through, its answers gather in the worker's one Queue, and one system call sends
+them. If the client takes only a part, the rest is put away as a Rest, with the first of its rendered answers: that, and
+nothing else, is what a slow reader costs.
+"""
+
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint8_t
+from libc.string cimport memcpy, memmove, memset
+
+from ..os.syscalls cimport EAGAIN, EINTR, MSG_DONTWAIT, MSG_NOSIGNAL, errno, iovec, msghdr, send, sendmsg
+from ..text.buffer cimport Text, text_fits, text_open
+from .responses cimport DATE_LENGTH, Response, Responses, date_render, response_is_dynamic
+
+cdef enum:
+    RECEIVE_MAX = 4096  # bytes of requests taken from one connection before the others have their turn
+    REQUEST_MIN = 25  # bytes of the shortest request that keeps its connection open
+    SEND_QUEUE_MAX = RECEIVE_MAX // REQUEST_MIN + 2  # one may have begun earlier, and one may be wrong
+    VECTOR_MAX = SEND_QUEUE_MAX + 1  # one answer may be in two pieces
+    DYNAMIC_COUNT = 16  # answers: as many as a segment has unclean targets that are as long as they may be
+    DYNAMIC_MAX = 5120  # bytes of one
+
+cdef struct PendingSend:
+    int64_t second  # that the Date of the first answer tells
+    uint32_t offset  # bytes of the first answer that are sent
+    uint16_t kept  # bytes of the one that is rendered
+    uint8_t count
+    uint8_t responses[SEND_QUEUE_MAX]
+
+cdef struct SendQueue:
+    uint8_t rendered  # how many such answers have a place
+    uint8_t gone  # how many of these are sent
+    PendingSend pending
+    uint16_t lengths[DYNAMIC_COUNT]
+    iovec vector[VECTOR_MAX]
+    char torn[256]  # the head of an answer that was cut in its Date, with the Date it began with
+    char bytes[DYNAMIC_COUNT][DYNAMIC_MAX]  # of the rendered answers
+
+cdef enum Sent:
+    SENT_ALL
+    SENT_SOME  # the client has to read before more can be sent
+    SENT_FAILED  # the client is gone
+
+
+cdef inline void send_queue_clear(SendQueue *send_queue) noexcept nogil:
+    send_queue.pending.count = 0
+    send_queue.pending.offset = 0
+    send_queue.rendered = 0
+    send_queue.gone = 0
+
+
+cdef inline bint send_queue_put(SendQueue *send_queue, uint8_t response) noexcept nogil:
+    """False if there is no room, which a segment of RECEIVE_MAX bytes cannot bring about."""
+    if send_queue.pending.count == SEND_QUEUE_MAX:
+        return False
+    send_queue.pending.responses[send_queue.pending.count] = response
+    send_queue.pending.count += 1
+    return True
+
+
+cdef inline bint send_queue_reserve(SendQueue *send_queue, Text *text) noexcept nogil:
+    """Where the next rendered answer goes; False if there is no room for one."""
+    if send_queue.rendered == DYNAMIC_COUNT:
+        return False
+    text_open(text, send_queue.bytes[send_queue.rendered], DYNAMIC_MAX)
+    return True
+
+
+cdef inline bint send_queue_put_dynamic(SendQueue *send_queue, uint8_t response, const Text *text) noexcept nogil:
+    """The answer that now stands in the place; False if it is too long, which it cannot be, or there is no room."""
+    send_queue.lengths[send_queue.rendered] = <uint16_t>text.length
+    send_queue.rendered += 1
+    return text_fits(text) and send_queue_put(send_queue, response)
+
+
+cdef inline int send_queue_first(SendQueue *send_queue, const Responses *responses, iovec *vector) noexcept nogil:
+    """The pieces of an answer that is partly sent, with the Date that it began with; in two, if it is prebuilt and the
+    Date has changed since."""
+    cdef const Response *response = &responses.table[send_queue.pending.responses[0]]
+    cdef const char *bytes = responses.bytes + response.start
+    cdef size_t length = response.length
+    cdef uint32_t offset = send_queue.pending.offset
+    cdef uint32_t date_end = response.date + DATE_LENGTH
+    cdef int count = 0
+    if response_is_dynamic(send_queue.pending.responses[0]):
+        bytes = send_queue.bytes[send_queue.gone]
+        length = send_queue.lengths[send_queue.gone]
+    elif offset < date_end and send_queue.pending.second != responses.second:
+        memcpy(send_queue.torn, bytes, date_end)
+        date_render(send_queue.torn + response.date, send_queue.pending.second)
+        vector[0].iov_base = send_queue.torn + offset
+        vector[0].iov_len = date_end - offset
+        offset = date_end
+        count = 1
+    vector[count].iov_base = <char *>bytes + offset
+    vector[count].iov_len = length - offset
+    return count + 1
+
+
+cdef inline int send_queue_vector(SendQueue *send_queue, const Responses *responses, iovec *vector) noexcept nogil:
+    """All that is to be sent: runs of equal answers come straight from the copies that stand in a row."""
+    cdef const uint8_t *number = send_queue.pending.responses
+    cdef const uint8_t *end = number + send_queue.pending.count
+    cdef const Response *response
+    cdef uint32_t run
+    cdef uint8_t place = send_queue.gone
+    cdef int count = 0
+    if send_queue.pending.offset:
+        count = send_queue_first(send_queue, responses, vector)
+        place += response_is_dynamic(number[0])
+        number += 1
+    while number != end:
+        run = 1
+        if response_is_dynamic(number[0]):
+            vector[count].iov_base = send_queue.bytes[place]
+            vector[count].iov_len = send_queue.lengths[place]
+            place += 1
+        else:
+            response = &responses.table[number[0]]
+            while number + run != end and number[run] == number[0] and run < response.copies:
+                run += 1
+            vector[count].iov_base = responses.bytes + response.start
+            vector[count].iov_len = run * response.length
+        number += run
+        count += 1
+    return count
+
+
+cdef inline void send_queue_advance(SendQueue *send_queue, const Responses *responses, size_t sent) noexcept nogil:
+    """Take `sent` bytes off the front."""
+    cdef PendingSend *pending = &send_queue.pending
+    cdef uint8_t done = 0
+    cdef uint32_t left
+    cdef bint is_rendered
+    while sent:
+        is_rendered = response_is_dynamic(pending.responses[done])
+        left = send_queue.lengths[send_queue.gone] if is_rendered else responses.table[pending.responses[done]].length
+        left -= pending.offset
+        if sent < left:
+            if pending.offset == 0:
+                pending.second = responses.second
+            pending.offset += <uint32_t>sent
+            break
+        sent -= left
+        pending.offset = 0
+        send_queue.gone += is_rendered
+        done += 1
+    pending.count -= done
+    memmove(pending.responses, pending.responses + done, pending.count)
+    if pending.count == 0:
+        send_queue_clear(send_queue)
+
+
+cdef inline int send_queue_send(SendQueue *send_queue, const Responses *responses, int fd) noexcept nogil:
+    """Send what the client takes; one of Sent."""
+    cdef msghdr message
+    cdef ssize_t sent
+    cdef int count
+    while send_queue.pending.count:
+        count = send_queue_vector(send_queue, responses, send_queue.vector)
+        if count == 1:
+            sent = send(fd, send_queue.vector[0].iov_base, send_queue.vector[0].iov_len, MSG_NOSIGNAL | MSG_DONTWAIT)
+        else:
+            memset(&message, 0, sizeof(message))
+            message.msg_iov = send_queue.vector
+            message.msg_iovlen = count
+            sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
+        if sent >= 0:
+            send_queue_advance(send_queue, responses, <size_t>sent)
+        elif errno == EAGAIN:
+            return SENT_SOME
+        elif errno != EINTR:
+            return SENT_FAILED
+    return SENT_ALL
+
+
+cdef inline bint send_queue_save(SendQueue *send_queue, PendingSend *pending, char *kept) noexcept nogil:
+    """`queue` has something to send, as after SENT_SOME; `kept` has room for DYNAMIC_MAX bytes, so one rendered
+    answer can be kept. False if there are more: then all from the second one on is given up."""
+    cdef uint8_t left = send_queue.rendered - send_queue.gone
+    cdef uint8_t i
+    send_queue.pending.kept = 0
+    if left:
+        send_queue.pending.kept = send_queue.lengths[send_queue.gone]
+        memcpy(kept, send_queue.bytes[send_queue.gone], send_queue.pending.kept)
+    if left > 1:
+        i = send_queue.pending.count
+        while left > 1:  # it is the last one but `left`
+            i -= 1
+            left -= response_is_dynamic(send_queue.pending.responses[i])
+        send_queue.pending.count = i
+    memcpy(pending, &send_queue.pending, sizeof(PendingSend) - SEND_QUEUE_MAX + send_queue.pending.count)
+    return send_queue.rendered - send_queue.gone <= 1
+
+
+cdef inline void send_queue_restore(SendQueue *send_queue, const PendingSend *pending, const char *kept) noexcept nogil:
+    memcpy(&send_queue.pending, pending, sizeof(PendingSend))
+    send_queue.gone = 0
+    send_queue.rendered = pending.kept != 0
+    send_queue.lengths[0] = pending.kept
+    memcpy(send_queue.bytes[0], kept, pending.kept)

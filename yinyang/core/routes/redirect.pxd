@@ -1,0 +1,78 @@
+"""The answer to an unclean path: where the clean one is."""
+
+from libc.stdint cimport int64_t, uint64_t, uint8_t
+from libc.string cimport memcpy
+
+from ..http.parser cimport DOT, Parser, SLASH, TARGET_KEPT
+from ..http.responses cimport DATE_LENGTH, date_render, response_end
+from ..text.buffer cimport Text, llu, text_format, text_html, text_open, text_put, text_string
+
+cdef enum:
+    LOCATION_MAX = 3 * TARGET_KEPT + 1
+    BODY_MAX = 2048  # bytes: a target in references of up to 5 bytes, or in three bytes each, and 40 more
+
+
+cdef inline size_t path_clean(const uint8_t *path, size_t length, char *clean) noexcept nogil:
+    """The path without empty segments, `.` and `..` (RFC 3986 section 5.2.4, and one slash for several); a slash at the
+    end stays. `path` begins with a slash, `clean` has room for `length` bytes. Returns the length of the result."""
+    cdef size_t i = 0, out = 0, begin
+    while i < length:
+        i += 1  # the slash
+        begin = i
+        while i < length and path[i] != SLASH:
+            i += 1
+        if i == begin or i == begin + 1 and path[begin] == DOT:
+            continue
+        if i == begin + 2 and path[begin] == DOT and path[begin + 1] == DOT:
+            while out and clean[out - 1] != SLASH:
+                out -= 1
+            if out:
+                out -= 1
+            continue
+        clean[out] = SLASH
+        memcpy(clean + out + 1, path + begin, i - begin)
+        out += 1 + i - begin
+    if out == 0 or path[length - 1] == SLASH:
+        clean[out] = SLASH
+        out += 1
+    return out
+
+
+cdef inline size_t location_render(const Parser *f, const uint8_t *target, char *location) noexcept nogil:
+    """The clean path and the query and a NUL, into LOCATION_MAX bytes; its length. The target has at most TARGET_KEPT
+    bytes.
+
+    A backslash is written as %5C, since browsers take `/\\` at the beginning for the `//` of another host."""
+    cdef char clean[TARGET_KEPT]
+    cdef size_t length = path_clean(target + f.path, f.path_end - f.path, clean)
+    cdef size_t begin = 0, i
+    cdef Text text
+    text_open(&text, location, LOCATION_MAX)
+    for i in range(length):
+        if clean[i] == b'\\':
+            text_put(&text, clean + begin, i - begin)
+            text_string(&text, "%5C")
+            begin = i + 1
+    text_put(&text, clean + begin, length - begin)
+    text_put(&text, <const char *>target + f.path_end, f.target - f.path_end)
+    location[text.length] = 0
+    return text.length
+
+
+cdef inline void redirect_render(Text *text, const Parser *f, const uint8_t *target, bint keep_alive,
+                                 int64_t second) noexcept nogil:
+    """The whole answer, its headers in the order of the original."""
+    cdef char location[LOCATION_MAX]
+    cdef size_t length = location_render(f, target, location)
+    cdef char words[BODY_MAX]
+    cdef char date[DATE_LENGTH + 1]
+    cdef Text body
+    text_open(&body, words, BODY_MAX)
+    text_string(&body, '<a href="')
+    text_html(&body, location, length)
+    text_string(&body, '">Moved Permanently</a>.\n\n')
+    date_render(date, second)
+    text_format(text, "HTTP/1.%llu 301 Moved Permanently\r\nContent-Type: text/html; charset=utf-8\r\nLocation: %s\r\n"
+                "Date: %s\r\nContent-Length: %llu\r\n", <llu>f.minor, <const char *>location, <const char *>date,
+                <llu>body.length)
+    response_end(text, f, keep_alive, &body)

@@ -1,0 +1,43 @@
+"""Dates of the Gregorian calendar, from and to a count of days since 1970."""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from .buffer cimport Text, llu, text_format
+
+cdef struct Date:
+    int year
+    int month  # 1 to 12
+    int day  # 1 to 31
+
+
+cdef inline Date date_of(int64_t days) noexcept nogil:
+    """For days from the year 0 on."""
+    # in years that begin on the 1st of March, so that a leap day comes last
+    cdef int64_t shifted = days + 719468
+    cdef int era = <int>(shifted // 146097)
+    cdef int day_of_era = <int>(shifted % 146097)
+    cdef int year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
+    cdef int day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    cdef int month = (5 * day_of_year + 2) // 153
+    cdef Date date
+    date.day = day_of_year - (153 * month + 2) // 5 + 1
+    date.month = month + 3 if month < 10 else month - 9
+    date.year = era * 400 + year_of_era + (month >= 10)
+    return date
+
+
+cdef inline int64_t days_until(int year, int month, int day) noexcept nogil:
+    """The other way round."""
+    cdef int shifted = year - (month <= 2)
+    cdef int era = shifted // 400
+    cdef int year_of_era = shifted % 400
+    cdef int day_of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
+    return <int64_t>era * 146097 + 365 * year_of_era + year_of_era // 4 - year_of_era // 100 + day_of_year - 719468
+
+
+cdef inline void stamp_render(Text *text, const char *template, int64_t second) noexcept nogil:
+    """A date and a time, by a template for year, month, day, hour, minute and second."""
+    cdef Date date = date_of(second // 86400)
+    cdef llu left = <llu>(second % 86400)
+    text_format(text, template, <llu>date.year, <llu>date.month, <llu>date.day, left // 3600,
+                left // 60 % 60, left % 60)

@@ -1,0 +1,105 @@
+"""Deadlines: for each kind of waiting a list of connections, the one that waits longest first.
+
+All that wait for the same thing may wait equally long, so each list is in order of time by itself: putting, removing
+and finding the next deadline are a few writes, however many connections there are. Connections are known by their
+descriptor, and descriptor 0, which is never one, ends a list.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint8_t
+
+cdef enum:
+    WAIT_NOTHING
+    WAIT_IDLE  # for the first byte of a request
+    WAIT_HEAD  # for the rest of a head
+    WAIT_BODY  # for the rest of a body
+    WAIT_SEND  # for the client to take any of its answers
+    WAIT_LINGER  # for the client to end, after an answer that ends the connection
+    WAIT_FAREWELL  # for the client to end, as the server does
+    WAIT_COUNT
+
+cdef enum:
+    LAST_MOMENT = 50  # ms for what is on its way when a server ends: a handshake, a request, a client's end
+
+cdef struct Limits:  # how long each kind may last
+    uint32_t ms[WAIT_COUNT]
+
+cdef struct TimerNode:
+    uint32_t before
+    uint32_t after
+    uint32_t since  # ms, wrapped around
+    uint8_t wait
+
+cdef struct Timers:
+    TimerNode *nodes  # one for each descriptor
+    uint32_t first[WAIT_COUNT]
+    uint32_t last[WAIT_COUNT]
+    Limits limits
+
+
+cdef inline void limits_set(Limits *limits, uint32_t head, uint32_t body, uint32_t sending,
+                            uint32_t idle) noexcept nogil:
+    """All in ms."""
+    limits.ms[WAIT_IDLE] = idle
+    limits.ms[WAIT_HEAD] = head
+    limits.ms[WAIT_BODY] = body
+    limits.ms[WAIT_SEND] = sending
+    limits.ms[WAIT_LINGER] = 1000
+    limits.ms[WAIT_FAREWELL] = LAST_MOMENT
+
+
+cdef inline void timers_stop(Timers *timers, uint32_t fd) noexcept nogil:
+    cdef TimerNode *node = &timers.nodes[fd]
+    if node.wait == WAIT_NOTHING:
+        return
+    if node.before:
+        timers.nodes[node.before].after = node.after
+    else:
+        timers.first[node.wait] = node.after
+    if node.after:
+        timers.nodes[node.after].before = node.before
+    else:
+        timers.last[node.wait] = node.before
+    node.wait = WAIT_NOTHING
+
+
+cdef inline void timers_start(Timers *timers, uint32_t fd, uint8_t wait, int64_t now) noexcept nogil:
+    """From now on `fd` waits for this, whatever it waited for."""
+    cdef TimerNode *node = &timers.nodes[fd]
+    timers_stop(timers, fd)
+    node.wait = wait
+    node.since = <uint32_t>now
+    node.before = timers.last[wait]
+    node.after = 0
+    if node.before:
+        timers.nodes[node.before].after = fd
+    else:
+        timers.first[wait] = fd
+    timers.last[wait] = fd
+
+
+cdef inline uint32_t timers_remaining(const Timers *timers, uint8_t wait, int64_t now) noexcept nogil:
+    """ms until the first deadline of a list that is not empty; 0 if it has passed."""
+    cdef uint32_t waited = <uint32_t>now - timers.nodes[timers.first[wait]].since
+    return timers.limits.ms[wait] - waited if waited < timers.limits.ms[wait] else 0
+
+
+cdef inline int timers_timeout(const Timers *timers, int64_t now) noexcept nogil:
+    """ms until the next deadline, as for epoll_wait(2); -1 if there is none."""
+    cdef int timeout = -1
+    cdef uint32_t left
+    cdef uint8_t wait
+    for wait in range(WAIT_IDLE, WAIT_COUNT):
+        if timers.first[wait]:
+            left = timers_remaining(timers, wait, now)
+            if timeout < 0 or left < <uint32_t>timeout:
+                timeout = <int>left
+    return timeout
+
+
+cdef inline uint32_t timers_expired(const Timers *timers, int64_t now) noexcept nogil:
+    """A connection whose deadline has passed, or 0."""
+    cdef uint8_t wait
+    for wait in range(WAIT_IDLE, WAIT_COUNT):
+        if timers.first[wait] and timers_remaining(timers, wait, now) == 0:
+            return timers.first[wait]
+    return 0
