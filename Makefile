@@ -3,11 +3,12 @@
 PYTHON ?= python3
 BIN = .venv/bin
 LINT = build/lint/bin
+WITHOUT_TOOLS = 'not static and not containers and not proxies and not prometheus and not strace and not browser'
 CORE = $(shell find csrc yinyang -name '*.h' -o -name '*.p[yx][xd]' -o -path '*/wall/*')
 SCRIPTS = $(shell grep -rlE '^#!.*\b(ba)?sh$$' .ci benchmarks tests tools)
 
 help: ## say what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 dev: .venv/made ## have the package in .venv, with all that its tests need; again when the core was changed
 .venv/made: setup.py pyproject.toml $(CORE)
@@ -44,7 +45,14 @@ image: ## build the container image; ENGINE=podman with another tool
 	$(or $(ENGINE),docker) build -t yinyang .
 
 dist: $(LINT)/made ## build sdist and wheel, in build/dist
+	rm -rf build/dist
 	$(LINT)/python -m build -o build/dist .
+	! $(LINT)/python -m zipfile -l build/dist/*.whl | grep -E '\.(c|h|pyx|pxd) '  # no sources in the wheel
+
+wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on another version
+	$(PYTHON) -m venv --clear build/wheel
+	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-xdist hypothesis pillow prometheus-client
+	cd tests && ../build/wheel/bin/pytest -q -p no:cacheprovider -n auto -m $(WITHOUT_TOOLS) .
 
 bench: dev ## compare what a request costs, with other servers (benchmarks/compare.py)
 	$(BIN)/python benchmarks/compare.py $(OPTIONS)
@@ -68,4 +76,4 @@ clean: ## remove all that was made
 	rm -rf .venv build *.egg-info yinyang/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help dev test lint format static image dist bench instructions sanitize memcheck fuzz bare clean
+.PHONY: help dev test lint format static image dist wheel-test bench instructions sanitize memcheck fuzz bare clean

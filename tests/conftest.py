@@ -21,8 +21,15 @@ from typing import NoReturn
 
 import pytest
 
+import yinyang
+
 ROOT = Path(__file__).parent.parent
 PATIENCE = 120.0  # seconds until a test that waits for something gives up: only a test that fails takes them
+
+PAGE = yinyang.render_page(yinyang.identify("vm"))  # of the servers that tests start
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+SERVED = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Served image, host: vm, colour: #b8d868"  # a line of the log
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # servers inherit it, and these tests may run under nohup(1)
 
@@ -128,6 +135,17 @@ def read_all(client: socket.socket) -> bytes:
     """What comes until the end of the connection."""
     received = b""
     while piece := client.recv(65536):
+        received += piece
+    return received
+
+
+def receive_page(client: socket.socket) -> bytes:
+    """The next answer of a connection, which is a page."""
+    received = b""
+    while not received.endswith(b"</html>"):
+        piece = client.recv(4096)
+        if not piece:
+            raise ConnectionResetError(f"it ends within a page: {received!r}")
         received += piece
     return received
 

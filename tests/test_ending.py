@@ -4,7 +4,6 @@ import os
 import platform
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -13,13 +12,21 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, Replica, Shape, needs, read_all, wait_until
+from conftest import (
+    GET,
+    LAST,
+    PAGE,
+    PATIENCE,
+    SERVED,
+    Replica,
+    Shape,
+    free_port,
+    needs,
+    read_all,
+    receive_page,
+    wait_until,
+)
 
-import yinyang
-
-PAGE = yinyang.render_page(yinyang.identify("vm"))
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 CLOSE = b"\r\nConnection: close\r\n"
 Start = Callable[..., Replica]
 
@@ -42,15 +49,6 @@ def test_while_it_drains_all_are_answered_for_the_last_time(start: Start) -> Non
     assert replica.process.wait(PATIENCE) == 0
     with pytest.raises(ConnectionRefusedError):
         replica.connect()
-
-
-def receive_page(client: socket.socket) -> bytes:
-    received = b""
-    while not received.endswith(b"</html>"):
-        piece = client.recv(4096)
-        assert piece, received
-        received += piece
-    return received
 
 
 def drains(replica: Replica) -> bool:
@@ -186,14 +184,12 @@ def test_a_log_at_its_size_limit_stops_nothing_and_loses_nothing(shape: Shape, t
         assert replica.stop() == 0
     finally:
         replica.kill()
-    line = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Served image, host: vm, colour: #b8d868"
-    assert [bool(re.fullmatch(line, served)) for served in replica.lines()[2:]] == [True] * 6
+    assert [bool(re.fullmatch(SERVED, served)) for served in replica.lines()[2:]] == [True] * 6
 
 
 @pytest.mark.host
 def test_a_log_that_takes_nothing_stops_nothing(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     with open("/dev/full", "wb") as full:
         replica = start("--workers", "1", "--port", str(port), log=full.fileno())
     replica.port = port

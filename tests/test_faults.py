@@ -17,18 +17,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from conftest import PATIENCE, Replica, Shape, needs, started_with, wait_until
-
-import yinyang
+from conftest import GET, LAST, PAGE, PATIENCE, SERVED, Replica, Shape, needs, started_with, wait_until
 
 pytestmark = [pytest.mark.strace, pytest.mark.host]
 attaches = pytest.mark.needs("root")  # only root may trace what runs already
 
-PAGE = yinyang.render_page(yinyang.identify("vm"))
-LINE = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Served image, host: vm, colour: #b8d868"
 REQUESTS = {
-    "page": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-    "last page": b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "page": GET,
+    "last page": LAST,
     "page after a body": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6000\r\n\r\n" + 6000 * b"x",
     "wrong": b"WRONG\r\n\r\n",
 }
@@ -201,7 +197,7 @@ class Tally:
         """The server has ended."""
         lines = replica.served()
         assert self.least <= len(lines) <= self.most
-        assert all(re.fullmatch(LINE, line) for line in set(lines))
+        assert all(re.fullmatch(SERVED, line) for line in set(lines))
         assert "killed by signal" not in replica.log.read_text()
 
 

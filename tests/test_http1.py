@@ -15,13 +15,11 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, Replica, read_all, wait_until
+from conftest import GET, PAGE, PATIENCE, Replica, read_all, wait_until
 
 import yinyang
 
 ROWS = json.loads((Path(__file__).parent / "vectors" / "requests.json").read_text())
-PAGE = yinyang.render_page(yinyang.identify("vm"))
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 HEAD = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
 ICON = b"GET /favicon.ico HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

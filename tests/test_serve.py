@@ -15,13 +15,25 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, Replica, Shape, clean_environment, injecting, read_all, started_with, wait_until
+from conftest import (
+    GET,
+    LAST,
+    PAGE,
+    PATIENCE,
+    SERVED,
+    Replica,
+    Shape,
+    clean_environment,
+    free_port,
+    injecting,
+    read_all,
+    receive_page,
+    started_with,
+    wait_until,
+)
 
 import yinyang
 
-PAGE = yinyang.render_page(yinyang.identify("vm"))
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 END_MOST = 8  # seconds that a server takes to end if something keeps it from it
 Start = Callable[..., Replica]
 
@@ -169,9 +181,7 @@ def test_options_win_over_environment(start: Start) -> None:
 
 @pytest.mark.host
 def test_environment_wins_over_defaults(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        free = taken.getsockname()[1]
-    process_variables = {"YINYANG_TITLE": "T", "YINYANG_HOST": "127.0.0.1", "PORT": str(free)}
+    process_variables = {"YINYANG_TITLE": "T", "YINYANG_HOST": "127.0.0.1", "PORT": str(free_port())}
     replica = start("--workers", "1", "--port", "0", **process_variables)
     assert b"<title>T</title>" in replica.ask(LAST)
     assert "Listening on http://127.0.0.1:" in replica.log.read_text()
@@ -239,8 +249,7 @@ def test_healthcheck_of_something_else(answer: bytes | None, words: str, shape: 
 
 @pytest.mark.host
 def test_healthcheck_of_nothing(shape: Shape) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     done = shape.run("--healthcheck", "--port", str(port))
     words = f"yinyang: no healthy server at http://127.0.0.1:{port}: connection refused\n"
     assert (done.returncode, done.stderr) == (1, words)
@@ -267,9 +276,6 @@ def test_ipv4_alone_where_ipv6_is_off(shape: Shape, tmp_path: Path) -> None:
 
 
 # ---- the log ------------------------------------------------------------------------------------------------------
-
-
-LINE = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Served image, host: vm, colour: #b8d868"
 
 
 def load(port: int, connections: int, requests: int) -> int:
@@ -322,7 +328,7 @@ def test_a_line_for_each_page(start: Start) -> None:
     assert replica.stop() == 0
     lines = replica.served()
     assert len(lines) == 102_400
-    assert all(re.fullmatch(LINE, line) for line in set(lines))
+    assert all(re.fullmatch(SERVED, line) for line in set(lines))
     for stamp in Counter(line[:19] for line in lines):
         assert begin - 1 <= datetime.strptime(f"{stamp} +0000", "%Y/%m/%d %H:%M:%S %z").timestamp() <= end
 
@@ -369,7 +375,7 @@ def test_a_stopped_reader_stops_no_client_and_loses_no_line(start: Start, tmp_pa
     assert replica.process.returncode == 0
     lines = [line for line in written.decode().splitlines() if "Served" in line]
     assert len(lines) == answered
-    assert all(re.fullmatch(LINE, line) for line in set(lines))
+    assert all(re.fullmatch(SERVED, line) for line in set(lines))
 
 
 @pytest.mark.host
@@ -388,8 +394,7 @@ def test_a_log_whose_reader_is_gone_stops_nothing(start: Start) -> None:
 
 @pytest.mark.host
 def test_serves_without_standard_descriptors(shape: Shape, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     line = [
         "sh",
         "-c",
@@ -486,12 +491,7 @@ def test_ends_with_busy_connections(number: int, start: Start) -> None:
             with replica.connect() as connection:
                 while not ends.is_set():
                     connection.sendall(GET)
-                    received = b""
-                    while not received.endswith(b"</html>"):
-                        piece = connection.recv(4096)
-                        if not piece:
-                            return
-                        received += piece
+                    receive_page(connection)
                     pages.append(1)
         except ConnectionError:
             return
@@ -553,12 +553,7 @@ def test_a_killed_worker_under_load_costs_its_own_connections_alone(start: Start
             with replica.connect() as connection:
                 while not ends.is_set():
                     connection.sendall(GET)
-                    received = b""
-                    while not received.endswith(b"</html>"):
-                        piece = connection.recv(4096)
-                        if not piece:
-                            raise ConnectionResetError
-                        received += piece
+                    receive_page(connection)
                     done += 1
         except ConnectionError:
             failures.append(1)
