@@ -106,7 +106,13 @@ static const unsigned short call_groups[] = {
     /* What its parent does besides: wait, log, and start workers, so this includes what a worker does before it serves. */
     SYS_ppoll, SYS_read, SYS_lseek, SYS_setsockopt, SYS_getsockname, SYS_wait4, SYS_waitid, SYS_kill,
     SYS_rt_sigprocmask, SYS_socketpair, SYS_clone, SYS_getpid, SYS_getppid, SYS_prctl, SYS_rt_sigaction, SYS_dup,
-    SYS_close_range, SYS_mmap, SYS_munmap, SYS_prlimit64, SYS_epoll_create1, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, SYS_seccomp,
+#ifdef SYS_fork
+    SYS_fork,
+#endif
+#ifdef SYS_poll
+    SYS_poll,
+#endif
+    SYS_set_tid_address, SYS_gettid, SYS_close_range, SYS_mmap, SYS_munmap, SYS_prlimit64, SYS_epoll_create1, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, SYS_seccomp,
     GROUP_END,
     /* What nobody tries by mistake. */
     SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_bpf, SYS_mount, SYS_unshare,

@@ -75,7 +75,7 @@ START = [
     ("listen", 1, "EADDRINUSE EOPNOTSUPP"),
     ("eventfd2", 1, "EMFILE ENFILE ENOMEM"),
     ("socketpair", 2, "EMFILE ENFILE ENOMEM"),
-    ("clone", 2, "EAGAIN ENOMEM"),
+    ("?fork,clone", 2, "EAGAIN ENOMEM"),
 ]
 
 
@@ -351,7 +351,9 @@ def test_a_worker_that_cannot_ring_rings_again(error: str, start: Start, tmp_pat
 
 
 @attaches
-@pytest.mark.parametrize(("call", "error"), [("clone", "EAGAIN"), ("clone", "ENOMEM"), ("socketpair", "EMFILE")])
+@pytest.mark.parametrize(
+    ("call", "error"), [("?fork,clone", "EAGAIN"), ("?fork,clone", "ENOMEM"), ("socketpair", "EMFILE")]
+)
 def test_a_worker_that_cannot_be_started_is_tried_again(call: str, error: str, start: Start, tmp_path: Path) -> None:
     replica = start("--workers", "1")
     worker = wait_until_it_is_ready(replica)

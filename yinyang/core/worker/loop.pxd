@@ -16,7 +16,7 @@ from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
     EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL, SIG_UNBLOCK,
-    SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait,
+    accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait,
     epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, pthread_sigmask, send, sigaddset, sigemptyset,
     signal, sigset_t, wall_second
 )
@@ -234,7 +234,7 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
             worker_notify_workers(w)
             w.accept_at = w.clients.now + SHARE_RECHECK
             return
-        fd = accept4(w.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        fd = accept_client(w.listener)
         if fd >= 0:
             shed = False
             errors = 0
