@@ -29,7 +29,7 @@ lint: dev $(LINT)/made ## check style and types, and that the sdist has all file
 	$(LINT)/mypy
 	$(LINT)/python -m mypy.stubtest --concise --mypy-config-file pyproject.toml yinyang._core
 	PATH=$(CURDIR)/$(LINT):$$PATH check-manifest --quiet
-$(LINT)/made: tools/requirements-lint.txt
+linters: $(LINT)/made /requirements-lint.txt
 	$(PYTHON) -m venv build/lint
 	$(LINT)/pip install -q -r tools/requirements-lint.txt
 	@touch $@
