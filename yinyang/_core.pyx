@@ -79,11 +79,11 @@ cdef bytes encoded(text):
 
 
 cdef bytes host_name_bytes():
-    cdef char name[NAME_MAX + 1]
+    cdef char name[HOST_NAME_MAX + 1]
     cdef char words[MESSAGE_MAX]
     cdef Text message
     text_open(&message, words, MESSAGE_MAX)
-    if not host_name(name, sizeof(name), &message):
+    if not host_name(name, &message):
         raise ValueError(text_decoded(&message))
     return <bytes>name
 
@@ -218,8 +218,72 @@ cdef class Parser:
 
 # ---- the command line ---------------------------------------------------------------------------------------------
 
-cdef text_or_none(const char *text):
-    return None if text == NULL else <bytes>text
+cdef str option_name(int option):
+    """As an argument of yinyang.Server."""
+    return option_table[option].word.decode().replace("-", "_")
+
+
+cdef bint is_setting(int option):
+    return option_table[option].kind != KIND_OFF and option_table[option].kind != KIND_ACTION
+
+
+cdef dict settings_of(const Config *config):
+    """The arguments for yinyang.Server; None where nothing is set."""
+    return {option_name(option): setting_of(config, option) for option in range(OPTION_COUNT) if is_setting(option)}
+
+
+cdef setting_of(const Config *config, int option):
+    cdef int number = config.numbers[option]
+    cdef int kind = option_table[option].kind
+    if kind == KIND_ADDRESS or kind == KIND_TEXT:
+        return None if config.texts[option] == NULL else <bytes>config.texts[option]
+    if kind == KIND_WORD:
+        return option_table[option].words[number].decode()
+    if kind == KIND_SWITCH:
+        return bool(number)
+    if kind == KIND_SECONDS:
+        return number / 1000.0
+    return number if number or option_table[option].unset == NULL else None
+
+
+cdef int config_take(Config *config, int option, value, list kept) except -1:
+    """Set an option from an argument of yinyang.Server; ValueError says what it must be. Texts are kept in a list."""
+    cdef const Option *row = &option_table[option]
+    cdef bytes text
+    if value is None:
+        if row.unset == NULL and row.text != NULL:
+            raise ValueError(f"{option_name(option)} must be {expected(option)}, not None")
+    elif row.kind == KIND_SWITCH:
+        config.numbers[option] = bool(value)
+    elif row.kind == KIND_NUMBER:
+        if not row.min <= value <= row.max:
+            raise ValueError(f"{option_name(option)} must be {expected(option)}, not {value}")
+        config.numbers[option] = value
+    elif row.kind == KIND_SECONDS:
+        config.numbers[option] = milliseconds(option, value)
+    else:
+        text = encoded(value)
+        kept.append(text)
+        if 0 in text or not config_set(config, option, PyBytes_AsString(text)):
+            raise ValueError(f"{option_name(option)} must be {expected(option)}, not {value!r}")
+    return 0
+
+
+cdef int milliseconds(int option, seconds) except -1:
+    """Here, other than on the command line, a second may be cut into as many as 1000 pieces."""
+    cdef const Option *row = &option_table[option]
+    shortest = 0.001 if row.min else 0
+    if not shortest <= seconds <= row.max:
+        raise ValueError(f"{option_name(option)} must be from {shortest} to {row.max} seconds, not {seconds}")
+    return <int>(seconds * 1000)
+
+
+cdef str expected(int option):
+    cdef char words[MESSAGE_MAX]
+    cdef Text text
+    text_open(&text, words, MESSAGE_MAX)
+    text_expected(&text, option)
+    return text_decoded(&text)
 
 
 def parse_options(arguments):
@@ -227,40 +291,20 @@ def parse_options(arguments):
     cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
     cdef char words[MESSAGE_MAX]
     cdef Text message
-    cdef Options options
+    cdef Config config
     cdef int action, i
     if pointers == NULL:
         raise MemoryError
-    memset(&options, 0, sizeof(options))
     text_open(&message, words, MESSAGE_MAX)
     try:
         for i in range(len(given)):
             pointers[i] = PyBytes_AsString(given[i])
-        action = options_parse(&options, <int>len(given), pointers, &message)
+        action = options_parse(&config, <int>len(given), pointers, &message)
         if action == ACTION_ERROR:
             raise ValueError(text_decoded(&message))
         if action == ACTION_HELP or action == ACTION_VERSION:
             return "help" if action == ACTION_HELP else "version", {}
-        return "serve" if action == ACTION_SERVE else "healthcheck", {
-            "host": None if options.texts[OPTION_HOST] == NULL else (<bytes>options.texts[OPTION_HOST]).decode(),
-            "port": options.numbers[OPTION_PORT],
-            "name": text_or_none(options.texts[OPTION_NAME]),
-            "title": <bytes>options.texts[OPTION_TITLE],
-            "palette": PALETTES[options.numbers[OPTION_PALETTE]],
-            "app_version": text_or_none(options.texts[OPTION_APP_VERSION]),
-            "node": text_or_none(options.texts[OPTION_NODE]),
-            "namespace": text_or_none(options.texts[OPTION_NAMESPACE]),
-            "zone": text_or_none(options.texts[OPTION_ZONE]),
-            "plain": bool(options.numbers[OPTION_PLAIN]),
-            "workers": options.numbers[OPTION_WORKERS] or None,
-            "head_timeout": options.numbers[OPTION_HEAD_TIMEOUT],
-            "body_timeout": options.numbers[OPTION_BODY_TIMEOUT],
-            "send_timeout": options.numbers[OPTION_SEND_TIMEOUT],
-            "idle_timeout": options.numbers[OPTION_IDLE_TIMEOUT],
-            "drain": options.numbers[OPTION_DRAIN],
-            "sandbox": ("auto", "off", "require")[options.numbers[OPTION_SANDBOX]],
-            "access_log": bool(options.numbers[OPTION_ACCESS_LOG]),
-        }
+        return "serve" if action == ACTION_SERVE else "healthcheck", settings_of(&config)
     finally:
         PyMem_Free(pointers)
 
@@ -304,115 +348,58 @@ def write_log_lines(int fd, bytes line not None, uint64_t count, uint64_t offset
 
 # ---- the supervisor ------------------------------------------------------------------------------------------------
 
-cdef str wanted(int option):
-    cdef char words[MESSAGE_MAX]
-    cdef Text text
-    text_open(&text, words, MESSAGE_MAX)
-    text_wanted(&text, &option_ranges[option])
-    return text_decoded(&text)
-
-
-cdef int check_text(str what, int option, bytes text) except -1:
-    if not text_is_good(PyBytes_AsString(text), len(text), option_ranges[option].min, option_ranges[option].max):
-        raise ValueError(f"the {what} must be {wanted(option)}, not {text!r}")
-    return 0
-
-
-cdef int checked_number(str what, int option, number) except -1:
-    if not option_ranges[option].min <= number <= option_ranges[option].max:
-        raise ValueError(f"{what} must be {wanted(option)}, not {number}")
-    return number
-
-
-cdef int checked_word(str what, int option, word) except -1:
-    cdef bytes given = encoded(word)
-    cdef int number = 0
-    if not option_accepts(&option_ranges[option], PyBytes_AsString(given), &number):
-        raise ValueError(f"{what} must be {wanted(option)}, not {word!r}")
-    return number
-
-
-cdef int checked_ms(str what, int option, seconds) except -1:
-    """Here, other than on the command line, a second may be cut into as many as 1000 pieces."""
-    least = 0.001 if option_ranges[option].min else 0
-    if not least <= seconds <= option_ranges[option].max:
-        raise ValueError(f"{what} must be from {least} to {option_ranges[option].max} seconds, not {seconds}")
-    return <int>(seconds * 1000)
-
-
 cdef class Supervisor:
     cdef SupervisorState _state
     cdef Replica _replica
     cdef readonly Identity identity
-    cdef list _texts  # that the replica borrows
-    cdef bytes _host
+    cdef list _texts  # that the config borrows
+    cdef Config _config
     cdef int _listener
     cdef int _waker[2]  # the ends of a pipe
 
     def __cinit__(self):
         self._listener = self._waker[0] = self._waker[1] = -1
 
-    def __init__(self, *, host, int port, name, title, palette, app_version, node, namespace, zone, plain, workers,
-                 access_log, head_timeout, body_timeout, send_timeout, idle_timeout, drain, sandbox):
-        cdef bytes name_bytes = host_name_bytes() if name is None else encoded(name)
-        cdef int count = cpus_usable() if workers is None else checked_number("workers", OPTION_WORKERS, workers)
-        cdef Address address
-        cdef int i
+    def __init__(self, settings):
+        """One setting for each option, by its name as an argument of yinyang.Server."""
+        cdef char words[MESSAGE_MAX]
+        cdef Text message
+        cdef int option
         if self._listener >= 0:
             raise RuntimeError("a supervisor is opened once")
-        check_text("name", OPTION_NAME, name_bytes)
         self._texts = []
-        self._replica.title = self._lasting("title", OPTION_TITLE, title)
-        self._replica.plain = bool(plain)
-        about = {"app_version": app_version, "node": node, "namespace": namespace, "zone": zone}  # in their order
-        for i, (what, text) in enumerate(about.items()):
-            if text is not None:
-                self._replica.about[i] = self._lasting(what, OPTION_APP_VERSION + i, text)
-        checked_number("port", OPTION_PORT, port)
-        limits_set(
-            &self._state.limits, checked_ms("head_timeout", OPTION_HEAD_TIMEOUT, head_timeout),
-            checked_ms("body_timeout", OPTION_BODY_TIMEOUT, body_timeout),
-            checked_ms("send_timeout", OPTION_SEND_TIMEOUT, send_timeout),
-            checked_ms("idle_timeout", OPTION_IDLE_TIMEOUT, idle_timeout),
-        )
-        self._state.drain = checked_ms("drain", OPTION_DRAIN, drain)
-        self._state.sandbox = checked_word("sandbox", OPTION_SANDBOX, sandbox)
+        config_set_defaults(&self._config)
+        for option in range(OPTION_COUNT):
+            if is_setting(option):
+                config_take(&self._config, option, settings[option_name(option)], self._texts)
         self._check_sandbox()
-        self._host = None if host is None else encoded(host)
-        if self._host is not None and not address_parse(&address, PyBytes_AsString(self._host), port):
-            raise ValueError(f"host must be {wanted(OPTION_HOST)}, not {host!r}")
-        self.identity = Identity(name_bytes, palette)
-        self._replica.identity = self.identity._state
-        self._listen(port)
+        text_open(&message, words, MESSAGE_MAX)
+        if not config_complete(&self._config, &message):
+            raise ValueError(text_decoded(&message))
+        replica_set(&self._replica, &self._config)
+        self.identity = Identity(<bytes>self._config.texts[OPTION_NAME], settings["palette"])
+        self._listen()
         if pipe2(self._waker, O_CLOEXEC | O_NONBLOCK) < 0:
             checked(-errno)
-        checked(supervisor_open(&self._state, &self._replica, self._listener, count, bool(access_log), self._waker[0]))
-
-    cdef const char *_lasting(self, str what, int option, text) except NULL:
-        """A text that stays as long as this object."""
-        cdef bytes given = encoded(text)
-        check_text(what, option, given)
-        self._texts.append(given)
-        return PyBytes_AsString(given)
-
-    cdef const char *_given(self):
-        return NULL if self._host is None else PyBytes_AsString(self._host)
+        checked(supervisor_open(&self._state, &self._config, &self._replica, self._listener, self._waker[0]))
 
     cdef int _check_sandbox(self) except -1:
         cdef char words[MESSAGE_MAX]
         cdef Text text
         text_open(&text, words, MESSAGE_MAX)
-        if not sandbox_is_possible(self._state.sandbox, &text):
+        if not sandbox_is_possible(self._config.numbers[OPTION_SANDBOX], &text):
             raise OSError(ENOSYS, text_decoded(&text))
         return 0
 
-    cdef int _listen(self, int port) except -1:
+    cdef int _listen(self) except -1:
+        cdef const char *host = self._config.texts[OPTION_HOST]
+        cdef int port = self._config.numbers[OPTION_PORT]
         cdef char words[MESSAGE_MAX]
         cdef Text text
-        self._listener = listener_open(self._given(), port)
+        self._listener = listener_open(host, port)
         if self._listener < 0:
             text_open(&text, words, MESSAGE_MAX)
-            listener_error_message(&text, -self._listener, self._given(), port)
+            listener_error_message(&text, -self._listener, host, port)
             raise OSError(-self._listener, text_decoded(&text))
         return 0
 
@@ -500,7 +487,7 @@ cdef class Supervisor:
     @property
     def address(self):
         cdef int port = 0
-        cdef const char *host = listener_host(self._listener, self._given(), &port)
+        cdef const char *host = listener_host(self._listener, self._config.texts[OPTION_HOST], &port)
         return host.decode("ascii"), checked(port)
 
     @property
@@ -508,7 +495,7 @@ cdef class Supervisor:
         cdef char words[MESSAGE_MAX]
         cdef Text text
         text_open(&text, words, MESSAGE_MAX)
-        listening_message(&text, self._listener, self._given(), self._state.workers)
+        listening_message(&text, self._listener, self._config.texts[OPTION_HOST], self._state.workers)
         return text_decoded(&text)
 
     def counts(self):

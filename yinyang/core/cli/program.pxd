@@ -1,14 +1,12 @@
 """The server as a program without Python: options, supervisor and log in one place. What server.py is to Python."""
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport strlen
 
-from ..identity.identity cimport NAME_MAX, identity_set
-from ..identity.replica cimport ABOUTS, Replica
+from ..config.config cimport Config, config_complete
+from ..identity.replica cimport Replica, replica_set
 from ..log.log_queue cimport (
     LogQueue, log_queue_add_message, log_queue_add_pages, log_queue_flush, log_queue_open, log_queue_wait_for
 )
-from ..os.cpus cimport cpus_usable
 from ..os.listener cimport listener_error_message, listener_open, listening_message
 from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible
 from ..os.syscalls cimport MAP_PRIVATE, map_memory, monotonic_ms, wall_second
@@ -18,14 +16,14 @@ from ..supervisor.supervisor cimport (
     supervisor_take_pages, supervisor_wait
 )
 from ..text.buffer cimport Text, text_format, text_open, text_system_error
-from ..worker.timers cimport limits_set
 from .healthcheck cimport healthcheck
-from .options cimport (
-    ACTION_ERROR, ACTION_HELP, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_APP_VERSION, OPTION_BODY_TIMEOUT,
-    OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PALETTE, OPTION_PLAIN,
-    OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT, OPTION_TITLE, OPTION_WORKERS, Options, host_name,
-    options_parse, usage_message
-)
+from .options cimport ACTION_ERROR, ACTION_HELP, ACTION_VERSION, options_parse, usage_message
+
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_HOST
+        OPTION_PORT
+        OPTION_SANDBOX
 
 cdef enum:
     PROGRAM_TEXT_MAX = 4096
@@ -36,8 +34,7 @@ cdef struct Program:  # what is large comes last, so that the code reaches the r
     Replica replica
     Supervisor supervisor
     LogQueue log
-    Options options
-    char host[NAME_MAX + 1]
+    Config config
     char pages[512]
     char words[PROGRAM_TEXT_MAX]  # NUL at the end, as everything is zeros before
 
@@ -55,7 +52,7 @@ cdef inline int program_parse(Program **program, int count, const char **argumen
     if p == NULL:
         return ACTION_ERROR
     program_text(p, &words)
-    action = options_parse(&p.options, count, arguments, &words)
+    action = options_parse(&p.config, count, arguments, &words)
     if action == ACTION_HELP:
         usage_message(&words)
     elif action == ACTION_VERSION:
@@ -66,25 +63,20 @@ cdef inline int program_parse(Program **program, int count, const char **argumen
 cdef inline bint program_healthcheck(Program *p) noexcept nogil:
     cdef Text words
     program_text(p, &words)
-    return healthcheck(p.options.texts[OPTION_HOST], p.options.numbers[OPTION_PORT], &words)
+    return healthcheck(p.config.texts[OPTION_HOST], p.config.numbers[OPTION_PORT], &words)
 
 
 cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil:
     """Begin to serve, with a log to the descriptor `log`; False, with words, if that cannot be. program_turn returns
     when `waker` can be read."""
+    cdef const char *host = p.config.texts[OPTION_HOST]
+    cdef int port = p.config.numbers[OPTION_PORT]
     cdef Text words
-    cdef const char *host = p.options.texts[OPTION_HOST]
-    cdef const char *name = p.options.texts[OPTION_NAME]
-    cdef int port = p.options.numbers[OPTION_PORT]
     cdef int listener, error
     program_text(p, &words)
-    if not sandbox_is_possible(p.options.numbers[OPTION_SANDBOX], &words):
+    if not sandbox_is_possible(p.config.numbers[OPTION_SANDBOX], &words) or not config_complete(&p.config, &words):
         return False
-    if name == NULL:
-        name = p.host
-        if not host_name(p.host, sizeof(p.host), &words):
-            return False
-    program_describe(p, name)
+    replica_set(&p.replica, &p.config)
     listener = listener_open(host, port)
     if listener < 0:
         listener_error_message(&words, -listener, host, port)
@@ -95,28 +87,14 @@ cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil
     return error == 0
 
 
-cdef inline void program_describe(Program *p, const char *name) noexcept nogil:
-    cdef int i
-    identity_set(&p.replica.identity, name, strlen(name), p.options.numbers[OPTION_PALETTE])
-    p.replica.title = p.options.texts[OPTION_TITLE]
-    p.replica.plain = p.options.numbers[OPTION_PLAIN]
-    for i in range(ABOUTS):
-        p.replica.about[i] = p.options.texts[OPTION_APP_VERSION + i]
-
-
 cdef inline int program_serve(Program *p, int listener, int log, int caller_fd) noexcept nogil:
     """0 or -errno."""
-    cdef const int *numbers = p.options.numbers
-    cdef int workers = numbers[OPTION_WORKERS] if numbers[OPTION_WORKERS] else cpus_usable()
+    cdef int sandbox = p.config.numbers[OPTION_SANDBOX]
     cdef int error = log_queue_open(&p.log, log)
-    limits_set(&p.supervisor.limits, numbers[OPTION_HEAD_TIMEOUT] * 1000, numbers[OPTION_BODY_TIMEOUT] * 1000,
-               numbers[OPTION_SEND_TIMEOUT] * 1000, numbers[OPTION_IDLE_TIMEOUT] * 1000)
-    p.supervisor.drain = numbers[OPTION_DRAIN] * 1000
-    p.supervisor.sandbox = numbers[OPTION_SANDBOX]
     if error == 0:
-        error = supervisor_open(&p.supervisor, &p.replica, listener, workers, numbers[OPTION_ACCESS_LOG], caller_fd)
-    if error == 0 and p.supervisor.sandbox != SANDBOX_OFF:
-        p.supervisor.guards = sandbox_enter(True, p.supervisor.sandbox == SANDBOX_REQUIRE)
+        error = supervisor_open(&p.supervisor, &p.config, &p.replica, listener, caller_fd)
+    if error == 0 and sandbox != SANDBOX_OFF:
+        p.supervisor.guards = sandbox_enter(True, sandbox == SANDBOX_REQUIRE)
         error = min(p.supervisor.guards, 0)
     if error == 0:
         error = supervisor_start(&p.supervisor)
@@ -139,7 +117,7 @@ cdef inline void program_greet(Program *p, int listener) noexcept nogil:
     program_message(p, &text, "Serving")
     log_queue_add_message(&p.log, now, &text)
     program_text(p, &text)
-    listening_message(&text, listener, p.options.texts[OPTION_HOST], p.supervisor.workers)
+    listening_message(&text, listener, p.config.texts[OPTION_HOST], p.supervisor.workers)
     log_queue_add_message(&p.log, now, &text)
     log_queue_flush(&p.log)
 
