@@ -218,7 +218,7 @@ def static_program(request: pytest.FixtureRequest) -> Path:
         missing("static", "there is no source tree to build it from")
     if not list(Path("/usr/include").glob("*-linux-musl/stdio.h")):
         missing("static", "musl-dev is not installed")
-    for module in "Cython", "setuptools", "rjsmin":
+    for module in "Cython", "setuptools":
         if not importlib.util.find_spec(module):
             missing("static", f"{module} is not installed")
     subprocess.run([sys.executable, "setup.py", "-q", "build_static"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
@@ -233,7 +233,7 @@ def image() -> str:
             missing("containers", f"{tool} is not installed")
     name = "localhost/yinyang-test"
     if subprocess.run(["podman", "image", "exists", "debian:trixie-slim"], check=False).returncode:
-        missing("containers", "there is no image debian:trixie-slim; tests/base-image makes one")
+        missing("containers", "there is no image debian:trixie-slim; tools/base-image makes one")
     subprocess.run(
         ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "-t", name, str(ROOT)],
         check=True,

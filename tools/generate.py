@@ -6,14 +6,13 @@ generates the C of another source, such as a fuzz target, under a folder, and pr
 which is then in build/csrc.
 """
 
-import re
 import sys
-import tomllib
 from pathlib import Path
+
+from bundle_wall import bundle_wall
 
 WALL = Path("build/csrc/wall.h")
 INCLUDES = ("csrc", str(WALL.parent))  # for the C compiler
-VERSION = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
 DIRECTIVES = {
     "language_level": "3str",  # string literals become char pointers; Cython 3.1 and later do so without asking
     "cdivision": True,  # division as in C: the core never divides by zero, and minds the sign where it matters
@@ -22,32 +21,24 @@ DIRECTIVES = {
 }
 
 
-def generate(source, folder="build", line_directives=False):
+def generate(source, folder="build", directives=None, line_directives=False):
     """Generate C from a Cython source, and wall.h; the path of the C."""
-    from Cython.Build import cythonize  # noqa: PLC0415  (so that what needs no Cython runs without it)
+    from Cython.Build import cythonize  # noqa: PLC0415  (metadata is made without it)
 
     write_wall_header()
     [extension] = cythonize(
-        source, build_dir=folder, compiler_directives=DIRECTIVES, emit_linenums=line_directives, quiet=True
+        source,
+        build_dir=folder,
+        compiler_directives=DIRECTIVES | (directives or {}),
+        emit_linenums=line_directives,
+        quiet=True,
     )
     return extension.sources[0]
 
 
-def wall():
-    """The page at /wall, as it is sent: one file, without what only readers of the source need."""
-    import rjsmin  # noqa: PLC0415
-
-    html, css, js = (Path(f"yinyang/wall/wall.{kind}").read_text() for kind in ("html", "css", "js"))
-    html = re.sub(r'="([\w-]+)"(?=[ >])', r"=\1", re.sub(r"\s*\n\s*|</li>|</option>", "", html))
-    css = re.sub(r"\s*([{};:,>])\s+|\s+(?=[{}])|;(?=\s*})", r"\1", css.strip())
-    html = html.replace('<link rel=stylesheet href="wall.css">', f"<style>{css}</style>")
-    html = html.replace('<script src="wall.js">', f"<script>{rjsmin.jsmin(js)}")
-    return html.encode()
-
-
 def write_wall_header():
     """Write the wall as constant data, to a file that changes only when the wall does."""
-    page = wall()
+    page = bundle_wall()
     text = f"enum {{ WALL_SIZE = {len(page)} }};\nstatic const unsigned char wall[] = {{{','.join(map(str, page))}}};\n"
     if not WALL.exists() or WALL.read_text() != text:
         WALL.parent.mkdir(parents=True, exist_ok=True)

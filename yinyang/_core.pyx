@@ -10,13 +10,14 @@ from libc.string cimport memset
 
 from .core.cli.healthcheck cimport healthcheck
 from .core.cli.options cimport (
-    ACTION_ERROR, ACTION_HELP, ACTION_SERVE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_APP_VERSION,
-    OPTION_BODY_TIMEOUT, OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME,
-    OPTION_NAMESPACE, OPTION_NODE, OPTION_PALETTE, OPTION_PLAIN, OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT,
-    OPTION_TITLE, OPTION_WORKERS, OPTION_ZONE, Options, host_name, option_accepts, option_ranges, options_parse,
-    text_is_good, text_wanted, usage_message
+    ACTION_ERROR, ACTION_HELP, ACTION_SERVE, ACTION_VERSION, options_parse, usage_message
 )
 from .core.cli.program cimport Program, program_healthcheck, program_open, program_parse, program_turn
+from .core.config.config cimport (
+    Config, HOST_NAME_MAX, KIND_ACTION, KIND_ADDRESS, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SWITCH, KIND_TEXT,
+    KIND_WORD, OPTION_COUNT, OPTION_NAME, Option, config_complete, config_set, config_set_defaults, host_name,
+    option_table, text_expected, word_parse
+)
 from .core.http.parser cimport (
     FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_HEAD, OUTCOME_MORE, OUTCOME_READY, Parser as FramingState, TARGET_KEPT,
     Target, parser_error_at_end, parser_feed, parser_keeps_alive, parser_next, target_keep, target_kept
@@ -24,21 +25,29 @@ from .core.http.parser cimport (
 from .core.http.responses cimport Responses, responses_close, responses_open
 from .core.identity.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MAX, identity_set
 from .core.identity.page cimport page_render
-from .core.identity.replica cimport Replica
-from .core.log.log_write cimport log_write
-from .core.os.address cimport Address, address_parse
+from .core.identity.replica cimport Replica, replica_set
+from .core.log.log_line cimport log_line_prepare
+from .core.log.log_queue cimport (
+    LogQueue as LogQueueState, log_queue_add, log_queue_close, log_queue_flush, log_queue_open, log_queue_wait_for
+)
 from .core.os.cpus cimport cpus_usable
-from .core.os.listener cimport listener_error_message, listener_host, listener_open, listening_message
+from .core.os.listener cimport listener_error_message, listener_host, listener_open
 from .core.os.sandbox cimport sandbox_is_possible
 from .core.os.syscalls cimport ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
 from .core.shared.scoreboard cimport Counts, scoreboard_counts
-from .core.supervisor.supervisor cimport (
-    Supervisor as SupervisorState, WOKEN_BY_CALLER, supervisor_close, supervisor_death_message, supervisor_has_pages,
-    supervisor_is_over, supervisor_kill, supervisor_open, supervisor_patience, supervisor_reap_orphans,
-    supervisor_sandbox_message, supervisor_start, supervisor_stop, supervisor_take_pages, supervisor_wait
+from .core.supervisor.reap cimport supervisor_reap_orphans
+from .core.supervisor.server cimport (
+    LogRecord, Server as ServerState, server_next_record, server_wait, server_write_log
 )
+from .core.supervisor.supervisor cimport supervisor_close, supervisor_open, supervisor_start
 from .core.text.buffer cimport Text, string_at, text_measure, text_open, text_system_error
-from .core.worker.timers cimport limits_set
+
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_HOST
+        OPTION_PALETTE
+        OPTION_PORT
+        OPTION_SANDBOX
 
 cdef extern from "http_errors.h" nogil:
     const unsigned short error_statuses[64]
@@ -90,20 +99,19 @@ cdef bytes host_name_bytes():
 
 # ---- identity and page --------------------------------------------------------------------------------------------
 
-PALETTES = ("original", "distinct")
-
-
 cdef class Identity:
     cdef bytes _name
     cdef IdentityState _state
 
     def __init__(self, name=None, palette="original"):
         cdef bytes given = host_name_bytes() if name is None else encoded(name)
+        cdef int number = 0
         if not 0 < len(given) <= NAME_MAX:
             raise ValueError(f"a name has 1 to {NAME_MAX} bytes, not {len(given)}")
         self._name = given
-        identity_set(&self._state, PyBytes_AsString(given), len(given),
-                     checked_word("palette", OPTION_PALETTE, palette))
+        if not word_parse(option_table[OPTION_PALETTE].words, PyBytes_AsString(encoded(palette)), &number):
+            raise ValueError(f"palette must be {expected(OPTION_PALETTE)}, not {palette!r}")
+        identity_set(&self._state, PyBytes_AsString(given), len(given), number)
 
     @property
     def name(self):
@@ -115,7 +123,7 @@ cdef class Identity:
 
     @property
     def palette(self):
-        return PALETTES[self._state.palette]
+        return option_table[OPTION_PALETTE].words[self._state.palette].decode()
 
     @property
     def colour(self):
@@ -233,27 +241,26 @@ cdef dict settings_of(const Config *config):
 
 
 cdef setting_of(const Config *config, int option):
+    cdef const Option *row = &option_table[option]
     cdef int number = config.numbers[option]
-    cdef int kind = option_table[option].kind
-    if kind == KIND_ADDRESS or kind == KIND_TEXT:
+    if row.kind == KIND_ADDRESS or row.kind == KIND_TEXT:
         return None if config.texts[option] == NULL else <bytes>config.texts[option]
-    if kind == KIND_WORD:
-        return option_table[option].words[number].decode()
-    if kind == KIND_SWITCH:
+    if row.kind == KIND_WORD:
+        return row.words[number].decode()
+    if row.kind == KIND_SWITCH:
         return bool(number)
-    if kind == KIND_SECONDS:
+    if row.kind == KIND_SECONDS:
         return number / 1000.0
-    return number if number or option_table[option].unset == NULL else None
+    return None if number == 0 and row.unset != NULL else number
 
 
 cdef int config_take(Config *config, int option, value, list kept) except -1:
-    """Set an option from an argument of yinyang.Server; ValueError says what it must be. Texts are kept in a list."""
+    """Set an option from an argument of yinyang.Server; ValueError says what it must be. `kept` keeps the texts."""
     cdef const Option *row = &option_table[option]
     cdef bytes text
-    if value is None:
-        if row.unset == NULL and row.text != NULL:
-            raise ValueError(f"{option_name(option)} must be {expected(option)}, not None")
-    elif row.kind == KIND_SWITCH:
+    if value is None and row.text == NULL and row.number == 0:
+        return 0  # what it is without
+    if row.kind == KIND_SWITCH:
         config.numbers[option] = bool(value)
     elif row.kind == KIND_NUMBER:
         if not row.min <= value <= row.max:
@@ -265,14 +272,15 @@ cdef int config_take(Config *config, int option, value, list kept) except -1:
         text = encoded(value)
         kept.append(text)
         if 0 in text or not config_set(config, option, PyBytes_AsString(text)):
-            raise ValueError(f"{option_name(option)} must be {expected(option)}, not {value!r}")
+            name = f"the {option_name(option)}" if row.kind == KIND_TEXT else option_name(option)
+            raise ValueError(f"{name} must be {expected(option)}, not {value!r}")
     return 0
 
 
 cdef int milliseconds(int option, seconds) except -1:
     """Here, other than on the command line, a second may be cut into as many as 1000 pieces."""
     cdef const Option *row = &option_table[option]
-    shortest = 0.001 if row.min else 0
+    shortest = 0.001 if row.min else 0.0
     if not shortest <= seconds <= row.max:
         raise ValueError(f"{option_name(option)} must be from {shortest} to {row.max} seconds, not {seconds}")
     return <int>(seconds * 1000)
@@ -333,23 +341,39 @@ def usable_cpus():
     return cpus_usable()
 
 
-def write_log_lines(int fd, bytes line not None, uint64_t count, uint64_t offset):
-    cdef const char *bytes_of_line = PyBytes_AsString(line)
-    cdef size_t length = len(line)
-    cdef ssize_t written
-    if not length or offset >= length:
-        raise ValueError("offset must lie within the line")
-    with nogil:
-        written = log_write(fd, bytes_of_line, length, count, offset)
-    if written < 0:
-        checked(written)
-    return written
+# ---- the server ---------------------------------------------------------------------------------------------------
+
+cdef class LogQueue:
+    cdef LogQueueState _state
+
+    def __cinit__(self, int fd):
+        checked(log_queue_open(&self._state, fd))
+
+    def __dealloc__(self):
+        log_queue_close(&self._state)
+
+    def put(self, bytes line not None, uint64_t count=1, bint are_pages=False):
+        if not line or not count:
+            raise ValueError("there must be a line, once or more often")
+        log_queue_add(&self._state, PyBytes_AsString(line), len(line), count, are_pages)
+        self.flush()
+
+    def write(self, Server server not None):
+        with nogil:
+            server_write_log(&server._state, &self._state)
+
+    def flush(self):
+        with nogil:
+            log_queue_flush(&self._state)
+
+    def wait_for(self):
+        cdef int delay = -1
+        cdef int fd = log_queue_wait_for(&self._state, &delay)
+        return fd, delay
 
 
-# ---- the supervisor ------------------------------------------------------------------------------------------------
-
-cdef class Supervisor:
-    cdef SupervisorState _state
+cdef class Server:
+    cdef ServerState _state
     cdef Replica _replica
     cdef readonly Identity identity
     cdef list _texts  # that the config borrows
@@ -360,13 +384,12 @@ cdef class Supervisor:
     def __cinit__(self):
         self._listener = self._waker[0] = self._waker[1] = -1
 
-    def __init__(self, settings):
-        """One setting for each option, by its name as an argument of yinyang.Server."""
+    def __init__(self, dict settings not None):
         cdef char words[MESSAGE_MAX]
         cdef Text message
         cdef int option
         if self._listener >= 0:
-            raise RuntimeError("a supervisor is opened once")
+            raise RuntimeError("a server is opened once")
         self._texts = []
         config_set_defaults(&self._config)
         for option in range(OPTION_COUNT):
@@ -381,7 +404,7 @@ cdef class Supervisor:
         self._listen()
         if pipe2(self._waker, O_CLOEXEC | O_NONBLOCK) < 0:
             checked(-errno)
-        checked(supervisor_open(&self._state, &self._config, &self._replica, self._listener, self._waker[0]))
+        checked(supervisor_open(&self._state.supervisor, &self._config, &self._replica, self._listener, self._waker[0]))
 
     cdef int _check_sandbox(self) except -1:
         cdef char words[MESSAGE_MAX]
@@ -408,9 +431,9 @@ cdef class Supervisor:
 
     cdef void _close(self) noexcept:
         cdef int fd
-        if self._state.scoreboard != NULL:
+        if self._state.supervisor.scoreboard != NULL:
             with nogil:
-                supervisor_close(&self._state)
+                supervisor_close(&self._state.supervisor)
         for fd in self._listener, self._waker[0], self._waker[1]:
             if fd >= 0:
                 close(fd)
@@ -421,52 +444,32 @@ cdef class Supervisor:
 
     def start(self):
         cdef int error
+        log_line_prepare()
         with nogil:
-            error = supervisor_start(&self._state)
+            error = supervisor_start(&self._state.supervisor)
         checked(error)
 
-    def wait(self, int log=-1, int timeout=-1):
+    def wait(self, int stops, int log, int timeout):
         cdef char bytes[64]
+        cdef bint goes_on
         with nogil:
-            if supervisor_wait(&self._state, log, timeout) & WOKEN_BY_CALLER:
-                while read(self._waker[0], bytes, sizeof(bytes)) == sizeof(bytes):
-                    pass
+            goes_on = server_wait(&self._state, stops, log, timeout)
+            while self._state.supervisor.caller_ready and read(self._waker[0], bytes, sizeof(bytes)) == sizeof(bytes):
+                pass
+        return goes_on
 
-    def take(self):
-        cdef int64_t second = 0
-        cdef uint64_t count
-        taken = {}
-        supervisor_has_pages(&self._state)
-        while True:
-            count = supervisor_take_pages(&self._state, &second)
-            if count == 0:
-                return sorted(taken.items())
-            taken[second] = taken.get(second, 0) + count
-
-    def sandboxed(self):
-        cdef char words[MESSAGE_MAX]
-        cdef Text text
-        text_open(&text, words, MESSAGE_MAX)
-        return text_decoded(&text) if supervisor_sandbox_message(&self._state, &text) else None
-
-    def deaths(self):
-        cdef char words[MESSAGE_MAX]
-        cdef Text text
-        told = []
-        while True:
-            text_open(&text, words, MESSAGE_MAX)
-            if not supervisor_death_message(&self._state, &text):
-                return told
-            told.append(text_decoded(&text))
-
-    def stop(self):
-        supervisor_stop(&self._state)
-
-    def kill(self):
-        supervisor_kill(&self._state)
+    def next_record(self):
+        cdef LogRecord record
+        if not server_next_record(&self._state, &record):
+            return None
+        kind = "pages" if record.are_pages else "warning" if record.is_warning else "info"
+        if record.image_template == NULL:
+            return kind, record.second, record.count, "%s", (text_decoded(&record.message),)
+        return kind, record.second, record.count, record.image_template.decode(), (self.identity.name,
+                                                                                   self.identity.colour)
 
     def reap_orphans(self):
-        supervisor_reap_orphans(&self._state)
+        supervisor_reap_orphans(&self._state.supervisor)
 
     def wake(self):
         if write(self._waker[1], b"", 1) < 0:
@@ -477,36 +480,17 @@ cdef class Supervisor:
         return self._waker[1]
 
     @property
-    def is_over(self):
-        return supervisor_is_over(&self._state)
-
-    @property
-    def patience(self):
-        return supervisor_patience(&self._state) / 1000.0
-
-    @property
     def address(self):
         cdef int port = 0
         cdef const char *host = listener_host(self._listener, self._config.texts[OPTION_HOST], &port)
         return host.decode("ascii"), checked(port)
 
-    @property
-    def listening(self):
-        cdef char words[MESSAGE_MAX]
-        cdef Text text
-        text_open(&text, words, MESSAGE_MAX)
-        listening_message(&text, self._listener, self._config.texts[OPTION_HOST], self._state.workers)
-        return text_decoded(&text)
-
     def counts(self):
         cdef Counts counts
-        if self._state.scoreboard == NULL:
+        if self._state.supervisor.scoreboard == NULL:
             return 0, 0, 0
-        counts = scoreboard_counts(self._state.scoreboard)
+        counts = scoreboard_counts(self._state.supervisor.scoreboard)
         return counts.pages, counts.accepted, counts.open
-
-    def pids(self):
-        return [self._state.processes[i].pid for i in range(self._state.workers)]
 
 
 # ---- the entry points of csrc/main.c, which have no Python in them ------------------------------------------------
@@ -521,7 +505,7 @@ cdef public int yinyang_parse(yinyang **program, int count, const char **argumen
 
 
 cdef public const char *yinyang_message(const yinyang *program) noexcept nogil:
-    return (<const Program *>program).words
+    return (<const Program *>program).message
 
 
 cdef public bint yinyang_healthcheck(yinyang *program) noexcept nogil:
@@ -537,4 +521,4 @@ cdef public bint yinyang_turn(yinyang *program, int stops) noexcept nogil:
 
 
 cdef public void yinyang_reap_orphans(yinyang *program) noexcept nogil:
-    supervisor_reap_orphans(&(<Program *>program).supervisor)
+    supervisor_reap_orphans(&(<Program *>program).server.supervisor)

@@ -4,8 +4,8 @@ default. An empty variable counts as not set, since that is how many tools unset
 from libc.string cimport memset, strcmp, strlen, strncmp, strstr
 
 from ..config.config cimport (
-    Config, KIND_ACTION, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT, Option, config_set,
-    config_set_defaults, option_table, text_expected
+    Config, KIND_ACTION, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT,
+    Option, config_set, config_set_defaults, option_table, text_expected
 )
 from ..os.syscalls cimport getenv
 from ..text.buffer cimport Text, llu, text_format, text_printable, text_string

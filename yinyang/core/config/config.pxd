@@ -1,5 +1,8 @@
-"""Every setting of a server, as csrc/option_table.h describes it: the command line, the environment and `yinyang.Server`
-fill one Config, and whatever depends on a setting reads it there, by the number of its option."""
+"""Every setting of a server, as csrc/option_table.h describes it.
+
+The command line, the environment and `yinyang.Server` fill one Config. Whatever depends on a setting reads it there, by
+the number of its option.
+"""
 
 from libc.stdint cimport int64_t
 from libc.string cimport memset, strcmp, strlen

@@ -1,6 +1,6 @@
 """The life of a server, the same on Python and without: its phases, and what it logs.
 
-    opened --server_start--> serving --asked to stop--> draining --time is over--> stopping --workers have ended-->
+    opened --supervisor_start--> serving --asked to stop--> draining --time is over--> stopping --workers have ended-->
     last lines --written, refused or too late--> over
 
 The caller repeats `server_wait` until it returns False, and after each call logs what there is: by `server_write_log`, as
@@ -10,7 +10,7 @@ lines, or record by record, with `server_next_record`.
 from libc.stdint cimport int64_t, uint64_t
 
 from ..identity.replica cimport Replica
-from ..log.log_line cimport log_line_prepare, log_line_render
+from ..log.log_line cimport log_line_render
 from ..log.log_queue cimport LogQueue, log_queue_add, log_queue_flush
 from ..os.listener cimport listening_message
 from ..os.syscalls cimport monotonic_ms, wall_second
@@ -18,9 +18,13 @@ from ..text.buffer cimport Text, text_format, text_open
 from .messages cimport supervisor_take_death, supervisor_take_sandbox
 from .state cimport Supervisor
 from .supervisor cimport (
-    supervisor_close, supervisor_is_over, supervisor_kill, supervisor_open, supervisor_start, supervisor_stop,
-    supervisor_stop_timeout, supervisor_take_pages, supervisor_wait
+    supervisor_is_over, supervisor_kill, supervisor_stop, supervisor_stop_timeout, supervisor_take_pages,
+    supervisor_wait
 )
+
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_HOST
 
 cdef enum:
     MESSAGE_MAX = 1024  # bytes
@@ -41,17 +45,10 @@ cdef struct LogRecord:
 
 cdef struct Server:
     Supervisor supervisor
-    const char *host  # as for listener_open
     int greeting
     int stops  # how often it was asked to stop
     int64_t log_deadline  # ms: lines that are pending after the end are not waited for any longer
     char message[MESSAGE_MAX]  # of the last record
-
-
-cdef inline int server_start(Server *server) noexcept nogil:
-    """Start the workers; 0 or -errno."""
-    log_line_prepare()
-    return supervisor_start(&server.supervisor)
 
 
 cdef inline bint server_wait(Server *server, int stops, int log, int timeout) noexcept nogil:
@@ -91,7 +88,8 @@ cdef inline bint server_next_record(Server *server, LogRecord *record) noexcept 
         return True
     if server.greeting == GREETING_SERVING:
         server.greeting = GREETING_LISTENING
-        listening_message(&record.message, supervisor.listener, server.host, supervisor.workers)
+        listening_message(&record.message, supervisor.listener, supervisor.config.texts[OPTION_HOST],
+                          supervisor.workers)
         return True
     record.count = supervisor_take_pages(supervisor, &record.second)
     if record.count:

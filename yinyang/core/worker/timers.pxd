@@ -7,6 +7,15 @@ descriptor, and descriptor 0, which is never one, ends a list.
 
 from libc.stdint cimport int64_t, uint32_t, uint8_t
 
+from ..config.config cimport Config
+
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_BODY_TIMEOUT
+        OPTION_HEAD_TIMEOUT
+        OPTION_IDLE_TIMEOUT
+        OPTION_SEND_TIMEOUT
+
 cdef enum:
     WAIT_NOTHING
     WAIT_IDLE  # for the first byte of a request
