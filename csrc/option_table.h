@@ -53,7 +53,7 @@ enum option_kind {
     X(SANDBOX, .word = "sandbox", .value = "MODE", .kind = KIND_WORD, .words = WORDS("auto", "off", "require"), \
       .help = "give up files, most system calls and root: auto, off or require") \
     X(ACCESS_LOG, .word = "access-log", .kind = KIND_SWITCH, .number = 1, .help = "log a line for each page") \
-    X(NO_ACCESS_LOG, .word = "no-access-log", .kind = KIND_OFF, .turns_off = OPTION_ACCESS_LOG, .help = "do not") \
+    X(NO_ACCESS_LOG, .word = "no-access-log", .kind = KIND_OFF, .turns_off = OPTION_ACCESS_LOG, .help = "log none of them") \
     X(HEALTHCHECK, .word = "healthcheck", .kind = KIND_ACTION, \
       .help = "exit with 0 if the server on this port answers, else with 1") \
     X(VERSION, .word = "version", .kind = KIND_ACTION, .help = "show the version and exit") \

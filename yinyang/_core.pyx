@@ -237,7 +237,12 @@ cdef bint is_setting(int option):
 
 cdef dict settings_of(const Config *config):
     """The arguments for yinyang.Server; None where nothing is set."""
-    return {option_name(option): setting_of(config, option) for option in range(OPTION_COUNT) if is_setting(option)}
+    cdef dict settings = {}
+    cdef int option
+    for option in range(OPTION_COUNT):
+        if is_setting(option):
+            settings[option_name(option)] = setting_of(config, option)
+    return settings
 
 
 cdef setting_of(const Config *config, int option):
