@@ -212,6 +212,15 @@ def test_healthcheck_of_a_server(shape: Shape, shared_replica: Replica) -> None:
 
 
 @pytest.mark.host
+@pytest.mark.parametrize("link", ["tcp://10.0.0.1:80", "udp://[fd00::1]:80"])
+def test_service_link_of_kubernetes_is_no_port(link: str, shape: Shape, shared_replica: Replica) -> None:
+    """Beside a Service called yinyang, Kubernetes sets YINYANG_PORT in each pod."""
+    done = shape.run("--healthcheck", YINYANG_PORT=link, PORT=str(shared_replica.port))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shape.run("--healthcheck", "--port", str(shared_replica.port), YINYANG_PORT=link).returncode == 0
+
+
+@pytest.mark.host
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
