@@ -113,28 +113,9 @@ class Server:
     """
 
     identity: Identity
-    def __init__(
-        self,
-        *,
-        host: str | None,
-        port: int,
-        name: str | bytes | None,
-        title: str | bytes,
-        palette: Literal["original", "distinct"],
-        app_version: str | bytes | None,
-        node: str | bytes | None,
-        namespace: str | bytes | None,
-        zone: str | bytes | None,
-        plain: bool,
-        workers: int | None,
-        access_log: bool,
-        head_timeout: float,
-        body_timeout: float,
-        send_timeout: float,
-        idle_timeout: float,
-        drain: float,
-        sandbox: Literal["auto", "off", "require"],
-    ) -> None: ...
+    def __init__(self, settings: dict[str, object]) -> None:
+        """`settings` has a value for each argument of `yinyang.Server`, by its name."""
+
     def start(self) -> None:
         """Start the processes that serve. Raises OSError."""
 

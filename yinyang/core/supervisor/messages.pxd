@@ -8,6 +8,11 @@ from ..text.buffer cimport Text, llu, text_format, text_string, text_system_erro
 from .state cimport Supervisor, WorkerProcess
 
 
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_SANDBOX
+
+
 cdef inline bint supervisor_take_death(Supervisor *supervisor, Text *text) noexcept nogil:
     """Put the message about a death that is not logged yet into the text; False if there is none."""
     cdef WorkerProcess *process
@@ -57,7 +62,7 @@ cdef inline bint supervisor_take_sandbox(Supervisor *supervisor, Text *text) noe
     """Put the message about the sandbox into the text, once, as soon as all workers have entered it; else False."""
     cdef int guards = -1
     cdef int i
-    if supervisor.sandbox == SANDBOX_OFF or supervisor.sandbox_logged:
+    if supervisor.config.numbers[OPTION_SANDBOX] == SANDBOX_OFF or supervisor.sandbox_logged:
         return False
     for i in range(supervisor.workers):
         guards &= <int>atomic_get_u64(&supervisor.scoreboard.slots[i].guards)

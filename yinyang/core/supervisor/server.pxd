@@ -26,6 +26,10 @@ from .supervisor cimport (
     supervisor_wait
 )
 
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_HOST
+
 cdef enum:
     RECORD_MAX = 1024  # bytes of a message
     LINE_MAX = 1100  # bytes: a message and its time
@@ -45,7 +49,6 @@ cdef struct LogRecord:
 
 cdef struct Server:
     Supervisor supervisor
-    const char *host  # as for listener_open
     int greeting
     int stops  # how often it was asked to stop
     int64_t log_deadline  # ms: lines that are pending after the end are not waited for any longer
@@ -91,7 +94,8 @@ cdef inline bint server_next_record(Server *server, LogRecord *record) noexcept 
         return True
     if server.greeting == GREETING_SERVING:
         server.greeting = GREETING_LISTENING
-        listening_message(&record.message, supervisor.listener, server.host, supervisor.workers)
+        listening_message(&record.message, supervisor.listener, supervisor.config.texts[OPTION_HOST],
+                          supervisor.workers)
         return True
     pages = supervisor_take_pages(supervisor, &second)
     if pages:

@@ -97,8 +97,8 @@ cdef inline int run_worker(Supervisor *supervisor, int slot, int lifeline, pid_t
     kept[1] = lifeline
     kept[2] = supervisor.wakeup_fd
     close_all_except(kept)
-    return worker_run(supervisor.scoreboard, slot, supervisor.replica, supervisor.log_pages, &supervisor.limits,
-                      supervisor.sandbox, supervisor.listener, lifeline, supervisor.wakeup_fd)
+    return worker_run(supervisor.scoreboard, slot, supervisor.config, supervisor.replica, supervisor.listener,
+                      lifeline, supervisor.wakeup_fd)
 
 
 cdef inline void close_lifelines(const Supervisor *supervisor) noexcept nogil:

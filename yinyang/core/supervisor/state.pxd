@@ -2,10 +2,10 @@
 
 from libc.stdint cimport int64_t
 
+from ..config.config cimport Config
 from ..identity.replica cimport Replica
 from ..os.syscalls cimport pid_t, pollfd
 from ..shared.scoreboard cimport Scoreboard
-from ..worker.timers cimport Limits
 
 cdef struct WorkerProcess:
     pid_t pid  # 0: not running
@@ -20,6 +20,7 @@ cdef struct WorkerProcess:
 
 cdef struct Supervisor:
     Scoreboard *scoreboard
+    const Config *config
     const Replica *replica
     WorkerProcess *processes
     pollfd *pollfds  # of the workers' lifelines, then caller_fd, then the log
@@ -29,10 +30,6 @@ cdef struct Supervisor:
     int wakeup_fd  # an eventfd that wakes all workers
     int caller_fd  # supervisor_wait returns when it can be read
     bint caller_ready  # which it could
-    bint log_pages
-    Limits limits
-    int drain  # ms
-    int sandbox  # one of Sandbox
     int guards  # of the sandbox, that hold for this process
     bint sandbox_logged
     bint busy  # pages came during the last supervisor_wait

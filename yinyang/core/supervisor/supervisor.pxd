@@ -7,6 +7,7 @@ it ends (PR_SET_PDEATHSIG in prctl(2)).
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
+from ..config.config cimport Config
 from ..identity.replica cimport Replica
 from ..os.atomic cimport atomic_publish_u32, atomic_swap_u32
 from ..os.listener cimport listener_refuse
@@ -23,6 +24,11 @@ from .reap cimport HANG_TIMEOUT, supervisor_check_stopped, supervisor_on_worker_
 from .spawn cimport supervisor_respawn, supervisor_spawn
 from .state cimport Supervisor, WorkerProcess
 
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_DRAIN
+        OPTION_WORKERS
+
 cdef enum:
     STOP_TIMEOUT = 8000  # ms until workers that do not end are killed; Docker kills everything after 10 s
     STOP_TIMEOUT_AFTER_DRAIN = 3000  # ms of it that are left when draining is over
@@ -31,16 +37,17 @@ cdef enum:
 
 # ---- opening and closing ------------------------------------------------------------------------------------------
 
-cdef inline int supervisor_open(Supervisor *supervisor, const Replica *replica, int listener, int workers,
-                                bint log_pages, int caller_fd) noexcept nogil:
-    """Everything but the workers; 0 or -errno. In either case supervisor_close is due. `supervisor` is zeros before,
-    but for its limits, `drain` and `sandbox`; `replica` must stay, and `workers` is 1 or more."""
+cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, const Replica *replica, int listener,
+                                int caller_fd) noexcept nogil:
+    """Everything but the workers; 0 or -errno. In either case supervisor_close is due. `supervisor` is zeros before;
+    `config`, which is complete, and `replica` must stay."""
+    cdef int workers = config.numbers[OPTION_WORKERS]
     cdef int i
+    supervisor.config = config
     supervisor.wakeup_fd = -1
     supervisor.replica = replica
     supervisor.listener = listener
     supervisor.workers = workers
-    supervisor.log_pages = log_pages
     supervisor.caller_fd = caller_fd
     supervisor.scoreboard = scoreboard_open(workers)
     supervisor.processes = <WorkerProcess *>map_memory(workers * sizeof(WorkerProcess), MAP_PRIVATE)
@@ -165,7 +172,7 @@ cdef inline void supervisor_stop(Supervisor *supervisor) noexcept nogil:
     is accepted any more, and the workers end. Then call supervisor_wait until supervisor_is_over."""
     if supervisor.phase != PHASE_SERVING:
         return
-    supervisor.drain_deadline = monotonic_ms() + supervisor.drain
+    supervisor.drain_deadline = monotonic_ms() + supervisor.config.numbers[OPTION_DRAIN]
     supervisor.stop_deadline = monotonic_ms() + supervisor_stop_timeout(supervisor)
     supervisor_set_phase(supervisor, PHASE_DRAINING)
     supervisor_check_deadlines(supervisor)
@@ -173,7 +180,7 @@ cdef inline void supervisor_stop(Supervisor *supervisor) noexcept nogil:
 
 cdef inline int supervisor_stop_timeout(const Supervisor *supervisor) noexcept nogil:
     """ms that stopping may take, until workers that do not end are killed."""
-    return max(<int>STOP_TIMEOUT, supervisor.drain + STOP_TIMEOUT_AFTER_DRAIN)
+    return max(<int>STOP_TIMEOUT, supervisor.config.numbers[OPTION_DRAIN] + STOP_TIMEOUT_AFTER_DRAIN)
 
 
 cdef inline bint supervisor_is_over(const Supervisor *supervisor) noexcept nogil:
