@@ -1,7 +1,7 @@
 """The core of yinyang, as Python sees it. `Identity`, `identify` and `render_page` are public, under `yinyang`."""
 
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, Self, TypeAlias, final
 
 version: str
 
@@ -36,7 +36,7 @@ class Identity:
 
     @property
     def palette(self) -> Literal["original", "distinct"]: ...
-    def __eq__(self, other: object) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[type[Identity], tuple[bytes, str]]: ...
 
@@ -87,7 +87,7 @@ class LogQueue:
     """Lines for a file descriptor, written without ever blocking. Those that cannot be written now are kept, 16 MiB at
     most; where writing fails, it is tried again a second later. To be used by one thread at a time."""
 
-    def __init__(self, fd: int) -> None: ...
+    def __new__(cls, fd: int) -> Self: ...
     def put(self, line: bytes, count: int = 1, are_pages: bool = False) -> None:
         """Have a line, with its line feed, written `count` times. When the queue is full, lines of pages are counted as
         those of the last second that it has, and others are dropped."""
