@@ -125,9 +125,8 @@ enum {
     WORD_CONTENT_LENGTH,
     WORD_TRANSFER_ENCODING,
     WORD_EXPECT,
-    WORD_FIELDS_ALWAYS,
-    WORD_ACCEPT = WORD_FIELDS_ALWAYS, /* only where somebody reads it: it is long, and every browser sends it */
-    WORD_FIELDS, /* how many of the words are names of fields; the others are values of fields */
+    WORD_ACCEPT, /* the last one, as it is read only where the route needs it */
+    WORD_FIELDS, /* the number of field names; the other words are values */
     WORD_CLOSE = 0,
     WORD_KEEP_ALIVE,
     WORD_CHUNKED,

@@ -11,16 +11,18 @@ from libc.string cimport memcpy
 from ..identity.page cimport page_render
 from ..identity.replica cimport Replica
 from ..os.syscalls cimport ENOMEM, MAP_PRIVATE, map_memory, munmap
-from ..text.buffer cimport Text, llu, string_at, text_format, text_measure, text_open, text_put, text_string
-from ..text.calendar cimport Date, date_of
-from .parser cimport ERROR_COUNT, ERROR_METHOD_REFUSED, FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_HEAD, Parser, TARGET_KEPT
-
-cdef extern from "http_errors.h" nogil:
-    const unsigned short error_statuses[64]
-    const char error_messages[4096]
+from ..text.buffer cimport Text, llu, text_format, text_measure, text_open, text_put, text_string
+from ..text.calendar cimport HTTP_DATE_LENGTH, http_date_render
+from .parser cimport (
+    ERROR_COUNT, ERROR_METHOD_REFUSED, FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_HEAD, Parser, TARGET_KEPT, http_errors
+)
 
 cdef extern from "messages.h" nogil:
-    const char *message_for(int number)
+    struct Message "message":
+        int code
+        const char *text
+    const Message statuses[1]
+    int status_of(int code)
 
 cdef extern from "routes.h" nogil:
     enum:
@@ -65,7 +67,6 @@ cdef enum:  # in the order of the routes
     RESPONSE_ERROR_HEAD = RESPONSE_ERROR + ERROR_COUNT
     RESPONSE_COUNT = RESPONSE_ERROR_HEAD + ERROR_COUNT
     PAGE_COPIES = 32
-    DATE_LENGTH = 29
     ERROR_MOST = 256  # bytes of the body of an error
 
 cdef struct Response:
@@ -135,10 +136,10 @@ cdef inline void response_render_error(Responses *responses, Text *text, int err
         fields = ("Content-Type: text/plain; charset=utf-8\r\n"
                   "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
     text_open(&body, bytes, ERROR_MOST)
-    text_format(&body, "%llu %s: %s\n", <llu>error_statuses[error], message_for(error_statuses[error]),
-                string_at(error_messages, error - 1))
+    text_format(&body, "%llu %s: %s\n", <llu>http_errors[error].status,
+                statuses[status_of(http_errors[error].status)].text, http_errors[error].message)
     response_render(responses, text, RESPONSE_ERROR + error, RESPONSE_ERROR_HEAD - RESPONSE_ERROR,
-                    error_statuses[error], VARIANT_CLOSE, fields, bytes, body.length)
+                    http_errors[error].status, VARIANT_CLOSE, fields, bytes, body.length)
 
 
 cdef inline void response_render(Responses *responses, Text *text, int whole, int to_head, int status, int variant,
@@ -149,7 +150,7 @@ cdef inline void response_render(Responses *responses, Text *text, int whole, in
     response.start = <uint32_t>text.length
     response.copies = 1
     text_format(text, "HTTP/1.%llu %llu %s\r\nDate: ", <llu>(variant < VARIANT_1_0_CLOSE), <llu>status,
-                message_for(status))
+                statuses[status_of(status)].text)
     response.date = <uint32_t>text.length - response.start
     text_format(text, "Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: %llu\r\n%s", <llu>length, fields)
     head_end(text, variant)
@@ -182,10 +183,10 @@ cdef inline void head_end(Text *text, int variant) noexcept nogil:
 cdef inline void response_begin(Text *text, const Parser *f, int status, int64_t second, const char *type_,
                                 const Text *body) noexcept nogil:
     """As far as the fields of its own."""
-    cdef char date[DATE_LENGTH + 1]
-    date_render(date, second)
+    cdef char date[HTTP_DATE_LENGTH + 1]
+    http_date_render(date, second)
     text_format(text, "HTTP/1.%llu %llu %s\r\nDate: %s\r\nContent-Length: %llu\r\nContent-Type: %s\r\n"
-                "Cache-Control: no-store\r\n", <llu>f.minor, <llu>status, message_for(status),
+                "Cache-Control: no-store\r\n", <llu>f.minor, <llu>status, statuses[status_of(status)].text,
                 <const char *>date, <llu>body.length, type_)
 
 
@@ -197,24 +198,9 @@ cdef inline void response_end(Text *text, const Parser *f, bint keep_alive, cons
 
 # ---- the date -----------------------------------------------------------------------------------------------------
 
-cdef inline void date_render(char *pos, int64_t second) noexcept nogil:
-    """IMF-fixdate (RFC 9110 section 5.6.7), DATE_LENGTH bytes and a NUL. Not by gmtime_r(3): it may take a lock, and a
-    worker may be the fork of a program whose other threads held it."""
-    cdef const char *days = "Thu\0Fri\0Sat\0Sun\0Mon\0Tue\0Wed"
-    cdef const char *months = "Jan\0Feb\0Mar\0Apr\0May\0Jun\0Jul\0Aug\0Sep\0Oct\0Nov\0Dec"
-    cdef int64_t day = second // 86400
-    cdef llu left = <llu>(second - day * 86400)
-    cdef Date date = date_of(day)
-    cdef Text text
-    text_open(&text, pos, DATE_LENGTH)
-    text_format(&text, "%s, %02llu %s %llu %02llu:%02llu:%02llu GMT", days + 4 * (day % 7), <llu>date.day,
-                months + 4 * (date.month - 1), <llu>date.year, left // 3600, left // 60 % 60, left % 60)
-    pos[DATE_LENGTH] = 0
-
-
 cdef inline void responses_set_date(Responses *responses, int64_t second) noexcept nogil:
     """Make all answers tell this second."""
-    cdef char date[DATE_LENGTH + 1]
+    cdef char date[HTTP_DATE_LENGTH + 1]
     cdef const Response *response
     cdef char *pos
     cdef char *end
@@ -222,13 +208,13 @@ cdef inline void responses_set_date(Responses *responses, int64_t second) noexce
     if responses.second == second:
         return
     responses.second = second
-    date_render(date, second)
+    http_date_render(date, second)
     for i in range(<uint32_t>RESPONSE_COUNT):
         response = &responses.table[i]
         pos = responses.bytes + response.start
         end = pos + response.copies * response.length
         while pos != end:
-            memcpy(pos + response.date, date, DATE_LENGTH)
+            memcpy(pos + response.date, date, HTTP_DATE_LENGTH)
             pos += response.length
 
 
@@ -247,7 +233,7 @@ cdef inline uint8_t response_for(const Responses *responses, const Parser *f, co
     cdef bint head = f.method == METHOD_HEAD
     if f.flags & FLAG_ASTERISK:
         route = ROUTE_EMPTY
-    elif f.flags & FLAG_UNCLEAN and f.target <= TARGET_KEPT:
+    elif f.flags & FLAG_UNCLEAN and f.target_length <= TARGET_KEPT:
         return RESPONSE_REDIRECT
     elif f.path_end <= TARGET_KEPT:
         route = route_of(target + f.path, f.path_end - f.path, ROUTES_PLAIN if responses.replica.plain else ROUTES_ALL)

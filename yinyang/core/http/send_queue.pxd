@@ -10,7 +10,8 @@ from libc.string cimport memcpy, memmove, memset
 
 from ..os.syscalls cimport EAGAIN, EINTR, MSG_DONTWAIT, MSG_NOSIGNAL, errno, iovec, msghdr, send, sendmsg
 from ..text.buffer cimport Text, text_fits, text_open
-from .responses cimport DATE_LENGTH, Response, Responses, date_render, response_is_dynamic
+from ..text.calendar cimport HTTP_DATE_LENGTH, http_date_render
+from .responses cimport Response, Responses, response_is_dynamic
 
 cdef enum:
     RECEIVE_MAX = 4096  # bytes of requests taken from one connection before the others have their turn
@@ -80,14 +81,14 @@ cdef inline int send_queue_first(SendQueue *send_queue, const Responses *respons
     cdef const char *bytes = responses.bytes + response.start
     cdef size_t length = response.length
     cdef uint32_t offset = send_queue.pending.offset
-    cdef uint32_t date_end = response.date + DATE_LENGTH
+    cdef uint32_t date_end = response.date + HTTP_DATE_LENGTH
     cdef int count = 0
     if response_is_dynamic(send_queue.pending.responses[0]):
         bytes = send_queue.bytes[send_queue.gone]
         length = send_queue.lengths[send_queue.gone]
     elif offset < date_end and send_queue.pending.second != responses.second:
         memcpy(send_queue.torn, bytes, date_end)
-        date_render(send_queue.torn + response.date, send_queue.pending.second)
+        http_date_render(send_queue.torn + response.date, send_queue.pending.second)
         vector[0].iov_base = send_queue.torn + offset
         vector[0].iov_len = date_end - offset
         offset = date_end

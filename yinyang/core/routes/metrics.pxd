@@ -3,10 +3,10 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport strlen
 
-from ..http.parser cimport ERROR_COUNT, Parser
+from ..http.parser cimport ERROR_COUNT, Parser, http_errors
 from ..http.responses cimport (
     RESPONSE_EMPTY, RESPONSE_ERROR, RESPONSE_ERROR_HEAD, RESPONSE_REDIRECT, RESPONSE_UNREADY, VARIANT_COUNT,
-    error_statuses, response_begin, response_end, response_ends_connection, response_is_dynamic
+    response_begin, response_end, response_ends_connection, response_is_dynamic
 )
 from ..identity.replica cimport ABOUT_VERSION, Replica
 from ..os.atomic cimport atomic_get_u32, atomic_get_u64
@@ -57,8 +57,9 @@ cdef inline void metrics_requests(Text *text, const Scoreboard *scoreboard, uint
         route += strlen(route) + 1
         response += count
     for error in range(1, ERROR_COUNT):
-        if error + 1 == ERROR_COUNT or error_statuses[error + 1] != error_statuses[error]:  # they are in this order
-            requests(text, error_statuses[error], "error",
+        # errors are in the order of their status
+        if error + 1 == ERROR_COUNT or http_errors[error + 1].status != http_errors[error].status:
+            requests(text, http_errors[error].status, "error",
                      answered(scoreboard, RESPONSE_ERROR + first, error + 1 - first)
                      + answered(scoreboard, RESPONSE_ERROR_HEAD + first, error + 1 - first))
             first = error + 1

@@ -4,8 +4,9 @@ from libc.stdint cimport int64_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
 from ..http.parser cimport DOT, Parser, SLASH, TARGET_KEPT
-from ..http.responses cimport DATE_LENGTH, date_render, response_end
+from ..http.responses cimport response_end
 from ..text.buffer cimport Text, llu, text_format, text_html, text_open, text_put, text_string
+from ..text.calendar cimport HTTP_DATE_LENGTH, http_date_render
 
 cdef enum:
     LOCATION_MAX = 3 * TARGET_KEPT + 1
@@ -54,7 +55,7 @@ cdef inline size_t location_render(const Parser *f, const uint8_t *target, char 
             text_string(&text, "%5C")
             begin = i + 1
     text_put(&text, clean + begin, length - begin)
-    text_put(&text, <const char *>target + f.path_end, f.target - f.path_end)
+    text_put(&text, <const char *>target + f.path_end, f.target_length - f.path_end)
     location[text.length] = 0
     return text.length
 
@@ -65,13 +66,13 @@ cdef inline void redirect_render(Text *text, const Parser *f, const uint8_t *tar
     cdef char location[LOCATION_MAX]
     cdef size_t length = location_render(f, target, location)
     cdef char words[BODY_MAX]
-    cdef char date[DATE_LENGTH + 1]
+    cdef char date[HTTP_DATE_LENGTH + 1]
     cdef Text body
     text_open(&body, words, BODY_MAX)
     text_string(&body, '<a href="')
     text_html(&body, location, length)
     text_string(&body, '">Moved Permanently</a>.\n\n')
-    date_render(date, second)
+    http_date_render(date, second)
     text_format(text, "HTTP/1.%llu 301 Moved Permanently\r\nContent-Type: text/html; charset=utf-8\r\nLocation: %s\r\n"
                 "Date: %s\r\nContent-Length: %llu\r\n", <llu>f.minor, <const char *>location, <const char *>date,
                 <llu>body.length)

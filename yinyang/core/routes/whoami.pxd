@@ -31,7 +31,7 @@ cdef inline bint query_has(const Parser *f, const uint8_t *target, const char *w
     cdef size_t length = strlen(wanted)
     cdef size_t begin = f.path_end + 1
     cdef size_t end
-    cdef size_t all_ = min(<size_t>f.target, <size_t>TARGET_KEPT)
+    cdef size_t all_ = min(<size_t>f.target_length, <size_t>TARGET_KEPT)
     while begin < all_:
         end = begin
         while end < all_ and target[end] != b'&':

@@ -15,9 +15,9 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memset
 
 from ..http.parser cimport (
-    FLAG_BODY_LEFT, OUTCOME_MORE, OUTCOME_READY, Parser, STATE_BODY, STATE_START, TARGET_KEPT, Target,
-    parser_error_at_end, parser_error_when_slow, parser_feed, parser_has_begun, parser_keeps_alive, parser_next,
-    parser_skip, parser_skippable, target_keep
+    FLAG_BODY_LEFT, OUTCOME_MORE, OUTCOME_READY, OUTCOME_TARGET, Parser, STATE_BODY, TARGET_KEPT, Target,
+    parser_error_at_end, parser_error_when_slow, parser_feed, parser_has_begun, parser_is_new, parser_keeps_alive,
+    parser_next, parser_read_accept, parser_skip, parser_skippable, target_begin, target_keep
 )
 from ..http.request_cache cimport RequestCache, request_cache_matches, request_cache_store
 from ..http.responses cimport (
@@ -241,27 +241,29 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
     cdef uint64_t pages = 0
     cdef bint full = end - pos == RECEIVE_MAX
     cdef bint answered = False
-    cdef bint whole
-    cdef const uint8_t *begin
+    cdef const uint8_t *begin = NULL
     cdef int outcome
     send_queue_clear(&clients.send_queue)
+    target_begin(f, &target)
     while not c.ends:
-        whole = f.state == STATE_START and f.size == 0
-        if whole and request_cache_matches(&clients.request_cache, pos, end):
-            pos += clients.request_cache.length
-            client_respond_cached(clients, c)
-            pages += 1
-            answered = True
-            continue
-        begin = pos
+        if parser_is_new(f):
+            if request_cache_matches(&clients.request_cache, pos, end):
+                pos += clients.request_cache.length
+                client_respond_cached(clients, c)
+                pages += 1
+                answered = True
+                continue
+            begin = pos
         outcome = parser_feed(f, &pos, end, &target)
+        if outcome == OUTCOME_TARGET:
+            parser_read_accept(f)
+            continue
         if outcome == OUTCOME_MORE:
-            if f.target:
-                target_keep(f, &target, clients.targets[fd])
+            target_keep(f, &target, clients.targets[fd])
             break
         answered = True
         if outcome == OUTCOME_READY:
-            pages += client_respond(clients, fd, &target, begin if whole else NULL, pos)
+            pages += client_respond(clients, fd, &target, begin, pos)
         else:
             c.ends = True
             c.lingers = True
@@ -300,12 +302,12 @@ cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *tar
     before the segment at hand; it ends before `end`."""
     cdef Connection *c = &clients.table[fd]
     cdef Parser *f = &c.framing
-    cdef const uint8_t *bytes = target.part
+    cdef const uint8_t *bytes = target.bytes
     cdef bint keep_alive = parser_keeps_alive(f) and not clients.draining
     cdef bint put
     cdef uint8_t response
     c.count += 1
-    if target.offset:
+    if target.bytes == NULL or target.offset:
         target_keep(f, target, clients.targets[fd])
         bytes = clients.targets[fd]
     response = response_for(clients.responses, f, bytes, keep_alive)
