@@ -5,6 +5,8 @@
 #ifndef YINYANG_ATOMIC_H
 #define YINYANG_ATOMIC_H
 
+#include <stdint.h>
+
 #define atomic_get(place) __atomic_load_n((place), __ATOMIC_RELAXED)
 #define atomic_set(place, value) __atomic_store_n((place), (value), __ATOMIC_RELAXED)
 /* Everything written before a `publish` is visible to whoever saw its value by `observe`. */
@@ -13,5 +15,10 @@
 #define atomic_swap(place, value) __atomic_exchange_n((place), (value), __ATOMIC_SEQ_CST)
 /* Orders an earlier write before a later read of another place. */
 #define atomic_barrier() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+
+/* A counter that begins a cache line. A struct that begins with one is a whole number of cache lines. */
+typedef uint64_t cache_line_u64 __attribute__((aligned(64)));
+
+#define STATIC_ASSERT(condition) _Static_assert(condition, #condition)
 
 #endif

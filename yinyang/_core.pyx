@@ -22,7 +22,7 @@ from .core.http.parser cimport (
     TARGET_KEPT, Target, http_errors, parser_error_at_end, parser_feed, parser_keeps_alive, parser_next,
     parser_read_accept, target_begin, target_keep, target_kept
 )
-from .core.http.responses cimport Responses, responses_close, responses_open
+from .core.http.responses cimport Responses, responses_close
 from .core.identity.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MAX, identity_set
 from .core.identity.page cimport page_render
 from .core.identity.replica cimport Replica
@@ -32,6 +32,7 @@ from .core.os.cpus cimport cpus_usable
 from .core.os.listener cimport listener_error_message, listener_host, listener_open, listening_message
 from .core.os.sandbox cimport sandbox_is_possible
 from .core.os.syscalls cimport ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
+from .core.routes.table cimport responses_open
 from .core.shared.scoreboard cimport Counts, scoreboard_counts
 from .core.supervisor.supervisor cimport (
     Supervisor as SupervisorState, WOKEN_BY_CALLER, supervisor_close, supervisor_death_message, supervisor_has_pages,

@@ -4,12 +4,13 @@ from libc.stdint cimport uint8_t
 
 from .identity cimport Identity
 
-cdef enum:  # what may be told of where it runs: in the order of the options
-    ABOUT_VERSION
-    ABOUT_NODE
-    ABOUT_NAMESPACE
-    ABOUT_ZONE
-    ABOUTS
+cdef extern from "whoami.h" nogil:
+    enum:  # optional texts, in the order of their options
+        ABOUT_VERSION
+        ABOUT_NODE
+        ABOUT_NAMESPACE
+        ABOUT_ZONE
+        ABOUTS
 
 cdef struct Replica:
     Identity identity
