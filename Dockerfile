@@ -5,20 +5,14 @@
 
 FROM debian:trixie-slim AS build
 RUN apt-get update \
- && apt-get install -y --no-install-recommends gcc lld musl-dev python3-dev python3-setuptools python3-rjsmin cython3 zopfli \
+ && apt-get install -y --no-install-recommends gcc musl-dev python3-dev python3-setuptools cython3 minify \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY setup.py pyproject.toml ./
 COPY yinyang yinyang
 COPY csrc csrc
-# Built with these, of setup.py, beside what makes it small:
-#   -fstack-protector-strong    an overflowing buffer ends the process before its function returns
-#   -fPIE -static-pie           the program is at another address each time it starts
-#   -Wl,-z,relro,-z,now         what the start fills in, such as addresses of functions, is read-only from then on; here
-#                               nothing is filled in, as the build makes sure, and with rodynamic nothing but zeros
-#                               is writable at all
-#   -Wl,-z,noexecstack          the stack cannot be executed; nor can anything else that can be written
-RUN LDFLAGS='-fuse-ld=lld -Wl,-z,rodynamic' python3 setup.py -q build_static
+COPY tools/bundle_wall.py tools/generate.py tools/static_program.py tools/
+RUN python3 setup.py -q build_static
 
 FROM scratch
 ARG VERSION=unknown REVISION=unknown

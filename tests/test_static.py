@@ -20,7 +20,7 @@ import yinyang
 pytestmark = pytest.mark.static
 
 PAGE = yinyang.render_page(yinyang.identify("vm"))
-SIZE_MOST = 60 * 1024  # bytes, whatever the tools (clang packs nothing); test_image.py has the limit of what is shipped
+SIZE_MOST = 80 * 1024  # bytes, whatever the tools; test_image.py has the limit of what is shipped
 LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
@@ -41,7 +41,7 @@ def tree(static_program: Path, tmp_path: Path) -> Path:
     """A copy of what the program is built from. (The fixture before makes sure that it can be.)"""
     for name in "setup.py", "pyproject.toml", "README.md", "LICENSE":
         shutil.copy(ROOT / name, tmp_path)
-    for name in "yinyang", "csrc":
+    for name in "yinyang", "csrc", "tools":
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     return tmp_path
 
@@ -66,23 +66,10 @@ def test_clang_and_lld_build_it_too(tree: Path) -> None:
     assert shown.stdout.startswith(b"yinyang ")
 
 
-def test_a_pointer_in_constant_data_fails_the_build(tree: Path) -> None:
-    source = tree / "csrc/words.h"
-    source.write_text(
-        source.read_text().replace(
-            "    const unsigned char *at = (const unsigned char *)&number_words;",
-            "    static const void *volatile const where = &number_words;\n    const unsigned char *at = where;",
-        )
-    )
-    done = build(tree)
-    assert done.returncode != 0
-    assert "build_static: constant data holds pointers" in done.stderr
-
-
 def test_python_that_is_reachable_fails_the_build(tree: Path) -> None:
-    source = tree / "yinyang/core/text.pxd"
+    source = tree / "yinyang/core/text/buffer.pxd"
     text = source.read_text()
-    changed = text.replace("<uint64_t>error", '<uint64_t>"0123456789"[error % 10]')
+    changed = text.replace("<llu>error", '<llu>"0123456789"[error % 10]')
     assert changed != text
     source.write_text(changed)
     done = build(tree)
@@ -96,17 +83,15 @@ def test_python_that_is_reachable_fails_the_build(tree: Path) -> None:
     [
         ("gcc", "gcc is missing; install gcc, or name another compiler with CC"),
         ("nm", "nm is missing; install binutils"),
-        ("objcopy", "objcopy is missing; install binutils"),
-        ("readelf", "readelf is missing; install binutils"),
         ("strip", "strip is missing; install binutils"),
     ],
 )
 def test_a_missing_tool_is_named(tool: str, words: str, tree: Path) -> None:
-    tools = tree / "tools"
-    tools.mkdir()
-    for name in {"gcc", "nm", "objcopy", "readelf", "strip"} - {tool}:
-        (tools / name).symlink_to(shutil.which(name) or "/bin/false")
-    done = build(tree, PATH=str(tools))
+    folder = tree / "bin"
+    folder.mkdir()
+    for name in {"gcc", "nm", "strip"} - {tool}:
+        (folder / name).symlink_to(shutil.which(name) or "/bin/false")
+    done = build(tree, PATH=str(folder))
     assert (done.returncode, done.stderr) == (1, f"build_static: {words}\n")
 
 
@@ -114,23 +99,19 @@ def test_a_missing_tool_is_named(tool: str, words: str, tree: Path) -> None:
 
 
 def check_program(program: Path) -> None:
-    """It is static, position-independent, has nothing to fill in at its start and no memory that is written and
-    executed, and is small."""
+    """It is static and position-independent, what is relocated is then read-only, no memory is both written and executed,
+    and it is small."""
     image = program.read_bytes()
     assert image[:6] == b"\x7fELF\x02\x01"
     kind, _machine, _version, _entry, headers = struct.unpack_from("<HHIQQ", image, 16)
     size, count = struct.unpack_from("<HH", image, 54)
     segments = [struct.unpack_from("<II", image, headers + i * size) for i in range(count)]
-    in_file = [struct.unpack_from("<Q", image, headers + i * size + 32)[0] for i in range(count)]
     load, interpreter, stack, relro = 1, 3, 0x6474E551, 0x6474E552
     executable, writable = 1, 2
     assert kind == 3  # position-independent
     kinds = [kind for kind, _ in segments]
     assert interpreter not in kinds
-    # with nothing to fill in, whatever comes from the file is read-only after the start, or from the start
-    assert relro in kinds or not any(
-        length for (kind, flags), length in zip(segments, in_file, strict=True) if kind == load and flags & writable
-    )
+    assert relro in kinds  # what is relocated at the start is read-only from then on
     assert [flags & executable for kind, flags in segments if kind == stack] == [0]
     for kind, flags in segments:
         assert kind != load or flags & (writable | executable) != writable | executable
@@ -141,11 +122,6 @@ def check_program(program: Path) -> None:
     assert " T main\n" in symbols
     assert " __stack_chk_fail\n" in symbols
     assert not re.search(r"\b_?Py[A-Z_]", symbols)
-    relocations = subprocess.run(
-        ["readelf", "--relocs", program.with_name("yinyang.unstripped")], check=True, capture_output=True, text=True
-    ).stdout
-    assert "There are no relocations" in relocations
-    assert b"_core" not in image
 
 
 def test_program(static_program: Path) -> None:
@@ -155,14 +131,6 @@ def test_program(static_program: Path) -> None:
 def test_file_says_static(static_program: Path) -> None:
     said = subprocess.run([needs("file"), static_program], check=True, capture_output=True, text=True).stdout
     assert re.search(r"\bstatic-pie linked\b.*\bstripped\b", said)
-
-
-def test_hardening_is_explained_in_the_dockerfile() -> None:
-    flags = re.findall(r"HARDENING(?:_LINK)? = \((.*)\)", (ROOT / "setup.py").read_text())
-    explained = (ROOT / "Dockerfile").read_text()
-    assert len(flags) == 2
-    for flag in re.findall(r'"([^"]+)"', " ".join(flags)):
-        assert flag in explained
 
 
 def test_help_is_that_of_the_python_shape(static_program: Path) -> None:
@@ -195,26 +163,6 @@ def test_in_an_empty_folder(alone: list[str], tmp_path: Path) -> None:
         assert Shape(*alone).run("--healthcheck", "--port", str(replica.port)).returncode == 0
         assert replica.stop() == 0
         assert len(replica.served()) == 1
-    finally:
-        replica.kill()
-
-
-def test_constants_are_read_only_once_they_are_unpacked(static_program: Path, tmp_path: Path) -> None:
-    symbols = subprocess.run(
-        ["nm", static_program.with_name("yinyang.unstripped")], check=True, capture_output=True, text=True
-    ).stdout
-    places = {line.split()[2]: int(line.split()[0], 16) for line in symbols.splitlines()}
-    begin, end = places["__start_constants"], places["__stop_constants"]
-    assert begin % 4096 == 0
-    assert places["errno"] < begin  # what is written has pages of its own
-    replica = Shape(str(static_program)).replica(tmp_path / "log", "--workers", "1")
-    try:
-        replica.wait_for_port()
-        maps = [line.split() for line in Path(f"/proc/{replica.pid}/maps").read_text().splitlines()]
-        spans = [[int(at, 16) for at in line[0].split("-")] for line in maps]
-        base = next(span[0] for span, line in zip(spans, maps, strict=True) if line[-1] == str(static_program))
-        over = [line for (low, high), line in zip(spans, maps, strict=True) if low < base + end and high > base + begin]
-        assert {line[1] for line in over} == {"r--p"}
     finally:
         replica.kill()
 

@@ -1,8 +1,17 @@
-"""What a replica is, as whoever started it says: all that its answers tell and that never changes."""
+"""What a replica is: all that its answers tell and that never changes."""
 
-from libc.stdint cimport uint8_t
+from libc.string cimport strlen
 
-from .identity cimport Identity
+from ..config.config cimport Config
+from .identity cimport Identity, identity_set
+
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_NAME
+        OPTION_PALETTE
+        OPTION_PLAIN
+        OPTION_TITLE
+        OPTION_APP_VERSION
 
 cdef extern from "whoami.h" nogil:
     enum:  # optional texts, in the order of their options
@@ -17,3 +26,14 @@ cdef struct Replica:
     const char *title
     const char *about[ABOUTS]  # NULL where it is not told
     bint plain  # every path is the page, as in the original
+
+
+cdef inline void replica_set(Replica *replica, const Config *config) noexcept nogil:
+    """It borrows the texts of the config, which is complete."""
+    cdef const char *name = config.texts[OPTION_NAME]
+    cdef int i
+    identity_set(&replica.identity, name, strlen(name), config.numbers[OPTION_PALETTE])
+    replica.title = config.texts[OPTION_TITLE]
+    replica.plain = config.numbers[OPTION_PLAIN]
+    for i in range(ABOUTS):
+        replica.about[i] = config.texts[OPTION_APP_VERSION + i]

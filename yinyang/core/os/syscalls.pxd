@@ -45,6 +45,7 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef extern from "<sys/syscall.h>" nogil:
     enum:
+        SYS_accept4
         SYS_close_range
 
 cdef extern from "<fcntl.h>" nogil:
@@ -58,6 +59,21 @@ cdef extern from "<sys/time.h>" nogil:
     struct timeval:
         int64_t tv_sec
         long tv_usec
+    struct itimerval:
+        timeval it_interval
+        timeval it_value
+    enum:
+        ITIMER_PROF
+    int setitimer(int which, const itimerval *value, itimerval *before)
+
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        int64_t tv_sec
+        long tv_nsec
+    enum:
+        CLOCK_MONOTONIC_COARSE
+        CLOCK_REALTIME_COARSE
+    int clock_gettime(int clock, timespec *time)
 
 cdef extern from "<sys/mman.h>" nogil:
     enum:
@@ -115,7 +131,6 @@ cdef extern from "<sys/socket.h>" nogil:
     int listen(int fd, int backlog)
     int connect(int fd, const sockaddr *address, socklen_t size)
     int getsockname(int fd, sockaddr *address, socklen_t *size)
-    int accept4(int fd, sockaddr *address, socklen_t *size, int flags)
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
     ssize_t send(int fd, const void *bytes, size_t size, int flags)
     ssize_t sendmsg(int fd, const msghdr *message, int flags)
@@ -161,6 +176,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLL_CTL_ADD
         EPOLL_CTL_MOD
     int epoll_create1(int flags)
+    int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
     int epoll_wait(int epoll, epoll_event *events, int count, int timeout)
 
 cdef extern from "<sys/eventfd.h>" nogil:
@@ -229,13 +245,54 @@ cdef extern from "<sched.h>" nogil:
 cdef extern from "<stdlib.h>" nogil:
     char *getenv(const char *name)
 
-cdef extern from "calls.h" nogil:
-    int64_t monotonic_ms()
-    int64_t wall_second()
-    int epoll_watch(int epoll, int operation, int fd, uint32_t events)
-    void socket_option(int fd, int level, int option, int value)
-    void cpu_time_limit(int seconds)
-    void eventfd_signal(int fd)
+
+cdef inline int64_t monotonic_ms() noexcept nogil:
+    """Milliseconds since some fixed moment; to the tick (4 ms or so), which is what deadlines need and is cheap."""
+    cdef timespec time
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
+    return time.tv_sec * 1000 + time.tv_nsec // 1000000
+
+
+cdef inline int64_t wall_second() noexcept nogil:
+    """Seconds since 1970, as of the last tick."""
+    cdef timespec time
+    clock_gettime(CLOCK_REALTIME_COARSE, &time)
+    return time.tv_sec
+
+
+cdef inline int accept_client(int listener) noexcept nogil:
+    """accept4(2), without the address. Not by musl's accept4, which takes EINVAL for an old kernel's and goes on to
+    accept(2), which the sandbox refuses."""
+    return <int>syscall(SYS_accept4, listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+
+
+cdef inline int epoll_watch(int epoll, int operation, int fd, uint32_t events) noexcept nogil:
+    """epoll_ctl(2), to be told of the descriptor by its number."""
+    cdef epoll_event event
+    event.events = events
+    event.data.u64 = <uint64_t>fd
+    return epoll_ctl(epoll, operation, fd, &event)
+
+
+cdef inline void socket_option(int fd, int level, int option, int value) noexcept nogil:
+    """setsockopt(2) of an option that is a number."""
+    setsockopt(fd, level, option, &value, sizeof(value))
+
+
+cdef inline void cpu_time_limit(int seconds) noexcept nogil:
+    """Have SIGPROF sent when this process has used so many seconds of CPU time from now on."""
+    cdef itimerval limit
+    limit.it_interval.tv_sec = limit.it_interval.tv_usec = 0
+    limit.it_value.tv_sec = seconds
+    limit.it_value.tv_usec = 0
+    setitimer(ITIMER_PROF, &limit, NULL)
+
+
+cdef inline void eventfd_signal(int fd) noexcept nogil:
+    """Add 1 to an event (eventfd(2)), which wakes all that wait for it."""
+    cdef uint64_t one = 1
+    if write(fd, &one, sizeof(one)) < 0:
+        return  # it is at its highest value, and so raised
 
 
 cdef inline void *map_memory(size_t size, int flags) noexcept nogil:

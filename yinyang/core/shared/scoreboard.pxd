@@ -41,10 +41,10 @@ cdef struct Counts:
     uint64_t open
 
 cdef struct Scoreboard:
+    int64_t started  # s of the wall clock
     uint32_t parent_sleeps  # the parent waits, and wants a wakeup for the next page
     uint32_t phase
     uint32_t workers
-    int64_t started  # s of the wall clock
     WorkerSlot slots[1]  # `workers` of them
 
 

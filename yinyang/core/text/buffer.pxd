@@ -1,7 +1,6 @@
 """Text: a buffer of a fixed size to write it to, escaping, and small parsers."""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
-from libc.string cimport strlen
 
 ctypedef unsigned long long llu  # what the verb %llu of a template takes
 
@@ -32,14 +31,6 @@ cdef inline void text_measure(Text *text) noexcept nogil:
 
 cdef inline bint text_fits(const Text *text) noexcept nogil:
     return text.length <= text.room
-
-
-cdef inline const char *string_at(const char *strings, int number) noexcept nogil:
-    """A string of a list in which each ends with a NUL; the first has the number 0."""
-    while number:
-        strings += strlen(strings) + 1
-        number -= 1
-    return strings
 
 
 cdef inline void text_system_error(Text *text, int error) noexcept nogil:

@@ -6,8 +6,8 @@ eventfd: each worker sees its edge, and a worker that starts later sees it at on
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
+from ..config.config cimport Config
 from ..http.request_cache cimport request_cache_clear
 from ..http.responses cimport Responses, responses_set_date
 from ..identity.replica cimport Replica
@@ -16,7 +16,7 @@ from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
     EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL, SIG_UNBLOCK,
-    SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait,
+    accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait,
     epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, pthread_sigmask, send, sigaddset, sigemptyset,
     signal, sigset_t, wall_second
 )
@@ -25,7 +25,12 @@ from ..shared.scoreboard cimport (
     GUARD_ENTERED, PHASE_SERVING, PHASE_STOPPING, Scoreboard, scoreboard_claim_wakeup, scoreboard_return_wakeup
 )
 from .connection cimport Clients, client_expired, client_open, client_ready, client_shed, clients_end_idle, clients_open
-from .timers cimport LAST_MOMENT, Limits, timers_expired, timers_timeout
+from .timers cimport LAST_MOMENT, timers_expired, timers_set_limits, timers_timeout
+
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_ACCESS_LOG
+        OPTION_SANDBOX
 
 cdef enum:
     EVENTS_MAX = 64  # of one epoll_wait(2)
@@ -60,10 +65,11 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
     epoll_event events[EVENTS_MAX]
 
 
-cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Replica *replica, bint log_pages,
-                           const Limits *limits, int sandbox, int listener, int lifeline, int wakeup_fd) noexcept nogil:
+cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Config *config, const Replica *replica, int listener,
+                           int lifeline, int wakeup_fd) noexcept nogil:
     """Serve until told to stop, or until the parent is gone. The exit code: 0, or the errno of a fatal error."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
+    cdef int sandbox = config.numbers[OPTION_SANDBOX]
     cdef int error
     if w == NULL:
         return ENOMEM
@@ -77,8 +83,8 @@ cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Replica *repl
     w.clients.scoreboard = scoreboard
     w.clients.slot = &scoreboard.slots[slot]
     w.clients.responses = &w.responses
-    w.clients.log_pages = log_pages
-    memcpy(&w.clients.timers.limits, limits, sizeof(Limits))
+    w.clients.log_pages = config.numbers[OPTION_ACCESS_LOG]
+    timers_set_limits(&w.clients.timers, config)
     error = responses_open(&w.responses, replica)
     if error == 0:
         error = clients_open(&w.clients)
@@ -243,7 +249,7 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
             worker_notify_workers(w)
             w.accept_at = w.clients.now + SHARE_RECHECK
             return
-        fd = accept4(w.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        fd = accept_client(w.listener)
         if fd >= 0:
             shed = False
             errors = 0
