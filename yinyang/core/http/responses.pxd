@@ -24,7 +24,6 @@ cdef extern from "messages.h" nogil:
 
 cdef extern from "routes.h" nogil:
     enum:
-        ERRORS
         PREBUILT
         RENDERED
         KEEPS
@@ -34,14 +33,6 @@ cdef extern from "routes.h" nogil:
         PLAIN
         READS_ACCEPT
         ROUTE_PAGE
-        ROUTE_EMPTY
-        ROUTE_LIVEZ
-        ROUTE_HEALTHZ
-        ROUTE_WALL
-        ROUTE_REDIRECT
-        ROUTE_WHOAMI
-        ROUTE_READYZ
-        ROUTE_METRICS
         ROUTE_ERROR
         ROUTE_COUNT
         VARIANT_KEEP_ALIVE

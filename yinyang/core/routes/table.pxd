@@ -8,8 +8,7 @@ from libc.stdint cimport uint8_t
 
 from ..http.parser cimport ERROR_COUNT, FLAG_ASTERISK, FLAG_UNCLEAN, Parser, TARGET_KEPT
 from ..http.responses cimport (
-    ENDS, ENDS_UNLESS_ASKED, KEEPS, PAGE_COPIES, PLAIN, PREBUILT, ROUTE_COUNT, ROUTE_EMPTY, ROUTE_HEALTHZ,
-    ROUTE_LIVEZ, ROUTE_METRICS, ROUTE_PAGE, ROUTE_READYZ, ROUTE_REDIRECT, ROUTE_WALL, ROUTE_WHOAMI, Responses, Route,
+    ENDS, ENDS_UNLESS_ASKED, KEEPS, PAGE_COPIES, PLAIN, PREBUILT, ROUTE_COUNT, ROUTE_PAGE, Responses, Route,
     VARIANT_CLOSE, VARIANT_KEEP_ALIVE, response_begin_prebuilt, response_end_prebuilt, response_prebuild_error,
     response_repeat, responses_allocate, route_of, routes
 )
@@ -21,6 +20,17 @@ from .readyz cimport readyz_render
 from .redirect cimport redirect_render
 from .request cimport Request, request_asks
 from .whoami cimport whoami_render
+
+cdef extern from "routes.h" nogil:
+    enum:
+        ROUTE_EMPTY
+        ROUTE_HEALTHZ
+        ROUTE_LIVEZ
+        ROUTE_METRICS
+        ROUTE_READYZ
+        ROUTE_REDIRECT
+        ROUTE_WALL
+        ROUTE_WHOAMI
 
 cdef extern from "wall.h" nogil:
     enum:
