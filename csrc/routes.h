@@ -43,6 +43,7 @@ enum route_flag {
     X(EMPTY, "/favicon.ico", "empty", PREBUILT, CODE(200), "", KEEPS, PLAIN) /* and OPTIONS * */ \
     X(LIVEZ, "/livez", "livez", PREBUILT, CODE(200), TEXT NO_STORE, KEEPS, 0) \
     X(HEALTHZ, "/healthz", "livez", PREBUILT, CODE(200), TEXT NO_STORE, KEEPS, 0) \
+    X(HOSTNAME, "/hostname", "hostname", PREBUILT, CODE(200), TEXT NO_STORE, KEEPS, 0) \
     X(WALL, "/wall", "wall", PREBUILT, CODE(200), HTML NO_STORE, ENDS, 0) \
     X(REDIRECT, "", "redirect", RENDERED, CODE(301), "", KEEPS, PLAIN) /* the path is unclean */ \
     X(WHOAMI, "/whoami", "whoami", RENDERED, CODE(200), "", ENDS_UNLESS_ASKED, READS_ACCEPT) \

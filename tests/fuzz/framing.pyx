@@ -12,8 +12,9 @@ from yinyang.core.http.parser cimport (
     FLAG_UNCLEAN, OUTCOME_MORE, OUTCOME_READY, OUTCOME_TARGET, Parser, TARGET_KEPT, Target, parser_feed,
     parser_keeps_alive, parser_next, parser_read_accept, target_begin, target_keep
 )
-from yinyang.core.http.send_queue cimport DYNAMIC_MAX, REQUEST_MIN
-from yinyang.core.routes.redirect cimport location_render, redirect_render
+from yinyang.core.http.send_queue cimport RENDERED_MAX, REQUEST_MIN
+from yinyang.core.routes.redirect cimport LOCATION_MAX, location_render, redirect_render
+from yinyang.core.routes.request cimport Request
 from yinyang.core.text.buffer cimport Text, text_fits, text_open
 
 cdef enum:
@@ -73,12 +74,17 @@ cdef void record_all(const uint8_t *data, size_t size, size_t step, Records *rec
 
 
 cdef void check_redirect(const Record *record) noexcept nogil:
-    cdef char *rendered = <char *>malloc(DYNAMIC_MAX)
-    cdef char location[3 * TARGET_KEPT]
+    cdef char *rendered = <char *>malloc(RENDERED_MAX)
+    cdef char location[LOCATION_MAX]
     cdef Text text
     cdef size_t length
-    text_open(&text, rendered, DYNAMIC_MAX)
-    redirect_render(&text, &record.parser, record.target, True, 0)
+    cdef Request request
+    memset(&request, 0, sizeof(request))
+    request.parser = &record.parser
+    request.target = record.target
+    request.keep_alive = True
+    text_open(&text, rendered, RENDERED_MAX)
+    redirect_render(&text, &request)
     length = location_render(&record.parser, record.target, location)
     if not text_fits(&text) or length == 0 or location[0] != b'/' or memchr(location, b'\r', length) != NULL:
         abort()

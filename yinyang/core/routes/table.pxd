@@ -25,6 +25,7 @@ cdef extern from "routes.h" nogil:
     enum:
         ROUTE_EMPTY
         ROUTE_HEALTHZ
+        ROUTE_HOSTNAME
         ROUTE_LIVEZ
         ROUTE_METRICS
         ROUTE_READYZ
@@ -61,6 +62,9 @@ cdef inline void route_body(int route, Text *text, const Replica *replica) noexc
         page_render(text, replica)
     elif route == ROUTE_LIVEZ or route == ROUTE_HEALTHZ:
         text_string(text, "ok\n")
+    elif route == ROUTE_HOSTNAME:
+        text_put(text, replica.identity.name, replica.identity.length)
+        text_string(text, "\n")
     elif route == ROUTE_WALL:
         text_put(text, wall_bytes, WALL_SIZE)
 
