@@ -1,9 +1,9 @@
-/* What is read of a request 16 bytes at a time, where the machine can.
+/* Scans of 16 bytes at a time, where the CPU has vector instructions.
  *
- * The bulk of a browser's request is values of fields that nobody here reads. They are crossed to the first byte that may
- * not stand in a value: the end of the line, or a wrong one. */
-#ifndef YINYANG_SCAN_H
-#define YINYANG_SCAN_H
+ * Most bytes of a browser's request are values of fields that are not read. A scan finds the first byte that is not valid
+ * in a value: the end of the line, or an error. */
+#ifndef YINYANG_SIMD_SCAN_H
+#define YINYANG_SIMD_SCAN_H
 
 #include <stddef.h>
 
@@ -17,7 +17,7 @@ static inline int byte_in_value(unsigned char byte)
     return (byte >= 0x20 && byte != 0x7f) || byte == '\t';
 }
 
-/* The first byte in [pos, end) that may not stand in a field value, or end. */
+/* The first byte in [pos, end) that is not valid in a field value, or end. */
 static inline const unsigned char *scan_value(const unsigned char *pos, const unsigned char *end)
 {
 #ifdef __SSE2__
@@ -37,7 +37,7 @@ static inline const unsigned char *scan_value(const unsigned char *pos, const un
     return pos;
 }
 
-/* Are `length` bytes, which is not 0, the same? */
+/* Whether `length` bytes are equal. */
 static inline int scan_equal(const unsigned char *one, const unsigned char *other, size_t length)
 {
     size_t pos = 0;

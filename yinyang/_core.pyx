@@ -19,10 +19,11 @@ from .core.config.config cimport (
     option_table, text_expected, word_parse
 )
 from .core.http.parser cimport (
-    FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_HEAD, OUTCOME_MORE, OUTCOME_READY, Parser as FramingState, TARGET_KEPT,
-    Target, parser_error_at_end, parser_feed, parser_keeps_alive, parser_next, target_keep, target_kept
+    FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_HEAD, OUTCOME_ERROR, OUTCOME_READY, OUTCOME_TARGET, Parser as ParserState,
+    TARGET_KEPT, Target, http_errors, parser_error_at_end, parser_feed, parser_keeps_alive, parser_next,
+    parser_read_accept, target_begin, target_keep, target_kept
 )
-from .core.http.responses cimport Responses, responses_close, responses_open
+from .core.http.responses cimport Responses, responses_close
 from .core.identity.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MAX, identity_set
 from .core.identity.page cimport page_render
 from .core.identity.replica cimport Replica, replica_set
@@ -34,13 +35,14 @@ from .core.os.cpus cimport cpus_usable
 from .core.os.listener cimport listener_error_message, listener_host, listener_open
 from .core.os.sandbox cimport sandbox_is_possible
 from .core.os.syscalls cimport ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
+from .core.routes.table cimport responses_open
 from .core.shared.scoreboard cimport Counts, scoreboard_counts
 from .core.supervisor.reap cimport supervisor_reap_orphans
 from .core.supervisor.server cimport (
     LogRecord, Server as ServerState, server_next_record, server_wait, server_write_log
 )
 from .core.supervisor.supervisor cimport supervisor_close, supervisor_open, supervisor_start
-from .core.text.buffer cimport Text, string_at, text_measure, text_open, text_system_error
+from .core.text.buffer cimport Text, text_measure, text_open, text_system_error
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -48,10 +50,6 @@ cdef extern from "option_table.h" nogil:
         OPTION_PALETTE
         OPTION_PORT
         OPTION_SANDBOX
-
-cdef extern from "http_errors.h" nogil:
-    const unsigned short error_statuses[64]
-    const char error_messages[4096]
 
 cdef extern from *:
     """
@@ -188,40 +186,49 @@ def render_responses(Identity identity not None, title="Go scaling demo"):
 # ---- framing ------------------------------------------------------------------------------------------------------
 
 cdef class Parser:
-    cdef FramingState _state
+    cdef ParserState _state
     cdef uint8_t _target[TARGET_KEPT]
+    cdef bint _closed
 
     def feed(self, const unsigned char[::1] data not None):
         """See _core.pyi."""
         cdef const uint8_t *pos = &data[0] if data.shape[0] else NULL
         cdef const uint8_t *end = pos + data.shape[0]
-        cdef FramingState *f = &self._state
         cdef Target target
-        cdef int outcome
+        cdef int outcome = OUTCOME_READY
         found = []
-        while not f.error:
-            outcome = parser_feed(f, &pos, end, &target)
-            target_keep(f, &target, self._target)
-            if outcome == OUTCOME_MORE:
-                break
-            if outcome == OUTCOME_READY:
-                found.append((
-                    200, bool(parser_keeps_alive(f)), f.method == METHOD_HEAD, f.minor, f.target,
-                    (<const char *>self._target)[:target_kept(f)], bool(f.flags & FLAG_ASTERISK),
-                    bool(f.flags & FLAG_UNCLEAN), f.path, f.path_end,
-                ))
-                if not parser_keeps_alive(f):
-                    f.error = 255  # nothing is read after the last request
-                else:
-                    parser_next(f)
+        target_begin(&self._state, &target)
+        while not self._closed:
+            outcome = parser_feed(&self._state, &pos, end, &target)
+            target_keep(&self._state, &target, self._target)
+            if outcome == OUTCOME_TARGET:
+                parser_read_accept(&self._state)
+            elif outcome == OUTCOME_READY:
+                found.append(self._framed())
+                self._closed = not parser_keeps_alive(&self._state)
+                parser_next(&self._state)
+            elif outcome == OUTCOME_ERROR:
+                found.append(self._refused(self._state.error))
+                self._closed = True
             else:
-                found.append((error_statuses[f.error], False, string_at(error_messages, f.error - 1).decode()))
+                break
         return found
+
+    cdef _framed(self):
+        cdef const ParserState *p = &self._state
+        return (
+            200, bool(parser_keeps_alive(p)), p.method == METHOD_HEAD, p.minor, p.target_length,
+            (<const char *>self._target)[:target_kept(p)], bool(p.flags & FLAG_ASTERISK), bool(p.flags & FLAG_UNCLEAN),
+            p.path, p.path_end,
+        )
+
+    cdef _refused(self, int error):
+        return http_errors[error].status, False, http_errors[error].message.decode()
 
     def end(self):
         """See _core.pyi."""
-        cdef int error = parser_error_at_end(&self._state) if not self._state.error else 0
-        return (error_statuses[error], False, string_at(error_messages, error - 1).decode()) if error else None
+        cdef int error = 0 if self._closed else parser_error_at_end(&self._state)
+        return self._refused(error) if error else None
 
 
 # ---- the command line ---------------------------------------------------------------------------------------------

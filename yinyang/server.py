@@ -39,8 +39,8 @@ class Server:
     title: the page's, at most 255 bytes.
     palette: `original`, the 128 colours of the original; `distinct`, colours that are easy to tell apart.
     app_version, node, namespace, zone: what `/whoami` tells besides, at most 128, 253, 63 and 63 bytes.
-    plain: every path is the page, as in the original; else there are also `/whoami`, `/wall`, `/metrics`, `/livez`,
-        `/healthz` and `/readyz`.
+    plain: every path is the page, as in the original; else there are also `/whoami`, `/hostname`, `/wall`, `/metrics`,
+        `/livez`, `/healthz` and `/readyz`.
     workers: processes that serve; None for as many as the CPUs that this process may use.
     access_log: log a line for each page, to the logger `yinyang` at level INFO.
     head_timeout, body_timeout: seconds that the head of a request, and its body, may take.

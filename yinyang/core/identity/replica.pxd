@@ -13,12 +13,13 @@ cdef extern from "option_table.h" nogil:
         OPTION_TITLE
         OPTION_APP_VERSION
 
-cdef enum:  # where it runs: in the order of the options
-    ABOUT_VERSION
-    ABOUT_NODE
-    ABOUT_NAMESPACE
-    ABOUT_ZONE
-    ABOUTS
+cdef extern from "whoami.h" nogil:
+    enum:  # optional texts, in the order of their options
+        ABOUT_VERSION
+        ABOUT_NODE
+        ABOUT_NAMESPACE
+        ABOUT_ZONE
+        ABOUTS
 
 cdef struct Replica:
     Identity identity
