@@ -1,67 +1,94 @@
-/* The command line: each option once, for the parser, the environment and --help alike. */
-#ifndef YINYANG_USAGE_H
-#define YINYANG_USAGE_H
+/* The options: one table for the command line, the environment, --help, and yinyang.Server.
+ *
+ * A row is all that the parsers need to know of an option. Where its value is used, it is config.numbers[OPTION_X] or
+ * config.texts[OPTION_X] (yinyang/core/config/config.pxd). */
+#ifndef YINYANG_OPTION_TABLE_H
+#define YINYANG_OPTION_TABLE_H
 
 enum option_kind {
-    KIND_ADDRESS,
+    KIND_ADDRESS, /* a numeric address */
     KIND_TEXT,    /* of `min` to `max` bytes */
     KIND_NUMBER,  /* from `min` to `max` */
-    KIND_SANDBOX, /* one of its words, by its number */
-    KIND_PALETTE, /* likewise */
-    KIND_SWITCH,  /* on; as a variable, on or off */
-    KIND_OFF,     /* switches the option before it off */
-    KIND_ACTION,  /* as an option only */
+    KIND_SECONDS, /* likewise; kept in milliseconds */
+    KIND_WORD,    /* one of `words`, kept as its index */
+    KIND_SWITCH,  /* on or off; as an option without a value: on */
+    KIND_OFF,     /* switches the option `turns_off` off; as an option only */
+    KIND_ACTION,  /* asks for something else than serving; as an option only */
 };
 
-/* which, its word, its value (empty: it has none), its kind, default, min, max, what --help says. All but the last two
- * kinds can be set by a variable too: YINYANG_ and the word in capitals. */
-#define OPTIONS(X) \
-    X(HOST, "host", "ADDRESS", KIND_ADDRESS, 0, 0, 0, "where to listen (all addresses, IPv6 and IPv4)") \
-    X(PORT, "port", "N", KIND_NUMBER, 80, 0, 65535, "port to listen on, 0 for any free one (80)") \
-    X(NAME, "name", "NAME", KIND_TEXT, 0, 1, 255, "identity to show (the host name)") \
-    X(TITLE, "title", "TEXT", KIND_TEXT, 0, 0, 255, "title of the page (Go scaling demo)") \
-    X(PALETTE, "palette", "NAME", KIND_PALETTE, 0, 0, 0, \
-      "original or distinct: its colours, as in 2016, or to be told apart (original)") \
-    X(APP_VERSION, "app-version", "TEXT", KIND_TEXT, 0, 1, 128, "version to show in /whoami; and so on:") \
-    X(NODE, "node", "TEXT", KIND_TEXT, 0, 1, 253, "the node it runs on") \
-    X(NAMESPACE, "namespace", "TEXT", KIND_TEXT, 0, 1, 63, "its namespace") \
-    X(ZONE, "zone", "TEXT", KIND_TEXT, 0, 1, 63, "its zone") \
-    X(PLAIN, "plain", "", KIND_SWITCH, 0, 0, 0, "every path is the page: no /whoami, /wall, /metrics, probes") \
-    X(WORKERS, "workers", "N", KIND_NUMBER, 0, 1, 1024, "processes that serve (the CPUs this process may use)") \
-    X(HEAD_TIMEOUT, "head-timeout", "S", KIND_NUMBER, 10, 1, 3600, "seconds that the head of a request may take (10)") \
-    X(BODY_TIMEOUT, "body-timeout", "S", KIND_NUMBER, 10, 1, 3600, "seconds that its body may take (10)") \
-    X(SEND_TIMEOUT, "send-timeout", "S", KIND_NUMBER, 15, 1, 3600, "seconds without a client taking any answer (15)") \
-    X(IDLE_TIMEOUT, "idle-timeout", "S", KIND_NUMBER, 650, 1, 3600, "seconds between requests (650)") \
-    X(DRAIN, "drain", "S", KIND_NUMBER, 0, 0, 3600, "seconds to go on accepting connections once told to stop (0)") \
-    X(SANDBOX, "sandbox", "MODE", KIND_SANDBOX, 0, 0, 0, \
-      "auto, off or require: give up what serving does not need (auto)") \
-    X(ACCESS_LOG, "access-log", "", KIND_SWITCH, 1, 0, 0, "log a line for each page (on)") \
-    X(NO_ACCESS_LOG, "no-access-log", "", KIND_OFF, 0, 0, 0, "do not") \
-    X(HEALTHCHECK, "healthcheck", "", KIND_ACTION, 0, 0, 0, "exit with 0 if the server on this port answers, else 1") \
-    X(VERSION, "version", "", KIND_ACTION, 0, 0, 0, "show the version and exit") \
-    X(HELP, "help", "", KIND_ACTION, 0, 0, 0, "show this help and exit")
+#define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
 
-enum option {
-#define X(name, word, value, kind, number, min, max, help) OPTION_##name,
+/* The name of a row, and its fields. An option that has no default may say in `unset` what holds without it. All but
+ * those that are options only can be set by a variable too: YINYANG_ and the word in capitals, with _ for -. */
+#define OPTIONS(X) \
+    X(HOST, .word = "host", .value = "ADDRESS", .kind = KIND_ADDRESS, .unset = "all addresses, IPv6 and IPv4", \
+      .help = "numeric address to listen on") \
+    X(PORT, .word = "port", .value = "N", .kind = KIND_NUMBER, .number = 80, .max = 65535, \
+      .help = "port to listen on, 0 for any free one") \
+    X(NAME, .word = "name", .value = "NAME", .kind = KIND_TEXT, .min = 1, .max = 255, .unset = "the host name", \
+      .help = "identity to show") \
+    X(TITLE, .word = "title", .value = "TEXT", .kind = KIND_TEXT, .text = "Go scaling demo", .max = 255, \
+      .help = "title of the page") \
+    X(PALETTE, .word = "palette", .value = "NAME", .kind = KIND_WORD, .words = WORDS("original", "distinct"), \
+      .help = "the colours of 2016, or distinct: easy to tell apart") \
+    X(APP_VERSION, .word = "app-version", .value = "TEXT", .kind = KIND_TEXT, .min = 1, .max = 128, \
+      .help = "version to show in /whoami") \
+    X(NODE, .word = "node", .value = "TEXT", .kind = KIND_TEXT, .min = 1, .max = 253, .help = "its node, likewise") \
+    X(NAMESPACE, .word = "namespace", .value = "TEXT", .kind = KIND_TEXT, .min = 1, .max = 63, \
+      .help = "its namespace, likewise") \
+    X(ZONE, .word = "zone", .value = "TEXT", .kind = KIND_TEXT, .min = 1, .max = 63, .help = "its zone, likewise") \
+    X(PLAIN, .word = "plain", .kind = KIND_SWITCH, .help = "every path is the page: no /whoami, /wall, probes, metrics") \
+    X(WORKERS, .word = "workers", .value = "N", .kind = KIND_NUMBER, .min = 1, .max = 1024, \
+      .unset = "the CPUs this process may use", .help = "processes that serve") \
+    X(HEAD_TIMEOUT, .word = "head-timeout", .value = "S", .kind = KIND_SECONDS, .number = 10, .min = 1, .max = 3600, \
+      .help = "seconds for the head of a request") \
+    X(BODY_TIMEOUT, .word = "body-timeout", .value = "S", .kind = KIND_SECONDS, .number = 10, .min = 1, .max = 3600, \
+      .help = "seconds for its body") \
+    X(SEND_TIMEOUT, .word = "send-timeout", .value = "S", .kind = KIND_SECONDS, .number = 15, .min = 1, .max = 3600, \
+      .help = "seconds in which a client reads none of its answers") \
+    X(IDLE_TIMEOUT, .word = "idle-timeout", .value = "S", .kind = KIND_SECONDS, .number = 650, .min = 1, .max = 3600, \
+      .help = "seconds between requests") \
+    X(DRAIN, .word = "drain", .value = "S", .kind = KIND_SECONDS, .max = 3600, \
+      .help = "seconds to go on accepting connections when told to stop") \
+    X(SANDBOX, .word = "sandbox", .value = "MODE", .kind = KIND_WORD, .words = WORDS("auto", "off", "require"), \
+      .help = "give up files, most system calls and root: auto, off or require") \
+    X(ACCESS_LOG, .word = "access-log", .kind = KIND_SWITCH, .number = 1, .help = "log a line for each page") \
+    X(NO_ACCESS_LOG, .word = "no-access-log", .kind = KIND_OFF, .turns_off = OPTION_ACCESS_LOG, .help = "log none of them") \
+    X(HEALTHCHECK, .word = "healthcheck", .kind = KIND_ACTION, \
+      .help = "exit with 0 if the server on this port answers, else with 1") \
+    X(VERSION, .word = "version", .kind = KIND_ACTION, .help = "show the version and exit") \
+    X(HELP, .word = "help", .kind = KIND_ACTION, .help = "show this help and exit")
+
+enum option_number {
+#define X(name, ...) OPTION_##name,
     OPTIONS(X)
 #undef X
     OPTION_COUNT,
 };
 
-static const struct option_range {
-    unsigned char kind, min;
-    unsigned short number, max;
-} option_ranges[OPTION_COUNT] = {
-#define X(name, word, value, kind, number, min, max, help) {kind, min, number, max},
+static const struct option {
+    const char *word;
+    const char *value; /* in --help, for its value; NULL: it takes none */
+    enum option_kind kind;
+    const char *text;  /* default of a text; NULL: it is not set */
+    const char *unset; /* in --help, in place of a default */
+    int number;        /* default of everything else */
+    int min, max;
+    const char *const *words;
+    enum option_number turns_off;
+    const char *help;
+} option_table[OPTION_COUNT] = {
+#define X(name, ...) [OPTION_##name] = {__VA_ARGS__},
     OPTIONS(X)
 #undef X
 };
 
-/* All words in one block, three to an option, as a table of pointers would be relocated when the program starts. */
-static const char option_texts[] =
-#define X(name, word, value, kind, number, min, max, help) word "\0" value "\0" help "\0"
-    OPTIONS(X)
-#undef X
-    ;
+/* What switches one on or off. */
+static const struct switch_word {
+    const char *word;
+    int on;
+} switch_words[] = {{"on", 1}, {"off", 0}, {"true", 1}, {"false", 0}, {"yes", 1}, {"no", 0}, {"1", 1}, {"0", 0}};
+
+enum { SWITCH_WORDS = sizeof switch_words / sizeof *switch_words };
 
 #endif

@@ -1,6 +1,8 @@
 """Servers for the tests, started as users start them."""
 
 import contextlib
+import fcntl
+import functools
 import importlib.util
 import itertools
 import os
@@ -19,8 +21,15 @@ from typing import NoReturn
 
 import pytest
 
+import yinyang
+
 ROOT = Path(__file__).parent.parent
-PATIENCE = 20.0  # seconds until a test that waits for something gives up
+PATIENCE = 120.0  # seconds until a test that waits for something gives up: only a test that fails takes them
+
+PAGE = yinyang.render_page(yinyang.identify("vm"))  # of the servers that tests start
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+SERVED = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Served image, host: vm, colour: #b8d868"  # a line of the log
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # servers inherit it, and these tests may run under nohup(1)
 
@@ -130,6 +139,17 @@ def read_all(client: socket.socket) -> bytes:
     return received
 
 
+def receive_page(client: socket.socket) -> bytes:
+    """The next answer of a connection, which is a page."""
+    received = b""
+    while not received.endswith(b"</html>"):
+        piece = client.recv(4096)
+        if not piece:
+            raise ConnectionResetError(f"it ends within a page: {received!r}")
+        received += piece
+    return received
+
+
 def clean_environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "PORT" and not name.startswith("YINYANG_")}
     return kept | {"TZ": "UTC0"}
@@ -211,35 +231,40 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("shape", shapes, indirect=True, scope="session")
 
 
+@contextlib.contextmanager
+def first_of_all_processes(factory: pytest.TempPathFactory, name: str) -> Iterator[bool]:
+    """Is this the first process of this run, of which pytest-xdist may start several, that does what is named? The
+    others wait until it is done."""
+    base = factory.getbasetemp()
+    done = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"{name}.done"
+    with done.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not done.exists()
+        done.touch()
+
+
 @pytest.fixture(scope="session")
-def static_program(request: pytest.FixtureRequest) -> Path:
+def static_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of the static program, built from this tree."""
-    if not (ROOT / "setup.py").exists():
-        missing("static", "there is no source tree to build it from")
-    if not list(Path("/usr/include").glob("*-linux-musl/stdio.h")):
-        missing("static", "musl-dev is not installed")
-    for module in "Cython", "setuptools":
-        if not importlib.util.find_spec(module):
-            missing("static", f"{module} is not installed")
-    subprocess.run([sys.executable, "setup.py", "-q", "build_static"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    if reason := what_static_lacks():
+        missing("static", reason)
+    with first_of_all_processes(tmp_path_factory, "static") as first:
+        if first:
+            build = [sys.executable, "setup.py", "-q", "build_static"]
+            subprocess.run(build, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return ROOT / "build/static/yinyang"
 
 
 @pytest.fixture(scope="session")
-def image() -> str:
+def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of the image, built from this tree."""
-    for tool in "buildah", "podman", "runc":
-        if not shutil.which(tool):
-            missing("containers", f"{tool} is not installed")
+    if reason := what_containers_lack():
+        missing("containers", reason)
     name = "localhost/yinyang-test"
-    if subprocess.run(["podman", "image", "exists", "debian:trixie-slim"], check=False).returncode:
-        missing("containers", "there is no image debian:trixie-slim; tests/base-image makes one")
-    subprocess.run(
-        ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "-t", name, str(ROOT)],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with first_of_all_processes(tmp_path_factory, "image") as first:
+        if first:
+            build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "-t", name, str(ROOT)]
+            subprocess.run(build, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return name
 
 
@@ -331,8 +356,57 @@ def missing(requirement: str, reason: str) -> NoReturn:
 
 
 def needs(tool: str) -> str:
-    """The path of a tool without which a test cannot run."""
+    """The path of a tool without which a test cannot run. A test that opens something before it comes here is marked
+    to need the tool as well, as pytest keeps open what a skipped test has opened."""
     path = shutil.which(tool, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin")  # where servers are
     if path is None:
         missing(tool, f"{tool} is not installed")
     return path
+
+
+@functools.cache
+def what_static_lacks() -> str:
+    """What is missing to build the static program."""
+    if not (ROOT / "setup.py").exists():
+        return "there is no source tree to build the static program from"
+    if not list(Path("/usr/include").glob("*-linux-musl/stdio.h")):
+        return "musl-dev is not installed"
+    lacking = [name for name in ("Cython", "setuptools") if not importlib.util.find_spec(name)]
+    return f"{lacking[0]} is not installed" if lacking else ""
+
+
+@functools.cache
+def what_containers_lack() -> str:
+    """What is missing to build the image and to run it."""
+    lacking = [tool for tool in ("buildah", "podman", "runc") if not shutil.which(tool)]
+    if lacking:
+        return f"{lacking[0]} is not installed"
+    if subprocess.run(["podman", "image", "exists", "debian:trixie-slim"], check=False).returncode:
+        return "there is no image debian:trixie-slim; tools/base-image makes one"
+    return ""
+
+
+LACKS = {"static": what_static_lacks, "containers": what_containers_lack}  # for tests with these markers
+TOOLS = {"browser": "chromium", "prometheus": "prometheus", "strace": "strace"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Ask for all that a test needs before its fixtures open anything."""
+    for marker in item.iter_markers():
+        if marker.name in LACKS and (reason := LACKS[marker.name]()):
+            missing(marker.name, reason)
+        for name in marker.args if marker.name == "needs" else filter(None, [TOOLS.get(marker.name)]):
+            if name != "root":
+                needs(name)
+            elif os.geteuid() != 0:
+                missing("root", "only root may do what it does")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `-n 2 --dist loadgroup` of pytest-xdist, one process has all that is done with containers, which share
+    names and networks."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            if item.get_closest_marker("containers"):
+                item.add_marker(pytest.mark.xdist_group("containers"))

@@ -15,11 +15,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from socket import create_server
 from types import ModuleType
 
 import pytest
-from conftest import PATIENCE, ROOT, clean_environment, missing, needs, podman, wait_until
+from conftest import PATIENCE, ROOT, clean_environment, free_port, missing, needs, podman, wait_until
 
 COMPOSE = ROOT / "deploy/compose.yaml"
 KUBERNETES = ROOT / "deploy/kubernetes.yaml"
@@ -37,11 +36,6 @@ def module(name: str, requirement: str) -> ModuleType:
     if not importlib.util.find_spec(name):
         missing(requirement, f"{requirement} is not installed")
     return importlib.import_module(name)
-
-
-def free_port() -> int:
-    with create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
 
 
 def test_compose_file_follows_its_specification() -> None:

@@ -4,7 +4,6 @@ import os
 import platform
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -13,13 +12,21 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, Replica, Shape, missing, needs, read_all, wait_until
+from conftest import (
+    GET,
+    LAST,
+    PAGE,
+    PATIENCE,
+    SERVED,
+    Replica,
+    Shape,
+    free_port,
+    needs,
+    read_all,
+    receive_page,
+    wait_until,
+)
 
-import yinyang
-
-PAGE = yinyang.render_page(yinyang.identify("vm"))
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 CLOSE = b"\r\nConnection: close\r\n"
 Start = Callable[..., Replica]
 
@@ -28,7 +35,7 @@ Start = Callable[..., Replica]
 
 
 def test_while_it_drains_all_are_answered_for_the_last_time(start: Start) -> None:
-    replica = start("--workers", "2", "--drain", "2")
+    replica = start("--workers", "2", "--drain", "4")
     with replica.connect() as idle, replica.connect() as old:
         for client in idle, old:
             client.sendall(GET)
@@ -42,15 +49,6 @@ def test_while_it_drains_all_are_answered_for_the_last_time(start: Start) -> Non
     assert replica.process.wait(PATIENCE) == 0
     with pytest.raises(ConnectionRefusedError):
         replica.connect()
-
-
-def receive_page(client: socket.socket) -> bytes:
-    received = b""
-    while not received.endswith(b"</html>"):
-        piece = client.recv(4096)
-        assert piece, received
-        received += piece
-    return received
 
 
 def drains(replica: Replica) -> bool:
@@ -105,9 +103,7 @@ def test_a_second_signal_ends_the_drain(start: Start) -> None:
     replica = start("--workers", "1", "--drain", "3600")
     replica.send_signal(signal.SIGTERM)
     wait_until(lambda: drains(replica))
-    begin = time.monotonic()
     assert replica.stop() == 0
-    assert time.monotonic() - begin < PATIENCE / 2
 
 
 def test_a_worker_that_dies_while_it_drains_is_restarted(start: Start) -> None:
@@ -137,11 +133,10 @@ def test_ignores_the_end_of_its_terminal_under_nohup(shape: Shape, tmp_path: Pat
 
 
 @pytest.mark.host
+@pytest.mark.needs("root", "unshare")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_as_the_first_process(number: int, shape: Shape, tmp_path: Path) -> None:
     """Signals that mean nothing change nothing; one that means the end, ends it."""
-    if os.getuid() != 0:
-        missing("root", "unshare needs root")
     wrapped = Shape(needs("unshare"), "--fork", "--pid", "--mount-proc", *shape.command())
     replica = wrapped.replica(tmp_path / "log", "--workers", "2")
     try:
@@ -169,6 +164,7 @@ def limit_files(pid: int, most: int | str) -> None:
 
 
 @pytest.mark.host
+@pytest.mark.needs("prlimit")
 def test_a_log_at_its_size_limit_stops_nothing_and_loses_nothing(shape: Shape, tmp_path: Path) -> None:
     """As with a full disk: it is written to the last byte that fits, and goes on there when there is room again."""
     # still this user's, or prlimit(1) could not raise the limit again
@@ -188,14 +184,12 @@ def test_a_log_at_its_size_limit_stops_nothing_and_loses_nothing(shape: Shape, t
         assert replica.stop() == 0
     finally:
         replica.kill()
-    line = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Served image, host: vm, colour: #b8d868"
-    assert [bool(re.fullmatch(line, served)) for served in replica.lines()[2:]] == [True] * 6
+    assert [bool(re.fullmatch(SERVED, served)) for served in replica.lines()[2:]] == [True] * 6
 
 
 @pytest.mark.host
 def test_a_log_that_takes_nothing_stops_nothing(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     with open("/dev/full", "wb") as full:
         replica = start("--workers", "1", "--port", str(port), log=full.fileno())
     replica.port = port
@@ -230,14 +224,16 @@ def test_a_connection_that_waited_for_a_new_worker_is_as_any_other(start: Start)
     os.kill(worker, signal.SIGSTOP)
     with replica.connect() as client:
         client.sendall(GET)
+        killed = time.time()
         os.kill(worker, signal.SIGKILL)
-        assert_date_is_now(receive_page(client))
+        assert_date_is_after(killed, receive_page(client))
         wait_until(lambda: len(replica.served()) == 1)
 
 
-def assert_date_is_now(answer: bytes) -> None:
+def assert_date_is_after(then: float, answer: bytes) -> None:
     date = re.search(rb"\r\nDate: ([^\r]*)", answer)[1].decode()
-    assert abs(parsedate_to_datetime(date).timestamp() - time.time()) < 2
+    # in whole seconds, and by a clock that may be a tick of the kernel behind
+    assert int(then - 0.02) <= parsedate_to_datetime(date).timestamp() <= time.time()
 
 
 def test_a_worker_that_is_continued_is_not(start: Start) -> None:
@@ -252,12 +248,10 @@ def test_a_worker_that_is_continued_is_not(start: Start) -> None:
 
 
 @pytest.mark.host
+@pytest.mark.needs("root")  # to write into another user's memory
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the instruction is one of x86-64")
 def test_a_stuck_worker_is_replaced(start: Start) -> None:
     """Its next instruction is overwritten with a jump to itself."""
-    if platform.machine() != "x86_64":
-        pytest.skip("the instruction is one of x86-64")
-    if os.getuid() != 0:
-        missing("root", "another user's memory is written")
     replica = start("--workers", "1")
     worker = replica.workers()[0]
     wait_until(lambda: Path(f"/proc/{worker}/syscall").read_text().startswith(("232 ", "281 ")), "epoll_wait")
@@ -277,7 +271,7 @@ def test_a_stuck_worker_is_replaced(start: Start) -> None:
 
 
 def test_clients_are_not_late_while_the_server_is_stopped(start: Start) -> None:
-    replica = start("--workers", "1", "--head-timeout", "2", "--idle-timeout", "2")
+    replica = start("--workers", "1", "--head-timeout", "3", "--idle-timeout", "3")
     with replica.connect() as slow, replica.connect() as idle:
         idle.sendall(GET)
         receive_page(idle)
@@ -286,12 +280,13 @@ def test_clients_are_not_late_while_the_server_is_stopped(start: Start) -> None:
         pids = [replica.pid, *replica.workers()]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(4)
+        time.sleep(4.5)
+        continued = time.time()
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
         time.sleep(0.2)  # for what could end them now
         slow.sendall(GET[-2:])
         idle.sendall(GET)
         for client in slow, idle:
-            assert_date_is_now(receive_page(client))
+            assert_date_is_after(continued, receive_page(client))
     assert replica.stop() == 0

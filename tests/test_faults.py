@@ -12,21 +12,19 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
-from conftest import PATIENCE, Replica, Shape, missing, needs, started_with, wait_until
-
-import yinyang
+from conftest import GET, LAST, PAGE, PATIENCE, SERVED, Replica, Shape, needs, started_with, wait_until
 
 pytestmark = [pytest.mark.strace, pytest.mark.host]
+attaches = pytest.mark.needs("root")  # only root may trace what runs already
 
-PAGE = yinyang.render_page(yinyang.identify("vm"))
-LINE = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Served image, host: vm, colour: #b8d868"
 REQUESTS = {
-    "page": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-    "last page": b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "page": GET,
+    "last page": LAST,
     "page after a body": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6000\r\n\r\n" + 6000 * b"x",
     "wrong": b"WRONG\r\n\r\n",
 }
@@ -87,7 +85,10 @@ START = [
 class Client:
     """A connection: what was asked on it, and what was answered."""
 
+    opened: ClassVar[list["Client"]] = []
+
     def __init__(self, replica: Replica) -> None:
+        self.opened.append(self)
         self.connection = socket.socket()
         self.connection.settimeout(PATIENCE)
         # little is on its way at a time, so the server often has to wait until more can be sent
@@ -126,6 +127,13 @@ class Client:
     @property
     def satisfied(self) -> bool:
         return len(self.answers) == len(self.asked)
+
+
+@pytest.fixture(autouse=True)
+def no_client_is_left_open() -> Iterator[None]:
+    yield
+    while Client.opened:
+        Client.opened.pop().connection.close()
 
 
 def request(asked: str) -> bytes:
@@ -189,7 +197,7 @@ class Tally:
         """The server has ended."""
         lines = replica.served()
         assert self.least <= len(lines) <= self.most
-        assert all(re.fullmatch(LINE, line) for line in set(lines))
+        assert all(re.fullmatch(SERVED, line) for line in set(lines))
         assert "killed by signal" not in replica.log.read_text()
 
 
@@ -200,8 +208,6 @@ class Fault:
     """A call of a running process fails, within a `with` block, at its `turn`th time."""
 
     def __init__(self, pid: int, call: str, error: str, turn: int, trace: Path, *more: str) -> None:
-        if os.getuid() != 0:
-            missing("root", "only root may trace what runs already")
         self.pid = pid
         self.trace = trace
         self.line = [needs("strace"), "-p", str(pid), "-o", str(trace), *more]
@@ -209,7 +215,10 @@ class Fault:
 
     def __enter__(self) -> "Fault":
         self.tracer = subprocess.Popen(self.line, stderr=subprocess.PIPE, text=True)
-        assert "attached" in self.tracer.stderr.readline()
+        said = self.tracer.stderr.readline()
+        if "attached" not in said:
+            self.tracer.kill()
+            pytest.fail(said + self.tracer.communicate()[1])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -243,6 +252,7 @@ def wait_until_it_is_ready(replica: Replica) -> int:
 # ---- while it serves ----------------------------------------------------------------------------------------------
 
 
+@attaches
 @pytest.mark.parametrize(("call", "harmless", "harmful"), WORKER)
 def test_a_call_of_a_worker(call: str, harmless: str, harmful: str, start: Start, tmp_path: Path) -> None:
     replica = start("--workers", "1")
@@ -264,6 +274,7 @@ def test_a_call_of_a_worker(call: str, harmless: str, harmful: str, start: Start
     tally.check(replica)
 
 
+@attaches
 def test_a_connection_that_accept_left_comes_with_the_next(start: Start, tmp_path: Path) -> None:
     """EAGAIN says that nobody waits; here it is not so."""
     replica = start("--workers", "1")
@@ -280,6 +291,7 @@ def test_a_connection_that_accept_left_comes_with_the_next(start: Start, tmp_pat
     assert replica.stop() == 0
 
 
+@attaches
 @pytest.mark.parametrize("error", ["EBADF", "EINVAL"])
 def test_a_worker_that_cannot_wait_is_replaced(error: str, start: Start, tmp_path: Path) -> None:
     replica = start("--workers", "1")
@@ -299,6 +311,7 @@ def test_a_worker_that_cannot_wait_is_replaced(error: str, start: Start, tmp_pat
     tally.check(replica)
 
 
+@attaches
 @pytest.mark.parametrize(("call", "errors"), PARENT)
 def test_a_call_of_the_parent(call: str, errors: str, start: Start, tmp_path: Path) -> None:
     """No line is lost, torn or doubled."""
@@ -322,6 +335,7 @@ def test_a_call_of_the_parent(call: str, errors: str, start: Start, tmp_path: Pa
     tally.check(replica)
 
 
+@attaches
 @pytest.mark.parametrize("error", ["ENOBUFS", "ENOMEM"])
 def test_a_worker_that_cannot_ring_rings_again(error: str, start: Start, tmp_path: Path) -> None:
     """The parent sleeps until it is told that there are lines to write: it is told with the next page at the latest."""
@@ -336,6 +350,7 @@ def test_a_worker_that_cannot_ring_rings_again(error: str, start: Start, tmp_pat
     assert replica.stop() == 0
 
 
+@attaches
 @pytest.mark.parametrize(
     ("call", "error"), [("?fork,clone", "EAGAIN"), ("?fork,clone", "ENOMEM"), ("socketpair", "EMFILE")]
 )
@@ -354,6 +369,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again(call: str, error: str, s
 # ---- when it ends -------------------------------------------------------------------------------------------------
 
 
+@attaches
 @pytest.mark.parametrize(("who", "call", "errors"), END)
 def test_a_call_when_it_ends(who: str, call: str, errors: str, start: Start, tmp_path: Path) -> None:
     """Whoever ends does so by itself, as nobody is killed for taking too long."""

@@ -61,6 +61,6 @@ def test_log_of_the_command_line_is_the_same_however_it_is_written(before: str) 
         check=True,
     )
     kind, *lines = done.stderr.splitlines()
-    assert kind == ("Log" if before else "LineLog")
+    assert kind == ("Log" if before else "LogQueue")
     assert [line[20:].partition(":")[0] for line in lines] == ["Serving image, host", "Listening on http"]
     assert all(line[4] == line[7] == "/" and line[10] == " " and line[13] == line[16] == ":" for line in lines)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, Shape, needs, wait_until
+from conftest import PAGE, PATIENCE, Shape, needs, wait_until
 from proxies import NGINX_BEGIN, start_proxy
-from test_http1 import PAGE, ROWS, SLOW, bytes_of, expected
+from test_http1 import ROWS, SLOW, bytes_of, expected
 
 pytestmark = [pytest.mark.proxies, pytest.mark.host]
 

@@ -15,13 +15,26 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, Replica, Shape, clean_environment, injecting, read_all, started_with, wait_until
+from conftest import (
+    GET,
+    LAST,
+    PAGE,
+    PATIENCE,
+    SERVED,
+    Replica,
+    Shape,
+    clean_environment,
+    free_port,
+    injecting,
+    read_all,
+    receive_page,
+    started_with,
+    wait_until,
+)
 
 import yinyang
 
-PAGE = yinyang.render_page(yinyang.identify("vm"))
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+END_MOST = 8  # seconds that a server takes to end if something keeps it from it
 Start = Callable[..., Replica]
 
 
@@ -168,9 +181,7 @@ def test_options_win_over_environment(start: Start) -> None:
 
 @pytest.mark.host
 def test_environment_wins_over_defaults(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        free = taken.getsockname()[1]
-    process_variables = {"YINYANG_TITLE": "T", "YINYANG_HOST": "127.0.0.1", "PORT": str(free)}
+    process_variables = {"YINYANG_TITLE": "T", "YINYANG_HOST": "127.0.0.1", "PORT": str(free_port())}
     replica = start("--workers", "1", "--port", "0", **process_variables)
     assert b"<title>T</title>" in replica.ask(LAST)
     assert "Listening on http://127.0.0.1:" in replica.log.read_text()
@@ -201,6 +212,15 @@ def test_healthcheck_of_a_server(shape: Shape, shared_replica: Replica) -> None:
 
 
 @pytest.mark.host
+@pytest.mark.parametrize("link", ["tcp://10.0.0.1:80", "udp://[fd00::1]:80"])
+def test_service_link_of_kubernetes_is_no_port(link: str, shape: Shape, shared_replica: Replica) -> None:
+    """Beside a Service called yinyang, Kubernetes sets YINYANG_PORT in each pod."""
+    done = shape.run("--healthcheck", YINYANG_PORT=link, PORT=str(shared_replica.port))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert shape.run("--healthcheck", "--port", str(shared_replica.port), YINYANG_PORT=link).returncode == 0
+
+
+@pytest.mark.host
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -213,6 +233,8 @@ def test_healthcheck_of_a_server(shape: Shape, shared_replica: Replica) -> None:
 def test_healthcheck_of_something_else(answer: bytes | None, words: str, shape: Shape) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
+
+        server.settimeout(PATIENCE)
 
         def serve() -> None:
             client, _ = server.accept()
@@ -236,8 +258,7 @@ def test_healthcheck_of_something_else(answer: bytes | None, words: str, shape: 
 
 @pytest.mark.host
 def test_healthcheck_of_nothing(shape: Shape) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     done = shape.run("--healthcheck", "--port", str(port))
     words = f"yinyang: no healthy server at http://127.0.0.1:{port}: connection refused\n"
     assert (done.returncode, done.stderr) == (1, words)
@@ -264,9 +285,6 @@ def test_ipv4_alone_where_ipv6_is_off(shape: Shape, tmp_path: Path) -> None:
 
 
 # ---- the log ------------------------------------------------------------------------------------------------------
-
-
-LINE = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Served image, host: vm, colour: #b8d868"
 
 
 def load(port: int, connections: int, requests: int) -> int:
@@ -319,7 +337,7 @@ def test_a_line_for_each_page(start: Start) -> None:
     assert replica.stop() == 0
     lines = replica.served()
     assert len(lines) == 102_400
-    assert all(re.fullmatch(LINE, line) for line in set(lines))
+    assert all(re.fullmatch(SERVED, line) for line in set(lines))
     for stamp in Counter(line[:19] for line in lines):
         assert begin - 1 <= datetime.strptime(f"{stamp} +0000", "%Y/%m/%d %H:%M:%S %z").timestamp() <= end
 
@@ -366,7 +384,7 @@ def test_a_stopped_reader_stops_no_client_and_loses_no_line(start: Start, tmp_pa
     assert replica.process.returncode == 0
     lines = [line for line in written.decode().splitlines() if "Served" in line]
     assert len(lines) == answered
-    assert all(re.fullmatch(LINE, line) for line in set(lines))
+    assert all(re.fullmatch(SERVED, line) for line in set(lines))
 
 
 @pytest.mark.host
@@ -380,13 +398,12 @@ def test_a_log_whose_reader_is_gone_stops_nothing(start: Start) -> None:
     assert load(replica.port, 4, 100) == 400
     begin = time.monotonic()
     assert replica.stop() == 0
-    assert time.monotonic() - begin < 5  # nobody is waited for
+    assert time.monotonic() - begin < END_MOST  # nobody is waited for
 
 
 @pytest.mark.host
 def test_serves_without_standard_descriptors(shape: Shape, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     line = [
         "sh",
         "-c",
@@ -419,9 +436,7 @@ def test_serves_without_standard_descriptors(shape: Shape, tmp_path: Path) -> No
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_ends_when_told_to(number: int, start: Start) -> None:
     replica = start()
-    begin = time.monotonic()
     assert replica.stop(number) == 0
-    assert time.monotonic() - begin < PATIENCE / 2
     assert len(replica.lines()) <= 3  # and no traceback
 
 
@@ -454,7 +469,7 @@ def test_a_second_signal_ends_it_at_once(start: Start) -> None:
         replica.send_signal(signal.SIGINT)
         begin = time.monotonic()
         assert replica.process.wait(PATIENCE) == 0
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < END_MOST
 
 
 def not_read(port: int) -> int:
@@ -485,12 +500,7 @@ def test_ends_with_busy_connections(number: int, start: Start) -> None:
             with replica.connect() as connection:
                 while not ends.is_set():
                     connection.sendall(GET)
-                    received = b""
-                    while not received.endswith(b"</html>"):
-                        piece = connection.recv(4096)
-                        if not piece:
-                            return
-                        received += piece
+                    receive_page(connection)
                     pages.append(1)
         except ConnectionError:
             return
@@ -513,11 +523,15 @@ def test_is_idle_when_idle(start: Start) -> None:
         client.sendall(GET)
         assert client.recv(1000)
         wait_until(lambda: len(replica.served()) == 1)
-        time.sleep(0.3)  # the pace of the log comes to rest
         pids = [replica.pid, *replica.workers()]
-        before = [switches(pid) for pid in pids]
-        time.sleep(1)
-        assert [switches(pid) for pid in pids] == before
+
+        def is_at_rest() -> bool:
+            """Is a second over in which none of them ran?"""
+            before = [switches(pid) for pid in pids]
+            time.sleep(1)
+            return [switches(pid) for pid in pids] == before
+
+        wait_until(is_at_rest)  # the log takes a while to come to rest
 
 
 def switches(pid: int) -> int:
@@ -531,9 +545,7 @@ def test_a_killed_worker_is_restarted(start: Start) -> None:
     replica = start("--workers", "2")
     victim = replica.workers()[0]
     os.kill(victim, signal.SIGKILL)
-    begin = time.monotonic()
     wait_until(lambda: victim not in replica.workers() and len(replica.workers()) == 2)
-    assert time.monotonic() - begin < 5
     text = r"Worker \d \(pid \d+\) was killed by signal 9, restarted as pid \d+"
     wait_until(lambda: re.search(text, replica.log.read_text()))
     assert PAGE in replica.ask(LAST)
@@ -550,12 +562,7 @@ def test_a_killed_worker_under_load_costs_its_own_connections_alone(start: Start
             with replica.connect() as connection:
                 while not ends.is_set():
                     connection.sendall(GET)
-                    received = b""
-                    while not received.endswith(b"</html>"):
-                        piece = connection.recv(4096)
-                        if not piece:
-                            raise ConnectionResetError
-                        received += piece
+                    receive_page(connection)
                     done += 1
         except ConnectionError:
             failures.append(1)
@@ -600,7 +607,7 @@ def test_workers_share_the_connections(start: Start) -> None:
     workers = replica.workers()
     clients = []
     try:
-        for number in range(2000):
+        for number in range(800):  # a process may have no more than 1024 descriptors
             client = replica.connect()
             client.sendall(GET)
             clients.append(client)

@@ -85,68 +85,58 @@ def check_health(host: str | None, port: int) -> str | None:
 def usable_cpus() -> int:
     """The CPUs that this process may use, by affinity and control group; at least 1."""
 
-def write_log_lines(fd: int, line: bytes, count: int, offset: int) -> int:
-    """Write what fits, without blocking, of `count` times `line` less the first `offset` bytes. How many bytes were
-    written, 0 if none can be now. Raises OSError as write(2) does, and ValueError if `offset` is not within `line`."""
+@final
+class LogQueue:
+    """Lines for a file descriptor, written without ever blocking. Those that cannot be written now are kept, 16 MiB at
+    most; where writing fails, it is tried again a second later. To be used by one thread at a time."""
+
+    def __init__(self, fd: int) -> None: ...
+    def put(self, line: bytes, count: int = 1, are_pages: bool = False) -> None:
+        """Have a line, with its line feed, written `count` times. When the queue is full, lines of pages are counted as
+        those of the last second that it has, and others are dropped."""
+
+    def write(self, server: Server) -> None:
+        """Put a line, with its time, for each record of a server, and write what can be written now."""
+
+    def flush(self) -> None:
+        """Write what can be written now."""
+
+    def wait_for(self) -> tuple[int, int]:
+        """What to wait for before `flush` is worth calling, as arguments for `Server.wait`: a descriptor that must be
+        writable, or -1; milliseconds that must pass, or -1."""
+
+Record: TypeAlias = tuple[Literal["info", "warning", "pages"], int, int, str, tuple[str, ...]]
 
 @final
-class Supervisor:
-    """A listening socket and the processes that serve it; see core/supervisor/supervisor.pxd. To be used by one thread.
+class Server:
+    """A listening socket, the processes that serve it, and the phases of their life; see core/supervisor/server.pxd. To
+    be used by one thread.
 
-    Raises ValueError for a name, title, number of workers that cannot be, and OSError with a line of explanation if it
-    cannot listen.
+    Raises ValueError for an argument that cannot be, and OSError with a line of explanation if it cannot listen.
     """
 
     identity: Identity
-    def __init__(
-        self,
-        *,
-        host: str | None,
-        port: int,
-        name: str | bytes | None,
-        title: str | bytes,
-        palette: Literal["original", "distinct"],
-        app_version: str | bytes | None,
-        node: str | bytes | None,
-        namespace: str | bytes | None,
-        zone: str | bytes | None,
-        plain: bool,
-        workers: int | None,
-        access_log: bool,
-        head_timeout: float,
-        body_timeout: float,
-        send_timeout: float,
-        idle_timeout: float,
-        drain: float,
-        sandbox: Literal["auto", "off", "require"],
-    ) -> None: ...
+    def __init__(self, settings: dict[str, object]) -> None:
+        """`settings` has a value for each argument of `yinyang.Server`, by its name."""
+
     def start(self) -> None:
-        """Fork the workers. Raises OSError."""
+        """Start the processes that serve. Raises OSError."""
 
-    def wait(self, log: int = -1, timeout: int = -1) -> None:
-        """Wait for pages to log, for a death to tell, for `wake` or a byte on `waker`, or until the descriptor `log`
-        can be written; `timeout` milliseconds, without end if negative. Workers that died are restarted."""
+    def wait(self, stops: int, log: int, timeout: int) -> bool:
+        """Wait for something to log, for `wake` or a byte on `waker`, or until the descriptor `log` can be written; at
+        most `timeout` milliseconds, without end if negative. False when all is over. `stops` is how often the server was
+        asked to stop: once, to drain, finish what is being answered, and wait for a log that may take the last lines
+        soon; twice, to end at once."""
 
-    def take(self) -> list[tuple[int, int]]:
-        """Pages that were served and not taken before: (second since 1970, how many), oldest first."""
-
-    def sandboxed(self) -> str | None:
-        """The line about the sandbox, once: when all workers have entered it."""
-
-    def deaths(self) -> list[str]:
-        """A line about each worker that ended without being told to, and was not told of before."""
-
-    def stop(self) -> None:
-        """Drain: end each connection with its next answer; after that time accept no more, and end the workers."""
-
-    def kill(self) -> None:
-        """End the workers at once."""
+    def next_record(self) -> Record | None:
+        """The next thing to log; None when there is none, for now. The kind, the second since 1970, how many equal ones
+        there are, the message, and the values of the verbs in it."""
 
     def wake(self) -> None:
-        """Make `wait` return; from any thread."""
+        """Make `wait` return; from any thread, or a handler of signals."""
 
     def reap_orphans(self) -> None:
-        """Wait for dead children of this process that are not workers, as the first process of a container must."""
+        """Wait for dead children of this process that are not its workers, as the first process of a container must."""
 
     def close(self) -> None:
         """End everything, and free the port."""
@@ -156,21 +146,6 @@ class Supervisor:
         """The descriptor to which a byte is written to make `wait` return, as for signal.set_wakeup_fd."""
 
     @property
-    def is_over(self) -> bool:
-        """After `stop` or `kill`: have all workers ended?"""
-
-    @property
-    def patience(self) -> float:
-        """Seconds that `stop` may take, until workers that do not end are killed."""
-
-    @property
     def address(self) -> tuple[str, int]: ...
-    @property
-    def listening(self) -> str:
-        """The line of the log that says where the server is."""
-
     def counts(self) -> tuple[int, int, int]:
         """Pages served and connections accepted since the start, and connections open now."""
-
-    def pids(self) -> list[int]:
-        """The workers' process ids; 0 for one that is not running."""

@@ -10,13 +10,14 @@ from libc.string cimport memset
 
 from .core.cli.healthcheck cimport healthcheck
 from .core.cli.options cimport (
-    ACTION_ERROR, ACTION_HELP, ACTION_SERVE, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_APP_VERSION,
-    OPTION_BODY_TIMEOUT, OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME,
-    OPTION_NAMESPACE, OPTION_NODE, OPTION_PALETTE, OPTION_PLAIN, OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT,
-    OPTION_TITLE, OPTION_WORKERS, OPTION_ZONE, Options, host_name, option_accepts, option_ranges, options_parse,
-    text_is_good, text_wanted, usage_message
+    ACTION_ERROR, ACTION_HELP, ACTION_SERVE, ACTION_VERSION, options_parse, usage_message
 )
 from .core.cli.program cimport Program, program_healthcheck, program_open, program_parse, program_turn
+from .core.config.config cimport (
+    Config, HOST_NAME_MAX, KIND_ACTION, KIND_ADDRESS, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SWITCH, KIND_TEXT,
+    KIND_WORD, OPTION_COUNT, OPTION_NAME, Option, config_complete, config_set, config_set_defaults, host_name,
+    option_table, text_expected, word_parse
+)
 from .core.http.parser cimport (
     FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_HEAD, OUTCOME_MORE, OUTCOME_READY, Parser as FramingState, TARGET_KEPT,
     Target, parser_error_at_end, parser_feed, parser_keeps_alive, parser_next, target_keep, target_kept
@@ -24,21 +25,29 @@ from .core.http.parser cimport (
 from .core.http.responses cimport Responses, responses_close, responses_open
 from .core.identity.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MAX, identity_set
 from .core.identity.page cimport page_render
-from .core.identity.replica cimport Replica
-from .core.log.log_write cimport log_write
-from .core.os.address cimport Address, address_parse
+from .core.identity.replica cimport Replica, replica_set
+from .core.log.log_line cimport log_line_prepare
+from .core.log.log_queue cimport (
+    LogQueue as LogQueueState, log_queue_add, log_queue_close, log_queue_flush, log_queue_open, log_queue_wait_for
+)
 from .core.os.cpus cimport cpus_usable
-from .core.os.listener cimport listener_error_message, listener_host, listener_open, listening_message
+from .core.os.listener cimport listener_error_message, listener_host, listener_open
 from .core.os.sandbox cimport sandbox_is_possible
 from .core.os.syscalls cimport ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
 from .core.shared.scoreboard cimport Counts, scoreboard_counts
-from .core.supervisor.supervisor cimport (
-    Supervisor as SupervisorState, WOKEN_BY_CALLER, supervisor_close, supervisor_death_message, supervisor_has_pages,
-    supervisor_is_over, supervisor_kill, supervisor_open, supervisor_patience, supervisor_reap_orphans,
-    supervisor_sandbox_message, supervisor_start, supervisor_stop, supervisor_take_pages, supervisor_wait
+from .core.supervisor.reap cimport supervisor_reap_orphans
+from .core.supervisor.server cimport (
+    LogRecord, Server as ServerState, server_next_record, server_wait, server_write_log
 )
+from .core.supervisor.supervisor cimport supervisor_close, supervisor_open, supervisor_start
 from .core.text.buffer cimport Text, string_at, text_measure, text_open, text_system_error
-from .core.worker.timers cimport limits_set
+
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_HOST
+        OPTION_PALETTE
+        OPTION_PORT
+        OPTION_SANDBOX
 
 cdef extern from "http_errors.h" nogil:
     const unsigned short error_statuses[64]
@@ -79,19 +88,16 @@ cdef bytes encoded(text):
 
 
 cdef bytes host_name_bytes():
-    cdef char name[NAME_MAX + 1]
+    cdef char name[HOST_NAME_MAX + 1]
     cdef char words[MESSAGE_MAX]
     cdef Text message
     text_open(&message, words, MESSAGE_MAX)
-    if not host_name(name, sizeof(name), &message):
+    if not host_name(name, &message):
         raise ValueError(text_decoded(&message))
     return <bytes>name
 
 
 # ---- identity and page --------------------------------------------------------------------------------------------
-
-PALETTES = ("original", "distinct")
-
 
 cdef class Identity:
     cdef bytes _name
@@ -99,11 +105,13 @@ cdef class Identity:
 
     def __init__(self, name=None, palette="original"):
         cdef bytes given = host_name_bytes() if name is None else encoded(name)
+        cdef int number = 0
         if not 0 < len(given) <= NAME_MAX:
             raise ValueError(f"a name has 1 to {NAME_MAX} bytes, not {len(given)}")
         self._name = given
-        identity_set(&self._state, PyBytes_AsString(given), len(given),
-                     checked_word("palette", OPTION_PALETTE, palette))
+        if not word_parse(option_table[OPTION_PALETTE].words, PyBytes_AsString(encoded(palette)), &number):
+            raise ValueError(f"palette must be {expected(OPTION_PALETTE)}, not {palette!r}")
+        identity_set(&self._state, PyBytes_AsString(given), len(given), number)
 
     @property
     def name(self):
@@ -115,7 +123,7 @@ cdef class Identity:
 
     @property
     def palette(self):
-        return PALETTES[self._state.palette]
+        return option_table[OPTION_PALETTE].words[self._state.palette].decode()
 
     @property
     def colour(self):
@@ -218,8 +226,77 @@ cdef class Parser:
 
 # ---- the command line ---------------------------------------------------------------------------------------------
 
-cdef text_or_none(const char *text):
-    return None if text == NULL else <bytes>text
+cdef str option_name(int option):
+    """As an argument of yinyang.Server."""
+    return option_table[option].word.decode().replace("-", "_")
+
+
+cdef bint is_setting(int option):
+    return option_table[option].kind != KIND_OFF and option_table[option].kind != KIND_ACTION
+
+
+cdef dict settings_of(const Config *config):
+    """The arguments for yinyang.Server; None where nothing is set."""
+    cdef dict settings = {}
+    cdef int option
+    for option in range(OPTION_COUNT):
+        if is_setting(option):
+            settings[option_name(option)] = setting_of(config, option)
+    return settings
+
+
+cdef setting_of(const Config *config, int option):
+    cdef const Option *row = &option_table[option]
+    cdef int number = config.numbers[option]
+    if row.kind == KIND_ADDRESS or row.kind == KIND_TEXT:
+        return None if config.texts[option] == NULL else <bytes>config.texts[option]
+    if row.kind == KIND_WORD:
+        return row.words[number].decode()
+    if row.kind == KIND_SWITCH:
+        return bool(number)
+    if row.kind == KIND_SECONDS:
+        return number / 1000.0
+    return None if number == 0 and row.unset != NULL else number
+
+
+cdef int config_take(Config *config, int option, value, list kept) except -1:
+    """Set an option from an argument of yinyang.Server; ValueError says what it must be. `kept` keeps the texts."""
+    cdef const Option *row = &option_table[option]
+    cdef bytes text
+    if value is None and row.text == NULL and row.number == 0:
+        return 0  # what it is without
+    if row.kind == KIND_SWITCH:
+        config.numbers[option] = bool(value)
+    elif row.kind == KIND_NUMBER:
+        if not row.min <= value <= row.max:
+            raise ValueError(f"{option_name(option)} must be {expected(option)}, not {value}")
+        config.numbers[option] = value
+    elif row.kind == KIND_SECONDS:
+        config.numbers[option] = milliseconds(option, value)
+    else:
+        text = encoded(value)
+        kept.append(text)
+        if 0 in text or not config_set(config, option, PyBytes_AsString(text)):
+            name = f"the {option_name(option)}" if row.kind == KIND_TEXT else option_name(option)
+            raise ValueError(f"{name} must be {expected(option)}, not {value!r}")
+    return 0
+
+
+cdef int milliseconds(int option, seconds) except -1:
+    """Here, other than on the command line, a second may be cut into as many as 1000 pieces."""
+    cdef const Option *row = &option_table[option]
+    shortest = 0.001 if row.min else 0.0
+    if not shortest <= seconds <= row.max:
+        raise ValueError(f"{option_name(option)} must be from {shortest} to {row.max} seconds, not {seconds}")
+    return <int>(seconds * 1000)
+
+
+cdef str expected(int option):
+    cdef char words[MESSAGE_MAX]
+    cdef Text text
+    text_open(&text, words, MESSAGE_MAX)
+    text_expected(&text, option)
+    return text_decoded(&text)
 
 
 def parse_options(arguments):
@@ -227,40 +304,20 @@ def parse_options(arguments):
     cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
     cdef char words[MESSAGE_MAX]
     cdef Text message
-    cdef Options options
+    cdef Config config
     cdef int action, i
     if pointers == NULL:
         raise MemoryError
-    memset(&options, 0, sizeof(options))
     text_open(&message, words, MESSAGE_MAX)
     try:
         for i in range(len(given)):
             pointers[i] = PyBytes_AsString(given[i])
-        action = options_parse(&options, <int>len(given), pointers, &message)
+        action = options_parse(&config, <int>len(given), pointers, &message)
         if action == ACTION_ERROR:
             raise ValueError(text_decoded(&message))
         if action == ACTION_HELP or action == ACTION_VERSION:
             return "help" if action == ACTION_HELP else "version", {}
-        return "serve" if action == ACTION_SERVE else "healthcheck", {
-            "host": None if options.texts[OPTION_HOST] == NULL else (<bytes>options.texts[OPTION_HOST]).decode(),
-            "port": options.numbers[OPTION_PORT],
-            "name": text_or_none(options.texts[OPTION_NAME]),
-            "title": <bytes>options.texts[OPTION_TITLE],
-            "palette": PALETTES[options.numbers[OPTION_PALETTE]],
-            "app_version": text_or_none(options.texts[OPTION_APP_VERSION]),
-            "node": text_or_none(options.texts[OPTION_NODE]),
-            "namespace": text_or_none(options.texts[OPTION_NAMESPACE]),
-            "zone": text_or_none(options.texts[OPTION_ZONE]),
-            "plain": bool(options.numbers[OPTION_PLAIN]),
-            "workers": options.numbers[OPTION_WORKERS] or None,
-            "head_timeout": options.numbers[OPTION_HEAD_TIMEOUT],
-            "body_timeout": options.numbers[OPTION_BODY_TIMEOUT],
-            "send_timeout": options.numbers[OPTION_SEND_TIMEOUT],
-            "idle_timeout": options.numbers[OPTION_IDLE_TIMEOUT],
-            "drain": options.numbers[OPTION_DRAIN],
-            "sandbox": ("auto", "off", "require")[options.numbers[OPTION_SANDBOX]],
-            "access_log": bool(options.numbers[OPTION_ACCESS_LOG]),
-        }
+        return "serve" if action == ACTION_SERVE else "healthcheck", settings_of(&config)
     finally:
         PyMem_Free(pointers)
 
@@ -289,130 +346,88 @@ def usable_cpus():
     return cpus_usable()
 
 
-def write_log_lines(int fd, bytes line not None, uint64_t count, uint64_t offset):
-    cdef const char *bytes_of_line = PyBytes_AsString(line)
-    cdef size_t length = len(line)
-    cdef ssize_t written
-    if not length or offset >= length:
-        raise ValueError("offset must lie within the line")
-    with nogil:
-        written = log_write(fd, bytes_of_line, length, count, offset)
-    if written < 0:
-        checked(written)
-    return written
+# ---- the server ---------------------------------------------------------------------------------------------------
+
+cdef class LogQueue:
+    cdef LogQueueState _state
+
+    def __cinit__(self, int fd):
+        checked(log_queue_open(&self._state, fd))
+
+    def __dealloc__(self):
+        log_queue_close(&self._state)
+
+    def put(self, bytes line not None, uint64_t count=1, bint are_pages=False):
+        if not line or not count:
+            raise ValueError("there must be a line, once or more often")
+        log_queue_add(&self._state, PyBytes_AsString(line), len(line), count, are_pages)
+        self.flush()
+
+    def write(self, Server server not None):
+        with nogil:
+            server_write_log(&server._state, &self._state)
+
+    def flush(self):
+        with nogil:
+            log_queue_flush(&self._state)
+
+    def wait_for(self):
+        cdef int delay = -1
+        cdef int fd = log_queue_wait_for(&self._state, &delay)
+        return fd, delay
 
 
-# ---- the supervisor ------------------------------------------------------------------------------------------------
-
-cdef str wanted(int option):
-    cdef char words[MESSAGE_MAX]
-    cdef Text text
-    text_open(&text, words, MESSAGE_MAX)
-    text_wanted(&text, &option_ranges[option])
-    return text_decoded(&text)
-
-
-cdef int check_text(str what, int option, bytes text) except -1:
-    if not text_is_good(PyBytes_AsString(text), len(text), option_ranges[option].min, option_ranges[option].max):
-        raise ValueError(f"the {what} must be {wanted(option)}, not {text!r}")
-    return 0
-
-
-cdef int checked_number(str what, int option, number) except -1:
-    if not option_ranges[option].min <= number <= option_ranges[option].max:
-        raise ValueError(f"{what} must be {wanted(option)}, not {number}")
-    return number
-
-
-cdef int checked_word(str what, int option, word) except -1:
-    cdef bytes given = encoded(word)
-    cdef int number = 0
-    if not option_accepts(&option_ranges[option], PyBytes_AsString(given), &number):
-        raise ValueError(f"{what} must be {wanted(option)}, not {word!r}")
-    return number
-
-
-cdef int checked_ms(str what, int option, seconds) except -1:
-    """Here, other than on the command line, a second may be cut into as many as 1000 pieces."""
-    least = 0.001 if option_ranges[option].min else 0
-    if not least <= seconds <= option_ranges[option].max:
-        raise ValueError(f"{what} must be from {least} to {option_ranges[option].max} seconds, not {seconds}")
-    return <int>(seconds * 1000)
-
-
-cdef class Supervisor:
-    cdef SupervisorState _state
+cdef class Server:
+    cdef ServerState _state
     cdef Replica _replica
     cdef readonly Identity identity
-    cdef list _texts  # that the replica borrows
-    cdef bytes _host
+    cdef list _texts  # that the config borrows
+    cdef Config _config
     cdef int _listener
     cdef int _waker[2]  # the ends of a pipe
 
     def __cinit__(self):
         self._listener = self._waker[0] = self._waker[1] = -1
 
-    def __init__(self, *, host, int port, name, title, palette, app_version, node, namespace, zone, plain, workers,
-                 access_log, head_timeout, body_timeout, send_timeout, idle_timeout, drain, sandbox):
-        cdef bytes name_bytes = host_name_bytes() if name is None else encoded(name)
-        cdef int count = cpus_usable() if workers is None else checked_number("workers", OPTION_WORKERS, workers)
-        cdef Address address
-        cdef int i
+    def __init__(self, dict settings not None):
+        cdef char words[MESSAGE_MAX]
+        cdef Text message
+        cdef int option
         if self._listener >= 0:
-            raise RuntimeError("a supervisor is opened once")
-        check_text("name", OPTION_NAME, name_bytes)
+            raise RuntimeError("a server is opened once")
         self._texts = []
-        self._replica.title = self._lasting("title", OPTION_TITLE, title)
-        self._replica.plain = bool(plain)
-        about = {"app_version": app_version, "node": node, "namespace": namespace, "zone": zone}  # in their order
-        for i, (what, text) in enumerate(about.items()):
-            if text is not None:
-                self._replica.about[i] = self._lasting(what, OPTION_APP_VERSION + i, text)
-        checked_number("port", OPTION_PORT, port)
-        limits_set(
-            &self._state.limits, checked_ms("head_timeout", OPTION_HEAD_TIMEOUT, head_timeout),
-            checked_ms("body_timeout", OPTION_BODY_TIMEOUT, body_timeout),
-            checked_ms("send_timeout", OPTION_SEND_TIMEOUT, send_timeout),
-            checked_ms("idle_timeout", OPTION_IDLE_TIMEOUT, idle_timeout),
-        )
-        self._state.drain = checked_ms("drain", OPTION_DRAIN, drain)
-        self._state.sandbox = checked_word("sandbox", OPTION_SANDBOX, sandbox)
+        config_set_defaults(&self._config)
+        for option in range(OPTION_COUNT):
+            if is_setting(option):
+                config_take(&self._config, option, settings[option_name(option)], self._texts)
         self._check_sandbox()
-        self._host = None if host is None else encoded(host)
-        if self._host is not None and not address_parse(&address, PyBytes_AsString(self._host), port):
-            raise ValueError(f"host must be {wanted(OPTION_HOST)}, not {host!r}")
-        self.identity = Identity(name_bytes, palette)
-        self._replica.identity = self.identity._state
-        self._listen(port)
+        text_open(&message, words, MESSAGE_MAX)
+        if not config_complete(&self._config, &message):
+            raise ValueError(text_decoded(&message))
+        replica_set(&self._replica, &self._config)
+        self.identity = Identity(<bytes>self._config.texts[OPTION_NAME], settings["palette"])
+        self._listen()
         if pipe2(self._waker, O_CLOEXEC | O_NONBLOCK) < 0:
             checked(-errno)
-        checked(supervisor_open(&self._state, &self._replica, self._listener, count, bool(access_log), self._waker[0]))
-
-    cdef const char *_lasting(self, str what, int option, text) except NULL:
-        """A text that stays as long as this object."""
-        cdef bytes given = encoded(text)
-        check_text(what, option, given)
-        self._texts.append(given)
-        return PyBytes_AsString(given)
-
-    cdef const char *_given(self):
-        return NULL if self._host is None else PyBytes_AsString(self._host)
+        checked(supervisor_open(&self._state.supervisor, &self._config, &self._replica, self._listener, self._waker[0]))
 
     cdef int _check_sandbox(self) except -1:
         cdef char words[MESSAGE_MAX]
         cdef Text text
         text_open(&text, words, MESSAGE_MAX)
-        if not sandbox_is_possible(self._state.sandbox, &text):
+        if not sandbox_is_possible(self._config.numbers[OPTION_SANDBOX], &text):
             raise OSError(ENOSYS, text_decoded(&text))
         return 0
 
-    cdef int _listen(self, int port) except -1:
+    cdef int _listen(self) except -1:
+        cdef const char *host = self._config.texts[OPTION_HOST]
+        cdef int port = self._config.numbers[OPTION_PORT]
         cdef char words[MESSAGE_MAX]
         cdef Text text
-        self._listener = listener_open(self._given(), port)
+        self._listener = listener_open(host, port)
         if self._listener < 0:
             text_open(&text, words, MESSAGE_MAX)
-            listener_error_message(&text, -self._listener, self._given(), port)
+            listener_error_message(&text, -self._listener, host, port)
             raise OSError(-self._listener, text_decoded(&text))
         return 0
 
@@ -421,9 +436,9 @@ cdef class Supervisor:
 
     cdef void _close(self) noexcept:
         cdef int fd
-        if self._state.scoreboard != NULL:
+        if self._state.supervisor.scoreboard != NULL:
             with nogil:
-                supervisor_close(&self._state)
+                supervisor_close(&self._state.supervisor)
         for fd in self._listener, self._waker[0], self._waker[1]:
             if fd >= 0:
                 close(fd)
@@ -434,52 +449,32 @@ cdef class Supervisor:
 
     def start(self):
         cdef int error
+        log_line_prepare()
         with nogil:
-            error = supervisor_start(&self._state)
+            error = supervisor_start(&self._state.supervisor)
         checked(error)
 
-    def wait(self, int log=-1, int timeout=-1):
+    def wait(self, int stops, int log, int timeout):
         cdef char bytes[64]
+        cdef bint goes_on
         with nogil:
-            if supervisor_wait(&self._state, log, timeout) & WOKEN_BY_CALLER:
-                while read(self._waker[0], bytes, sizeof(bytes)) == sizeof(bytes):
-                    pass
+            goes_on = server_wait(&self._state, stops, log, timeout)
+            while self._state.supervisor.caller_ready and read(self._waker[0], bytes, sizeof(bytes)) == sizeof(bytes):
+                pass
+        return goes_on
 
-    def take(self):
-        cdef int64_t second = 0
-        cdef uint64_t count
-        taken = {}
-        supervisor_has_pages(&self._state)
-        while True:
-            count = supervisor_take_pages(&self._state, &second)
-            if count == 0:
-                return sorted(taken.items())
-            taken[second] = taken.get(second, 0) + count
-
-    def sandboxed(self):
-        cdef char words[MESSAGE_MAX]
-        cdef Text text
-        text_open(&text, words, MESSAGE_MAX)
-        return text_decoded(&text) if supervisor_sandbox_message(&self._state, &text) else None
-
-    def deaths(self):
-        cdef char words[MESSAGE_MAX]
-        cdef Text text
-        told = []
-        while True:
-            text_open(&text, words, MESSAGE_MAX)
-            if not supervisor_death_message(&self._state, &text):
-                return told
-            told.append(text_decoded(&text))
-
-    def stop(self):
-        supervisor_stop(&self._state)
-
-    def kill(self):
-        supervisor_kill(&self._state)
+    def next_record(self):
+        cdef LogRecord record
+        if not server_next_record(&self._state, &record):
+            return None
+        kind = "pages" if record.are_pages else "warning" if record.is_warning else "info"
+        if record.image_template == NULL:
+            return kind, record.second, record.count, "%s", (text_decoded(&record.message),)
+        return kind, record.second, record.count, record.image_template.decode(), (self.identity.name,
+                                                                                   self.identity.colour)
 
     def reap_orphans(self):
-        supervisor_reap_orphans(&self._state)
+        supervisor_reap_orphans(&self._state.supervisor)
 
     def wake(self):
         if write(self._waker[1], b"", 1) < 0:
@@ -490,36 +485,17 @@ cdef class Supervisor:
         return self._waker[1]
 
     @property
-    def is_over(self):
-        return supervisor_is_over(&self._state)
-
-    @property
-    def patience(self):
-        return supervisor_patience(&self._state) / 1000.0
-
-    @property
     def address(self):
         cdef int port = 0
-        cdef const char *host = listener_host(self._listener, self._given(), &port)
+        cdef const char *host = listener_host(self._listener, self._config.texts[OPTION_HOST], &port)
         return host.decode("ascii"), checked(port)
-
-    @property
-    def listening(self):
-        cdef char words[MESSAGE_MAX]
-        cdef Text text
-        text_open(&text, words, MESSAGE_MAX)
-        listening_message(&text, self._listener, self._given(), self._state.workers)
-        return text_decoded(&text)
 
     def counts(self):
         cdef Counts counts
-        if self._state.scoreboard == NULL:
+        if self._state.supervisor.scoreboard == NULL:
             return 0, 0, 0
-        counts = scoreboard_counts(self._state.scoreboard)
+        counts = scoreboard_counts(self._state.supervisor.scoreboard)
         return counts.pages, counts.accepted, counts.open
-
-    def pids(self):
-        return [self._state.processes[i].pid for i in range(self._state.workers)]
 
 
 # ---- the entry points of csrc/main.c, which have no Python in them ------------------------------------------------
@@ -534,7 +510,7 @@ cdef public int yinyang_parse(yinyang **program, int count, const char **argumen
 
 
 cdef public const char *yinyang_message(const yinyang *program) noexcept nogil:
-    return (<const Program *>program).words
+    return (<const Program *>program).message
 
 
 cdef public bint yinyang_healthcheck(yinyang *program) noexcept nogil:
@@ -550,4 +526,4 @@ cdef public bint yinyang_turn(yinyang *program, int stops) noexcept nogil:
 
 
 cdef public void yinyang_reap_orphans(yinyang *program) noexcept nogil:
-    supervisor_reap_orphans(&(<Program *>program).supervisor)
+    supervisor_reap_orphans(&(<Program *>program).server.supervisor)

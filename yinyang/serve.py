@@ -1,13 +1,19 @@
 """The command line: options and environment, the log on stderr, signals, exit codes."""
 
+from __future__ import annotations
+
 import _signal as signal  # without the enumerations of the module `signal`, which take long to import
 import os
 import sys
 
-from yinyang._core import check_health, parse_options, usage, version
-from yinyang.lines import LineLog
+from yinyang._core import LogQueue, check_health, parse_options, usage, version
 from yinyang.server import Server
 
+TYPE_CHECKING = False  # true for those who check types
+if TYPE_CHECKING:
+    from yinyang.log import Log
+
+STDERR = 2
 EXIT_FAILED = 1  # it cannot start
 EXIT_USAGE = 2  # it was started wrongly
 
@@ -60,10 +66,10 @@ def _serve(server: Server) -> int:
     return 0
 
 
-def _log() -> object:
+def _log() -> Log | LogQueue:
     """Lines on stderr, by way of `logging` only where somebody has imported that, and so may have set it up."""
     if "logging" not in sys.modules:
-        return LineLog()
+        return LogQueue(STDERR)
     from yinyang.log import log_for_command_line  # noqa: PLC0415
 
     return log_for_command_line()

@@ -6,10 +6,9 @@ rest.
 
 from __future__ import annotations
 
-import time
 from collections import namedtuple
 
-from yinyang._core import Supervisor, Identity
+from yinyang import _core
 
 TYPE_CHECKING = False  # true for those who check types
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Self
 
-    from yinyang.lines import LineLog
+    from yinyang._core import Identity
     from yinyang.log import Log
 
 
@@ -78,39 +77,19 @@ class Server:
         drain: float = 0,
         sandbox: Literal["auto", "off", "require"] = "auto",
     ) -> None:
-        self._supervisor = Supervisor(
-            host=host,
-            port=port,
-            name=name,
-            title=title,
-            palette=palette,
-            app_version=app_version,
-            node=node,
-            namespace=namespace,
-            zone=zone,
-            plain=plain,
-            workers=workers,
-            access_log=access_log,
-            head_timeout=head_timeout,
-            body_timeout=body_timeout,
-            send_timeout=send_timeout,
-            idle_timeout=idle_timeout,
-            drain=drain,
-            sandbox=sandbox,
-        )
-        self._address = self._supervisor.address
+        settings = {name: value for name, value in locals().items() if name != "self"}  # all of the above
+        self._core = _core.Server(settings)
+        self._address = self._core.address
         self._thread: threading.Thread | None = None
         self._started: threading.Event | None = None
-        self._log: Log | LineLog | None = None
         self._failure: OSError | None = None
         self._stops = 0  # how often it was asked to stop
-        self._stop_until = 0.0  # on the monotonic clock
         self._counts: Counts | None = None  # the last ones, once it has ended
 
     @property
     def identity(self) -> Identity:
         """What it shows."""
-        return self._supervisor.identity
+        return self._core.identity
 
     @property
     def address(self) -> tuple[str, int]:
@@ -131,13 +110,13 @@ class Server:
     @property
     def counts(self) -> Counts:
         """Pages and connections so far; after the end, the final ones."""
-        return self._counts or Counts(*self._supervisor.counts())
+        return self._counts or Counts(*self._core.counts())
 
     @property
     def waker(self) -> int:
         """A descriptor for signal.set_wakeup_fd, for a program that calls `run` in its main thread. With a handler for
         SIGCHLD, a worker that somebody stopped is noticed even while nothing is served."""
-        return self._supervisor.waker
+        return self._core.waker
 
     def start(self) -> Self:
         """Begin to serve, watched by a thread. Raises OSError if the processes cannot be started."""
@@ -168,33 +147,28 @@ class Server:
     def request_stop(self) -> None:
         """Begin to stop, without waiting; a second time: at once. Safe in a handler of signals."""
         self._stops += 1
-        if self._stops == 1:
-            self._stop_until = time.monotonic() + self._supervisor.patience
         if not self._counts:
-            self._supervisor.wake()
+            self._core.wake()
 
     def reap_orphans(self) -> None:
         """Wait for dead children of this process that are not the server's own, for a program that is the first process
         of a container: in the thread that calls `run`, when SIGCHLD has come."""
-        self._supervisor.reap_orphans()
+        self._core.reap_orphans()
 
-    def run(self, log: Log | LineLog | None = None) -> None:
+    def run(self, log: Log | _core.LogQueue | None = None) -> None:
         """Serve in this thread until `request_stop` is called, from another one or by a handler of signals. `log` takes
-        what there is to say in place of the logger `yinyang`."""
+        what there is to log in place of the logger `yinyang`."""
         if log is None:
             from yinyang.log import Log  # noqa: PLC0415
 
             log = Log()
-        self._log = log
         try:
-            self._supervisor.start()
-            log.tell("Serving image, host: %s, colour: %s", self.identity.name, self.identity.colour)
-            log.tell("%s", self._supervisor.listening)
+            self._core.start()
+            log.write(self._core)
             if self._started:
                 self._started.set()
-            while not self._supervisor.is_over:
-                self._turn()
-            self._write_last_lines()
+            while self._core.wait(self._stops, *log.wait_for()):
+                log.write(self._core)
         finally:
             self._close()
 
@@ -206,38 +180,9 @@ class Server:
         finally:
             self._started.set()
 
-    def _turn(self) -> None:
-        """Wait for something to do, and do it."""
-        self._supervisor.wait(*self._log.wants())
-        if self._stops == 1:
-            self._supervisor.stop()
-        elif self._stops > 1:
-            self._supervisor.kill()
-        self._tell()
-
-    def _tell(self) -> None:
-        for second, count in self._supervisor.take():
-            shown = self.identity
-            self._log.pages(second, count, "Served image, host: %s, colour: %s", shown.name, shown.colour)
-        if sandboxed := self._supervisor.sandboxed():
-            self._log.tell("%s", sandboxed)
-        for death in self._supervisor.deaths():
-            self._log.warn("%s", death)
-        self._log.pay()
-
-    def _write_last_lines(self) -> None:
-        """What the log has not taken yet is offered to it for a while; but a log that refuses it is not waited for."""
-        self._tell()
-        while self._stops == 1 and (left := self._stop_until - time.monotonic()) > 0:
-            fd, _ = self._log.wants()
-            if fd < 0:
-                break
-            self._supervisor.wait(fd, int(left * 1000) + 1)
-            self._log.pay()
-
     def _close(self) -> None:
-        self._counts = Counts(*self._supervisor.counts())
-        self._supervisor.close()
+        self._counts = Counts(*self._core.counts())
+        self._core.close()
 
     def __enter__(self) -> Self:
         return self.start()

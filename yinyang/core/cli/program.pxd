@@ -1,185 +1,109 @@
-"""The server as a program without Python: options, supervisor and log in one place. What server.py is to Python."""
+"""The server as a program without Python: its options, its life and its log in one place."""
 
-from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport strlen
-
-from ..identity.identity cimport NAME_MAX, identity_set
-from ..identity.replica cimport ABOUTS, Replica
-from ..log.log_queue cimport (
-    LogQueue, log_queue_add_message, log_queue_add_pages, log_queue_flush, log_queue_open, log_queue_wait_for
-)
-from ..os.cpus cimport cpus_usable
-from ..os.listener cimport listener_error_message, listener_open, listening_message
+from ..config.config cimport Config, config_complete
+from ..identity.replica cimport Replica, replica_set
+from ..log.log_line cimport log_line_prepare
+from ..log.log_queue cimport LogQueue, log_queue_open, log_queue_wait_for
+from ..os.listener cimport listener_error_message, listener_open
 from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible
-from ..os.syscalls cimport MAP_PRIVATE, map_memory, monotonic_ms, wall_second
-from ..supervisor.supervisor cimport (
-    Supervisor, supervisor_death_message, supervisor_has_pages, supervisor_is_over, supervisor_kill,
-    supervisor_open, supervisor_patience, supervisor_sandbox_message, supervisor_start, supervisor_stop,
-    supervisor_take_pages, supervisor_wait
-)
+from ..os.syscalls cimport MAP_PRIVATE, map_memory
+from ..supervisor.server cimport Server, server_wait, server_write_log
+from ..supervisor.state cimport Supervisor
+from ..supervisor.supervisor cimport supervisor_open, supervisor_start
 from ..text.buffer cimport Text, text_format, text_open, text_system_error
-from ..worker.timers cimport limits_set
 from .healthcheck cimport healthcheck
-from .options cimport (
-    ACTION_ERROR, ACTION_HELP, ACTION_VERSION, OPTION_ACCESS_LOG, OPTION_APP_VERSION, OPTION_BODY_TIMEOUT,
-    OPTION_DRAIN, OPTION_HEAD_TIMEOUT, OPTION_HOST, OPTION_IDLE_TIMEOUT, OPTION_NAME, OPTION_PALETTE, OPTION_PLAIN,
-    OPTION_PORT, OPTION_SANDBOX, OPTION_SEND_TIMEOUT, OPTION_TITLE, OPTION_WORKERS, Options, host_name,
-    options_parse, usage_message
-)
+from .options cimport ACTION_ERROR, ACTION_HELP, ACTION_VERSION, options_parse, usage_message
+
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_HOST
+        OPTION_PORT
+        OPTION_SANDBOX
 
 cdef enum:
-    PROGRAM_TEXT_MAX = 4096
+    MESSAGE_MAX = 4096
 
 cdef struct Program:  # what is large comes last, so that the code reaches the rest with short offsets
-    int stops  # how often it was asked to
-    int64_t stop_until  # ms: a log whose reader has stopped is not waited for any longer
     Replica replica
-    Supervisor supervisor
+    Server server
     LogQueue log
-    Options options
-    char host[NAME_MAX + 1]
-    char pages[512]
-    char words[PROGRAM_TEXT_MAX]  # NUL at the end, as everything is zeros before
+    Config config
+    char message[MESSAGE_MAX]  # NUL at the end, as everything is zeros before
 
 
-cdef inline void program_text(Program *program, Text *words) noexcept nogil:
-    text_open(words, program.words, PROGRAM_TEXT_MAX - 1)
+cdef inline void program_message(Program *program, Text *message) noexcept nogil:
+    text_open(message, program.message, MESSAGE_MAX - 1)
 
 
 cdef inline int program_parse(Program **program, int count, const char **arguments, const char *version) noexcept nogil:
-    """Make a program of the command line and the environment; an Action. What there is to tell is in its words."""
+    """Make a program of the command line and the environment; an Action. What there is to tell is its message."""
     cdef Program *p = <Program *>map_memory(sizeof(Program), MAP_PRIVATE)
-    cdef Text words
+    cdef Text message
     cdef int action
     program[0] = p
     if p == NULL:
         return ACTION_ERROR
-    program_text(p, &words)
-    action = options_parse(&p.options, count, arguments, &words)
+    program_message(p, &message)
+    action = options_parse(&p.config, count, arguments, &message)
     if action == ACTION_HELP:
-        usage_message(&words)
+        usage_message(&message)
     elif action == ACTION_VERSION:
-        text_format(&words, "yinyang %s\n", version)
+        text_format(&message, "yinyang %s\n", version)
     return action
 
 
 cdef inline bint program_healthcheck(Program *p) noexcept nogil:
-    cdef Text words
-    program_text(p, &words)
-    return healthcheck(p.options.texts[OPTION_HOST], p.options.numbers[OPTION_PORT], &words)
+    cdef Text message
+    program_message(p, &message)
+    return healthcheck(p.config.texts[OPTION_HOST], p.config.numbers[OPTION_PORT], &message)
 
 
 cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil:
-    """Begin to serve, with a log to the descriptor `log`; False, with words, if that cannot be. program_turn returns
-    when `waker` can be read."""
-    cdef Text words
-    cdef const char *host = p.options.texts[OPTION_HOST]
-    cdef const char *name = p.options.texts[OPTION_NAME]
-    cdef int port = p.options.numbers[OPTION_PORT]
+    """Begin to serve, with a log to the descriptor `log`; False, with a message, if that cannot be. program_turn
+    returns when `caller_fd` can be read."""
+    cdef const char *host = p.config.texts[OPTION_HOST]
+    cdef int port = p.config.numbers[OPTION_PORT]
+    cdef Text message
     cdef int listener, error
-    program_text(p, &words)
-    if not sandbox_is_possible(p.options.numbers[OPTION_SANDBOX], &words):
+    program_message(p, &message)
+    if not sandbox_is_possible(p.config.numbers[OPTION_SANDBOX], &message):
         return False
-    if name == NULL:
-        name = p.host
-        if not host_name(p.host, sizeof(p.host), &words):
-            return False
-    program_describe(p, name)
+    if not config_complete(&p.config, &message):
+        return False
+    replica_set(&p.replica, &p.config)
     listener = listener_open(host, port)
     if listener < 0:
-        listener_error_message(&words, -listener, host, port)
+        listener_error_message(&message, -listener, host, port)
         return False
     error = program_serve(p, listener, log, caller_fd)
     if error:
-        text_system_error(&words, -error)
+        text_system_error(&message, -error)
     return error == 0
-
-
-cdef inline void program_describe(Program *p, const char *name) noexcept nogil:
-    cdef int i
-    identity_set(&p.replica.identity, name, strlen(name), p.options.numbers[OPTION_PALETTE])
-    p.replica.title = p.options.texts[OPTION_TITLE]
-    p.replica.plain = p.options.numbers[OPTION_PLAIN]
-    for i in range(ABOUTS):
-        p.replica.about[i] = p.options.texts[OPTION_APP_VERSION + i]
 
 
 cdef inline int program_serve(Program *p, int listener, int log, int caller_fd) noexcept nogil:
     """0 or -errno."""
-    cdef const int *numbers = p.options.numbers
-    cdef int workers = numbers[OPTION_WORKERS] if numbers[OPTION_WORKERS] else cpus_usable()
+    cdef Supervisor *supervisor = &p.server.supervisor
+    cdef int sandbox = p.config.numbers[OPTION_SANDBOX]
     cdef int error = log_queue_open(&p.log, log)
-    limits_set(&p.supervisor.limits, numbers[OPTION_HEAD_TIMEOUT] * 1000, numbers[OPTION_BODY_TIMEOUT] * 1000,
-               numbers[OPTION_SEND_TIMEOUT] * 1000, numbers[OPTION_IDLE_TIMEOUT] * 1000)
-    p.supervisor.drain = numbers[OPTION_DRAIN] * 1000
-    p.supervisor.sandbox = numbers[OPTION_SANDBOX]
     if error == 0:
-        error = supervisor_open(&p.supervisor, &p.replica, listener, workers, numbers[OPTION_ACCESS_LOG], caller_fd)
-    if error == 0 and p.supervisor.sandbox != SANDBOX_OFF:
-        p.supervisor.guards = sandbox_enter(True, p.supervisor.sandbox == SANDBOX_REQUIRE)
-        error = min(p.supervisor.guards, 0)
+        error = supervisor_open(supervisor, &p.config, &p.replica, listener, caller_fd)
+    log_line_prepare()
+    if error == 0 and sandbox != SANDBOX_OFF:
+        supervisor.guards = sandbox_enter(True, sandbox == SANDBOX_REQUIRE)
+        error = min(supervisor.guards, 0)
     if error == 0:
-        error = supervisor_start(&p.supervisor)
+        error = supervisor_start(supervisor)
     if error == 0:
-        program_greet(p, listener)
+        server_write_log(&p.server, &p.log)
     return error
 
 
-cdef inline void program_message(const Program *p, Text *text, const char *verb) noexcept nogil:
-    text_format(text, "%s image, host: %s, colour: %s", verb, p.replica.identity.name, p.replica.identity.colours[0])
-
-
-cdef inline void program_greet(Program *p, int listener) noexcept nogil:
-    """The first lines of the log."""
-    cdef int64_t now = wall_second()
-    cdef Text text
-    text_open(&p.log.pages, p.pages, sizeof(p.pages))
-    program_message(p, &p.log.pages, "Served")
-    program_text(p, &text)
-    program_message(p, &text, "Serving")
-    log_queue_add_message(&p.log, now, &text)
-    program_text(p, &text)
-    listening_message(&text, listener, p.options.texts[OPTION_HOST], p.supervisor.workers)
-    log_queue_add_message(&p.log, now, &text)
-    log_queue_flush(&p.log)
-
-
 cdef inline bint program_turn(Program *p, int stops) noexcept nogil:
-    """Wait for something to do, and do it; False when all is over. `stops` is how often the program has been asked to
-    stop: once, to finish what is being answered and write the last lines; twice, to end at once."""
-    cdef int timeout = -1
-    cdef int fd
-    if stops and not p.stops:
-        p.stop_until = monotonic_ms() + supervisor_patience(&p.supervisor)
-    p.stops = stops
-    if stops == 1:
-        supervisor_stop(&p.supervisor)
-    elif stops > 1:
-        supervisor_kill(&p.supervisor)
-    fd = log_queue_wait_for(&p.log, &timeout)
-    if supervisor_is_over(&p.supervisor):
-        # a log that refuses its last lines is not waited for, one that may take them soon is
-        if fd < 0 or stops > 1 or monotonic_ms() >= p.stop_until:
-            return False
-        timeout = <int>(p.stop_until - monotonic_ms())
-    supervisor_wait(&p.supervisor, fd, timeout)
-    program_log(p)
+    """Wait for something to do, and do it; False when all is over. `stops` is as for server_wait."""
+    cdef int delay = -1
+    cdef int fd = log_queue_wait_for(&p.log, &delay)
+    if not server_wait(&p.server, stops, fd, delay):
+        return False
+    server_write_log(&p.server, &p.log)
     return True
-
-
-cdef inline void program_log(Program *p) noexcept nogil:
-    cdef int64_t second = 0
-    cdef uint64_t count
-    cdef Text text
-    supervisor_has_pages(&p.supervisor)
-    while True:
-        count = supervisor_take_pages(&p.supervisor, &second)
-        if count == 0:
-            break
-        log_queue_add_pages(&p.log, second, count)
-    while True:
-        program_text(p, &text)
-        if not supervisor_sandbox_message(&p.supervisor, &text) and not supervisor_death_message(&p.supervisor, &text):
-            break
-        log_queue_add_message(&p.log, wall_second(), &text)
-    log_queue_flush(&p.log)

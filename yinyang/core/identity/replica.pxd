@@ -1,10 +1,19 @@
-"""What a replica is, as whoever started it says: all that its answers tell and that never changes."""
+"""What a replica is: all that its answers tell and that never changes."""
 
-from libc.stdint cimport uint8_t
+from libc.string cimport strlen
 
-from .identity cimport Identity
+from ..config.config cimport Config
+from .identity cimport Identity, identity_set
 
-cdef enum:  # what may be told of where it runs: in the order of the options
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_NAME
+        OPTION_PALETTE
+        OPTION_PLAIN
+        OPTION_TITLE
+        OPTION_APP_VERSION
+
+cdef enum:  # where it runs: in the order of the options
     ABOUT_VERSION
     ABOUT_NODE
     ABOUT_NAMESPACE
@@ -16,3 +25,14 @@ cdef struct Replica:
     const char *title
     const char *about[ABOUTS]  # NULL where it is not told
     bint plain  # every path is the page, as in the original
+
+
+cdef inline void replica_set(Replica *replica, const Config *config) noexcept nogil:
+    """It borrows the texts of the config, which is complete."""
+    cdef const char *name = config.texts[OPTION_NAME]
+    cdef int i
+    identity_set(&replica.identity, name, strlen(name), config.numbers[OPTION_PALETTE])
+    replica.title = config.texts[OPTION_TITLE]
+    replica.plain = config.numbers[OPTION_PLAIN]
+    for i in range(ABOUTS):
+        replica.about[i] = config.texts[OPTION_APP_VERSION + i]

@@ -1,4 +1,4 @@
-"""Equal lines written to the log, many at a time, and never so that the writing blocks."""
+"""Equal lines written to the log, many in one call, and never in a way that blocks."""
 
 from libc.string cimport memcpy
 
@@ -7,7 +7,7 @@ from ..os.syscalls cimport (
 )
 
 cdef enum:
-    LOG_WRITE_MAX = 64 * 1024  # bytes: a file system does less for a page of a long write
+    LOG_WRITE_MAX = 64 * 1024  # bytes: a file system does less work per page of memory for a long write
     PIPE_WRITE_SAFE = 4096  # bytes that a pipe takes without blocking when poll(2) says that it is writable (pipe(7))
 
 
@@ -39,7 +39,7 @@ cdef inline ssize_t log_write(int fd, const char *line, size_t length, size_t co
 
 
 cdef inline size_t fill_with_copies(char *buffer, const char *line, size_t length, size_t count) noexcept nogil:
-    """Put a line there so often; the bytes of it all. Each copy is as long as all before it."""
+    """Put `count` copies of a line into the buffer; their size. Each memcpy doubles what is there."""
     cdef size_t size = count * length
     cdef size_t filled = length
     memcpy(buffer, line, length)

@@ -6,8 +6,8 @@ read (each sees it by its edge; a worker that is born after it rang sees it at o
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
+from ..config.config cimport Config
 from ..http.request_cache cimport request_cache_clear
 from ..http.responses cimport Responses, responses_open, responses_set_date
 from ..identity.replica cimport Replica
@@ -24,7 +24,12 @@ from ..shared.scoreboard cimport (
     GUARD_ENTERED, PHASE_SERVING, PHASE_STOPPING, Scoreboard, scoreboard_claim_wakeup, scoreboard_return_wakeup
 )
 from .connection cimport Clients, client_expired, client_open, client_ready, client_shed, clients_end_idle, clients_open
-from .timers cimport LAST_MOMENT, Limits, timers_expired, timers_timeout
+from .timers cimport LAST_MOMENT, timers_expired, timers_set_limits, timers_timeout
+
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_ACCESS_LOG
+        OPTION_SANDBOX
 
 cdef enum:
     EVENTS_MAX = 64  # of one epoll_wait(2)
@@ -52,10 +57,11 @@ cdef struct Worker:  # what is large comes last, so that the code reaches the re
     epoll_event events[EVENTS_MAX]
 
 
-cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Replica *replica, bint log_pages,
-                           const Limits *limits, int sandbox, int listener, int lifeline, int wakeup_fd) noexcept nogil:
+cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Config *config, const Replica *replica, int listener,
+                           int lifeline, int wakeup_fd) noexcept nogil:
     """Serve until told to stop, or until the parent is gone. The exit code: 0, or the errno of what made it end."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
+    cdef int sandbox = config.numbers[OPTION_SANDBOX]
     cdef int error
     if w == NULL:
         return ENOMEM
@@ -68,8 +74,8 @@ cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Replica *repl
     w.clients.scoreboard = scoreboard
     w.clients.slot = &scoreboard.slots[slot]
     w.clients.responses = &w.responses
-    w.clients.log_pages = log_pages
-    memcpy(&w.clients.timers.limits, limits, sizeof(Limits))
+    w.clients.log_pages = config.numbers[OPTION_ACCESS_LOG]
+    timers_set_limits(&w.clients.timers, config)
     error = responses_open(&w.responses, replica)
     if error == 0:
         error = clients_open(&w.clients)

@@ -7,6 +7,15 @@ descriptor, and descriptor 0, which is never one, ends a list.
 
 from libc.stdint cimport int64_t, uint32_t, uint8_t
 
+from ..config.config cimport Config
+
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_BODY_TIMEOUT
+        OPTION_HEAD_TIMEOUT
+        OPTION_IDLE_TIMEOUT
+        OPTION_SEND_TIMEOUT
+
 cdef enum:
     WAIT_NOTHING
     WAIT_IDLE  # for the first byte of a request
@@ -18,10 +27,8 @@ cdef enum:
     WAIT_COUNT
 
 cdef enum:
+    LINGER_TIMEOUT = 1000  # ms
     LAST_MOMENT = 50  # ms for what is on its way when a server ends: a handshake, a request, a client's end
-
-cdef struct Limits:  # how long each kind may last
-    uint32_t ms[WAIT_COUNT]
 
 cdef struct TimerNode:
     uint32_t before
@@ -33,18 +40,16 @@ cdef struct Timers:
     TimerNode *nodes  # one for each descriptor
     uint32_t first[WAIT_COUNT]
     uint32_t last[WAIT_COUNT]
-    Limits limits
+    uint32_t limits[WAIT_COUNT]  # ms that each kind may last
 
 
-cdef inline void limits_set(Limits *limits, uint32_t head, uint32_t body, uint32_t sending,
-                            uint32_t idle) noexcept nogil:
-    """All in ms."""
-    limits.ms[WAIT_IDLE] = idle
-    limits.ms[WAIT_HEAD] = head
-    limits.ms[WAIT_BODY] = body
-    limits.ms[WAIT_SEND] = sending
-    limits.ms[WAIT_LINGER] = 1000
-    limits.ms[WAIT_FAREWELL] = LAST_MOMENT
+cdef inline void timers_set_limits(Timers *timers, const Config *config) noexcept nogil:
+    timers.limits[WAIT_IDLE] = config.numbers[OPTION_IDLE_TIMEOUT]
+    timers.limits[WAIT_HEAD] = config.numbers[OPTION_HEAD_TIMEOUT]
+    timers.limits[WAIT_BODY] = config.numbers[OPTION_BODY_TIMEOUT]
+    timers.limits[WAIT_SEND] = config.numbers[OPTION_SEND_TIMEOUT]
+    timers.limits[WAIT_LINGER] = LINGER_TIMEOUT
+    timers.limits[WAIT_FAREWELL] = LAST_MOMENT
 
 
 cdef inline void timers_stop(Timers *timers, uint32_t fd) noexcept nogil:
@@ -80,7 +85,7 @@ cdef inline void timers_start(Timers *timers, uint32_t fd, uint8_t wait, int64_t
 cdef inline uint32_t timers_remaining(const Timers *timers, uint8_t wait, int64_t now) noexcept nogil:
     """ms until the first deadline of a list that is not empty; 0 if it has passed."""
     cdef uint32_t waited = <uint32_t>now - timers.nodes[timers.first[wait]].since
-    return timers.limits.ms[wait] - waited if waited < timers.limits.ms[wait] else 0
+    return timers.limits[wait] - waited if waited < timers.limits[wait] else 0
 
 
 cdef inline int timers_timeout(const Timers *timers, int64_t now) noexcept nogil:

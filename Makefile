@@ -1,0 +1,80 @@
+# The front door: `make` says what there is to make. CI calls the same targets.
+
+PYTHON ?= python3
+BIN = .venv/bin
+LINT = build/lint/bin
+WITHOUT_TOOLS = 'not static and not containers and not proxies and not prometheus and not strace and not browser'
+CORE = $(shell find csrc yinyang -name '*.h' -o -name '*.p[yx][xd]' -o -path '*/wall/*')
+SCRIPTS = $(shell grep -rlE '^#!.*\b(ba)?sh$$' .ci benchmarks tests tools)
+
+help: ## say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+dev: .venv/made ## have the package in .venv, with all that its tests need; again when the core was changed
+.venv/made: setup.py pyproject.toml $(CORE)
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e '.[test]'
+	@touch $@
+
+test: dev ## run the tests, on all CPUs; OPTIONS='-k NAME' chooses some
+	$(BIN)/pytest -q -n auto --dist loadgroup $(OPTIONS)
+
+lint: dev $(LINT)/made ## check style and types, and that the sdist has all files
+	$(LINT)/ruff check .
+	$(LINT)/ruff format --check --quiet .
+	PATH=$(CURDIR)/$(LINT):$$PATH cython-lint benchmarks tests yinyang
+	$(LINT)/cython -3 -Werror -Wextra -X cdivision=True -X boundscheck=False -X wraparound=False -o build/lint/core.c yinyang/_core.pyx
+	$(LINT)/clang-format --dry-run -Werror csrc/*.[ch]
+	$(LINT)/shellcheck $(SCRIPTS)
+	$(LINT)/mypy
+	$(LINT)/python -m mypy.stubtest --concise --mypy-config-file pyproject.toml yinyang._core
+	PATH=$(CURDIR)/$(LINT):$$PATH check-manifest --quiet
+linters: $(LINT)/made ## install the linters, in build/lint, in the versions of tools/requirements-lint.txt
+$(LINT)/made: tools/requirements-lint.txt
+	$(PYTHON) -m venv build/lint
+	$(LINT)/pip install -q -r tools/requirements-lint.txt
+	@touch $@
+
+format: $(LINT)/made ## format Python and C
+	$(LINT)/ruff format .
+	$(LINT)/clang-format -i csrc/*.[ch]
+
+static: dev ## build the static program, build/static/yinyang; ARCH=arm64 for another machine
+	$(BIN)/python setup.py -q build_static
+
+image: ## build the container image; ENGINE=podman with another tool
+	$(or $(ENGINE),docker) build -t yinyang .
+
+dist: $(LINT)/made ## build sdist and wheel, in build/dist
+	rm -rf build/dist
+	$(LINT)/python -m build -o build/dist .
+	! $(LINT)/python -m zipfile -l build/dist/*.whl | grep -E '\.(c|h|pyx|pxd) '  # no sources in the wheel
+
+wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on another version
+	$(PYTHON) -m venv --clear build/wheel
+	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-xdist hypothesis pillow prometheus-client
+	cd tests && ../build/wheel/bin/pytest -q -p no:cacheprovider -n auto -m $(WITHOUT_TOOLS) .
+
+bench: dev ## compare what a request costs, with other servers (benchmarks/compare.py)
+	$(BIN)/python -m benchmarks.compare $(OPTIONS)
+
+instructions: dev ## count the instructions of a request, and compare them with the committed figures (valgrind)
+	$(BIN)/python -m benchmarks.instructions --check
+
+sanitize: dev ## run the black-box tests with AddressSanitizer and UndefinedBehaviorSanitizer (clang)
+	PYTHON=$(BIN)/python tests/sanitize $(OPTIONS)
+
+memcheck: dev ## run the black-box tests under valgrind
+	PYTHON=$(BIN)/python tests/memcheck $(OPTIONS)
+
+fuzz: dev ## fuzz the framing of requests; FOR=60 seconds (clang)
+	PYTHON=$(BIN)/python tests/fuzz/run $(or $(FOR),60)
+
+bare: ## try README's commands on a bare Debian; SUITE=trixie, OPTIONS='-u -n 1024' (root)
+	tools/bare-system $(OPTIONS) $(or $(SUITE),trixie)
+
+clean: ## remove all that was made
+	rm -rf .venv build *.egg-info yinyang/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help dev test lint linters format static image dist wheel-test bench instructions sanitize memcheck fuzz bare clean

@@ -1,0 +1,156 @@
+"""Every setting of a server, as csrc/option_table.h describes it.
+
+The command line, the environment and `yinyang.Server` fill one Config. Whatever depends on a setting reads it there, by
+the number of its option.
+"""
+
+from libc.stdint cimport int64_t
+from libc.string cimport memset, strcmp, strlen
+
+from ..os.address cimport Address, address_parse
+from ..os.cpus cimport cpus_usable
+from ..os.syscalls cimport gethostname
+from ..text.buffer cimport Text, is_printable, llu, number_parse, text_format, text_string
+
+cdef extern from "option_table.h" nogil:
+    enum:
+        KIND_ADDRESS
+        KIND_TEXT
+        KIND_NUMBER
+        KIND_SECONDS
+        KIND_WORD
+        KIND_SWITCH
+        KIND_OFF
+        KIND_ACTION
+        OPTION_NAME
+        OPTION_WORKERS
+        OPTION_COUNT
+        SWITCH_WORDS
+    struct Option "option":
+        const char *word
+        const char *value
+        int kind
+        const char *text
+        const char *unset
+        int number
+        int min
+        int max
+        const char *const *words
+        int turns_off
+        const char *help
+    struct SwitchWord "switch_word":
+        const char *word
+        int on
+    const Option option_table[OPTION_COUNT]
+    const SwitchWord switch_words[SWITCH_WORDS]
+
+cdef enum:
+    MS_PER_SECOND = 1000
+    HOST_NAME_MAX = 255  # bytes, as in DNS and more than gethostname(2) gives
+
+cdef struct Config:
+    const char *texts[OPTION_COUNT]  # of addresses and texts; NULL where none is set. Borrowed.
+    int numbers[OPTION_COUNT]  # of all others
+    char host_name[HOST_NAME_MAX + 1]
+
+
+cdef inline void config_set_defaults(Config *config) noexcept nogil:
+    cdef const Option *option
+    cdef int i
+    memset(config, 0, sizeof(Config))
+    for i in range(OPTION_COUNT):
+        option = &option_table[i]
+        config.texts[i] = option.text
+        config.numbers[i] = option.number * (MS_PER_SECOND if option.kind == KIND_SECONDS else 1)
+
+
+cdef inline bint config_set(Config *config, int option, const char *value) noexcept nogil:
+    """Take a value as it stands on the command line or in a variable; False if it is none for this option."""
+    cdef const Option *row = &option_table[option]
+    cdef Address address
+    cdef int64_t number
+    if row.kind == KIND_ADDRESS or row.kind == KIND_TEXT:
+        config.texts[option] = value
+        if row.kind == KIND_ADDRESS:
+            return address_parse(&address, value, 0)
+        return text_is_valid(option, value, strlen(value))
+    if row.kind == KIND_WORD:
+        return word_parse(row.words, value, &config.numbers[option])
+    if row.kind == KIND_SWITCH:
+        return switch_parse(value, &config.numbers[option])
+    number = number_parse(&value)
+    if value[0] or not row.min <= number <= row.max:
+        return False
+    config.numbers[option] = <int>number * (MS_PER_SECOND if row.kind == KIND_SECONDS else 1)
+    return True
+
+
+cdef inline bint text_is_valid(int option, const char *text, size_t length) noexcept nogil:
+    return (<size_t>option_table[option].min <= length <= <size_t>option_table[option].max
+            and is_printable(text, length))
+
+
+cdef inline bint word_parse(const char *const *words, const char *value, int *index) noexcept nogil:
+    cdef int i = 0
+    while words[i] != NULL:
+        if strcmp(value, words[i]) == 0:
+            index[0] = i
+            return True
+        i += 1
+    return False
+
+
+cdef inline bint switch_parse(const char *value, int *on) noexcept nogil:
+    cdef int i
+    for i in range(SWITCH_WORDS):
+        if strcmp(value, switch_words[i].word) == 0:
+            on[0] = switch_words[i].on
+            return True
+    return False
+
+
+cdef inline void text_expected(Text *text, int option) noexcept nogil:
+    """What the value of an option must be."""
+    cdef const Option *row = &option_table[option]
+    if row.kind == KIND_ADDRESS:
+        text_string(text, "a numeric address of this host such as 127.0.0.1 or ::1")
+    elif row.kind == KIND_TEXT:
+        text_format(text, "%llu to %llu bytes without control characters", <llu>row.min, <llu>row.max)
+    elif row.kind == KIND_WORD:
+        text_alternatives(text, row.words)
+    elif row.kind == KIND_SWITCH:
+        text_string(text, "on or off")
+    else:
+        text_format(text, "a number from %llu to %llu", <llu>row.min, <llu>row.max)
+
+
+cdef inline void text_alternatives(Text *text, const char *const *words) noexcept nogil:
+    """As `auto, off or require`."""
+    cdef int i = 0
+    while words[i] != NULL:
+        if i:
+            text_string(text, ", " if words[i + 1] != NULL else " or ")
+        text_string(text, words[i])
+        i += 1
+
+
+cdef inline bint config_complete(Config *config, Text *message) noexcept nogil:
+    """Find out what depends on this host: its name and its CPUs. False, with a message, if it has no name to show."""
+    if config.numbers[OPTION_WORKERS] == 0:
+        config.numbers[OPTION_WORKERS] = cpus_usable()
+    if config.texts[OPTION_NAME] == NULL:
+        if not host_name(config.host_name, message):
+            return False
+        config.texts[OPTION_NAME] = config.host_name
+    return True
+
+
+cdef inline bint host_name(char *name, Text *message) noexcept nogil:
+    """This host's name, and a NUL, into HOST_NAME_MAX + 1 bytes; False, with a message, if it has none to show."""
+    memset(name, 0, HOST_NAME_MAX + 1)
+    if gethostname(name, HOST_NAME_MAX) == 0 and text_is_valid(OPTION_NAME, name, strlen(name)):
+        return True
+    text_string(message, "the name of this host is not ")
+    text_expected(message, OPTION_NAME)
+    text_string(message, "; give one with --name")
+    return False

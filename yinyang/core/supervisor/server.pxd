@@ -1,0 +1,121 @@
+"""The life of a server, the same on Python and without: its phases, and what it logs.
+
+    opened --supervisor_start--> serving --asked to stop--> draining --time is over--> stopping --workers have ended-->
+    last lines --written, refused or too late--> over
+
+The caller repeats `server_wait` until it returns False, and after each call logs what there is: by `server_write_log`, as
+lines, or record by record, with `server_next_record`.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from ..identity.replica cimport Replica
+from ..log.log_line cimport log_line_render
+from ..log.log_queue cimport LogQueue, log_queue_add, log_queue_flush
+from ..os.listener cimport listening_message
+from ..os.syscalls cimport monotonic_ms, wall_second
+from ..text.buffer cimport Text, text_format, text_open
+from .messages cimport supervisor_take_death, supervisor_take_sandbox
+from .state cimport Supervisor
+from .supervisor cimport (
+    supervisor_is_over, supervisor_kill, supervisor_stop, supervisor_stop_timeout, supervisor_take_pages,
+    supervisor_wait
+)
+
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_HOST
+
+cdef enum:
+    MESSAGE_MAX = 1024  # bytes
+    LINE_MAX = 1100  # bytes: a message and its time
+
+cdef enum Greeting:  # what was logged at the beginning
+    GREETING_NONE
+    GREETING_SERVING
+    GREETING_LISTENING
+
+cdef struct LogRecord:
+    int64_t second  # since 1970
+    uint64_t count  # of equal records
+    bint are_pages
+    bint is_warning
+    const char *image_template  # of the message, for the host and the colour of the image; NULL: it is not about that
+    Text message
+
+cdef struct Server:
+    Supervisor supervisor
+    int greeting
+    int stops  # how often it was asked to stop
+    int64_t log_deadline  # ms: lines that are pending after the end are not waited for any longer
+    char message[MESSAGE_MAX]  # of the last record
+
+
+cdef inline bint server_wait(Server *server, int stops, int log, int timeout) noexcept nogil:
+    """Wait for something to do or to log, until the descriptor `log` can be written, or for `timeout` ms, as
+    log_queue_wait_for has them; False when all is over. `stops` is how often the server has been asked to stop: once, to
+    drain and write the last lines; twice, to end at once."""
+    if stops and not server.stops:
+        server.log_deadline = monotonic_ms() + supervisor_stop_timeout(&server.supervisor)
+    server.stops = stops
+    if stops == 1:
+        supervisor_stop(&server.supervisor)
+    elif stops > 1:
+        supervisor_kill(&server.supervisor)
+    if supervisor_is_over(&server.supervisor):
+        # a log that refuses its last lines is not waited for; one that may take them soon is
+        if log < 0 or stops > 1 or monotonic_ms() >= server.log_deadline:
+            return False
+        timeout = <int>(server.log_deadline - monotonic_ms())
+    supervisor_wait(&server.supervisor, log, timeout)
+    return True
+
+
+# ---- the log ------------------------------------------------------------------------------------------------------
+
+cdef inline bint server_next_record(Server *server, LogRecord *record) noexcept nogil:
+    """The next thing to log; False when there is none, for now. Its message stays until the next call."""
+    cdef Supervisor *supervisor = &server.supervisor
+    text_open(&record.message, server.message, MESSAGE_MAX)
+    record.second = wall_second()
+    record.count = 1
+    record.are_pages = False
+    record.is_warning = False
+    record.image_template = NULL
+    if server.greeting == GREETING_NONE:
+        server.greeting = GREETING_SERVING
+        record_image(record, supervisor.replica, "Serving image, host: %s, colour: %s")
+        return True
+    if server.greeting == GREETING_SERVING:
+        server.greeting = GREETING_LISTENING
+        listening_message(&record.message, supervisor.listener, supervisor.config.texts[OPTION_HOST],
+                          supervisor.workers)
+        return True
+    record.count = supervisor_take_pages(supervisor, &record.second)
+    if record.count:
+        record.are_pages = True
+        record_image(record, supervisor.replica, "Served image, host: %s, colour: %s")
+        return True
+    record.second = wall_second()
+    record.count = 1
+    if supervisor_take_sandbox(supervisor, &record.message):
+        return True
+    record.is_warning = True
+    return supervisor_take_death(supervisor, &record.message)
+
+
+cdef inline void record_image(LogRecord *record, const Replica *replica, const char *template) noexcept nogil:
+    record.image_template = template
+    text_format(&record.message, template, replica.identity.name, replica.identity.colours[0])
+
+
+cdef inline void server_write_log(Server *server, LogQueue *log) noexcept nogil:
+    """Add a line for each record, and write what the log takes."""
+    cdef LogRecord record
+    cdef char buffer[LINE_MAX]
+    cdef Text line
+    while server_next_record(server, &record):
+        text_open(&line, buffer, LINE_MAX)
+        log_line_render(&line, record.second, &record.message)
+        log_queue_add(log, buffer, line.length, record.count, record.are_pages)
+    log_queue_flush(log)

@@ -1,0 +1,141 @@
+"""Starting worker processes: fork, what a worker keeps of the parent's descriptors, and when to restart one."""
+
+from libc.limits cimport UINT_MAX
+from libc.stdint cimport int64_t
+
+from ..os.atomic cimport atomic_set_i64
+from ..os.syscalls cimport (
+    AF_UNIX, PR_SET_NAME, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM, SYS_close_range, close,
+    dup, errno, fork, getpid, getppid, monotonic_ms, pid_t, prctl, pthread_sigmask, sigfillset, sigset_t, socketpair,
+    syscall, _exit
+)
+from ..shared.scoreboard cimport PHASE_STOPPING
+from ..worker.loop cimport worker_run
+from .state cimport Supervisor, WorkerProcess
+
+cdef enum:
+    SHORT_LIFE = 1000  # ms: a worker that lived shorter is restarted after a delay
+    RESTART_DELAY_MIN = 100  # ms, doubled with every short life in a row
+    RESTART_DELAY_MAX = 10000
+    WORKER_FDS = 3  # that it needs beside the standard ones
+
+
+cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogil:
+    """Fork one worker; 0 or -errno."""
+    cdef WorkerProcess *process = &supervisor.processes[slot]
+    cdef int ends[2]
+    cdef sigset_t all_signals, before
+    cdef pid_t parent = getpid()
+    cdef pid_t pid
+    cdef int error
+    if socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0:
+        return -errno
+    # A worker keeps every signal blocked: signals to the whole process group, such as Ctrl-C, are for the parent, and no
+    # handler of the parent's may ever run in a worker. worker/loop.pxd unblocks SIGPROF alone.
+    sigfillset(&all_signals)
+    pthread_sigmask(SIG_SETMASK, &all_signals, &before)
+    supervisor.scoreboard.slots[slot].open = 0
+    pid = fork()
+    if pid == 0:
+        _exit(run_worker(supervisor, slot, ends[1], parent))
+    error = errno
+    pthread_sigmask(SIG_SETMASK, &before, NULL)
+    close(ends[1])
+    if pid < 0:
+        close(ends[0])
+        return -error
+    process.pid = pid
+    process.lifeline = ends[0]
+    process.started_at = monotonic_ms()
+    process.stopped_at = 0
+    # after a short life, a worker counts as ready only once it has lived longer
+    atomic_set_i64(&supervisor.scoreboard.slots[slot].ready_from,
+                   process.started_at + (SHORT_LIFE if process.short_lives else 0))
+    supervisor.running += 1
+    return 0
+
+
+cdef inline void supervisor_respawn(Supervisor *supervisor) noexcept nogil:
+    """Restart the workers whose time has come."""
+    cdef int64_t now
+    cdef int i, error
+    if supervisor.running == supervisor.workers or supervisor.phase == PHASE_STOPPING:
+        return
+    now = monotonic_ms()
+    for i in range(supervisor.workers):
+        if supervisor.processes[i].pid == 0 and supervisor.processes[i].restart_at <= now:
+            error = supervisor_spawn(supervisor, i)
+            if error:
+                supervisor.processes[i].dead_status = error
+                supervisor.processes[i].dead_pid = -1
+                schedule_restart(&supervisor.processes[i], True, now)
+
+
+cdef inline void schedule_restart(WorkerProcess *process, bint short_life, int64_t now) noexcept nogil:
+    """At once after a long life and after the first short one; then later each time."""
+    process.restart_at = now
+    if not short_life:
+        process.short_lives = 0
+        return
+    if process.short_lives:
+        process.restart_at += min(RESTART_DELAY_MIN << min(process.short_lives - 1, 16), RESTART_DELAY_MAX)
+    process.short_lives += 1
+
+
+# ---- in the child -------------------------------------------------------------------------------------------------
+
+cdef inline int run_worker(Supervisor *supervisor, int slot, int lifeline, pid_t parent) noexcept nogil:
+    """Serve; the child's exit code. Of the parent's descriptors it keeps the standard ones and the three it needs."""
+    cdef int kept[WORKER_FDS]
+    prctl(PR_SET_PDEATHSIG, SIGKILL)
+    if getppid() != parent:
+        return 0
+    prctl(PR_SET_NAME, <unsigned long><const char *>"yinyang-worker")
+    close_lifelines(supervisor)
+    fill_standard_descriptors(lifeline)
+    kept[0] = supervisor.listener
+    kept[1] = lifeline
+    kept[2] = supervisor.wakeup_fd
+    close_all_except(kept)
+    return worker_run(supervisor.scoreboard, slot, supervisor.config, supervisor.replica, supervisor.listener,
+                      lifeline, supervisor.wakeup_fd)
+
+
+cdef inline void close_lifelines(const Supervisor *supervisor) noexcept nogil:
+    """A lifeline hangs up when its last copy is closed, so these are closed even where close_range(2) is refused."""
+    cdef int i
+    for i in range(supervisor.workers):
+        if supervisor.processes[i].lifeline >= 0:
+            close(supervisor.processes[i].lifeline)
+
+
+cdef inline void fill_standard_descriptors(int fd) noexcept nogil:
+    """A program may be started without stdin, stdout or stderr; no connection may get one of their numbers."""
+    cdef int copy = dup(fd)
+    while 0 <= copy < 3:
+        copy = dup(fd)
+    if copy >= 0:
+        close(copy)
+
+
+cdef inline void close_all_except(const int *kept) noexcept nogil:
+    """Close every descriptor but the standard ones and the WORKER_FDS in `kept`."""
+    cdef unsigned int begin = 3
+    cdef unsigned int end
+    while True:
+        end = lowest_fd(kept, begin)
+        if end > begin:
+            syscall(SYS_close_range, begin, end - 1, 0)
+        if end == UINT_MAX:
+            return
+        begin = end + 1
+
+
+cdef inline unsigned int lowest_fd(const int *fds, unsigned int begin) noexcept nogil:
+    """The lowest of WORKER_FDS descriptors that is not below `begin`, or UINT_MAX."""
+    cdef unsigned int lowest = UINT_MAX
+    cdef int i
+    for i in range(WORKER_FDS):
+        if <unsigned int>fds[i] >= begin:
+            lowest = min(lowest, <unsigned int>fds[i])
+    return lowest
