@@ -14,7 +14,7 @@ CLIENT = """
 import re, signal, subprocess, sys, urllib.request
 server = subprocess.Popen(sys.argv[1:], stderr=subprocess.PIPE, text=True)
 log = ""
-while not (found := re.search(r"Listening on http://\\S+:(\\d+)[^$]*Sandbox: ", log)):
+while not (found := re.search(r"Listening on http://\\S+:(\\d+)(?s:.*)Sandbox: ", log)):
     line = server.stderr.readline()
     assert line, log
     log += line
