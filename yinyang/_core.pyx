@@ -100,15 +100,15 @@ cdef bytes host_name_bytes():
 
 # ---- identity and page --------------------------------------------------------------------------------------------
 
-DEFAULT_TITLE = option_table[OPTION_TITLE].text.decode()
-DEFAULT_PALETTE = option_table[OPTION_PALETTE].words[option_table[OPTION_PALETTE].number].decode()
+cdef str default_title = option_table[OPTION_TITLE].text.decode()
+cdef str default_palette = option_table[OPTION_PALETTE].words[option_table[OPTION_PALETTE].number].decode()
 
 
 cdef class Identity:
     cdef bytes _name
     cdef IdentityState _state
 
-    def __init__(self, name=None, palette=DEFAULT_PALETTE):
+    def __init__(self, name=None, palette=default_palette):
         cdef bytes given = host_name_bytes() if name is None else encoded(name)
         if not 0 < len(given) <= NAME_MAX:
             raise ValueError(f"a name has 1 to {NAME_MAX} bytes, not {len(given)}")
@@ -156,7 +156,7 @@ cdef int palette_number(palette) except -1:
     return number
 
 
-def identify(name=None, palette=DEFAULT_PALETTE):
+def identify(name=None, palette=default_palette):
     return Identity(name, palette)
 
 
@@ -171,7 +171,7 @@ cdef Replica replica_of(Identity identity, bytes title) except *:
     return replica
 
 
-def render_page(Identity identity not None, title=DEFAULT_TITLE):
+def render_page(Identity identity not None, title=default_title):
     cdef bytes given = encoded(title)
     cdef Replica replica = replica_of(identity, given)
     cdef Text text
@@ -184,7 +184,7 @@ def render_page(Identity identity not None, title=DEFAULT_TITLE):
     return page
 
 
-def render_responses(Identity identity not None, title=DEFAULT_TITLE):
+def render_responses(Identity identity not None, title=default_title):
     cdef bytes given = encoded(title)
     cdef Replica replica = replica_of(identity, given)
     cdef Responses responses
