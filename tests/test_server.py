@@ -131,6 +131,13 @@ def test_lines_wait_for_a_reader_that_does_not_read() -> None:
         ({"drain": -1}, ValueError, "drain must be from 0.0 to 3600 seconds, not -1"),
         ({"idle_timeout": 0}, ValueError, "idle_timeout must be from 0.001 to 3600 seconds, not 0"),
         ({"sandbox": "on"}, ValueError, "sandbox must be auto, off or require, not 'on'"),
+        ({"sandbox": b"auto\0"}, ValueError, "sandbox must be auto, off or require, not"),
+        ({"sandbox": None}, TypeError, "str"),
+        ({"palette": b"distinct\0"}, ValueError, "palette must be original or distinct, not"),
+        ({"host": "::1\0"}, ValueError, "numeric address"),
+        ({"title": "a\0b"}, ValueError, "the title must be 0 to 255 bytes without control characters, not 'a.x00b'"),
+        ({"drain": None}, TypeError, "NoneType"),
+        ({"port": None}, TypeError, "NoneType"),
     ],
 )
 def test_says_what_cannot_be(settings: dict, error: type[Exception], words: str) -> None:

@@ -14,9 +14,9 @@ from .core.cli.options cimport (
 )
 from .core.cli.program cimport Program, program_healthcheck, program_open, program_parse, program_turn
 from .core.config.config cimport (
-    Config, HOST_NAME_MAX, KIND_ACTION, KIND_ADDRESS, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SWITCH, KIND_TEXT,
-    KIND_WORD, OPTION_COUNT, OPTION_NAME, Option, config_complete, config_set, config_set_defaults, host_name,
-    option_table, text_expected, word_parse
+    Config, HOST_NAME_MAX, KIND_ADDRESS, KIND_NUMBER, KIND_SECONDS, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT,
+    OPTION_NAME, Option, config_complete, config_set, config_set_defaults, host_name, is_setting, option_table,
+    text_expected, word_parse
 )
 from .core.http.parser cimport (
     FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_HEAD, OUTCOME_ERROR, OUTCOME_READY, OUTCOME_TARGET, Parser as ParserState,
@@ -50,6 +50,7 @@ cdef extern from "option_table.h" nogil:
         OPTION_PALETTE
         OPTION_PORT
         OPTION_SANDBOX
+        OPTION_TITLE
 
 cdef extern from *:
     """
@@ -97,19 +98,20 @@ cdef bytes host_name_bytes():
 
 # ---- identity and page --------------------------------------------------------------------------------------------
 
+cdef str default_title = option_table[OPTION_TITLE].text.decode()
+cdef str default_palette = option_table[OPTION_PALETTE].words[option_table[OPTION_PALETTE].number].decode()
+
+
 cdef class Identity:
     cdef bytes _name
     cdef IdentityState _state
 
-    def __init__(self, name=None, palette="original"):
+    def __init__(self, name=None, palette=default_palette):
         cdef bytes given = host_name_bytes() if name is None else encoded(name)
-        cdef int number = 0
         if not 0 < len(given) <= NAME_MAX:
             raise ValueError(f"a name has 1 to {NAME_MAX} bytes, not {len(given)}")
         self._name = given
-        if not word_parse(option_table[OPTION_PALETTE].words, PyBytes_AsString(encoded(palette)), &number):
-            raise ValueError(f"palette must be {expected(OPTION_PALETTE)}, not {palette!r}")
-        identity_set(&self._state, PyBytes_AsString(given), len(given), number)
+        identity_set(&self._state, PyBytes_AsString(given), len(given), palette_number(palette))
 
     @property
     def name(self):
@@ -144,7 +146,15 @@ cdef class Identity:
         return Identity, (self._name, self.palette)
 
 
-def identify(name=None, palette="original"):
+cdef int palette_number(palette) except -1:
+    cdef bytes word = encoded(palette)
+    cdef int number = 0
+    if 0 in word or not word_parse(option_table[OPTION_PALETTE].words, PyBytes_AsString(word), &number):
+        raise ValueError(f"palette must be {expected(OPTION_PALETTE)}, not {palette!r}")
+    return number
+
+
+def identify(name=None, palette=default_palette):
     return Identity(name, palette)
 
 
@@ -159,7 +169,7 @@ cdef Replica replica_of(Identity identity, bytes title) except *:
     return replica
 
 
-def render_page(Identity identity not None, title="Go scaling demo"):
+def render_page(Identity identity not None, title=default_title):
     cdef bytes given = encoded(title)
     cdef Replica replica = replica_of(identity, given)
     cdef Text text
@@ -172,7 +182,7 @@ def render_page(Identity identity not None, title="Go scaling demo"):
     return page
 
 
-def render_responses(Identity identity not None, title="Go scaling demo"):
+def render_responses(Identity identity not None, title=default_title):
     cdef bytes given = encoded(title)
     cdef Replica replica = replica_of(identity, given)
     cdef Responses responses
@@ -238,10 +248,6 @@ cdef str option_name(int option):
     return option_table[option].word.decode().replace("-", "_")
 
 
-cdef bint is_setting(int option):
-    return option_table[option].kind != KIND_OFF and option_table[option].kind != KIND_ACTION
-
-
 cdef dict settings_of(const Config *config):
     """The arguments for yinyang.Server; None where nothing is set."""
     cdef dict settings = {}
@@ -256,7 +262,7 @@ cdef setting_of(const Config *config, int option):
     cdef const Option *row = &option_table[option]
     cdef int number = config.numbers[option]
     if row.kind == KIND_ADDRESS or row.kind == KIND_TEXT:
-        return None if config.texts[option] == NULL else <bytes>config.texts[option]
+        return None if config.texts[option] == NULL else config.texts[option].decode("utf-8", "surrogateescape")
     if row.kind == KIND_WORD:
         return row.words[number].decode()
     if row.kind == KIND_SWITCH:
@@ -267,11 +273,12 @@ cdef setting_of(const Config *config, int option):
 
 
 cdef int config_take(Config *config, int option, value, list kept) except -1:
-    """Set an option from an argument of yinyang.Server; ValueError says what it must be. `kept` keeps the texts."""
+    """Set an option, which still has its default, to an argument of yinyang.Server; ValueError says what it must be.
+    `kept` keeps the texts."""
     cdef const Option *row = &option_table[option]
     cdef bytes text
-    if value is None and row.text == NULL and row.number == 0:
-        return 0  # what it is without
+    if value is None and setting_of(config, option) is None:
+        return 0  # as it is by default
     if row.kind == KIND_SWITCH:
         config.numbers[option] = bool(value)
     elif row.kind == KIND_NUMBER:

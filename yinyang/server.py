@@ -77,8 +77,28 @@ class Server:
         drain: float = 0,
         sandbox: Literal["auto", "off", "require"] = "auto",
     ) -> None:
-        settings = {name: value for name, value in locals().items() if name != "self"}  # all of the above
-        self._core = _core.Server(settings)
+        self._core = _core.Server(
+            {
+                "host": host,
+                "port": port,
+                "name": name,
+                "title": title,
+                "palette": palette,
+                "app_version": app_version,
+                "node": node,
+                "namespace": namespace,
+                "zone": zone,
+                "plain": plain,
+                "workers": workers,
+                "access_log": access_log,
+                "head_timeout": head_timeout,
+                "body_timeout": body_timeout,
+                "send_timeout": send_timeout,
+                "idle_timeout": idle_timeout,
+                "drain": drain,
+                "sandbox": sandbox,
+            }
+        )
         self._address = self._core.address
         self._thread: threading.Thread | None = None
         self._started: threading.Event | None = None

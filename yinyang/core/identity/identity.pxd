@@ -15,7 +15,7 @@ cdef enum:
     SHORT_MAX = 12
     SHORT_PART_MIN = 4  # bytes of the end of a name that are its short form
 
-cdef enum Palette:  # in the order of the words in cli/options.pxd
+cdef enum Palette:  # in the order of the words in csrc/option_table.h
     PALETTE_ORIGINAL
     PALETTE_DISTINCT
 

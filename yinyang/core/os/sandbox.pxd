@@ -20,7 +20,7 @@ cdef extern from "sandbox.h" nogil:
     bint seccomp_is_available()
     int sandbox_enter(bint is_parent, bint required)
 
-cdef enum Sandbox:  # in the order of the words in cli/options.pxd
+cdef enum Sandbox:  # in the order of the words in csrc/option_table.h
     SANDBOX_AUTO  # as much of it as the kernel has
     SANDBOX_OFF
     SANDBOX_REQUIRE  # all of it, or nothing is served
