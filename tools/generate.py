@@ -8,12 +8,10 @@ which is then in build/csrc.
 
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 WALL = Path("build/csrc/wall.h")
 INCLUDES = ("csrc", str(WALL.parent))  # for the C compiler
-VERSION = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
 DIRECTIVES = {
     "language_level": "3str",  # string literals become char pointers; Cython 3.1 and later do so without asking
     "cdivision": True,  # division as in C: the core never divides by zero, and minds the sign where it matters
@@ -22,13 +20,17 @@ DIRECTIVES = {
 }
 
 
-def generate(source, folder="build", line_directives=False):
+def generate(source, folder="build", directives=None, line_directives=False):
     """Generate C from a Cython source, and wall.h; the path of the C."""
-    from Cython.Build import cythonize  # noqa: PLC0415  (so that what needs no Cython runs without it)
+    from Cython.Build import cythonize  # noqa: PLC0415  (metadata is made without it)
 
     write_wall_header()
     [extension] = cythonize(
-        source, build_dir=folder, compiler_directives=DIRECTIVES, emit_linenums=line_directives, quiet=True
+        source,
+        build_dir=folder,
+        compiler_directives=DIRECTIVES | (directives or {}),
+        emit_linenums=line_directives,
+        quiet=True,
     )
     return extension.sources[0]
 

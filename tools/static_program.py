@@ -12,7 +12,7 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
-from generate import INCLUDES, VERSION, generate
+from generate import INCLUDES, generate
 
 COMPILE = (
     "-std=gnu11", "-Oz", "-Wall", "-Wextra", "-Wno-unused-function",
@@ -68,7 +68,7 @@ def architecture(triplet):
     return CPUS[cpu]
 
 
-def build():
+def build_static(version):
     """Compile and link, check, strip; the path of the program."""
     native = architecture(sysconfig.get_config_var("HOST_GNU_TYPE"))
     compiler = find_compiler(native)
@@ -81,7 +81,7 @@ def build():
     python = python_headers(folder / "python")
     whole = folder / "yinyang.unstripped"
     link(
-        *compiler, *COMPILE, *HARDENING, f'-DYINYANG_VERSION="{VERSION}"', *(f"-I{path}" for path in INCLUDES),
+        *compiler, *COMPILE, *HARDENING, f'-DYINYANG_VERSION="{version}"', *(f"-I{path}" for path in INCLUDES),
         *headers, "-isystem", python, *os.environ.get("CFLAGS", "").split(),
         *LINK, *HARDENING_LINK, *os.environ.get("LDFLAGS", "").split(),
         *start, "csrc/main.c", generate("yinyang/_core.pyx"), *end, "-o", str(whole),
