@@ -1,4 +1,4 @@
-# The images that benchmarks/footprint.py measures beside ours: --target go, go-stripped, go-packed or python.
+# The images that benchmarks/footprint.py compares with ours: --target go, go-stripped, go-packed or python.
 
 FROM debian:trixie-slim AS go-build
 RUN apt-get update \

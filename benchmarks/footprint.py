@@ -1,10 +1,10 @@
-"""The size of the server and what it costs to start: ours in both shapes, and a Go net/http program that does the same
-job, built plain, stripped, and packed with UPX.
+"""Size, start and memory of our server in both shapes, beside a Go net/http program with the same function, built
+plain, stripped, and packed with UPX.
 
-    python benchmarks/footprint.py [--rounds 30] [--engine podman] [--json FILE]
+    python -m benchmarks.footprint [--rounds 30] [--engine podman] [--json FILE]
 
-Builds the images (with docker, or with buildah and podman), takes the programs out of them, and runs these on the host,
-each on one CPU, asked from another one; the contestants take turns. Prints a table in Markdown.
+Builds the images (with docker, or with buildah and podman), extracts the programs and runs them on the host, each on
+one CPU, with the load on the other; they take turns. Prints a table in Markdown.
 """
 
 import argparse
@@ -21,32 +21,32 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from figures import spread
-from processes import cpu_time, free_port, resident, serving, wait_until_it_answers
+from benchmarks.lib.figures import spread, table
+from benchmarks.lib.http_requests import GET, GET_CLOSE
+from benchmarks.lib.processes import CLIENT_CPU, SERVER_CPU, cpu_time, free_port, pss, serving, wait_until_ready
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 WORK = ROOT / "build/footprint"
-REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 REQUESTS = 10_000
 CONNECTIONS = 16
-SERVER_CPU, CLIENT_CPU = 1, 0
 
 
 @dataclass
 class Contestant:
+    """A program in an image, and its figures; the lists have a value for each round."""
+
     name: str
     target: str  # of the Dockerfile
     dockerfile: str = "benchmarks/footprint.Dockerfile"
     program: Path = Path()
-    line: list[str] = field(default_factory=list)
-    image: int = 0  # bytes, of all layers
-    pulled: int = 0  # bytes, of all layers when compressed
-    size: int = 0  # bytes, of the program
+    command: list[str] = field(default_factory=list)
+    image: int = 0  # bytes of all layers
+    pulled: int = 0  # bytes of all layers, compressed
+    size: int = 0  # bytes of the program
     start: list[float] = field(default_factory=list)  # seconds
     idle: list[int] = field(default_factory=list)  # bytes
     after: list[int] = field(default_factory=list)  # bytes
-    cpu: list[float] = field(default_factory=list)  # seconds a request
+    cpu: list[float] = field(default_factory=list)  # seconds per request
 
 
 def run(*line: str) -> None:
@@ -54,11 +54,11 @@ def run(*line: str) -> None:
 
 
 def build(contestant: Contestant, engine: str) -> None:
-    """Make the image, measure its layers, and take the program out."""
+    """Build the image, measure its layers, and extract the program."""
     name = f"localhost/footprint-{contestant.target}"
     options = ["-t", name, "-f", contestant.dockerfile, "."]
     if contestant.dockerfile != "Dockerfile":
-        # what .dockerignore leaves out for the product's image
+        # .dockerignore excludes the files that these images need
         options = ["--ignorefile", "/dev/null", "--target", contestant.target, *options]
     run(*(["buildah", "bud", "--isolation", "chroot"] if engine == "podman" else [engine, "build"]), *options)
     archive = WORK / f"{contestant.target}.tar"
@@ -79,16 +79,16 @@ def build(contestant: Contestant, engine: str) -> None:
     if contestant.target != "python":
         contestant.program = next(folder.iterdir())
         contestant.size = contestant.program.stat().st_size
-        contestant.line = [str(contestant.program), "--name", "vm"]
+        contestant.command = [str(contestant.program), "--name", "vm"]
     archive.unlink()
 
 
 def load(port: int) -> None:
-    """REQUESTS requests on CONNECTIONS connections, in turn."""
+    """Send REQUESTS requests, on CONNECTIONS connections in turn."""
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
     for number in range(REQUESTS):
         client = clients[number % CONNECTIONS]
-        client.sendall(REQUEST)
+        client.sendall(GET)
         received = b""
         while not received.endswith(b"</html>"):
             piece = client.recv(4096)
@@ -99,45 +99,42 @@ def load(port: int) -> None:
         client.close()
 
 
-def round_of(contestant: Contestant) -> None:
+def measure(contestant: Contestant) -> None:
+    """Run the program once, and note its figures."""
     port = free_port()
     log = WORK / "log"
     begin = time.perf_counter()
-    with serving([*contestant.line, "--port", str(port)], SERVER_CPU, log) as process:
-        received = wait_until_it_answers(port, LAST)
+    with serving([*contestant.command, "--port", str(port)], SERVER_CPU, log) as process:
+        received = wait_until_ready(port, GET_CLOSE)
         contestant.start.append(time.perf_counter() - begin)
         if not received.startswith(b"HTTP/1.1 200 OK\r\n") or not received.endswith(b"</html>"):
-            raise RuntimeError(f"{contestant.name} answers {received!r}")
-        time.sleep(0.2)  # what runs after the start
-        contestant.idle.append(resident(process.pid))
+            raise RuntimeError(f"{contestant.name}: the response is {received!r}")
+        time.sleep(0.2)  # until the start is complete
+        contestant.idle.append(pss(process.pid))
         before = cpu_time(process.pid)
         load(port)
-        time.sleep(0.2)  # the log is written
+        time.sleep(0.2)  # until the log is written
         contestant.cpu.append((cpu_time(process.pid) - before) / REQUESTS)
-        contestant.after.append(resident(process.pid))
+        contestant.after.append(pss(process.pid))
 
 
-def table(contestants: list[Contestant]) -> str:
-    rows = [
-        "| | image, kB | pulled, kB | program, kB | exec to first answer, ms | memory idle, kB "
-        "| after 10,000 requests, kB | CPU a request, us |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+def figures_table(contestants: list[Contestant]) -> str:
+    """A row for each contestant."""
+    heads = ["image, kB", "pulled, kB", "program, kB", "exec to first response, ms", "memory idle, kB"]
+    heads += ["after 10,000 requests, kB", "CPU per request, us"]
+    rows = []
     for each in contestants:
         sizes = (f"{size / 1000:,.1f}" if size else "" for size in (each.image, each.pulled, each.size))
-        kilo = (f"{statistics.median(values) / 1000:,.0f}" for values in (each.idle, each.after))
-        rows.append(
-            f"| {each.name} | {' | '.join(sizes)} | {spread(each.start, 1000)} | {' | '.join(kilo)} "
-            f"| {spread(each.cpu, 1e6)} |"
-        )
-    return "\n".join(rows)
+        memory = (f"{statistics.median(values) / 1000:,.0f}" for values in (each.idle, each.after))
+        rows.append([each.name, *sizes, spread(each.start, 1000), *memory, spread(each.cpu, 1e6)])
+    return table(heads, rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--engine", default="podman" if shutil.which("podman") else "docker")
-    parser.add_argument("--json", type=Path, help="write all figures there")
+    parser.add_argument("--json", type=Path, help="file for all figures")
     options = parser.parse_args()
     shutil.rmtree(WORK, ignore_errors=True)
     (WORK / "site").mkdir(parents=True)
@@ -152,17 +149,17 @@ def main() -> None:
     for each in contestants:
         print(f"building {each.name}", file=sys.stderr)
         build(each, options.engine)
-    contestants[0].line += ["--workers", "1"]
-    contestants[1].line = [sys.executable, "-m", "yinyang.serve", "--name", "vm", "--workers", "1"]
+    contestants[0].command += ["--workers", "1"]
+    contestants[1].command = [sys.executable, "-m", "yinyang.serve", "--name", "vm", "--workers", "1"]
     os.environ["PYTHONPATH"] = str(WORK / "site")
     os.sched_setaffinity(0, {CLIENT_CPU})
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
         for each in contestants:
-            round_of(each)
-    print(table(contestants))
+            measure(each)
+    print(figures_table(contestants))
     if options.json:
-        figures = [{**vars(each), "program": each.program.name, "line": each.line[1:]} for each in contestants]
+        figures = [{**vars(each), "program": each.program.name, "command": each.command[1:]} for each in contestants]
         options.json.write_text(json.dumps(figures, indent=1))
 
 

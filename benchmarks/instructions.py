@@ -1,16 +1,15 @@
-"""Instructions that framing a request takes, counted by callgrind, and so the same each time, on a busy machine too.
+"""Instructions per request that parsing takes, counted by callgrind: the same count each time, on a busy machine too.
 
-    python benchmarks/instructions.py             print them
-    python benchmarks/instructions.py --check     end with 1 if one has grown by more than 5 % over the committed figure
-    python benchmarks/instructions.py --update    commit to what is counted now
+    python -m benchmarks.instructions             print the counts
+    python -m benchmarks.instructions --check     exit with 1 if a count is more than 5 % above the committed one
+    python -m benchmarks.instructions --update    commit the current counts
 
-The core's framing (benchmarks/replay.pyx) is compiled with the options of the extension, and with those of the static
-program; each of a few kinds of segments is fed to it 100 and 1100 times. The difference, which has no start in it, by
-the requests in 1000 segments is the figure. Needs gcc (or CC) and valgrind.
+The parser (benchmarks/lib/replay.pyx) is compiled with the options of the extension, and with those of the static
+program; each of a few kinds of segments is fed to it 100 and 1,100 times. The difference of the two counts, which
+excludes the start of the program, is divided by the requests in 1,000 segments. Needs gcc (or CC) and valgrind.
 """
 
 import argparse
-import ast
 import json
 import os
 import platform
@@ -20,24 +19,26 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from compare import BROWSER, SMALL, Mode
+from benchmarks.lib.http_requests import BROWSER, SMALL, with_target
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+from generate import INCLUDES, generate  # noqa: E402
+from static_program import COMPILE, HARDENING  # noqa: E402
+
 WORK = ROOT / "build/instructions"
-COMMITTED = Path(__file__).with_suffix(".json")
+COMMITTED = ROOT / "benchmarks/results/instructions.json"
 GROWTH = 1.05
-FEW, MANY = 100, 1100  # times that a segment is fed
-[SMALL_REQUEST], [BROWSER_REQUEST] = Mode(SMALL).requests("/"), Mode(BROWSER).requests("/")
-CORPUS = {  # a segment, and how many requests end in it
+FEW, MANY = 100, 1100  # times that a segment is fed to the parser
+SMALL_REQUEST, BROWSER_REQUEST = with_target(SMALL), with_target(BROWSER)
+CORPUS = {  # kind: segment, and the number of requests that end in it
     "small": (SMALL_REQUEST, 1),
     "browser": (BROWSER_REQUEST, 1),
     "malformed": (BROWSER_REQUEST.replace(b"Accept-Language: ", b"Accept-Language : "), 1),
     "pipelined": (SMALL_REQUEST * 16, 16),
 }
 
-DIRECTIVES = (("cdivision", True), ("boundscheck", False), ("wraparound", False))  # as in setup.py
-
-Figures = dict[str, dict[str, float]]  # by build and kind of segment, instructions a request
+Figures = dict[str, dict[str, float]]  # instructions per request, by build and kind of segment
 
 
 def compiler() -> list[str]:
@@ -55,46 +56,30 @@ def extension_options() -> list[str]:
 
 
 def static_options() -> list[str]:
-    """Those of build_static in setup.py that change what code is made."""
-    tree = ast.parse((ROOT / "setup.py").read_text())
-    build = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "BuildStatic")
-    found = {}
-    for node in build.body:
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            found[target.id] = node.value
-    by_machine = dict(zip((key.value for key in found["COMPILE_FOR"].keys), found["COMPILE_FOR"].values, strict=True))
-    parts = [found["COMPILE"], found["HARDENING"]]
-    if platform.machine() in by_machine:
-        parts.append(by_machine[platform.machine()])
-    if "clang" not in compiler_version():
-        parts.append(found["COMPILE_GCC"])
-    texts = [node.value for part in parts for node in ast.walk(part) if isinstance(node, ast.Constant)]
-    return ["-DNDEBUG", *(text for text in texts if re.match(r"-[fmO]|-std", text))]
+    """Those of tools/static_program.py that change the generated code."""
+    return [each for each in (*COMPILE, *HARDENING) if re.match(r"-[fmO]|-std|-DNDEBUG", each)]
 
 
 def build(name: str, options: list[str]) -> Path:
-    """The framing as a program; the generated C that needs Python drops out, being unreachable."""
-    generated = WORK / "replay_core.c"
-    directives = [f"{each}={value}" for each, value in DIRECTIVES]
-    cython = [sys.executable, "-m", "cython", "--3str", *(part for each in directives for part in ("-X", each))]
-    subprocess.run([*cython, "-I", ".", "-o", generated, "benchmarks/replay.pyx"], cwd=ROOT, check=True)
+    """The parser as a program; the generated C that needs Python is unreachable, and the linker drops it."""
+    generated = generate("benchmarks/lib/replay.pyx", str(WORK))
     program = WORK / f"replay-{name}"
     drop = ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-DCYTHON_NO_PYINIT_EXPORT", "-w"]
-    where = ["-I", sysconfig.get_path("include"), "-I", "csrc", "-include", str(generated)]
-    line = [*compiler(), *options, *drop, "-fvisibility=hidden", *where, "-o", str(program), "benchmarks/replay.c"]
-    subprocess.run(line, cwd=ROOT, check=True)
+    include = [f"-I{folder}" for folder in (sysconfig.get_path("include"), *INCLUDES)]
+    sources = ["-include", generated, "benchmarks/lib/replay.c"]
+    command = [*compiler(), *options, *drop, "-fvisibility=hidden", *include, "-o", str(program), *sources]
+    subprocess.run(command, cwd=ROOT, check=True)
     return program
 
 
 def instructions(program: Path, segment: Path, times: int, requests: int) -> int:
-    """All that the program executes."""
-    told = WORK / "callgrind"
-    line = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={told}", str(program), str(segment)]
+    """Number of instructions that the program executes."""
+    report = WORK / "callgrind"
+    line = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={report}", str(program), str(segment)]
     done = subprocess.run([*line, str(times), str(requests)], check=False, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"instructions.py: {segment.name} is framed otherwise than it should be: {done.stderr}")
-    return int(re.search(r"^(?:summary|totals): (\d+)", told.read_text(), re.MULTILINE)[1])
+        raise SystemExit(f"instructions.py: wrong number of requests in {segment.name}: {done.stderr}")
+    return int(re.search(r"^(?:summary|totals): (\d+)", report.read_text(), re.MULTILINE)[1])
 
 
 def count_all() -> Figures:
@@ -112,20 +97,20 @@ def count_all() -> Figures:
 
 
 def grown(figures: Figures, committed: Figures) -> list[str]:
-    """A line for each figure that is more than it may be, or is not known."""
+    """A line for each count that is too high, or that has no committed count."""
     lines = []
     for name, kinds in figures.items():
         for kind, now in kinds.items():
             before = committed.get(name, {}).get(kind)
             if before is None:
-                lines.append(f"{name}, {kind}: {now:,.1f} instructions a request, and no committed figure")
+                lines.append(f"{name}, {kind}: {now:,.1f} instructions per request, no committed count")
             elif now > before * GROWTH:
-                lines.append(f"{name}, {kind}: {now:,.1f} instructions a request, committed are {before:,.1f}")
+                lines.append(f"{name}, {kind}: {now:,.1f} instructions per request, committed: {before:,.1f}")
     return lines
 
 
 def table(figures: Figures, committed: Figures) -> str:
-    rows = ["| instructions a request | " + " | ".join(CORPUS) + " |", "| --- " * (len(CORPUS) + 1) + "|"]
+    rows = ["| instructions per request | " + " | ".join(CORPUS) + " |", "| --- " * (len(CORPUS) + 1) + "|"]
     for name, kinds in figures.items():
         rows.append(f"| {name} | " + " | ".join(f"{kinds[kind]:,.1f}" for kind in CORPUS) + " |")
         if before := committed.get(name):
@@ -149,10 +134,10 @@ def main() -> int:
         COMMITTED.write_text(json.dumps(all_committed, indent=1) + "\n")
         return 0
     if not committed:
-        print(f"No figures are committed for {machine}.")
+        print(f"No counts are committed for {machine}.")
         return 0
     if committed["compiler"] != version:
-        print(f"The compiler is another one: {version}, committed is {committed['compiler']}.")
+        print(f"The compiler differs: {version}; the committed counts are from {committed['compiler']}.")
     lines = grown(figures, committed["figures"])
     for line in lines:
         print(f"more than 5 % above: {line}")

@@ -1,10 +1,10 @@
-"""Draws what a request costs on kept connections, each another one (varied), from the figures of benchmarks/compare.py.
+"""Draws the CPU time per request in mode varied, from the figures of compare.py.
 
-    build/peers-venv/bin/python benchmarks/plot.py FIGURES.json docs/cost.svg [--connections 64]
+    build/peers-venv/bin/python -m benchmarks.plot FIGURES.json benchmarks/results/cost.svg [--connections 64]
 
-Bars are medians, the lines on them the middle half of the rounds; the vertical line is the floor. Text stays text, and
-the picture has a background of its own, so that it can be read on any page; in dark mode it is dark. Prints words for
-those who do not see it.
+Bars are medians, the lines on them reach from the first to the third quartile of the rounds; the vertical line is the
+floor. The picture keeps text as text; it has a background of its own and colours for dark mode, so it can be read on
+any page. Prints the alternative text.
 """
 
 import argparse
@@ -14,27 +14,28 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-from figures import quartiles
 
-# the floor is a line; the rest are variants
+from benchmarks.lib.figures import quartiles
+
+# the floor is a line; the others are variants of our server
 LEFT_OUT = {"floor", "static-pipe", "static-no-log", "static-no-sandbox", "python-pipe", "python-no-log"}
 PAPER, INK, FAINT, OURS, OTHERS, ABOVE = "#ffffff", "#1f2328", "#d1d9e0", "#1f7a3f", "#8c959f", "#59636e"
 DARK = {PAPER: "#0d1117", INK: "#f0f6fc", FAINT: "#3d444d", OURS: "#3fb950", OTHERS: "#6e7681", ABOVE: "#d1d7e0"}
 SETTINGS = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "cost",  # the same figures give the same file
+    "svg.hashsalt": "cost",  # makes the file reproducible
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],  # room is made for the first, which is the widest
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],  # the first is the widest, and its width is reserved
     "font.size": 12,
     **dict.fromkeys(["text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"], INK),
 }
 
 
-MODE = "varied"  # in which a server cannot profit from having seen the last request
+MODE = "varied"  # a server cannot reuse the work for the previous request
 
 
 def costs(content: dict, connections: int) -> dict[str, list[float]]:
-    """Microseconds a request, by key."""
+    """Microseconds per request, by key."""
     for load in content["loads"]:
         if load["mode"] == MODE and load["connections"] == connections:
             return {key: [each * 1e6 for each in its["cpu"]] for key, its in load["figures"].items()}
@@ -57,24 +58,24 @@ def draw(content: dict, connections: int) -> None:
     axes.set_xlim(0, max(high for _, _, high in found.values()) * 1.08)
     if "floor" in found:
         axes.axvline(found["floor"][1], color=ABOVE, linestyle=(0, (4, 3)), linewidth=1.5)
-        words = f"floor, {found['floor'][1]:.1f}: receives and sends, and reads nothing"
-        axes.annotate(words, (found["floor"][1], len(shown) - 0.4), (4, 4), textcoords="offset points", color=ABOVE)
-    axes.set_xlabel(f"CPU time for each request, µs; {connections} kept connections", loc="left")
+        note = f"floor, {found['floor'][1]:.1f}: receives and sends without parsing"
+        axes.annotate(note, (found["floor"][1], len(shown) - 0.4), (4, 4), textcoords="offset points", color=ABOVE)
+    axes.set_xlabel(f"CPU time per request, µs; {connections} kept connections", loc="left")
     axes.tick_params(length=0)
     axes.grid(axis="x", color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
-    print(said(content, {key: found[key][1] for key in [*(found.keys() & {"floor"}), *reversed(shown)]}))
+    print(alternative_text(content, {key: found[key][1] for key in [*(found.keys() & {"floor"}), *reversed(shown)]}))
 
 
-def said(content: dict, middles: dict[str, float]) -> str:
-    """The alternative text."""
-    words = "; ".join(f"{content['contestants'][key]['name']} {middle:.1f}" for key, middle in middles.items())
-    return f"CPU time for each request on a kept connection, in microseconds: {words}"
+def alternative_text(content: dict, middles: dict[str, float]) -> str:
+    """The figures in one sentence."""
+    figures = "; ".join(f"{content['contestants'][key]['name']} {middle:.1f}" for key, middle in middles.items())
+    return f"CPU time per request on a kept connection, in microseconds: {figures}"
 
 
 def in_both_modes(svg: str) -> str:
-    """With a rule for each colour that replaces it in dark mode."""
+    """The picture with a rule for each colour that replaces it in dark mode."""
     rules = "".join(
         f'[style*="{what}: {light}"]{{{what}:{dark}!important}}'
         for light, dark in DARK.items()
@@ -88,7 +89,7 @@ def in_both_modes(svg: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("figures", type=Path, help="what compare.py --json wrote")
+    parser.add_argument("figures", type=Path, help="file that compare.py --json wrote")
     parser.add_argument("picture", type=Path)
     parser.add_argument("--connections", type=int, default=64)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What single steps of the core cost, called from Python (whose call is part of each figure).
+"""Time of single steps of the core, called from Python; the call itself is part of each figure.
 
 pip install -e '.[bench]'
 pytest benchmarks
@@ -7,33 +7,22 @@ pytest benchmarks
 import pytest
 
 import yinyang
+from benchmarks.lib import http_requests
 
-SMALL = b"GET / HTTP/1.1\r\nHost: localhost:8080\r\nAccept: */*\r\n\r\n"
-BROWSER = (
-    b"GET /some/path?with=a&query=1 HTTP/1.1\r\nHost: demo.example.org:8080\r\nConnection: keep-alive\r\n"
-    b'sec-ch-ua: "Chromium";v="130", "Not?A_Brand";v="99"\r\nsec-ch-ua-mobile: ?0\r\nsec-ch-ua-platform: "Linux"\r\n'
-    b"Upgrade-Insecure-Requests: 1\r\n"
-    b"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like "
-    b"Gecko) Chrome/130.0.0.0 Safari/537.36\r\n"
-    b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8\r\n"
-    b"Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-User: ?1\r\nSec-Fetch-Dest: document\r\n"
-    b"Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-GB,en;q=0.9\r\n\r\n"
-)
-
-
-MALFORMED = BROWSER.replace(
-    b"Accept-Language: en-GB", b"Accept-Language : en-GB"
-)  # a space where none may be, near its end
-FRAMED, REFUSED = 200, 400
+SMALL = http_requests.with_target(http_requests.SMALL)
+BROWSER = http_requests.with_target(http_requests.BROWSER)
+# a space where none is allowed, near the end
+MALFORMED = BROWSER.replace(b"Accept-Language: en-GB", b"Accept-Language : en-GB")
+ACCEPTED, REFUSED = 200, 400
 
 
 def test_hash(benchmark: object) -> None:
-    """Of a name as Kubernetes gives them, with the object that holds it and its colour."""
+    """A name as Kubernetes gives it; includes making the Identity object."""
     assert benchmark(yinyang.identify, "yinyang-7d4b9c6f5-x2x9z").hash == -1301266036623654844
 
 
 def test_colour(benchmark: object) -> None:
-    """Out of the object, as text."""
+    """The attribute of the object, as text."""
     identity = yinyang.identify("yinyang-7d4b9c6f5-x2x9z")
     assert benchmark(getattr, identity, "colour") == "#201088"
 
@@ -42,34 +31,34 @@ def test_page(benchmark: object) -> None:
     assert len(benchmark(yinyang.render_page, yinyang.identify("vm"))) == 390
 
 
-def test_page_whose_texts_are_escaped(benchmark: object) -> None:
+def test_page_with_escaped_texts(benchmark: object) -> None:
     page = benchmark(yinyang.render_page, yinyang.identify("<&>" * 80), "<&>" * 80)
     assert page.count(b"&lt;&amp;&gt;") == 160
 
 
 @pytest.mark.parametrize(
     ("request_", "status"),
-    [(SMALL, FRAMED), (BROWSER, FRAMED), (MALFORMED, REFUSED)],
+    [(SMALL, ACCEPTED), (BROWSER, ACCEPTED), (MALFORMED, REFUSED)],
     ids=["small", "browser", "malformed"],
 )
-def test_framing_of_one(benchmark: object, request_: bytes, status: int) -> None:
-    """With a new object for each, as nothing is read after a wrong one."""
+def test_parsing_one_request(benchmark: object, request_: bytes, status: int) -> None:
+    """A new parser for each request, as a parser reads nothing after a malformed one."""
     [outcome] = benchmark(lambda: yinyang._core.Parser().feed(request_))
     assert outcome[0] == status
 
 
 @pytest.mark.parametrize("request_", [SMALL, BROWSER], ids=["small", "browser"])
-def test_framing_of_a_hundred(benchmark: object, request_: bytes) -> None:
-    framing = yinyang._core.Parser()
-    assert len(benchmark(framing.feed, request_ * 100)) == 100
+def test_parsing_a_hundred_requests(benchmark: object, request_: bytes) -> None:
+    parser = yinyang._core.Parser()
+    assert len(benchmark(parser.feed, request_ * 100)) == 100
 
 
-def test_rendering_of_all_answers(benchmark: object) -> None:
+def test_rendering_all_responses(benchmark: object) -> None:
     assert benchmark(yinyang._core.render_responses, yinyang.identify("vm")) > 32 * 390
 
 
-def test_opening_and_closing(benchmark: object) -> None:
-    """All answers are rendered and all memory is mapped, with a listening socket, but no process is started."""
+def test_opening_and_closing_a_server(benchmark: object) -> None:
+    """Renders all responses, maps all memory and opens the listening socket, but starts no process."""
     assert benchmark(open_and_close) > 0
 
 

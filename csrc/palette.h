@@ -4,7 +4,7 @@
  * (the two closest 20.01). Black and white are among them, so each of the others is as far from a white page and
  * from a black one. Made of 64 sets of random points that push each other away:
  *
- *     python benchmarks/palette.py --search
+ *     python tools/palette.py --search
  *
  * How far that goes: docs/palette.md. From the bytes of a name to its colours, all in unsigned integers:
  *

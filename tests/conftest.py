@@ -382,7 +382,7 @@ def what_containers_lack() -> str:
     if lacking:
         return f"{lacking[0]} is not installed"
     if subprocess.run(["podman", "image", "exists", "debian:trixie-slim"], check=False).returncode:
-        return "there is no image debian:trixie-slim; tests/base-image makes one"
+        return "there is no image debian:trixie-slim; tools/base-image makes one"
     return ""
 
 

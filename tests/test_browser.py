@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 @pytest.mark.parametrize("name", ["vm", "web-1", "yinyang-7d4b9c6f5-x2x9z"])
 def test_circle_has_the_colour_of_the_identity(name: str, start: object, tmp_path: Path) -> None:
     needs("chromium")
-    spec = importlib.util.spec_from_file_location("pictures", Path(__file__).parents[1] / "docs" / "make_pictures.py")
+    spec = importlib.util.spec_from_file_location("pictures", Path(__file__).parents[1] / "tools" / "make_pictures.py")
     pictures = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(pictures)
     replica: Replica = start("--name", name)

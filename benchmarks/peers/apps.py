@@ -1,5 +1,5 @@
-"""The page as an application of Python servers: `asgi` and `wsgi` for those that take one, and a server of its own for
-those that do not.
+"""The page as an application for Python servers: `asgi` and `wsgi` for servers that run such an application, and a
+function for each server with an interface of its own.
 
     python apps.py fastpysgi|socketify|robyn PORT
 """

@@ -1,8 +1,8 @@
-/* The floor: a server that receives anything and sends fixed bytes, with as few system calls as can be. It reads nothing
- * of what it gets, so nothing that serves HTTP can take less; what is above it is the cost of doing so.
+/* The floor: a server that receives anything and sends fixed bytes, with as few system calls as possible. It does not parse
+ * what it receives, so no HTTP server can take less time; the difference is the cost of HTTP.
  *
- *     floor PORT DEPTH FILE     for each DEPTH requests that arrive together, the answer in FILE as often
- *     floor PORT 0 FILE         for each connection, the answer, and the end */
+ *     floor PORT DEPTH FILE     whenever bytes arrive, sends the response in FILE, DEPTH times
+ *     floor PORT 0 FILE         for each connection, sends the response and closes */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { EVENTS = 64, MOST = 4096 };
+enum { EVENTS = 64, RECEIVE_MAX = 4096 };
 
 static _Noreturn void fail(const char *what)
 {
@@ -36,9 +36,9 @@ int main(int number, char **arguments)
     if (file < 0 || fstat(file, &status))
         fail(arguments[3]);
     size_t length = (size_t)status.st_size * (size_t)(depth ? depth : 1);
-    char *answers = malloc(length), buffer[MOST];
-    for (size_t at = 0; at < length; at += (size_t)status.st_size)
-        if (pread(file, answers + at, (size_t)status.st_size, 0) != status.st_size)
+    char *responses = malloc(length), buffer[RECEIVE_MAX];
+    for (size_t pos = 0; pos < length; pos += (size_t)status.st_size)
+        if (pread(file, responses + pos, (size_t)status.st_size, 0) != status.st_size)
             fail(arguments[3]);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(arguments[1])),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -58,7 +58,7 @@ int main(int number, char **arguments)
             if (fd != listener) {
                 ssize_t size = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
                 if (size > 0)
-                    send(fd, answers, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+                    send(fd, responses, length, MSG_DONTWAIT | MSG_NOSIGNAL);
                 else if (size == 0 || errno != EAGAIN)
                     close(fd);
                 continue;
@@ -69,7 +69,7 @@ int main(int number, char **arguments)
                     epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
                 } else {
                     recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
-                    send(fd, answers, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+                    send(fd, responses, length, MSG_DONTWAIT | MSG_NOSIGNAL);
                     close(fd);
                 }
             }

@@ -1,4 +1,4 @@
-// A server that does the job of yinyang with Go's net/http, to measure it beside ours.
+// A server with the function of yinyang, written with Go's net/http, to compare with ours.
 package main
 
 import (
@@ -28,9 +28,9 @@ func colour(name string) string {
 }
 
 func main() {
-	port := flag.Int("port", 80, "where to listen")
+	port := flag.Int("port", 80, "port to listen on")
 	name := flag.String("name", "", "identity to show")
-	drain := flag.Duration("drain", -1, "how long SIGTERM lets it go on before it shuts down; less than 0: it dies of it")
+	drain := flag.Duration("drain", -1, "time from SIGTERM to the shutdown; negative: die of SIGTERM")
 	flag.Parse()
 	if *name == "" {
 		var err error
@@ -50,10 +50,10 @@ func main() {
 	server := &http.Server{Addr: fmt.Sprintf(":%d", *port)}
 	ended := make(chan error)
 	if *drain >= 0 {
-		told := make(chan os.Signal, 1)
-		signal.Notify(told, syscall.SIGTERM)
+		terminated := make(chan os.Signal, 1)
+		signal.Notify(terminated, syscall.SIGTERM)
 		go func() {
-			<-told
+			<-terminated
 			time.Sleep(*drain)
 			ended <- server.Shutdown(context.Background())
 		}()

@@ -1,0 +1,1 @@
+"""Benchmarks of the server; README.md says what each one shows."""

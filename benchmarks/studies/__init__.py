@@ -1,0 +1,1 @@
+"""One-off studies of faults; the tables that they printed stand beside them."""
