@@ -5,13 +5,13 @@
 
 FROM debian:trixie-slim AS build
 RUN apt-get update \
- && apt-get install -y --no-install-recommends gcc musl-dev python3-dev python3-setuptools python3-rjsmin cython3 \
+ && apt-get install -y --no-install-recommends gcc musl-dev python3-dev python3-setuptools cython3 minify \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY setup.py pyproject.toml ./
 COPY yinyang yinyang
 COPY csrc csrc
-COPY tools/generate.py tools/static_program.py tools/
+COPY tools/bundle_wall.py tools/generate.py tools/static_program.py tools/
 RUN python3 setup.py -q build_static
 
 FROM scratch

@@ -12,7 +12,7 @@ from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))  # a build backend does not put it there
-from generate import INCLUDES, generate
+from generate import INCLUDES, WALL, generate
 
 # The stable ABI, by which one build serves all versions from 3.11 on; the free-threaded ones do not have it.
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
@@ -91,7 +91,7 @@ setup(
         Extension(
             "yinyang._core",
             ["yinyang/_core.pyx"],
-            depends=[str(path) for path in (*Path("yinyang").rglob("*.pxd"), *Path("csrc").glob("*.h"))],
+            depends=[str(path) for path in (*Path("yinyang").rglob("*.pxd"), *Path("csrc").glob("*.h"), WALL)],
             include_dirs=list(INCLUDES),
             define_macros=STABLE_ABI,
             extra_compile_args=["-fvisibility=hidden"],

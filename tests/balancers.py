@@ -26,7 +26,7 @@ frontend clients
     bind fd@{listener}
     default_backend replicas
 backend replicas
-    balance roundrobin
+    balance {algorithm}
     {policy}
     {servers}
 """
@@ -79,6 +79,7 @@ class Balancer:
         *,
         server: Sequence[str] = (),
         mode: str = "http",
+        algorithm: str = "roundrobin",
         sticky: bool = False,
     ) -> None:
         self._tool, self._folder, self._mode = tool, folder, mode
@@ -89,7 +90,13 @@ class Balancer:
             label = f"{name} " if tool == "haproxy" else ""
             options = f"{server[number] if server else ''} {each.format(name=name)}"
             servers.append(f"server {label}127.0.0.1:{one.port} {options}" + (";" if tool == "nginx" else ""))
-        given = {"mode": mode, "policy": policy, "servers": "\n    ".join(servers), "location": location}
+        given = {
+            "mode": mode,
+            "algorithm": algorithm,
+            "policy": policy,
+            "servers": "\n    ".join(servers),
+            "location": location,
+        }
         template = {"haproxy": HAPROXY, "nginx": NGINX}[tool]
         self._process, self.port = start_proxy(tool, template, folder, subprocess.DEVNULL, **given)
         self.url = f"http://127.0.0.1:{self.port}"

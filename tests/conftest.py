@@ -371,7 +371,7 @@ def what_static_lacks() -> str:
         return "there is no source tree to build the static program from"
     if not list(Path("/usr/include").glob("*-linux-musl/stdio.h")):
         return "musl-dev is not installed"
-    lacking = [name for name in ("Cython", "setuptools", "rjsmin") if not importlib.util.find_spec(name)]
+    lacking = [name for name in ("Cython", "setuptools") if not importlib.util.find_spec(name)]
     return f"{lacking[0]} is not installed" if lacking else ""
 
 

@@ -6,9 +6,10 @@ generates the C of another source, such as a fuzz target, under a folder, and pr
 which is then in build/csrc.
 """
 
-import re
 import sys
 from pathlib import Path
+
+from bundle_wall import bundle_wall
 
 WALL = Path("build/csrc/wall.h")
 INCLUDES = ("csrc", str(WALL.parent))  # for the C compiler
@@ -35,21 +36,9 @@ def generate(source, folder="build", directives=None, line_directives=False):
     return extension.sources[0]
 
 
-def wall():
-    """The page at /wall, as it is sent: one file, without what only readers of the source need."""
-    import rjsmin  # noqa: PLC0415
-
-    html, css, js = (Path(f"yinyang/wall/wall.{kind}").read_text() for kind in ("html", "css", "js"))
-    html = re.sub(r'="([\w-]+)"(?=[ >])', r"=\1", re.sub(r"\s*\n\s*|</li>|</option>", "", html))
-    css = re.sub(r"\s*([{};:,>])\s+|\s+(?=[{}])|;(?=\s*})", r"\1", css.strip())
-    html = html.replace('<link rel=stylesheet href="wall.css">', f"<style>{css}</style>")
-    html = html.replace('<script src="wall.js">', f"<script>{rjsmin.jsmin(js)}")
-    return html.encode()
-
-
 def write_wall_header():
     """Write the wall as constant data, to a file that changes only when the wall does."""
-    page = wall()
+    page = bundle_wall()
     text = f"enum {{ WALL_SIZE = {len(page)} }};\nstatic const unsigned char wall[] = {{{','.join(map(str, page))}}};\n"
     if not WALL.exists() or WALL.read_text() != text:
         WALL.parent.mkdir(parents=True, exist_ok=True)

@@ -1,192 +1,309 @@
-let log, kinds, good, bad, latest, longest, gaps, since, spoken, busy = 0, ticked = 0;
+"use strict";
 
+// The page at /wall: it asks for `whoami` again and again, through whatever stands in front of the replicas, and shows
+// who answered. A source is whoever a sample came from: a replica of one version, or a kind of failure. verdict.js,
+// which is loaded before, says what the samples show.
 
-const clock = () => performance.now();
-const ago = s => s < 120 ? Math.round(s) + " s" : s < 7200 ? Math.round(s / 60) + " min" : Math.round(s / 3600) + " h";
+const SAMPLES_KEPT = 1000;
+const SOURCES_KEPT = 200;
+const STREAM_LENGTH = 100;  // samples that the stream shows
+const LANE_SECONDS = 180;
+const RATE_SECONDS = 5;  // over which the present rate is measured
+const DRAW_INTERVAL = 250;  // ms, as the next three
+const REQUEST_TIMEOUT = 3000;
+const OUTAGE_SHOWN_AFTER = 1500;
+const ASLEEP_AFTER = 5000;  // without a tick, the page was asleep
+const PART_WITHOUT_COOKIES = .2;  // of samples, to tell whether cookies lead to a replica
+const GONE_CHANCE = Math.exp(-12);  // below this, silence is no chance
+const NO_CONNECTION = "no connection";
+const FAILURE_COLOURS = ["#d33", "#0000"];
+const UNKNOWN_COLOUR = "#888";
+const COLOUR = /^#[\da-f]{6}$/i;
 
-const tally = list => {
-  const counts = new Map;
-  for (const { who } of list) counts.set(who, (counts.get(who) || 0) + 1);
-  return counts;
+const byId = id => document.getElementById(id);
+const heading = byId("verdict");
+const announcement = byId("announcement");  // for screen readers
+const factsLine = byId("facts");
+const stream = byId("stream");
+const tiles = byId("tiles");
+const lanes = byId("lanes");
+const templates = byId("templates").content;  // of a tile and of a lane
+const rateChoice = byId("rate");
+const maxInFlightChoice = byId("max-in-flight");
+const connectionChoice = byId("connection");
+const pauseButton = byId("pause");
+
+// State
+let samples;  // the latest, in order of their ends
+let sources;  // by key, in order of their first samples
+let startedAt;  // when samples began to be counted
+let answers;  // when the last valid one came (null: nobody knows), and whether requests have failed since
+let gaps;  // between valid answers, around failures: how many, and the latest and the longest in ms
+let announced;  // words that a screen reader has been told, without their figures
+let inFlight = 0;
+let paused = false;
+let lastTick = 0;
+
+const keepsConnection = () => connectionChoice.value == "same";
+
+const formatDuration = seconds => {
+  if (seconds < 120) return Math.round(seconds) + " s";
+  if (seconds < 7200) return Math.round(seconds / 60) + " min";
+  return Math.round(seconds / 3600) + " h";
 };
 
-// The interval of Wilson for a share
-const bounds = (count, n, z) => {
-  const middle = count + z * z / 2, half = z * Math.sqrt(count * (1 - count / n) + z * z / 4);
-  return [(middle - half) / (n + z * z), (middle + half) / (n + z * z)];
-};
 
-// Chi-square of k - 1 degrees of freedom at 1e-4, by Wilson and Hilferty: 1 % for a hundred looks at the same tab
-const beyond = (chi, k) => {
-  const v = 2 / 9 / (k - 1);
-  return chi > (k - 1) * (1 - v + 3.72 * Math.sqrt(v)) ** 3;
-};
+// Samples
 
-// What samples show, in words; `all` are valid and in order, `same` is how connections are asked for now, so many
-// replicas are known to be `alive`
-const judge = (all, same, alive) => {
-  let list = all.filter(s => s.same == same), half;
-  while ((half = list.length >> 1) > 40) {  // only what came since the shares last changed
-    const both = tally(list.slice(-2 * half)), later = tally(list.slice(-half));
-    let chi = 0;
-    for (const [who, sum] of both) chi += (sum - 2 * (later.get(who) || 0)) ** 2 / sum;
-    if (both.size < 2 || !beyond(chi, both.size)) break;
-    list = list.slice(-half);
+// Asks for whoami once: `whoami` is what was answered as JSON, or else `failure` says why there is none
+const ask = async (kept, withCookies) => {
+  let failure = NO_CONNECTION;
+  try {
+    const response = await fetch(kept ? "whoami?keep=1" : "whoami", {
+      cache: "no-store",
+      credentials: withCookies ? "same-origin" : "omit",
+      signal: AbortSignal.timeout(REQUEST_TIMEOUT),
+    });
+    failure = "HTTP " + response.status;
+    const text = await response.text();  // an error's too, so that its connection is free again
+    if (response.ok) return { whoami: JSON.parse(text), failure };
+  } catch (error) {
+    if (error.name == "TimeoutError") failure = "timed out";
   }
-  const n = list.length, counts = [...tally(list).values()].sort((a, b) => b - a), k = counts.length;
-  const wait = ["not enough samples yet", "", n];
-  if (n < 30 || k < alive) return wait;
-
-  // Tied: samples that share a cookie, or a connection, go where the one before went. That is a finding if those that
-  // share none go elsewhere, so that it would hardly happen by chance.
-  const chain = list.filter(s => !s.bare);
-  const pairs = chain.map((s, i) => [s, chain[i - 1]]).filter(([s, before]) => before && (!same || s.nth > 1));
-  const kept = pairs.filter(([s, before]) => s.who == before.who).length, m = pairs.length;
-  const free = same ? all.filter(s => !s.same) : list.filter(s => s.bare), loose = [...tally(free).values()];
-  if (m && kept == m) {
-    if (loose.length > 1 || k > 1)
-      return loose.length > 1 && free.length > 19 && bounds(Math.max(...loose), free.length, 3)[1] ** m < .001
-        ? ["sticky by " + (same ? "connection" : "cookie"), "", n] : wait;
-    if (same) return ["one replica on this connection", "", n];
-  }
-  if (k < 2) return ["one replica only", `, others under ${Math.ceil(100 - 100 * .01 ** (1 / n))} %`, n];
-
-  // Shares have a meaning if each sample is drawn anew
-  const p = [...tally(chain).values()].reduce((sum, count) => sum + (count / chain.length) ** 2, 0);
-  if (kept - m * p > 5 * Math.sqrt(m * p * (1 - p))) return ["in runs: sticky, or shifting", "", n];
-
-  if (n < 20 * k) return wait;
-  const z = 2.6 + .3 * Math.log(k);  // of 99 % for k intervals at once
-  const sloped = beyond(counts.reduce((sum, count) => sum + (count - n / k) ** 2, 0) * k / n, k);
-  // How far from what is claimed may a share be?
-  const off = Math.max(...counts.flatMap(count =>
-    bounds(count, n, z).map(share => Math.abs(share - (sloped ? count / n : 1 / k)))));
-  const more = `, ±${Math.ceil(100 * off)} points`;
-  return !sloped
-    ? off * k < .5 ? ["even across " + k, more, n] : wait  // not uneven is not yet even
-    : off > .12 || counts[k - 1] < 5 || k > 8
-      ? ["uneven across " + k, "", n]
-      : ["weighted about " + counts.map(count => Math.round(100 * count / n)).join(":"), more, n];
+  return { whoami: null, failure };
 };
 
 const sample = async () => {
-  const mine = log, same = keep.value;
-  const bare = !same && Math.random() < .2;  // some without cookies, to tell whether these hold a replica
-  let fault = "no connection", it;
-  busy++;
-  try {
-    const answer = await fetch("whoami" + same, {
-      cache: "no-store", credentials: bare ? "omit" : "same-origin", signal: AbortSignal.timeout(3000),
-    });
-    fault = "HTTP " + answer.status;
-    const text = await answer.text();
-    if (answer.ok) it = JSON.parse(text);
-  } catch (error) {
-    if (error.name == "TimeoutError") fault = "timed out";
-  }
-  busy--;
-  if (mine != log) return;  // reset meanwhile
+  const kept = keepsConnection();
+  const withCookies = kept || Math.random() >= PART_WITHOUT_COOKIES;
+  const samplesBefore = samples;
+  inFlight++;
+  const { whoami, failure } = await ask(kept, withCookies);
+  inFlight--;
+  if (samples != samplesBefore) return;  // they were reset meanwhile
 
-  const at = clock(), host = it?.host, ok = typeof host == "string";
-  const key = ok ? host + "," + it.version : fault;
-  let who = kinds.get(key);
-  if (!who) {
-    const [tile, lane] = model.content.cloneNode(true).children;
-    const [one, two] = ok ? [0, 1].map(i => /^#[\da-f]{6}$/i.exec(it.colours?.[i]) || "#888") : ["#d33", "#0000"];
-    who = { ok, tile, lane, first: at, seconds: [], turns: 0, css: `--a:${one};--b:${two}` };
-    const [, name, , full] = tile.children;
-    lane.firstChild.textContent = name.textContent = ok ? `${it.short || host} ${it.version || ""}` : fault;
-    full.textContent = ok ? host : fault[0] == "n" ? "refused, reset, name or CORS" : "no whoami";
-    tile.style = lane.style = who.css;
-    tile.className = lane.className = ok ? "" : "fail";
-    tiles.append(tile);
-    lanes.append(lane);
-    kinds.set(key, who);
-  }
-  const second = Math.floor(at / 1000), tick = stream.firstChild;
-  if (who.seconds.at(-1) != second) who.seconds.push(second);
-  who.it = it;
-  who.at = at;
-  who.gone = 0;
-  who.tile.firstChild.style.rotate = (who.turns += 20) + "deg";
-  tick.className = who.tile.className;
-  tick.style = who.css;
-  stream.append(tick);
-  log.push({ who, at, same, bare, nth: it?.requests });
-  if (log.length > 1000) log.shift();
-
-  if (!ok) return bad = 1;
-  if (bad && good) {
-    latest = Math.round(at - good);
-    longest = Math.max(longest, latest);
-    gaps++;
-  }
-  good = at;
-  bad = 0;
+  const now = performance.now();
+  const source = typeof whoami?.host == "string" ? replicaSource(whoami, now) : failureSource(failure, now);
+  samples.push({ source, at: now, kept, withCookies, requestNumber: whoami?.requests });
+  if (samples.length > SAMPLES_KEPT) samples.shift();
+  markSeen(source, now);
+  addToStream(source);
+  if (source.isReplica) noteAnswer(now);
+  else answers.failing = true;
 };
+
+
+// Gaps
+
+const noteAnswer = now => {
+  if (answers.failing && answers.last !== null) {
+    gaps.latest = Math.round(now - answers.last);
+    gaps.longest = Math.max(gaps.longest, gaps.latest);
+    gaps.count++;
+  }
+  answers.last = now;
+  answers.failing = false;
+};
+
+// After a pause nobody knows when answers ended, so that no gap can be told
+const forgetLastAnswer = () => {
+  answers.last = null;
+};
+
+
+// Sources, each with a tile and a lane
+
+const replicaSource = (whoami, now) => {
+  const { host, version } = whoami;
+  const source = findOrAddSource(`${host},${version}`, now, {
+    isReplica: true,
+    name: `${whoami.short || host} ${version || ""}`,
+    description: host,
+    colours: [0, 1].map(index => COLOUR.exec(whoami.colours?.[index])?.[0] ?? UNKNOWN_COLOUR),
+  });
+  source.whoami = whoami;
+  return source;
+};
+
+const failureSource = (failure, now) => findOrAddSource(failure, now, {
+  isReplica: false,
+  name: failure,
+  description: failure == NO_CONNECTION ? "refused, reset, name or CORS" : "no whoami",
+  colours: FAILURE_COLOURS,
+});
+
+const findOrAddSource = (key, now, given) => {
+  if (!sources.has(key)) sources.set(key, addSource(given, now));
+  return sources.get(key);
+};
+
+const addSource = ({ isReplica, name, description, colours }, now) => {
+  const [tile, lane] = templates.cloneNode(true).children;
+  tile.querySelector(".name").textContent = lane.querySelector(".name").textContent = name;
+  tile.querySelector(".description").textContent = description;
+  const source = {
+    isReplica, colours, tile, lane,
+    whoami: null,  // its latest answer
+    firstSeen: now,
+    lastSeen: now,
+    secondsSeen: [],  // of the last LANE_SECONDS
+    turns: 0,  // of its symbol
+    isGone: false,
+  };
+  paint(tile, source);
+  paint(lane, source);
+  tiles.append(tile);
+  lanes.append(lane);
+  return source;
+};
+
+// Gives an element the colours of a source
+const paint = (element, { colours: [circle, path], isReplica }) => {
+  element.style.setProperty("--circle", circle);
+  element.style.setProperty("--path", path);
+  element.classList.toggle("failure", !isReplica);
+};
+
+const markSeen = (source, now) => {
+  const second = Math.floor(now / 1000);
+  if (source.secondsSeen.at(-1) != second) source.secondsSeen.push(second);
+  source.lastSeen = now;
+  source.isGone = false;
+  source.turns += 20;
+  source.tile.querySelector("svg").style.rotate = source.turns + "deg";
+};
+
+// If its answers were as likely at any time, would it hardly happen that there is none since its last one?
+const hasGone = (source, samples) => {
+  const count = samples.filter(sample => sample.source == source).length;
+  const last = samples.findLastIndex(sample => sample.source == source);
+  return count > 0 && ((last + 1) / samples.length) ** count < GONE_CHANCE;
+};
+
+// Memory is bounded, however many names there are
+const removeOldSources = (counts, now) => {
+  for (const [key, source] of sources) {
+    const isPast = !counts.has(source) && now - source.lastSeen > LANE_SECONDS * 1000;
+    if (!isPast && sources.size <= SOURCES_KEPT) continue;
+    sources.delete(key);
+    source.tile.remove();
+    source.lane.remove();
+  }
+};
+
+
+// Drawing
 
 const draw = () => {
-  const now = clock(), n = log.length, counts = tally(log), ok = log.filter(s => s.who.ok);
-  const mine = ok.filter(s => s.same == keep.value), own = tally(mine);
-  let from = 0, alive = 0;
-  for (const [key, who] of kinds) {
-    const { tile, lane, it, ok } = who, [, , share, , told, mark] = tile.children, silence = (now - who.at) / 1000;
-    const count = counts.get(who) || 0, part = (100 * count / n || 0).toFixed(1) + "%";
-    if (!count && silence > 180 || kinds.size > 200) {
-      kinds.delete(key);
-      tile.remove();
-      lane.remove();
-    }
-    if (ok) {
-      // Were its answers as likely at any time, would there be none among the last ones? The limit is e^-12.
-      who.gone ||= own.get(who) * Math.log(mine.length / (mine.findLastIndex(s => s.who == who) + 1)) > 12;
-      from = Math.max(from, who.gone ? who.at : who.first);
-      alive += !who.gone && own.has(who);
-    }
-    const age = (Date.now() - Date.parse(it?.started)) / 1000;
-    tile.classList.toggle("gone", who.gone);
-    tile.style.setProperty("--s", part);
-    share.textContent = part;
-    told.textContent = count + "×" + (age >= 0 && !who.gone ? ", up " + ago(age) : "");
-    mark.textContent = who.gone ? "silent " + ago(silence)
-      : (ok && it.draining ? "draining · " : "") + (silence < 2 ? "seen now" : "seen " + ago(silence) + " ago");
-    const start = Math.floor(now / 1000) - 179;
-    who.seconds = who.seconds.filter(second => second >= start);
-    lane.lastChild.firstChild.setAttribute("d", who.seconds.map(second => `M${second - start},.5h1`).join(""));
+  const now = performance.now();
+  const counts = countBySource(samples);
+  removeOldSources(counts, now);
+
+  const valid = samples.filter(sample => sample.source.isReplica);
+  const kept = keepsConnection();
+  const comparable = valid.filter(sample => sample.kept == kept);
+  const seen = new Set(comparable.map(sample => sample.source));
+  for (const source of sources.values()) {
+    if (source.isReplica) source.isGone ||= hasGone(source, comparable);
+    drawTile(source, counts.get(source) || 0, now);
+    drawLane(source, now);
   }
-  const [words, more, size] = bad && good && now - good > 1500
-    ? ["no valid answer for " + ago((now - good) / 1000), "", n] : judge(ok.filter(s => s.at > from), keep.value, alive);
-  verdict.textContent = words + more + ` (n=${size})`;
-  const fails = n - ok.length, recent = log.filter(s => now - s.at < 5000).length;
-  facts.textContent = `${(recent / Math.min(5, (now - since) / 1000)).toFixed(1)} answers/s · failed ${fails} of ${n}`
-    + (gaps ? ` · gaps ${gaps}: latest ${latest} ms, longest ${longest} ms` : "");
-  // Not each new figure is news to a listener
-  if (spoken != (spoken = words.replace(/[\d:]/g, ""))) live.textContent = document.title = words;
+  const replicas = [...sources.values()].filter(source => source.isReplica);
+  // The verdict is about the time since the newest replica came, or the last one fell silent
+  const since = Math.max(0, ...replicas.map(source => source.isGone ? source.lastSeen : source.firstSeen));
+  const alive = replicas.filter(source => !source.isGone && seen.has(source)).length;
+  showVerdict(judgeOutage(now) ?? judge(valid.filter(sample => sample.at > since), kept, alive));
+  drawFacts(samples.length - valid.length, now);
 };
 
-const clear = () => {
-  log = [];
-  kinds = new Map;
-  good = bad = latest = longest = gaps = 0;
-  since = clock();
-  tiles.textContent = lanes.textContent = "";
-  stream.innerHTML = "<i></i>".repeat(100);
+const drawTile = (source, count, now) => {
+  const { tile, isReplica, isGone, whoami } = source;
+  const share = (100 * count / samples.length || 0).toFixed(1) + "%";
+  const upSeconds = (Date.now() - Date.parse(whoami?.started)) / 1000;  // NaN if nobody told
+  const silentSeconds = (now - source.lastSeen) / 1000;
+  tile.classList.toggle("gone", isGone);
+  tile.style.setProperty("--share", share);
+  tile.querySelector(".share").textContent = share;
+  tile.querySelector(".count").textContent =
+    `${count}×` + (upSeconds >= 0 && !isGone ? ", up " + formatDuration(upSeconds) : "");
+  const seen = silentSeconds < 2 ? "seen now" : `seen ${formatDuration(silentSeconds)} ago`;
+  tile.querySelector(".seen").textContent = isGone
+    ? "silent " + formatDuration(silentSeconds)
+    : (isReplica && whoami.draining ? "draining · " : "") + seen;
+};
+
+const drawLane = (source, now) => {
+  const start = Math.floor(now / 1000) - LANE_SECONDS + 1;
+  source.secondsSeen = source.secondsSeen.filter(second => second >= start);
+  const path = source.secondsSeen.map(second => `M${second - start},.5h1`).join("");
+  source.lane.querySelector("path").setAttribute("d", path);
+};
+
+// The stream is a fixed number of ticks, of which the oldest becomes the newest
+const addToStream = source => {
+  const tick = stream.firstChild;
+  paint(tick, source);
+  stream.append(tick);
+};
+
+const judgeOutage = now => {
+  const silent = answers.failing && answers.last !== null ? now - answers.last : 0;
+  if (silent <= OUTAGE_SHOWN_AFTER) return null;
+  return { words: "no valid answer for " + formatDuration(silent / 1000), samples: samples.length };
+};
+
+const showVerdict = verdict => {
+  heading.textContent = `${verdict.words}${verdict.detail ?? ""} (n=${verdict.samples})`;
+  const withoutFigures = verdict.words.replace(/[\d:]/g, "");
+  if (withoutFigures == announced) return;  // not each new figure is news to a listener
+  announced = withoutFigures;
+  announcement.textContent = document.title = verdict.words;
+};
+
+const drawFacts = (failed, now) => {
+  const recent = samples.filter(sample => now - sample.at < RATE_SECONDS * 1000).length;
+  const seconds = Math.min(RATE_SECONDS, (now - startedAt) / 1000);
+  const facts = [
+    `${(recent / seconds || 0).toFixed(1)} answers/s`,
+    `failed ${failed} of ${samples.length}`,
+  ];
+  if (gaps.count) facts.push(`gaps ${gaps.count}: latest ${gaps.latest} ms, longest ${gaps.longest} ms`);
+  factsLine.textContent = facts.join(" · ");
+};
+
+
+// Controls
+
+const reset = () => {
+  samples = [];
+  sources = new Map();
+  startedAt = performance.now();
+  answers = { last: null, failing: false };
+  gaps = { count: 0, latest: 0, longest: 0 };
+  tiles.replaceChildren();
+  lanes.replaceChildren();
+  stream.replaceChildren(...Array.from({ length: STREAM_LENGTH }, () => document.createElement("i")));
   draw();
 };
 
-const tick = () => {
-  const now = clock();
-  setTimeout(tick, 1000 / rate.value);
-  if (now - ticked > 5000) good = 0;  // nobody looked meanwhile, so no gap can be told
-  ticked = now;
-  if (pause.ariaPressed != "true" && busy < (keep.value ? 1 : most.value)) sample();
+const togglePause = () => {
+  paused = !paused;
+  pauseButton.setAttribute("aria-pressed", paused);
+  forgetLastAnswer();
 };
 
-pause.onclick = () => {
-  pause.ariaPressed = pause.ariaPressed != "true";
-  good = 0;
+// A request that finds too many others in flight is left out rather than late
+const tick = () => {
+  setTimeout(tick, 1000 / rateChoice.value);
+  const now = performance.now();
+  if (now - lastTick > ASLEEP_AFTER) forgetLastAnswer();
+  lastTick = now;
+  const maxInFlight = keepsConnection() ? 1 : maxInFlightChoice.value;
+  if (!paused && inFlight < maxInFlight) sample();
 };
-reset.onclick = clear;
-clear();
+
+pauseButton.addEventListener("click", togglePause);
+byId("reset").addEventListener("click", reset);
+reset();
 tick();
-setInterval(draw, 250);
+setInterval(draw, DRAW_INTERVAL);

@@ -3,30 +3,29 @@
 import importlib
 import sys
 
-from yinyang.watch.options import parse
+from yinyang.watch.options import parse_options
 
 EXIT_USAGE = 2
 LIBRARIES = ("httpx", "rich")
 
 
 def main() -> int:
-    """Watch until all is asked, or until told to end; the exit code."""
-    options = parse(sys.argv[1:])
+    """Watch until the duration or the count is reached, or a signal comes; returns the exit code."""
+    options = parse_options(sys.argv[1:])
     for name in LIBRARIES:
         try:
             importlib.import_module(name)
-        except ModuleNotFoundError as missing:
-            words = f"{missing.name} is not installed, which the watch needs: pip install 'yinyang-serve[watch]'"
-            return _complain(words)
-    run = importlib.import_module("yinyang.watch.run")
-    if wrong := run.wrong_url(options):
-        return _complain(wrong)
+        except ModuleNotFoundError as error:
+            return _usage_error(f"{error.name} is not installed; install it with pip install 'yinyang-serve[watch]'")
+    run = importlib.import_module("yinyang.watch.run")  # which needs them
+    if message := run.url_error(options):
+        return _usage_error(message)
     code: int = run.run(options)
     return code
 
 
-def _complain(words: str) -> int:
-    print(f"yinyang.watch: {words}", file=sys.stderr)
+def _usage_error(message: str) -> int:
+    print(f"yinyang.watch: {message}", file=sys.stderr)
     return EXIT_USAGE
 
 

@@ -1,48 +1,56 @@
-"""What the answers show about the balancing, kept while they come; it grows with the replicas, not with the answers.
+"""What the answers show about the balancing, kept up to date with each answer.
 
-Shares mean something only while the same replicas are there. So the answers are divided into stretches: a new one
-begins when a replica answers for the first time, or again after it was gone, or is gone, or when the shares have
-changed. Where a stretch begins depends only on what came before, so whatever is random within it still is.
+Shares mean something only while the same replicas are there. So the answers are divided into segments: a new one begins
+when a replica answers for the first time, or again after it was gone, or is gone, or when the shares have changed.
+Where a segment begins depends only on the answers before it, so that answers within it are still independent.
+
+Memory grows with the number of replicas, not with the number of answers.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from yinyang.watch.chances import chi_square_alike, chi_square_chance, silence_chance
 from yinyang.watch.sample import Sample
+from yinyang.watch.statistics import chi_square_of_same_shares, chi_square_p_value, silence_probability
 
-GONE = 1e-6  # a silence of a replica that is less likely than this, while it is there, means that it is gone
-SILENT = 1e-3  # ... and one that is less likely than this, that it might be
-CHANGED = 1e-6  # shares before and after a moment that differ by more than by a chance like this have changed
-CELL = 5  # answers of each replica that it takes on either side of such a moment
-CHUNKS = 16  # parts of a stretch that are kept apart, to compare them; two become one when there are more
-CHUNK = 16  # answers in each of them at first
-CONNECTIONS_KEPT = 4096  # whose last replica is remembered
+GONE_PROBABILITY = 1e-6  # a replica is gone if a silence as long as its own is less likely than this
+SILENT_PROBABILITY = 1e-3  # ... and might be gone if it is less likely than this
+CHANGE_P_VALUE = 1e-6  # the shares before and after a moment differ if the p-value is less than this
+MIN_CELL_COUNT = 5  # answers of each replica, before and after such a moment
+MAX_CHUNKS = 16  # of a segment, to compare them; when there are more, each two become one
+FIRST_CHUNK_SIZE = 16  # answers
+MAX_CONNECTIONS = 4096  # whose last replica is remembered
 
 
 @dataclass
-class Member:
-    """A replica that is there, by answers that no cookie led to it."""
+class ActiveReplica:
+    """A replica that is there, by its answers to requests without a cookie.
 
-    joined: int  # number of the first of them, among all replicas' answers
+    first, last: the numbers of its first and its latest answer, among the answers of all replicas.
+    """
+
+    first: int
     last: int
     answers: int = 1
 
-    def silence(self, now: int) -> float:
-        """The chance that one that is there has been silent for so long."""
-        return silence_chance(self.answers, now - self.joined + 1, now - self.last)
+    def silence_probability(self, now: int) -> float:
+        """How likely it would be silent for so long, if it were there; `now` is the number of the latest answer."""
+        return silence_probability(self.answers, now - self.first + 1, now - self.last)
 
 
 @dataclass
-class Stretch:
+class Segment:
     """Answers during which the same replicas were there.
 
-    counts: answers of each replica, by host; of its cookies, none.
-    chunks: the same, in parts as they came.
-    connections: how many it was the first to answer on.
-    stays, switches: pairs of answers in a row on one connection, by the replica of the former.
-    repeats, pairs: of answers in a row on whatever connection, those by the same replica, and all.
-    cookie_hits, cookie_misses: answers to a cookie, by the replica that had set it: from it, or not.
+    counts: answers of each replica, by host; those to requests with a cookie do not count.
+    chunks: the same, in order of time.
+    connections: connections whose first answer was by this replica.
+    stays, switches: pairs of answers in a row on one connection, by the replica that gave the first one: the second
+        was by the same replica, or by another.
+    repeats, pairs: pairs of answers in a row on any connection: those by the same replica, and all.
+    cookie_hits, cookie_misses: answers to requests with a cookie, by the replica that had set it: from this replica,
+        or from another.
+    cookie_names: how often cookies of this name were sent.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -58,106 +66,115 @@ class Stretch:
 
 
 class Evidence:
-    """All of it: who is there, and the present stretch."""
+    """The replicas that are there, and the current segment.
 
-    def __init__(self, keeping: bool = False) -> None:
-        """keeping: connections are used again."""
-        self.keeping = keeping
-        self.members: dict[str, Member] = {}
-        self.changed = ""  # what began the present stretch, unless it is a first answer
-        self.stretch = Stretch()
+    keep_alive: whether connections are used for several requests.
+    active: replicas that are there, by host.
+    change: what began the current segment, in words; empty if that was the first answer of a replica.
+    """
+
+    def __init__(self, keep_alive: bool = False) -> None:
+        self.keep_alive = keep_alive
+        self.active: dict[str, ActiveReplica] = {}
+        self.change = ""
+        self.segment = Segment()
         self._now = 0  # number of the latest answer
-        self._previous: str | None = None
-        self._chunk = CHUNK
-        self._on: dict[int, str] = {}  # the replica that answered last on a connection, in this stretch
+        self._previous_host: str | None = None
+        self._chunk_size = FIRST_CHUNK_SIZE
+        self._host_of_connection: dict[int, str] = {}  # that answered last on it, in this segment
         self._gone: set[str] = set()
 
-    def note(self, sample: Sample) -> None:
-        """Take an answer in; failures show nothing about shares."""
+    def add(self, sample: Sample) -> None:
+        """Take a sample into account; a failure says nothing about shares."""
         if sample.replica is None:
             return
         host = sample.replica.host
         if sample.cookie_of is not None:
-            self._note_cookie(sample.cookie_of, host, sample.cookies)
+            self._add_cookie(sample.cookie_of, host, sample.cookies)
             return
         self._now += 1
-        if host not in self.members:
-            self._join(host)
+        if host not in self.active:
+            self._add_replica(host)
         else:
-            member = self.members[host]
-            member.answers, member.last = member.answers + 1, self._now
+            replica = self.active[host]
+            replica.answers, replica.last = replica.answers + 1, self._now
             self._count(host, sample)
-        for gone in [name for name, member in self.members.items() if member.silence(self._now) < GONE]:
-            self._leave(gone)
+        for gone in self._hosts_silent_beyond(GONE_PROBABILITY):
+            self._remove_replica(gone)
 
-    def silent(self) -> list[str]:
-        """Replicas that are so silent that they might be gone."""
-        return [name for name, member in self.members.items() if member.silence(self._now) < SILENT]
+    def silent_hosts(self) -> list[str]:
+        """Replicas that have been silent for so long that they might be gone."""
+        return self._hosts_silent_beyond(SILENT_PROBABILITY)
 
     def is_silent(self, host: str) -> bool:
-        """Is it gone, or might it be?"""
-        return host not in self.members or self.members[host].silence(self._now) < SILENT
+        """Whether this replica is gone, or might be."""
+        replica = self.active.get(host)
+        return replica is None or replica.silence_probability(self._now) < SILENT_PROBABILITY
 
-    def _join(self, host: str) -> None:
-        again = host in self._gone
+    def _hosts_silent_beyond(self, probability: float) -> list[str]:
+        return [host for host, replica in self.active.items() if replica.silence_probability(self._now) < probability]
+
+    def _add_replica(self, host: str) -> None:
+        is_back = host in self._gone
         self._gone.discard(host)
-        self._begin(f"{host} came back" if again else "")
-        self.members[host] = Member(self._now, self._now)
+        self._begin_segment(f"{host} came back" if is_back else "")
+        self.active[host] = ActiveReplica(self._now, self._now)
 
-    def _leave(self, host: str) -> None:
-        del self.members[host]
+    def _remove_replica(self, host: str) -> None:
+        del self.active[host]
         self._gone.add(host)
-        self._begin(f"{host} went")
+        self._begin_segment(f"{host} went")
 
-    def _begin(self, why: str) -> None:
-        self.stretch, self.changed = Stretch(), why
-        self._previous, self._chunk = None, CHUNK
-        self._on.clear()
+    def _begin_segment(self, change: str) -> None:
+        self.segment, self.change = Segment(), change
+        self._previous_host, self._chunk_size = None, FIRST_CHUNK_SIZE
+        self._host_of_connection.clear()
 
-    def _note_cookie(self, owner: str, host: str, names: tuple[str, ...]) -> None:
-        if owner in self.members:
-            (self.stretch.cookie_hits if owner == host else self.stretch.cookie_misses)[owner] += 1
-            self.stretch.cookie_names.update(names)
+    def _add_cookie(self, owner: str, host: str, names: tuple[str, ...]) -> None:
+        if owner in self.active:
+            answers = self.segment.cookie_hits if owner == host else self.segment.cookie_misses
+            answers[owner] += 1
+            self.segment.cookie_names.update(names)
 
     def _count(self, host: str, sample: Sample) -> None:
-        stretch = self.stretch
-        stretch.counts[host] += 1
-        if self._previous is not None:
-            stretch.pairs += 1
-            stretch.repeats += self._previous == host
-        self._previous = host
-        self._count_chunk(host)
-        before = self._on.pop(sample.connection, None)
+        segment = self.segment
+        segment.counts[host] += 1
+        if self._previous_host is not None:
+            segment.pairs += 1
+            segment.repeats += self._previous_host == host
+        self._previous_host = host
+        self._count_in_chunk(host)
+        before = self._host_of_connection.pop(sample.connection, None)
         if before is not None:
-            (stretch.stays if before == host else stretch.switches)[before] += 1
+            (segment.stays if before == host else segment.switches)[before] += 1
         else:
-            stretch.connections[host] += 1
-        if self.keeping:
-            self._on[sample.connection] = host
-            if len(self._on) > CONNECTIONS_KEPT:
-                del self._on[next(iter(self._on))]
+            segment.connections[host] += 1
+        if self.keep_alive:
+            self._host_of_connection[sample.connection] = host
+            if len(self._host_of_connection) > MAX_CONNECTIONS:
+                del self._host_of_connection[next(iter(self._host_of_connection))]
 
-    def _count_chunk(self, host: str) -> None:
-        chunks = self.stretch.chunks
-        if chunks[-1].total() == self._chunk:
-            if len(chunks) == CHUNKS:
+    def _count_in_chunk(self, host: str) -> None:
+        chunks = self.segment.chunks
+        if chunks[-1].total() == self._chunk_size:
+            if len(chunks) == MAX_CHUNKS:
                 chunks[:] = [one + other for one, other in zip(chunks[::2], chunks[1::2], strict=True)]
-                self._chunk *= 2
+                self._chunk_size *= 2
             if self._shares_changed():
-                self._begin("the shares changed")
+                self._begin_segment("the shares changed")
                 return
             chunks.append(Counter())
         chunks[-1][host] += 1
 
     def _shares_changed(self) -> bool:
-        """Is there a moment before and after which they differ, by a chi-square test?"""
-        before, after = Counter[str](), self.stretch.counts.copy()
-        for chunk in self.stretch.chunks[:-1]:
+        """Whether there is a moment at which they changed, by a chi-square test of the answers before and after it."""
+        before, after = Counter[str](), self.segment.counts.copy()
+        for chunk in self.segment.chunks[:-1]:
             before += chunk
             after -= chunk
-            rows = [[side[host] for host in self.members] for side in (before, after)]
-            if min(map(min, rows)) < CELL:
+            rows = [[counts[host] for host in self.active] for counts in (before, after)]
+            if min(map(min, rows)) < MIN_CELL_COUNT:
                 continue
-            if chi_square_chance(*chi_square_alike(rows)) < CHANGED:
+            if chi_square_p_value(*chi_square_of_same_shares(rows)) < CHANGE_P_VALUE:
                 return True
         return False

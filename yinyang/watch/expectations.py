@@ -1,51 +1,61 @@
-"""What a pipeline may expect of a balancer, and what was seen instead."""
+"""Checks what the user expects of the balancer against what was seen."""
 
 from dataclasses import dataclass
 
+from yinyang.watch.metrics import Metrics
 from yinyang.watch.options import Options
-from yinyang.watch.tally import Tally
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """In words: what was expected, and what was seen."""
+    """What was expected and what was seen, in words, and whether they agree."""
 
     expected: str
     seen: str
     holds: bool
 
 
-def check(options: Options, tally: Tally, now: float) -> list[Expectation]:
-    """Each expectation that the options hold; and always that somebody answers."""
-    errors = ", ".join(f"{failure.count} {name}" for name, failure in tally.failures.items()) or "none"
-    found = [Expectation("an answer", f"none to {_plural(tally.samples, 'request')} ({errors})", False)]
-    if tally.answers or not tally.samples:
-        found = [Expectation("an answer", _plural(tally.answers, "answer"), True)]
+def check_expectations(options: Options, metrics: Metrics, now: float) -> list[Expectation]:
+    """Check each expectation that the options state, and always that somebody answers; `now` in seconds."""
+    failures = ", ".join(f"{failure.count} {name}" for name, failure in metrics.failures.items()) or "none"
+    requests = _plural(metrics.samples, "request")
+    results = [_check_answers(metrics, f"none to {requests} ({failures})")]
     if options.expect_replicas is not None:
-        names = f": {', '.join(tally.rows)}" if tally.rows else ""
-        expected = f"exactly {_plural(options.expect_replicas, 'replica')}"
-        found.append(Expectation(expected, f"{len(tally.rows)}{names}", len(tally.rows) == options.expect_replicas))
+        results.append(_check_replicas(options.expect_replicas, list(metrics.replicas)))
     if options.max_errors is not None:
         expected = f"at most {_plural(options.max_errors, 'error')}"
-        seen = f"{tally.errors} of {_plural(tally.samples, 'request')} ({errors})"
-        found.append(Expectation(expected, seen, tally.errors <= options.max_errors))
+        seen = f"{metrics.errors} of {requests} ({failures})"
+        results.append(Expectation(expected, seen, metrics.errors <= options.max_errors))
     if options.max_gap is not None:
-        gap = tally.gaps.longest(now) or 0.0
-        expected = f"no gap longer than {options.max_gap:g} s"
-        found.append(Expectation(expected, f"one of {gap:.3f} s" if gap else "no gap", gap <= options.max_gap))
+        results.append(_check_gap(options.max_gap, metrics.gaps.longest(now)))
     if options.min_share is not None:
-        found.append(_check_share(options.min_share, tally))
-    return found
+        results.append(_check_share(options.min_share, metrics))
+    return results
 
 
-def _check_share(least: float, tally: Tally) -> Expectation:
-    expected = f"each replica gives at least {100 * least:g} % of the answers"
-    if not tally.rows:
+def _check_answers(metrics: Metrics, none: str) -> Expectation:
+    holds = metrics.answers > 0 or metrics.samples == 0
+    return Expectation("an answer", _plural(metrics.answers, "answer") if holds else none, holds)
+
+
+def _check_replicas(number: int, hosts: list[str]) -> Expectation:
+    names = f": {', '.join(hosts)}" if hosts else ""
+    return Expectation(f"exactly {_plural(number, 'replica')}", f"{len(hosts)}{names}", len(hosts) == number)
+
+
+def _check_gap(limit: float, longest: float | None) -> Expectation:
+    seen = f"one of {longest:.3f} s" if longest else "no gap"
+    return Expectation(f"no gap longer than {limit:g} s", seen, (longest or 0.0) <= limit)
+
+
+def _check_share(limit: float, metrics: Metrics) -> Expectation:
+    expected = f"each replica gives at least {100 * limit:g} % of the answers"
+    if not metrics.replicas:
         return Expectation(expected, "no answer", False)
-    row = min(tally.rows.values(), key=tally.share)
-    share = tally.share(row)
-    return Expectation(expected, f"{row.replica.host} {100 * share:.1f} %", share >= least)
+    smallest = min(metrics.replicas.values(), key=metrics.share)
+    share = metrics.share(smallest)
+    return Expectation(expected, f"{smallest.replica.host} {100 * share:.1f} %", share >= limit)
 
 
-def _plural(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

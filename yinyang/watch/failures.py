@@ -1,4 +1,4 @@
-"""Why a request failed, in a word or two."""
+"""Names the reason why a request failed, in a word or two."""
 
 import errno
 import re
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import httpx
 
-WORDS = {  # of errno
+NAME_OF_ERRNO = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
     errno.EPIPE: "reset",
@@ -23,36 +23,36 @@ TIMED_OUT = "timed out"
 NOT_WHOAMI = "not whoami"
 
 
-def name_failure(wrong: BaseException) -> str:
-    """What an exception of httpx comes from, as precisely as its causes tell."""
-    for cause in _causes(wrong):
-        if word := _word(cause):
-            return word
-    if isinstance(wrong, httpx.RemoteProtocolError):
-        return "closed" if re.search("disconnected|closed", str(wrong)) else "not HTTP"
-    if isinstance(wrong, httpx.ReadError | httpx.WriteError):
+def name_failure(error: BaseException) -> str:
+    """The name of the failure that an exception of httpx stands for, as precise as the exception's causes are."""
+    for cause in _causes(error):
+        if name := _name_cause(cause):
+            return name
+    if isinstance(error, httpx.RemoteProtocolError):
+        return "closed" if re.search("disconnected|closed", str(error)) else "not HTTP"
+    if isinstance(error, httpx.ReadError | httpx.WriteError):
         return "reset"  # where the system does not say more
-    return type(wrong).__name__
+    return type(error).__name__
 
 
-def _word(cause: BaseException) -> str | None:
+def name_status(status: int) -> str:
+    """The name of the failure that an answer with another status than 200 is."""
+    return f"status {status}"
+
+
+def _name_cause(cause: BaseException) -> str | None:
     if isinstance(cause, TimeoutError | httpx.TimeoutException):
         return TIMED_OUT
     if isinstance(cause, socket.gaierror):
         return "name not found"
     if isinstance(cause, ssl.SSLError):
         return "TLS"
-    return WORDS.get(cause.errno or 0) if isinstance(cause, OSError) else None
+    return NAME_OF_ERRNO.get(cause.errno or 0) if isinstance(cause, OSError) else None
 
 
-def name_status(status: int) -> str:
-    """The failure of an answer with another status than 200."""
-    return f"status {status}"
-
-
-def _causes(wrong: BaseException) -> Iterator[BaseException]:
-    """The exception and all that it comes from, the nearest first."""
-    waiting, seen = [wrong], set()
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception and all exceptions that it comes from, the nearest first."""
+    waiting, seen = [error], set()
     while waiting:
         cause = waiting.pop(0)
         if id(cause) in seen:

@@ -1,4 +1,4 @@
-"""A watch from its beginning to its exit code: samples, shows, sums up, and judges what was expected."""
+"""Runs a watch: samples, shows what happens, sums it up, and turns the expectations into an exit code."""
 
 import asyncio
 import contextlib
@@ -12,24 +12,25 @@ import httpx
 from rich.console import Console
 from rich.live import Live
 
-from yinyang.watch.expectations import Expectation, check
+from yinyang.watch.expectations import Expectation, check_expectations
+from yinyang.watch.metrics import Metrics
 from yinyang.watch.options import Options
-from yinyang.watch.sampling import Sampler
-from yinyang.watch.summary import line, report
-from yinyang.watch.tally import Tally
-from yinyang.watch.view import Picture
+from yinyang.watch.sampler import Sampler
+from yinyang.watch.summary import make_report, summary_line
+from yinyang.watch.view import View
 
-EXIT_VIOLATED = 1
-EXIT_SIGNALLED = 128  # and the number of the signal
-FRAMES = 8  # a second, of the live view
+EXIT_OK = 0
+EXIT_EXPECTATION_FAILED = 1
+EXIT_SIGNAL = 128  # plus the number of the signal
+FRAMES_PER_SECOND = 8  # of the live view
 
 
-def wrong_url(options: Options) -> str:
-    """What is wrong with the URL, which looked like one; empty if nothing is."""
+def url_error(options: Options) -> str:
+    """Why httpx does not take the URL, which looked like one; empty if it does."""
     try:
         httpx.URL(options.url)
-    except httpx.InvalidURL as wrong:
-        return f"{options.shown!r} is no URL: {wrong}"
+    except httpx.InvalidURL as error:
+        return f"{options.display_url!r} is not a URL: {error}"
     return ""
 
 
@@ -37,82 +38,89 @@ def run(options: Options) -> int:
     """Watch, and return the exit code."""
     try:
         return asyncio.run(_watch(options))
-    except BrokenPipeError:  # whoever read the lines has enough of them
+    except BrokenPipeError:  # the reader of the lines has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_SIGNALLED + signal.SIGPIPE
+        return EXIT_SIGNAL + signal.SIGPIPE
     except KeyboardInterrupt:
-        return EXIT_SIGNALLED + signal.SIGINT
+        return EXIT_SIGNAL + signal.SIGINT
 
 
 async def _watch(options: Options) -> int:
-    stop, received = asyncio.Event(), []
-    loop = asyncio.get_running_loop()
-
-    def end(number: signal.Signals) -> None:
-        received.append(number)
-        stop.set()
-        loop.remove_signal_handler(number)  # a second one ends it at once
-
-    for number in signal.SIGINT, signal.SIGTERM:
-        loop.add_signal_handler(number, end, number)
-    sampler = Sampler(options)
-    tally = Tally(time.monotonic(), options.keep)
-    sampling = asyncio.create_task(sampler.run(tally.note, stop))
+    stop = asyncio.Event()
+    received = _stop_on_signals(stop)
+    metrics = Metrics(time.monotonic(), options.keep_alive)
+    sampling = asyncio.create_task(Sampler(options).run(metrics.add, stop))
     try:
-        await _show(options, tally, sampling)
+        await _show(options, metrics, sampling)
     finally:
         sampling.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await sampling
     now = time.monotonic()
-    expectations = check(options, tally, now)
+    expectations = check_expectations(options, metrics, now)
     if options.json:
-        print(json.dumps(report(options, tally, now, _ended(options, tally, received), expectations)))
+        print(json.dumps(make_report(options, metrics, now, _end_reason(options, metrics, received), expectations)))
         sys.stdout.flush()
     if received and (options.duration is not None or options.count is not None):
-        return EXIT_SIGNALLED + received[0]
-    return _judge(expectations)
+        return EXIT_SIGNAL + received[0]
+    return _report_failed(expectations)
 
 
-def _ended(options: Options, tally: Tally, received: list[signal.Signals]) -> str:
+def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
+    """Have SIGINT and SIGTERM set the event; returns the list that signals are added to as they come."""
+    received: list[signal.Signals] = []
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        received.append(number)
+        stop.set()
+        loop.remove_signal_handler(number)  # a second one ends the process at once
+
+    for number in signal.SIGINT, signal.SIGTERM:
+        loop.add_signal_handler(number, on_signal, number)
+    return received
+
+
+def _end_reason(options: Options, metrics: Metrics, received: list[signal.Signals]) -> str:
     if received:
         return "signal"
-    return "count" if tally.samples == options.count else "duration"
+    return "count" if metrics.samples == options.count else "duration"
 
 
-def _judge(expectations: list[Expectation]) -> int:
-    for one in expectations:
-        if not one.holds:
-            print(f"yinyang.watch: expected {one.expected}, seen: {one.seen}", file=sys.stderr)
-    return 0 if all(one.holds for one in expectations) else EXIT_VIOLATED
+def _report_failed(expectations: list[Expectation]) -> int:
+    """Print those that do not hold, and return the exit code."""
+    failed = [expectation for expectation in expectations if not expectation.holds]
+    for expectation in failed:
+        print(f"yinyang.watch: expected {expectation.expected}, seen: {expectation.seen}", file=sys.stderr)
+    return EXIT_EXPECTATION_FAILED if failed else EXIT_OK
 
 
-async def _show(options: Options, tally: Tally, sampling: asyncio.Task[None]) -> None:
-    """Show what happens until the sampling ends."""
+async def _show(options: Options, metrics: Metrics, sampling: asyncio.Task[None]) -> None:
+    """Show what happens until sampling ends."""
     if options.json:
         await sampling
     elif sys.stdout.isatty():
-        await _show_live(options, tally, sampling)
+        await _show_live(options, metrics, sampling)
     else:
-        await _print_lines(tally, sampling)
+        await _print_lines(metrics, sampling)
 
 
-async def _show_live(options: Options, tally: Tally, sampling: asyncio.Task[None]) -> None:
+async def _show_live(options: Options, metrics: Metrics, sampling: asyncio.Task[None]) -> None:
     console = Console(highlight=False)
-    title = f"{options.shown} ({'same connections' if options.keep else 'new connections'})"
+    title = f"{options.display_url} ({'same connections' if options.keep_alive else 'new connections'})"
     with Live(console=console, screen=True, auto_refresh=False) as live:  # a screen of its own survives any resize
         while not sampling.done():
-            live.update(Picture(title, tally, time.monotonic()), refresh=True)
-            await asyncio.wait([sampling], timeout=1 / FRAMES)
+            live.update(View(title, metrics, time.monotonic()), refresh=True)
+            await asyncio.wait([sampling], timeout=1 / FRAMES_PER_SECOND)
     sampling.result()
-    console.print(Picture(title, tally, time.monotonic(), whole=True))
+    console.print(View(title, metrics, time.monotonic(), show_all=True))
 
 
-async def _print_lines(tally: Tally, sampling: asyncio.Task[None]) -> None:
-    """A line each second, and a last one."""
-    due = tally.begin + 1
+async def _print_lines(metrics: Metrics, sampling: asyncio.Task[None]) -> None:
+    """Print a line each second, and a last one."""
+    due = metrics.begin + 1
     while not (await asyncio.wait([sampling], timeout=max(0.0, due - time.monotonic())))[0]:
-        print(line(tally, time.monotonic()), flush=True)
+        print(summary_line(metrics, time.monotonic()), flush=True)
         due += 1
     sampling.result()
-    print(line(tally, time.monotonic()), flush=True)
+    print(summary_line(metrics, time.monotonic()), flush=True)

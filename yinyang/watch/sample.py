@@ -1,32 +1,37 @@
-"""What one request brought."""
+"""A sample: one request, and the replica that answered it or the failure."""
 
 import json
 import re
 from dataclasses import dataclass
 
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
-NO_COLOURS = ("#808080", "#000000")
+DEFAULT_COLOURS = ("#808080", "#000000")
+MAX_TEXT_LENGTH = 255  # characters that are kept of a text that a replica sends
 
 
 @dataclass(frozen=True)
 class Replica:
-    """Who answered, in its own words."""
+    """A replica, as it describes itself in /whoami.
+
+    colours: of the circle and of the path in it, as `#rrggbb` in lower case.
+    """
 
     host: str
     short: str
     version: str | None
-    colours: tuple[str, str]  # of the circle and of the path, #rrggbb
+    colours: tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Sample:
     """One request that was answered, or failed.
 
-    start, end: seconds on a clock that never goes back.
-    replica: who answered; None if that did not happen, and `failure` says why in a word or two.
-    connection: a number of its own for each connection.
-    cookie_of: the replica whose cookie the request carried, if it carried one.
-    cookies: names of the cookies that it carried, or else that its answer sets.
+    start, end: seconds on a monotonic clock.
+    replica: the replica that answered; None if the request failed.
+    failure: the kind of failure, in a word or two; empty if the request was answered.
+    connection: a number that each connection has for itself.
+    cookie_of: the host of the replica whose cookies the request carried; None if it carried none.
+    cookies: the names of the cookies that the request carried.
     """
 
     start: float
@@ -38,36 +43,36 @@ class Sample:
     cookies: tuple[str, ...] = ()
 
 
-def read_whoami(body: bytes) -> Replica | None:
-    """The replica that an answer describes; None if it is no answer of `/whoami`."""
+def parse_whoami(body: bytes) -> Replica | None:
+    """The replica that an answer describes; None if this is not an answer of `/whoami`."""
     try:
-        told = json.loads(body)
+        whoami = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(told, dict) or not isinstance(told.get("host"), str) or not told["host"]:
+    if not isinstance(whoami, dict) or not isinstance(whoami.get("host"), str) or not whoami["host"]:
         return None
-    host = printable(told["host"])
-    short, version, colours = told.get("short"), told.get("version"), told.get("colours")
+    host = printable(whoami["host"])
+    short, version = whoami.get("short"), whoami.get("version")
     return Replica(
         host,
         printable(short) if isinstance(short, str) and short else host,
         printable(version) if isinstance(version, str) else None,
-        read_colours(colours),
+        parse_colours(whoami.get("colours")),
     )
 
 
-def read_colours(told: object) -> tuple[str, str]:
-    """Two colours in lower case; grey and black if these are none."""
-    if not isinstance(told, list) or len(told) != 2 or not all(map(is_colour, told)):
-        return NO_COLOURS
-    return told[0].lower(), told[1].lower()
+def parse_colours(value: object) -> tuple[str, str]:
+    """Two colours in lower case; grey and black if the value is not a list of two colours."""
+    if not isinstance(value, list) or len(value) != 2 or not all(map(is_colour, value)):
+        return DEFAULT_COLOURS
+    return value[0].lower(), value[1].lower()
 
 
 def is_colour(value: object) -> bool:
-    """Is this `#rrggbb`?"""
+    """Whether this is `#rrggbb`."""
     return isinstance(value, str) and COLOUR.fullmatch(value) is not None
 
 
 def printable(text: str) -> str:
-    """Text that does nothing to a terminal but be shown, whoever wrote it."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)[:255]
+    """The text without characters that control a terminal, as anybody may have written it; cut to 255 characters."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)[:MAX_TEXT_LENGTH]

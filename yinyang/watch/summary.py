@@ -1,125 +1,138 @@
 """The state of a watch as a line of text, and at its end as JSON.
 
-The keys of the JSON object; times are in seconds, shares from 0 to 1, and what is not known is null:
+The keys of the JSON object are these. Times are in seconds, shares from 0 to 1, and unknown values are null:
 
-    url           what was asked, without a password
+    url           the URL that was asked, without a password
     connection    "new" or "same"
-    seconds       how long
-    ended         "duration", "count", or "signal"
-    samples       requests that were answered or failed
-    answers       those that were answered
-    errors        those that failed
+    seconds       how long the watch took
+    ended         why it ended: "duration", "count", or "signal"
+    samples       number of requests that were answered or failed
+    answers       number of requests that were answered
+    errors        number of requests that failed
     rate          samples per second
     replicas      in order of their first answers, for each:
-        host, short, version, colours   as whoami tells them
-        answers                         all of them
-        share                           of the answers that no cookie led to a replica
-        silent_for                      since its last answer
+        host, short, version, colours   as /whoami tells them
+        answers                         number of its answers
+        share                           its share of the answers to requests without a cookie
+        silent_for                      time since its last answer
         silent                          whether that is too long for a replica that is still there
-    failures      how many of each kind: "refused", "timed out", "reset", "closed", "status 502", "not whoami", ...
-    gap           without an answer around failures: "latest" and "longest"; null if nothing failed
-    latency       "p50" and "p99" of the answers, to 1 %
+    failures      number of failures of each kind: "refused", "timed out", "reset", "closed", "status 502",
+                  "not whoami", ...
+    gap           time without an answer around failures: "latest" and "longest"; null if nothing failed
+    latency       "p50" and "p99" of the answers, right to 1 %
     verdict
         kind      "too few", "one replica", "even", "weighted", "sticky by connection", "sticky by cookie" or "unsteady"
         words     the verdict for people
-        samples   how many it rests on
-        shares    by host: [least, seen, greatest], where the share lies with a confidence of 99 % for all together
-        chi_square, freedom, p          of equal shares, if that was tested
-    expectations  for each: expected and seen, in words, and whether it holds
+        samples   number of samples that it rests on
+        shares    by host: [smallest, seen, largest], the bounds of the share with 99 % confidence for all together
+        chi_square, freedom, p          statistic, degrees of freedom and p-value of the test for equal shares, if made
+    expectations  for each: "expected" and "seen", in words, and whether it "holds"
 """
 
 from collections import Counter
 
 from yinyang.watch.expectations import Expectation
+from yinyang.watch.metrics import Metrics
 from yinyang.watch.options import Options
 from yinyang.watch.sample import Replica
-from yinyang.watch.tally import Tally
-from yinyang.watch.verdict import judge
+from yinyang.watch.verdict import Verdict, judge
 
-NAMED = 8  # replicas that a line names
+MAX_NAMED = 8  # replicas that a line names
 
 
-def report(
-    options: Options, tally: Tally, now: float, ended: str, expectations: list[Expectation]
+def make_report(
+    options: Options, metrics: Metrics, now: float, ended: str, expectations: list[Expectation]
 ) -> dict[str, object]:
-    """The object that `--json` prints."""
-    verdict = judge(tally.evidence)
+    """The object that `--json` prints; `now` in seconds on the clock of samples."""
+    p50, p99 = metrics.latencies.quantile(0.5), metrics.latencies.quantile(0.99)
     return {
-        "url": options.shown,
-        "connection": "same" if options.keep else "new",
-        "seconds": _rounded(now - tally.begin),
+        "url": options.display_url,
+        "connection": "same" if options.keep_alive else "new",
+        "seconds": _rounded(now - metrics.begin),
         "ended": ended,
-        "samples": tally.samples,
-        "answers": tally.answers,
-        "errors": tally.errors,
-        "rate": _rounded(tally.rate(now)),
-        "replicas": [
-            {
-                "host": host,
-                "short": row.replica.short,
-                "version": row.replica.version,
-                "colours": list(row.replica.colours),
-                "answers": row.answers,
-                "share": _rounded(tally.share(row)),
-                "silent_for": _rounded(now - row.last),
-                "silent": tally.evidence.is_silent(host),
-            }
-            for host, row in tally.rows.items()
-        ],
-        "failures": {name: failure.count for name, failure in tally.failures.items()},
-        "gap": {"latest": _rounded(tally.gaps.latest(now)), "longest": _rounded(tally.gaps.longest(now))},
-        "latency": {"p50": _rounded(tally.latencies.quantile(0.5)), "p99": _rounded(tally.latencies.quantile(0.99))},
-        "verdict": {
-            "kind": verdict.kind,
-            "words": verdict.words,
-            "samples": verdict.samples,
-            "shares": {host: [_rounded(share) for share in shares] for host, shares in verdict.shares.items()},
-            "chi_square": _rounded(verdict.chi_square),
-            "freedom": verdict.freedom,
-            "p": verdict.chance,
-        },
+        "samples": metrics.samples,
+        "answers": metrics.answers,
+        "errors": metrics.errors,
+        "rate": _rounded(metrics.average_rate(now)),
+        "replicas": _replicas_report(metrics, now),
+        "failures": {name: failure.count for name, failure in metrics.failures.items()},
+        "gap": {"latest": _rounded(metrics.gaps.latest(now)), "longest": _rounded(metrics.gaps.longest(now))},
+        "latency": {"p50": _rounded(p50), "p99": _rounded(p99)},
+        "verdict": _verdict_report(judge(metrics.evidence)),
         "expectations": [{"expected": one.expected, "seen": one.seen, "holds": one.holds} for one in expectations],
     }
 
 
-def line(tally: Tally, now: float) -> str:
-    """All of it, in one line."""
-    names = names_of([row.replica for row in tally.rows.values()])
-    rows = list(tally.rows.items())
-    shares = [f"{names[host]} {100 * tally.share(row):.0f} %{_silence(tally, host)}" for host, row in rows[:NAMED]]
-    if len(rows) > NAMED:
-        shares.append(f"{len(rows) - NAMED} more")
-    parts = [
-        f"{now - tally.begin:.0f} s: {tally.samples} samples, {tally.pace(now):.1f}/s",
-        ", ".join(shares) or "no replica",
-        ", ".join(f"{failure.count} {name}" for name, failure in tally.failures.items()) or "no failure",
-        *([gap] if (gap := gap_words(tally, now)) else []),
-        *([latency] if (latency := latency_words(tally)) else []),
-        judge(tally.evidence).words,
+def _replicas_report(metrics: Metrics, now: float) -> list[dict[str, object]]:
+    return [
+        {
+            "host": host,
+            "short": replica.replica.short,
+            "version": replica.replica.version,
+            "colours": list(replica.replica.colours),
+            "answers": replica.answers,
+            "share": _rounded(metrics.share(replica)),
+            "silent_for": _rounded(now - replica.last),
+            "silent": metrics.evidence.is_silent(host),
+        }
+        for host, replica in metrics.replicas.items()
     ]
-    return "; ".join(parts)
 
 
-def gap_words(tally: Tally, now: float) -> str:
+def _verdict_report(verdict: Verdict) -> dict[str, object]:
+    return {
+        "kind": verdict.kind,
+        "words": verdict.words,
+        "samples": verdict.samples,
+        "shares": {host: [_rounded(share) for share in shares] for host, shares in verdict.shares.items()},
+        "chi_square": _rounded(verdict.chi_square),
+        "freedom": verdict.degrees_of_freedom,
+        "p": verdict.p_value,
+    }
+
+
+def summary_line(metrics: Metrics, now: float) -> str:
+    """The state in one line of text; `now` in seconds on the clock of samples."""
+    parts = [
+        f"{now - metrics.begin:.0f} s: {metrics.samples} samples, {metrics.current_rate(now):.1f}/s",
+        _shares_text(metrics) or "no replica",
+        ", ".join(f"{failure.count} {name}" for name, failure in metrics.failures.items()) or "no failure",
+        gap_text(metrics, now),
+        latency_text(metrics),
+        judge(metrics.evidence).words,
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def gap_text(metrics: Metrics, now: float) -> str:
     """How long there was no answer; empty if nothing failed."""
-    latest, longest = tally.gaps.latest(now), tally.gaps.longest(now)
+    latest, longest = metrics.gaps.latest(now), metrics.gaps.longest(now)
     return "" if latest is None or longest is None else f"gap {latest:.2f} s, longest {longest:.2f} s"
 
 
-def latency_words(tally: Tally) -> str:
+def latency_text(metrics: Metrics) -> str:
     """How long answers took; empty if there is none."""
-    half, most = tally.latencies.quantile(0.5), tally.latencies.quantile(0.99)
-    return "" if half is None or most is None else f"p50 {1000 * half:.3g} ms, p99 {1000 * most:.3g} ms"
+    p50, p99 = metrics.latencies.quantile(0.5), metrics.latencies.quantile(0.99)
+    return "" if p50 is None or p99 is None else f"p50 {1000 * p50:.3g} ms, p99 {1000 * p99:.3g} ms"
 
 
-def names_of(replicas: list[Replica]) -> dict[str, str]:
-    """What to call each, by host: the short name if that is its own."""
-    times = Counter(replica.short for replica in replicas)
-    return {replica.host: replica.short if times[replica.short] == 1 else replica.host for replica in replicas}
+def display_names(metrics: Metrics) -> dict[str, str]:
+    """What to call each replica, by host: its short name if no other replica has the same one, else its host."""
+    replicas: list[Replica] = [replica.replica for replica in metrics.replicas.values()]
+    uses = Counter(replica.short for replica in replicas)
+    return {replica.host: replica.short if uses[replica.short] == 1 else replica.host for replica in replicas}
 
 
-def _silence(tally: Tally, host: str) -> str:
-    return " (silent)" if tally.evidence.is_silent(host) else ""
+def _shares_text(metrics: Metrics) -> str:
+    names = display_names(metrics)
+    replicas = list(metrics.replicas.items())
+    shares = [
+        f"{names[host]} {100 * metrics.share(replica):.0f} %{' (silent)' if metrics.evidence.is_silent(host) else ''}"
+        for host, replica in replicas[:MAX_NAMED]
+    ]
+    if len(replicas) > MAX_NAMED:
+        shares.append(f"{len(replicas) - MAX_NAMED} more")
+    return ", ".join(shares)
 
 
 def _rounded(number: float | None) -> float | None:

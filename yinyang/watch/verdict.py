@@ -1,51 +1,54 @@
-"""What the answers show about the balancing, in words that claim no more than that.
+"""The verdict: what the answers show about the balancing, in words that claim no more than that.
 
 `Verdict.kind` is one of
 
-- `too few`: nothing can be claimed yet; the words say why, and where possible how many answers would do
-- `one replica`: one only, and the words say how much others could get unnoticed
-- `even`: each share is within 30 % of the fair share; the words say how closely it is known
-- `weighted`: the shares are not equal (neither by a chi-square test nor by an e-value), and each replica is still there
-- `sticky by connection`, `sticky by cookie`: no answer strayed, and enough came for that to be no chance
-- `unsteady`: answers in a row come from the same replica more often than independent ones do, or those on one
-  connection mostly, but not always; so they are no independent draws, and their number tells nothing
+- `too few`: nothing can be claimed yet; the words say why, and where possible how many answers would be enough
+- `one replica`: one replica gave all answers; the words say how large a share others could have unnoticed
+- `even`: each share is within 30 % of an equal share; the words say how precisely it is known
+- `weighted`: both a chi-square test and an e-value reject equal shares, and each replica is still there
+- `sticky by connection`, `sticky by cookie`: all answers stayed with their replica, too many of them for chance
+- `unsteady`: answers in a row come from the same replica more often than independent answers would, or those on one
+  connection mostly do, but not always; so the answers are not independent, and the number of answers proves nothing
 
-Each claim about shares is wrong with a chance of at most `ERROR` in a stretch, however often one looks, if answers are
-drawn independently; rotation is closer to even than that.
+Each claim about shares is wrong with a probability of at most `ERROR` in a segment, however often one looks, if answers
+are independent; a rotation is closer to even than independent answers are.
 """
 
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import log
 
-from yinyang.watch.chances import (
-    bounds,
-    chi_square_chance,
-    chi_square_even,
-    log_odds_against_even,
-    staying_z,
-    whole_ratio,
+from yinyang.watch.evidence import Evidence, Segment
+from yinyang.watch.statistics import (
+    chi_square_of_equal_shares,
+    chi_square_p_value,
+    integer_ratio,
+    log_e_value_of_equal_shares,
+    repeats_z_score,
+    share_bounds,
 )
-from yinyang.watch.evidence import Evidence, Stretch
 
-ERROR = 0.01  # the chance that a claim about shares is wrong
-CHANCE = 1e-4  # below this, it is no chance that answers cling to connections or cookies
-Z = 5.0  # standard deviations beyond which it is no chance that answers in a row are by the same replica
-TOLERANCE = 0.3  # an even share is this close to the fair share, as a part of it; so 2:1 is never even
-UNNOTICED = 0.1  # a replica is called the only one if no other can get more than this
-COARSE = 0.15  # a share that is not known better than to this is part of no ratio
-CELL = 5  # answers that a cell must have for a chi-square, and a replica to have a weight
-NAMED = 6  # replicas whose shares are named
+ERROR = 0.01  # the probability that a claim about shares is wrong
+STICKY_PROBABILITY = 1e-4  # answers are sticky if independent ones would all stay with a probability below this
+UNSTEADY_Z_SCORE = 5.0  # answers in a row are not independent if repeats exceed their expected number by more
+TOLERANCE = 0.3  # of an even share, as a part of an equal share; so 2:1 is never even
+MAX_UNNOTICED_SHARE = 0.1  # of another replica, when one is called the only one
+MAX_RATIO_MARGIN = 0.15  # of shares that a ratio is made of
+MIN_CELL_COUNT = 5  # answers of each replica for a chi-square test, or for a weight
+MAX_NAMED = 6  # replicas whose shares are named
 
-Shares = dict[str, tuple[float, float, float]]  # by host: the least, the seen, and the greatest not spoken against
+Shares = dict[str, tuple[float, float, float]]  # by host: lower bound, observed share, upper bound
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """kind and words: see above.
+    """What the answers show.
 
-    samples: what it rests on: answers, or connections where these are what is shared out.
-    chi_square, freedom, chance: of equal shares; None where no such test was made.
+    kind: see above.
+    words: the verdict for people.
+    samples: what the verdict rests on: the number of answers, or of connections where the balancer chooses for these.
+    shares: see `Shares`; empty if the verdict says nothing about them.
+    chi_square, degrees_of_freedom, p_value: of the test for equal shares; None if it was not made.
     """
 
     kind: str
@@ -53,150 +56,155 @@ class Verdict:
     samples: int
     shares: Shares = field(default_factory=dict)
     chi_square: float | None = None
-    freedom: int | None = None
-    chance: float | None = None
+    degrees_of_freedom: int | None = None
+    p_value: float | None = None
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """The verdict on the present stretch."""
-    stretch = evidence.stretch
-    hosts = sorted(evidence.members)
+    """The verdict on the current segment."""
+    segment = evidence.segment
+    hosts = sorted(evidence.active)
     if not hosts:
         return Verdict("too few", "no answer yet", 0)
-    since = f" since {evidence.changed}" if evidence.changed else ""
-    if silent := evidence.silent():
-        samples = stretch.counts.total()
-        return Verdict("too few", f"{_list(silent)} may be gone: wait and see (n = {samples}{since})", samples)
+    since = f" since {evidence.change}" if evidence.change else ""
+    if silent := evidence.silent_hosts():
+        samples = segment.counts.total()
+        return Verdict("too few", f"{_names(silent)} may be gone: wait and see (n = {samples}{since})", samples)
     if len(hosts) == 1:
-        return _judge_one(hosts[0], stretch, evidence.keeping, since)
-    if evidence.keeping and (found := _judge_connections(hosts, stretch, since)):
-        return found
-    return _judge_cookies(stretch, _judge_shares(hosts, stretch, since))
+        return _judge_one(hosts[0], segment, evidence.keep_alive, since)
+    if evidence.keep_alive and (verdict := _judge_connections(hosts, segment, since)):
+        return verdict
+    return _judge_cookies(segment, _judge_shares(hosts, segment, since))
 
 
-def _judge_one(host: str, stretch: Stretch, keeping: bool, since: str) -> Verdict:
-    samples = stretch.connections[host] if keeping else stretch.counts[host]
-    low, high = bounds(samples, samples, ERROR)
+def _judge_one(host: str, segment: Segment, keep_alive: bool, since: str) -> Verdict:
+    """There is one replica: are there enough samples to call it the only one?"""
+    samples = segment.connections[host] if keep_alive else segment.counts[host]
+    low, high = share_bounds(samples, samples, ERROR)
     shares = {host: (low, 1.0, high)}
-    what = "connections" if keeping else "samples"
-    n = f"n = {samples}{since}"
-    if 1 - low > UNNOTICED:
-        return Verdict("too few", f"only {host} so far, in too few {what} to tell ({n})", samples, shares)
+    noun = "connections" if keep_alive else "samples"
+    if 1 - low > MAX_UNNOTICED_SHARE:
+        words = f"only {host} so far, in too few {noun} to tell (n = {samples}{since})"
+        return Verdict("too few", words, samples, shares)
     rest = f"another would get less than {_percent(1 - low)} of what is sent from here"
-    return Verdict("one replica", f"one replica only: {host}; {rest} (n = {samples} {what}{since})", samples, shares)
+    return Verdict("one replica", f"one replica only: {host}; {rest} (n = {samples} {noun}{since})", samples, shares)
 
 
-def _judge_connections(hosts: list[str], stretch: Stretch, since: str) -> Verdict | None:
-    """None if the answers on one connection are shared out like others."""
-    stays, switches = stretch.stays.total(), stretch.switches.total()
-    first = stretch.connections.total()
-    samples = stretch.counts.total()
-    shares = {host: (count + 0.5) / (samples + len(hosts) / 2) for host in hosts for count in [stretch.counts[host]]}
-    if not switches:
-        if sum(count * log(shares[host]) for host, count in stretch.stays.items()) > log(CHANCE):
+def _judge_connections(hosts: list[str], segment: Segment, since: str) -> Verdict | None:
+    """Do answers on one connection come from one replica? None if the connection makes no difference."""
+    stays, switches = segment.stays.total(), segment.switches.total()
+    samples = segment.counts.total()
+    shares = {host: (segment.counts[host] + 0.5) / (samples + len(hosts) / 2) for host in hosts}
+    if switches == 0:
+        log_probability = sum(count * log(shares[host]) for host, count in segment.stays.items())
+        if log_probability > log(STICKY_PROBABILITY):
             words = f"too few samples to tell whether connections stay with a replica (n = {samples}{since})"
             return Verdict("too few", words, samples)
-        split = ", ".join(f"{host} {stretch.connections[host]}" for host in _by_count(hosts, stretch.connections))
-        words = f"sticky by connection: none of {first} changed its replica in {samples} samples; {split}{since}"
-        return Verdict("sticky by connection", words, first)
-    expected = sum(share * share for share in shares.values())
-    if staying_z(stays, stays + switches, expected) > Z:
+        connections = segment.connections.total()
+        split = ", ".join(f"{host} {segment.connections[host]}" for host in _by_count(hosts, segment.connections))
+        words = f"sticky by connection: none of {connections} changed its replica in {samples} samples; {split}{since}"
+        return Verdict("sticky by connection", words, connections)
+    expected_share = sum(share * share for share in shares.values())
+    if repeats_z_score(stays, stays + switches, expected_share) > UNSTEADY_Z_SCORE:
         words = f"connections cling to a replica, but not all: {stays} of {stays + switches} samples stayed{since}"
         return Verdict("unsteady", words, samples)
     return None
 
 
-def _judge_shares(hosts: list[str], stretch: Stretch, since: str) -> Verdict:
-    counts = [stretch.counts[host] for host in hosts]
-    samples, cells = sum(counts), len(hosts)
+def _judge_shares(hosts: list[str], segment: Segment, since: str) -> Verdict:
+    """Are the shares of several replicas equal, and if not, what are they?"""
+    counts = [segment.counts[host] for host in hosts]
+    samples, replicas = sum(counts), len(hosts)
     n = f"n = {samples}{since}"
-    edges = [bounds(count, samples, ERROR / cells) for count in counts]
-    seen = [count / samples if samples else 0.0 for count in counts]
-    shares = {host: (low, share, high) for host, share, (low, high) in zip(hosts, seen, edges, strict=True)}
-    if _clings(stretch, hosts):
+    bounds = [share_bounds(count, samples, ERROR / replicas) for count in counts]
+    observed = [count / samples if samples else 0.0 for count in counts]
+    shares = {host: (low, share, high) for host, share, (low, high) in zip(hosts, observed, bounds, strict=True)}
+    if _comes_in_runs(segment, observed):
         words = f"unsteady: answers in a row come from the same replica too often to judge shares ({n})"
         return Verdict("unsteady", words, samples, shares)
-    if samples < CELL * cells:
-        words = f"too few samples to tell, from {cells} replicas ({n})"
-        return Verdict("too few", words, samples, shares)
-    statistic = chi_square_even(counts)
-    tested = (statistic, cells - 1, chi_square_chance(statistic, cells - 1))
-    fair = 1 / cells
-    if log_odds_against_even(counts) >= -log(ERROR) and tested[2] < ERROR:
-        if min(counts) < CELL:
-            rare = [host for host in hosts if stretch.counts[host] < CELL]
-            words = f"not even, but {_list(rare)} answered too rarely to tell a weight ({n})"
+    if samples < MIN_CELL_COUNT * replicas:
+        return Verdict("too few", f"too few samples to tell, from {replicas} replicas ({n})", samples, shares)
+    chi_square = chi_square_of_equal_shares(counts)
+    p_value = chi_square_p_value(chi_square, replicas - 1)
+    tested = (chi_square, replicas - 1, p_value)
+    if log_e_value_of_equal_shares(counts) >= -log(ERROR) and p_value < ERROR:
+        if min(counts) < MIN_CELL_COUNT:
+            rare = [host for host in hosts if segment.counts[host] < MIN_CELL_COUNT]
+            words = f"not even, but {_names(rare)} answered too rarely to tell a weight ({n})"
             return Verdict("too few", words, samples, shares, *tested)
-        return Verdict("weighted", _weighted_words(hosts, stretch, shares, n), samples, shares, *tested)
-    margin = max(max(fair - low, high - fair) for low, high in edges)
-    if margin <= TOLERANCE * fair:
-        each = f"each of {cells} replicas gets {_percent(fair)}, give or take {_points(margin)}"
-        return Verdict("even", f"even: {each} ({n})", samples, shares, *tested)
-    words = f"no sign of unequal shares, but too few samples to call {cells} even ({n}, about {needed(cells)} wanted)"
+        return Verdict("weighted", _weighted_words(hosts, segment, shares, n), samples, shares, *tested)
+    equal = 1 / replicas
+    margin = max(max(equal - low, high - equal) for low, high in bounds)
+    if margin <= TOLERANCE * equal:
+        words = f"even: each of {replicas} replicas gets {_percent(equal)}, give or take {_points(margin)} ({n})"
+        return Verdict("even", words, samples, shares, *tested)
+    wanted = f"about {samples_for_even(replicas)} wanted"
+    words = f"no sign of unequal shares, but too few samples to call {replicas} even ({n}, {wanted})"
     return Verdict("too few", words, samples, shares, *tested)
 
 
-def _clings(stretch: Stretch, hosts: list[str]) -> bool:
-    samples = stretch.counts.total()
-    if not samples:
-        return False
-    shares = [stretch.counts[host] / samples for host in hosts]
-    expected = sum(share * share for share in shares)
-    return stretch.pairs * min(shares) >= CELL and staying_z(stretch.repeats, stretch.pairs, expected) > Z
+def _comes_in_runs(segment: Segment, shares: list[float]) -> bool:
+    """Whether answers in a row come from the same replica more often than independent answers would."""
+    expected_share = sum(share * share for share in shares)
+    is_enough = segment.pairs * min(shares) >= MIN_CELL_COUNT
+    return is_enough and repeats_z_score(segment.repeats, segment.pairs, expected_share) > UNSTEADY_Z_SCORE
 
 
-def _judge_cookies(stretch: Stretch, spread: Verdict) -> Verdict:
-    """Sticky by cookie, or else what the answers without a cookie show."""
-    hits, misses = stretch.cookie_hits, stretch.cookie_misses.total()
+def _judge_cookies(segment: Segment, without_cookie: Verdict) -> Verdict:
+    """Sticky by cookie; or else the verdict on the answers to requests without a cookie."""
+    hits, misses = segment.cookie_hits, segment.cookie_misses.total()
     if misses or not hits:
-        return spread
-    likely = {host: max(high, 1e-9) for host, (_, _, high) in spread.shares.items()}
-    if sum(count * log(likely.get(host, 1.0)) for host, count in hits.items()) > log(CHANCE):
-        return spread
-    names = _list(sorted(stretch.cookie_names))
-    words = f"sticky by cookie {names}: all {hits.total()} samples with it went back; without it, {spread.words}"
-    tested = (spread.chi_square, spread.freedom, spread.chance)
-    return Verdict("sticky by cookie", words, hits.total(), spread.shares, *tested)
+        return without_cookie
+    shares = {host: max(high, 1e-9) for host, (_, _, high) in without_cookie.shares.items()}
+    log_probability = sum(count * log(shares.get(host, 1.0)) for host, count in hits.items())
+    if log_probability > log(STICKY_PROBABILITY):
+        return without_cookie
+    names = _names(sorted(segment.cookie_names))
+    back = f"all {hits.total()} samples with it went back"
+    words = f"sticky by cookie {names}: {back}; without it, {without_cookie.words}"
+    tested = (without_cookie.chi_square, without_cookie.degrees_of_freedom, without_cookie.p_value)
+    return Verdict("sticky by cookie", words, hits.total(), without_cookie.shares, *tested)
 
 
-def _weighted_words(hosts: list[str], stretch: Stretch, shares: Shares, n: str) -> str:
-    hosts = _by_count(hosts, stretch.counts)
-    seen = [shares[host][1] for host in hosts]
-    edges = [(shares[host][0], shares[host][2]) for host in hosts]
-    margin = max(max(share - low, high - share) for share, (low, high) in zip(seen, edges, strict=True))
-    fair = 1 / len(hosts)
-    close = all(abs(edge - fair) <= TOLERANCE * fair for pair in edges for edge in pair)
-    named = ", ".join(f"{host} {_percent(share)}" for host, share in zip(hosts[:NAMED], seen, strict=False))
-    more = f" and {len(hosts) - NAMED} more" if len(hosts) > NAMED else ""
-    ratio = None if close or margin > COARSE else whole_ratio(seen, margin / 3)
-    like = f" about {':'.join(map(str, ratio))}" if ratio else ""
-    begin = "weighted slightly" if close else f"weighted{like}"
-    return f"{begin}: {named}{more}, give or take {_points(margin)} ({n})"
+def _weighted_words(hosts: list[str], segment: Segment, shares: Shares, n: str) -> str:
+    hosts = _by_count(hosts, segment.counts)
+    observed = [shares[host][1] for host in hosts]
+    bounds = [(shares[host][0], shares[host][2]) for host in hosts]
+    margin = max(max(share - low, high - share) for share, (low, high) in zip(observed, bounds, strict=True))
+    equal = 1 / len(hosts)
+    is_slight = all(abs(bound - equal) <= TOLERANCE * equal for pair in bounds for bound in pair)
+    named = ", ".join(f"{host} {_percent(share)}" for host, share in zip(hosts[:MAX_NAMED], observed, strict=False))
+    more = f" and {len(hosts) - MAX_NAMED} more" if len(hosts) > MAX_NAMED else ""
+    ratio = None if is_slight or margin > MAX_RATIO_MARGIN else integer_ratio(observed, margin / 3)
+    about = f" about {':'.join(map(str, ratio))}" if ratio else ""
+    finding = "weighted slightly" if is_slight else f"weighted{about}"
+    return f"{finding}: {named}{more}, give or take {_points(margin)} ({n})"
 
 
 @lru_cache(maxsize=64)
-def needed(cells: int) -> int:
-    """How many answers of replicas that share them out equally it takes to call that even, about."""
+def samples_for_even(replicas: int) -> int:
+    """About how many answers of replicas with equal shares it takes to call the shares even."""
 
-    def enough(each: int) -> bool:
-        low, high = bounds(each, each * cells, ERROR / cells)
-        return max(1 / cells - low, high - 1 / cells) <= TOLERANCE / cells
+    def is_enough(each: int) -> bool:
+        low, high = share_bounds(each, each * replicas, ERROR / replicas)
+        return max(1 / replicas - low, high - 1 / replicas) <= TOLERANCE / replicas
 
-    below, each = 0, CELL
-    while not enough(each):
-        below, each = each, each * 2
-    while each - below > 1:
-        middle = (each + below) // 2
-        below, each = (below, middle) if enough(middle) else (middle, each)
-    return each * cells
+    too_few, each = 0, MIN_CELL_COUNT
+    while not is_enough(each):
+        too_few, each = each, each * 2
+    while each - too_few > 1:
+        middle = (each + too_few) // 2
+        too_few, each = (too_few, middle) if is_enough(middle) else (middle, each)
+    return each * replicas
 
 
 def _by_count(hosts: list[str], counts: dict[str, int]) -> list[str]:
     return sorted(hosts, key=lambda host: (-counts[host], host))
 
 
-def _list(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def _percent(share: float) -> str:

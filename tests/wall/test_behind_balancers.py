@@ -1,0 +1,214 @@
+"""The wall behind real balancers: does it show what they do?"""
+
+import contextlib
+import http.client
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from balancers import PROCESSES, Balancer, Stage, replica, stage
+from conftest import Image, wait_until
+
+from wall.page import Wall
+
+pytestmark = [pytest.mark.browser, pytest.mark.host, pytest.mark.proxies]
+
+OpenWall = Callable[..., Wall]
+
+
+@pytest.fixture(params=["processes", pytest.param("containers", marks=pytest.mark.containers)])
+def replicas(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
+    """Replicas that are processes of this host, and replicas that are containers."""
+    shape = Image(request.getfixturevalue("image")) if request.param == "containers" else PROCESSES
+    with stage(tmp_path, shape) as made:
+        yield made
+
+
+only_processes = pytest.mark.parametrize("replicas", ["processes"], indirect=True)
+
+
+def names(number: int) -> list[str]:
+    return [f"web-{place + 1}" for place in range(number)]
+
+
+def check_shares(wall: Wall, balancer: Balancer) -> None:
+    """The shares of the wall are those of the balancer's own count, within 3 points."""
+    wall.stop()
+    tiles = wall.tiles()
+    shown = sum(tile.count for tile in tiles.values())
+    wait_until(lambda: sum(balancer.counted().values()) >= shown, "the balancer's count")
+    counted = balancer.counted()
+    total = sum(counted.values())
+    assert total > 60
+    for name, count in counted.items():
+        assert tiles[name].share == pytest.approx(100 * count / total, abs=3)
+
+
+@pytest.mark.parametrize("number", [3, 5])
+@pytest.mark.parametrize("tool", ["haproxy", "nginx"])
+def test_round_robin(tool: str, number: int, replicas: Stage, open_wall: OpenWall) -> None:
+    replicas.add(*names(number))
+    balancer = replicas.balance(tool)
+    wall = open_wall(balancer.url)
+    wall.wait_for_verdict(rf"even across {number}, ±\d+ points \(n=\d+\)")
+    assert set(wall.tiles()) == set(names(number))
+    assert {tile.state for tile in wall.tiles().values()} == {""}
+    check_shares(wall, balancer)
+
+
+@pytest.mark.parametrize("tool", ["haproxy", "nginx"])
+def test_weighted(tool: str, replicas: Stage, open_wall: OpenWall) -> None:
+    replicas.add(*names(2))
+    weights = {"haproxy": ["weight 80", "weight 20"], "nginx": ["weight=80", "weight=20"]}[tool]
+    balancer = replicas.balance(tool, server=weights)
+    wall = open_wall(balancer.url)
+    found = wall.wait_for_verdict(r"weighted about (\d+):(\d+), ±(\d+) points")
+    assert [int(found[1]), int(found[2])] == pytest.approx([80, 20], abs=int(found[3]))
+    check_shares(wall, balancer)
+
+
+@pytest.mark.parametrize("tool", ["haproxy", "nginx"])
+def test_sticky_by_cookie(tool: str, replicas: Stage, open_wall: OpenWall) -> None:
+    replicas.add(*names(3))
+    balancer = replicas.balance(tool, sticky=True)
+    wall = open_wall(balancer.url)
+    wall.wait_for_verdict(r"sticky by cookie \(n=\d+\)")
+    check_shares(wall, balancer)
+
+
+def test_layer_4_is_sticky_by_connection(replicas: Stage, open_wall: OpenWall) -> None:
+    replicas.add(*names(3))
+    balancer = replicas.balance("haproxy", mode="tcp")
+    wall = open_wall(balancer.url)
+    wall.wait_for_verdict("even across 3")
+    check_shares(wall, balancer)
+    wall.press("Pause")
+    wall.page.get_by_label("Connection").select_option("same")
+    wall.wait_for_verdict(r"sticky by connection \(n=\d+\)")
+    wall.press("Reset")  # what new connections did is forgotten
+    wall.wait_for_verdict(r"one replica on this connection \(n=\d+\)")
+
+
+@only_processes
+def test_layer_7_is_not_sticky_by_connection(replicas: Stage, open_wall: OpenWall) -> None:
+    replicas.add(*names(3))
+    wall = open_wall(replicas.balance("haproxy").url)
+    wall.wait_for_verdict("even across 3")
+    wall.page.get_by_label("Connection").select_option("same")
+    wall.wait_for_verdict("not enough samples yet")
+    wall.wait_for_verdict("even across 3")
+
+
+@only_processes
+def test_one_replica(replicas: Stage, open_wall: OpenWall) -> None:
+    replicas.add("web-1")
+    wall = open_wall(replicas.balance("nginx").url)
+    wall.wait_for_verdict(r"one replica only, others under \d+ % \(n=\d+\)")
+
+
+class Client(threading.Thread):
+    """Asks for /whoami as often as the wall does, by itself; how long it went without an answer, in ms."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.longest = 0.0
+        self._port = port
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        last_answer, failed = 0.0, False
+        while not self._done.wait(1 / 40):
+            answered = self._ask()
+            now = time.monotonic() * 1000
+            if answered:
+                if failed and last_answer:
+                    self.longest = max(self.longest, now - last_answer)
+                last_answer = now
+            failed = not answered
+
+    def _ask(self) -> bool:
+        client = http.client.HTTPConnection("127.0.0.1", self._port, timeout=3)
+        with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(client):
+            client.request("GET", "/whoami")
+            with client.getresponse() as answer:
+                return answer.status == 200
+        return False
+
+    def stop(self) -> None:
+        self._done.set()
+        self.join()
+
+
+def test_killed_replica_leaves_a_gap_and_is_shown_as_gone(replicas: Stage, open_wall: OpenWall) -> None:
+    replicas.add(*names(2))
+    checked = "check inter 500ms fall 3"
+    balancer = replicas.balance("haproxy", server=[checked, f"{checked} backup"])
+    wall = open_wall(balancer.url)
+    wall.wait_for_verdict("one replica only")
+    client = Client(balancer.port)
+    client.start()
+    try:
+        wait_until(lambda: balancer.counted()["web-1"] > wall.samples() + 20, "the client's own samples")
+        replicas.replicas["web-1"].kill()
+        gaps = wall.wait(wall.gaps, "the gap")
+        wall.wait(lambda: "web-1" in wall.tiles() and wall.tiles()["web-1"].state == "gone", "the replica to be gone")
+        wall.wait_for_verdict("one replica only")
+    finally:
+        client.stop()
+    tiles = wall.tiles()
+    assert re.search(r"silent \d+ s", tiles["web-1"].text)
+    assert "up " not in tiles["web-1"].text
+    assert tiles["web-2"].state == ""
+    assert tiles["HTTP 503"].state == "failure"
+    assert tiles["HTTP 503"].count > 10
+    _, _, longest = gaps
+    assert longest >= 500
+    assert longest == pytest.approx(client.longest, rel=0.2)
+
+
+@only_processes
+def test_failures_are_told_apart(replicas: Stage, open_wall: OpenWall) -> None:
+    replicas.add("web-1")
+    balancer = replicas.balance("haproxy")
+    wall = open_wall(balancer.url, rate="20")
+    wall.wait(lambda: "web-1" in wall.tiles(), "its tile")
+    other = replicas.replicas["plain"] = replica(replicas.folder, "plain", "--plain")
+    balancer.replace("web-1", other)
+    assert "no whoami" in wall.wait(lambda: wall.tiles().get("HTTP 200"), "a page instead").text
+    for process in (other.pid, *other.workers()):  # the parent first, which would replace a worker that hangs
+        os.kill(process, signal.SIGSTOP)
+    wall.wait(lambda: "timed out" in wall.tiles(), "a timeout")
+    other.kill()
+    wall.wait(lambda: "HTTP 503" in wall.tiles(), "what HAProxy says then")
+    balancer.stop()
+    assert "refused, reset, name or CORS" in wall.wait(lambda: wall.tiles().get("no connection"), "refusal").text
+    shares = [tile.share for tile in wall.tiles().values()]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+
+
+def test_rolling_deploy_shows_in_lanes(replicas: Stage, open_wall: OpenWall) -> None:
+    replicas.add(*names(3))
+    balancer = replicas.balance("haproxy")
+    wall = open_wall(balancer.url)
+    wall.wait_for_verdict("even across 3")
+    for number in (1, 2, 3):
+        new, old = f"web-{number + 3}", f"web-{number}"
+        replicas.add(new, version="v2")
+        balancer.replace(old, replicas.replicas[new])
+        assert replicas.replicas[old].stop() == 0
+        wall.wait(lambda new=new: new in wall.tiles(), new)
+        wall.wait(lambda old=old: wall.tiles()[old].state == "gone", f"{old} to be missed")
+    wall.wait_for_verdict("even across 3")
+    lanes = wall.lanes()
+    assert set(lanes) == {f"web-{number} v{1 + (number > 3)}" for number in range(1, 7)}
+    for number in (1, 2, 3):
+        assert max(lanes[f"web-{number} v1"]) <= min(lanes[f"web-{number + 3} v2"]) + 1
+        assert max(lanes[f"web-{number + 3} v2"]) >= 178
+    ends = [max(lanes[f"web-{number} v1"]) for number in (1, 2, 3)]
+    assert ends == sorted(ends)
+    assert ends[2] < 178

@@ -1,0 +1,199 @@
+"""The wall as a page: what it makes of hostile answers, its memory, its layout, and who cannot see or click."""
+
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wall.page import SIMULATED, Wall
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
+pytestmark = [pytest.mark.browser, pytest.mark.host]
+
+NewPage = Callable[..., "Page"]
+
+
+def answer_with(whoami: Callable[[], dict]) -> Callable[["Route"], None]:
+    return lambda route: route.fulfill(json=whoami())
+
+
+def take_turns(*hosts: str) -> Callable[["Route"], None]:
+    turns = itertools.cycle(hosts)
+    return answer_with(lambda: {"host": next(turns), "colours": ["#00b4b4", "#f5b800"]})
+
+
+def test_a_rare_replica_is_not_forgotten(new_page: NewPage) -> None:
+    hosts = itertools.chain(["web-1"] * 5, ["web-2"], itertools.repeat("web-1"))
+    wall = Wall(new_page(answer_with(lambda: {"host": next(hosts), "colours": ["#00b4b4", "#f5b800"]})))
+    wall.wait(lambda: wall.samples() > 60, "samples since the second replica came")
+    assert wall.verdict().startswith("not enough samples yet")
+    assert wall.tiles()["web-2"].state == ""
+
+
+def test_hostile_names_and_colours_are_only_text(new_page: NewPage) -> None:
+    hostile = {
+        "host": "<img src=x onerror=alert(1)>",
+        "short": "</b><script>alert(1)</script>",
+        "colour": "red",
+        "colours": ["#fff;background:url(http://x/)", 5],
+        "version": {"a": 1},
+        "requests": "many",
+        "started": ["never"],
+        "draining": True,
+    }
+    page = new_page(answer_with(lambda: hostile))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: asked.append("dialog"))
+    wall = Wall(page)
+    tile = wall.wait(lambda: wall.tiles().get("<img src=x onerror=alert(1)>"), "its tile")
+    assert "</b><script>alert(1)</script>" in tile.text
+    assert "draining" in tile.text
+    assert page.locator("#tiles img, #tiles script").count() == 0
+    assert page.locator("#tiles li").first.get_attribute("style").startswith("--circle: #888; --path: #888")
+    assert set(asked) <= {f"{SIMULATED}/wall", f"{SIMULATED}/whoami"}
+    assert wall.errors == []
+
+
+def test_memory_is_bounded(new_page: NewPage) -> None:
+    page = new_page(answer_with(dict))
+    page.clock.install()
+    page.add_init_script("""asked = 0; fetch = async () => new Response(JSON.stringify(
+        {host: "web-" + asked++, colours: ["#000000", "#ffffff"]}))""")  # without a way that takes time
+    wall = Wall(page)
+
+    def sizes() -> list[int]:
+        page.clock.run_for(250)  # until it is drawn
+        elements = [page.locator(f"{parent} > *").count() for parent in ("#tiles", "#lanes", "#stream")]
+        return [wall.total(), *elements]
+
+    for _ in range(12):
+        page.clock.run_for(5000)
+    assert page.evaluate("asked") > 1500
+    total, tiles, lanes, ticks = sizes()
+    assert (total, ticks) == (1000, 100)
+    assert 200 <= tiles == lanes <= 210  # with those that came since it was drawn
+    page.evaluate("fetch = async () => new Response(JSON.stringify({host: 'web-0', colours: []}))")
+    page.clock.run_for(45_000)  # a window full of it
+    for _ in range(185):
+        page.clock.fast_forward(1000)
+    assert sizes() == [1000, 1, 1, 100]
+    [seconds] = wall.lanes().values()
+    assert 170 <= len(seconds) <= 180
+    assert wall.errors == []
+
+
+def test_sleep_is_no_outage_and_no_burst_follows(new_page: NewPage) -> None:
+    is_up = True
+    asked = 0
+
+    def answer(route: "Route") -> None:
+        nonlocal asked
+        asked += 1
+        if is_up:
+            route.fulfill(json={"host": "web-1", "colours": ["#000000", "#ffffff"]})
+        else:
+            route.abort()
+
+    page = new_page(answer)
+    page.clock.install()
+    wall = Wall(page)
+
+    def wait_while_time_passes(condition: Callable[[], object], what: str) -> None:
+        """On the page's clock; its samples take real time."""
+        wall.wait(lambda: page.clock.run_for(100) or condition(), what)
+
+    wait_while_time_passes(lambda: "web-1" in wall.tiles(), "its tile")
+    wall.wait(lambda: wall.in_flight == 0, "what is under way")
+    is_up = False
+    before = asked
+    page.clock.fast_forward(3600_000)
+    assert asked <= before + 2
+    wait_while_time_passes(lambda: "no connection" in wall.tiles(), "a failure")
+    is_up = True
+    answers = wall.tiles()["web-1"].count
+    wait_while_time_passes(lambda: wall.tiles()["web-1"].count > answers, "its next answer")
+    assert wall.gaps() is None
+
+
+COLLECT_SHIFTS = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {
+    window.shifts = [];
+    const stream = document.querySelector("#stream");
+    new PerformanceObserver(list => {
+        for (const {sources} of list.getEntries())
+            for (const {node, previousRect, currentRect} of sources)
+                if (!stream.contains(node))  // whose ticks are there to move
+                    shifts.push([node?.outerHTML ?? node?.data, previousRect.toJSON(), currentRect.toJSON()]);
+    }).observe({type: "layout-shift"});
+    done();
+})))"""
+CONTRASTS = """() => {
+    const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+    const luminance = colour => {
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        const [red, green, blue] = [...canvas.getImageData(0, 0, 1, 1).data].map(
+            part => part / 255 <= .04045 ? part / 255 / 12.92 : ((part / 255 + .055) / 1.055) ** 2.4);
+        return .2126 * red + .7152 * green + .0722 * blue;
+    };
+    const tile = luminance(getComputedStyle(document.querySelector("#tiles li")).backgroundColor);
+    return ["h1", "#facts", ".description", ".seen", "#tiles .name"].map(selector => {
+        const text = luminance(getComputedStyle(document.querySelector(selector)).color);
+        return (Math.max(text, tile) + .05) / (Math.min(text, tile) + .05);
+    });
+}"""
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (400, "light"), (1200, "dark"), (1920, "light")])
+def test_layout_is_stable_and_legible(width: int, scheme: str, new_page: NewPage) -> None:
+    hosts = [f"yinyang-7d4b9c6f5-x2x{number}" for number in range(4)]
+    page = new_page(take_turns(*hosts), viewport={"width": width, "height": 900}, color_scheme=scheme)
+    wall = Wall(page)
+    wall.wait(lambda: len(wall.tiles()) == 4, "all tiles")
+    page.evaluate(COLLECT_SHIFTS)  # from when the last tile has been painted
+    start = wall.samples()
+    wall.wait(lambda: wall.samples() > start + 60 or wall.verdict().startswith("even"), "more samples")
+    assert page.evaluate("shifts") == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for part in page.locator("#tiles circle:first-child, #tiles path").all():
+        assert part.bounding_box()["height"] >= 50
+    assert min(page.evaluate(CONTRASTS)) >= 4.5
+    assert wall.errors == []
+
+
+def test_keyboard_and_screen_reader(new_page: NewPage) -> None:
+    page = new_page(take_turns("web-0", "web-1"), reduced_motion="reduce")
+    wall = Wall(page)
+    order = []
+    page.locator("body").click(position={"x": 1, "y": 1})
+    for _ in range(5):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate("document.activeElement.id"))
+    assert order == ["rate", "max-in-flight", "connection", "pause", "reset"]
+    for name in ("Rate", "In flight, at most", "Connection"):
+        assert page.get_by_role("combobox", name=name).count() == 1
+    announcement = page.get_by_role("status")
+    said: list[str] = []
+
+    def hear(words: str) -> None:
+        said.append(words)
+
+    page.expose_function("hear", hear)
+    announcement.evaluate("""element => {
+        new MutationObserver(() => hear(element.textContent))
+            .observe(element, {childList: true, characterData: true, subtree: true});
+    }""")
+    wall.wait_for_verdict("even across 2")
+    wall.wait(lambda: announcement.inner_text() == "even across 2", "what is said")
+    assert len(said) <= 2  # not one for each sample
+    assert page.locator("#tiles svg").first.evaluate("symbol => getComputedStyle(symbol).rotate") == "none"
+    page.get_by_role("button", name="Pause").press("Space")
+    assert page.get_by_role("button", name="Pause", pressed=True).count() == 1
+    wall.wait(lambda: wall.in_flight == 0, "what is under way")
+    assert wall.total() >= 40
+    page.get_by_role("button", name="Reset").press("Enter")
+    assert wall.total() == 0
+    assert wall.tiles() == wall.lanes() == {}

@@ -1,0 +1,118 @@
+"""The command: how it is started, and what it prints as JSON; and what replicas count themselves."""
+
+import contextlib
+import json
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from conftest import PATIENCE, clean_environment, read_all
+
+COMMAND = [sys.executable, "-m", "yinyang.watch", "--timeout", f"{PATIENCE:g}s"]
+
+
+def environment() -> dict[str, str]:
+    kept = {name: value for name, value in clean_environment().items() if not name.lower().endswith("_proxy")}
+    return {name: value for name, value in kept.items() if name not in ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR")}
+
+
+def watch(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run one that ends by itself."""
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False, env=environment())
+
+
+@contextlib.contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    command = [*COMMAND, *map(str, arguments)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def metric(port: int, name: str) -> int:
+    """What a replica counts."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        text = read_all(client).decode()
+    return int(re.search(rf"^{re.escape(name)} (\d+)", text, re.MULTILINE)[1])
+
+
+def sampled(port: int) -> int:
+    """How often a replica was asked for whoami."""
+    return metric(port, 'http_requests_total{code="200",route="whoami"}')
+
+
+NUMBER = (int, float)
+MAYBE_NUMBER = (int, float, type(None))
+SCHEMA: dict[str, object] = {
+    "url": str,
+    "connection": str,
+    "seconds": NUMBER,
+    "ended": str,
+    "samples": int,
+    "answers": int,
+    "errors": int,
+    "rate": NUMBER,
+    "replicas": [
+        {
+            "host": str,
+            "short": str,
+            "version": (str, type(None)),
+            "colours": [str],
+            "answers": int,
+            "share": NUMBER,
+            "silent_for": NUMBER,
+            "silent": bool,
+        }
+    ],
+    "failures": dict,
+    "gap": {"latest": MAYBE_NUMBER, "longest": MAYBE_NUMBER},
+    "latency": {"p50": MAYBE_NUMBER, "p99": MAYBE_NUMBER},
+    "verdict": {
+        "kind": str,
+        "words": str,
+        "samples": int,
+        "shares": dict,
+        "chi_square": MAYBE_NUMBER,
+        "freedom": (int, type(None)),
+        "p": MAYBE_NUMBER,
+    },
+    "expectations": [{"expected": str, "seen": str, "holds": bool}],
+}
+
+
+def check_shape(value: object, shape: object) -> None:
+    """Has it exactly these keys, in this order, and values of these types?"""
+    if isinstance(shape, dict):
+        assert isinstance(value, dict)
+        assert list(value) == list(shape)
+        for key, part in shape.items():
+            check_shape(value[key], part)
+    elif isinstance(shape, list):
+        assert isinstance(value, list)
+        for part in value:
+            check_shape(part, shape[0])
+    else:
+        assert isinstance(value, shape)
+
+
+def report(done: subprocess.CompletedProcess[str]) -> dict:
+    """What was printed as JSON, which has its schema and adds up."""
+    found = json.loads(done.stdout)
+    check_shape(found, SCHEMA)
+    assert done.stdout.count("\n") == 1
+    assert found["samples"] == found["answers"] + found["errors"]
+    assert sum(replica["answers"] for replica in found["replicas"]) == found["answers"]
+    assert sum(found["failures"].values()) == found["errors"]
+    assert sum(replica["share"] for replica in found["replicas"]) == pytest.approx(
+        int(bool(found["replicas"])), abs=1e-4
+    )
+    return found

@@ -1,0 +1,92 @@
+"""The watch behind a real balancer: does it find out what HAProxy does?"""
+
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from balancers import Stage, stage
+from conftest import PATIENCE, wait_until
+
+from watch.command import report, sampled, started, watch
+from yinyang.watch.verdict import samples_for_even
+
+pytestmark = [pytest.mark.host, pytest.mark.proxies, pytest.mark.usefixtures("libraries")]
+
+
+@pytest.fixture
+def replicas(tmp_path: Path) -> Iterator[Stage]:
+    """Three replicas."""
+    with stage(tmp_path) as made:
+        made.add("web-0", "web-1", "web-2")
+        yield made
+
+
+def test_even(replicas: Stage) -> None:
+    url = replicas.balance("haproxy").url
+    found = report(watch(url, "--count", samples_for_even(3) + 30, "--rate", 1000, "--json", "--min-share", "30%"))
+    assert [round(100 * replica["share"]) for replica in found["replicas"]] == [33, 33, 33]
+    assert found["verdict"]["kind"] == "even"
+    assert all(one["holds"] for one in found["expectations"])
+
+
+def test_weighted(replicas: Stage) -> None:
+    url = replicas.balance("haproxy", server=["weight 4", "weight 2", "weight 2"]).url
+    done = watch(url, "--count", 800, "--rate", 1000, "--json", "--min-share", "30")
+    found = report(done)
+    assert found["verdict"]["words"].startswith("weighted about 2:1:1: web-0 ")
+    shares = {replica["host"]: replica["share"] for replica in found["replicas"]}
+    assert shares == pytest.approx({"web-0": 0.5, "web-1": 0.25, "web-2": 0.25}, abs=0.02)
+    assert done.returncode == 1
+    expected = r"yinyang.watch: expected each replica gives at least 30 % of the answers, seen: web-[12] 2[3-5]\.\d %\n"
+    assert re.fullmatch(expected, done.stderr)
+
+
+def test_layer_4_is_sticky_by_connection(replicas: Stage) -> None:
+    url = replicas.balance("haproxy", mode="tcp").url
+    found = report(watch(url, "--count", 300, "--rate", 500, "--json", "--connection", "same"))
+    assert found["verdict"]["kind"] == "sticky by connection"
+    assert found["connection"] == "same"
+
+
+def test_layer_7_is_not_sticky_by_connection(replicas: Stage) -> None:
+    url = replicas.balance("haproxy").url
+    count = samples_for_even(3) + 30
+    found = report(watch(url, "--count", count, "--rate", 500, "--json", "--connection", "same"))
+    assert found["verdict"]["kind"] == "even"
+
+
+def test_sticky_by_cookie(replicas: Stage) -> None:
+    url = replicas.balance("haproxy", sticky=True).url
+    found = report(watch(url, "--count", 400, "--rate", 1000, "--json"))
+    assert found["verdict"]["kind"] == "sticky by cookie"
+    assert "cookie held" in found["verdict"]["words"]
+
+
+def test_one_replica_by_source_address(replicas: Stage) -> None:
+    url = replicas.balance("haproxy", algorithm="source").url
+    found = report(watch(url, "--count", 200, "--rate", 1000, "--json"))
+    assert found["verdict"]["kind"] == "one replica"
+
+
+def test_a_replica_is_killed(replicas: Stage) -> None:
+    url = replicas.balance("haproxy").url
+    limits = ["--max-errors", 0, "--max-gap", "1ms", "--expect-replicas", 3]
+    with started(url, "--rate", 200, "--json", *limits) as process:
+        killed, other = replicas.replicas["web-1"], replicas.replicas["web-2"]
+        wait_until(lambda: sampled(killed.port) > 30, "some samples")
+        killed.kill()
+        before = sampled(other.port)
+        wait_until(lambda: sampled(other.port) > before + 100, "more samples")
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=PATIENCE)
+    found = report(subprocess.CompletedProcess([], process.returncode, output, errors))
+    assert process.returncode == 1
+    assert found["failures"].get("status 503", 0) > 30
+    assert found["gap"]["longest"] > 0
+    assert {replica["host"] for replica in found["replicas"] if replica["silent"]} == {"web-1"}
+    assert "web-1" in found["verdict"]["words"]
+    assert re.match(r"yinyang.watch: expected at most 0 errors, seen: \d+ of \d+ requests \(", errors)
+    assert errors.count("\n") == 2

@@ -1,0 +1,238 @@
+"""The command against real replicas, and against servers that fail."""
+
+import contextlib
+import errno
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from balancers import replica, stage
+from conftest import PATIENCE, wait_until
+
+from watch.command import metric, report, sampled, started, watch
+from yinyang import __version__, identify
+from yinyang.watch.__main__ import main
+
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
+
+
+def test_one_replica_as_json(web_lone: int) -> None:
+    done = watch(f"http://127.0.0.1:{web_lone}/", "--count", 80, "--rate", 400, "--json", "--expect-replicas", 1)
+    found = report(done)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (found["samples"], found["errors"], found["ended"]) == (80, 0, "count")
+    [replica] = found["replicas"]
+    assert (replica["host"], replica["version"], replica["answers"]) == ("web-lone", "1.2.3", 80)
+    assert replica["colours"][0] == identify("web-lone").colour
+    assert found["verdict"]["kind"] == "one replica"
+    assert found["gap"] == {"latest": None, "longest": None}
+    assert 0 < found["latency"]["p50"] <= found["latency"]["p99"]
+
+
+def test_lines_in_a_pipe(web_lone: int) -> None:
+    done = watch(f"http://127.0.0.1:{web_lone}", "--duration", "1500ms", "--rate", 50)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) >= 2
+    assert all(re.match(r"\d+ s: \d+ samples, [\d.]+/s; ", line) for line in lines)
+    assert re.search(r"/s; \S+ 100 %; no failure; p50 \S+ ms, p99 \S+ ms; ", lines[-1])
+    assert "\x1b" not in done.stdout
+
+
+def test_connections_are_used_again_or_not(web_lone: int) -> None:
+    """As the replica counts them."""
+    before = metric(web_lone, "yinyang_connections_accepted_total")
+    watch(f"http://127.0.0.1:{web_lone}", "--count", 40, "--rate", 500, "--concurrency", 4)
+    between = metric(web_lone, "yinyang_connections_accepted_total")
+    watch(f"http://127.0.0.1:{web_lone}", "--count", 40, "--rate", 500, "--concurrency", 4, "--connection", "same")
+    assert between - before == 40 + 1
+    assert metric(web_lone, "yinyang_connections_accepted_total") - between <= 4 + 1
+
+
+def test_nobody_answers() -> None:
+    with socket.socket() as unused:  # bound, but nobody listens
+        unused.bind(("127.0.0.1", 0))
+        done = watch(f"http://127.0.0.1:{unused.getsockname()[1]}", "--count", 3, "--rate", 100, "--json")
+    found = report(done)
+    assert done.returncode == 1
+    assert found["failures"] == {"refused": 3}
+    assert found["gap"]["longest"] > 0
+    assert done.stderr == "yinyang.watch: expected an answer, seen: none to 3 requests (3 refused)\n"
+
+
+def test_expectations(web_lone: int) -> None:
+    """Each that does not hold has its line, and only those."""
+    url = f"http://127.0.0.1:{web_lone}"
+    held = ["--expect-replicas", 1, "--max-errors", 0, "--max-gap", "1ms", "--min-share", "100%"]
+    done = watch(url, "--count", 5, "--rate", 100, *held)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = watch(url, "--count", 5, "--rate", 100, "--expect-replicas", 2, "--max-errors", 0)
+    assert done.returncode == 1
+    assert done.stderr == "yinyang.watch: expected exactly 2 replicas, seen: 1: web-lone\n"
+    done = watch(f"{url}/elsewhere?/whoami", "--count", 1, *held)  # the query is passed on, and is no path
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 5
+
+
+@contextlib.contextmanager
+def answering(behave: Callable[[socket.socket], None]) -> Iterator[int]:
+    """The port of a server that does this with each connection that has sent something."""
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                client, _ = listener.accept()
+                with client:
+                    client.recv(65536)
+                    behave(client)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(PATIENCE)
+
+
+def reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def says(text: bytes) -> Callable[[socket.socket], None]:
+    return lambda client: client.sendall(text)
+
+
+def say_nothing(client: socket.socket) -> None:
+    client.recv(1)  # until it has waited long enough
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: "
+FAILURES: dict[str, tuple[Callable[[socket.socket], None], str]] = {
+    "reset": (reset, "reset"),
+    "closed": (lambda client: None, "closed"),
+    "cut": (says(OK + b"99\r\n\r\n{"), "closed"),
+    "silent": (say_nothing, "timed out"),
+    "502": (says(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"), "status 502"),
+    "301": (says(b"HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"), "status 301"),
+    "page": (says(OK + b"6\r\n\r\n<html>"), "not whoami"),
+    "endless": (lambda client: client.sendall(OK + b"1000000\r\n\r\n" + 100000 * b" "), "not whoami"),
+    "ssh": (says(b"SSH-2.0-OpenSSH\r\n\r\n"), "not HTTP"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_failures_are_told_apart(name: str) -> None:
+    behave, word = FAILURES[name]
+    limit = ["--timeout", "300ms"] if word == "timed out" else []
+
+    def safely(client: socket.socket) -> None:
+        with contextlib.suppress(ConnectionError):
+            behave(client)
+
+    with answering(safely) as port:
+        done = watch(f"http://127.0.0.1:{port}", "--count", 2, "--rate", 100, *limit, "--json")
+    assert report(done)["failures"] == {word: 2}
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "number", "code"),
+    [
+        ([], signal.SIGINT, 0),
+        (["--expect-replicas", 7], signal.SIGINT, 1),
+        (["--duration", "1h"], signal.SIGINT, 130),
+        (["--count", 10**9], signal.SIGINT, 130),
+        (["--duration", "1h"], signal.SIGTERM, 143),
+    ],
+    ids=str,
+)
+def test_told_to_end(arguments: list[object], number: int, code: int, web_lone: int) -> None:
+    with started(f"http://127.0.0.1:{web_lone}", *arguments) as process:
+        assert re.match(r"\d+ s: ", process.stdout.readline())
+        process.send_signal(number)
+        rest, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == code
+    assert re.match(r"\d+ s: ", rest.splitlines()[-1])
+
+
+def test_a_reader_that_has_enough(web_lone: int) -> None:
+    with started(f"http://127.0.0.1:{web_lone}") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(PATIENCE) == 128 + signal.SIGPIPE
+
+
+def test_a_host_that_is_none() -> None:
+    done = watch("http://-\u00f6..x/", "--count", 1)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "is not a URL" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["httpx", "rich"])
+def test_without_the_extra(name: str) -> None:
+    code = f"""import runpy, sys
+sys.modules[{name!r}] = None
+sys.argv = ["watch", "http://127.0.0.1/"]
+runpy.run_module("yinyang.watch", run_name="__main__")"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert name in done.stderr
+    assert "yinyang-serve[watch]" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_version() -> None:
+    done = watch("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"yinyang-watch {__version__}\n", "")
+
+
+def test_help_names_the_command_as_installed() -> None:
+    [command] = entry_points(group="console_scripts", name="yinyang-watch")
+    assert command.load() is main
+    assert watch("--help").stdout.startswith("usage: yinyang-watch ")
+
+
+def test_the_server_does_without_it() -> None:
+    code = """import sys, yinyang.serve
+print([name for name in sys.modules if name.startswith(("yinyang.watch", "httpx", "rich"))])"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
+    assert done.stdout == "[]\n"
+
+
+def test_a_gap_is_as_long_as_nobody_was_there(tmp_path: Path) -> None:
+    with stage(tmp_path) as made:
+        made.add("web-1")
+        port = made.replicas["web-1"].port
+        with started(f"http://127.0.0.1:{port}", "--rate", 50, "--max-gap", "1ms") as process:
+            wait_until(lambda: sampled(port) > 5, "some samples")
+            made.replicas["web-1"].kill()
+            wait_until(lambda: refuses(port), "the end of its workers")
+            gone = time.monotonic()
+            assert any(" refused" in line for line in process.stdout)
+            back = time.monotonic()
+            made.replicas["web-1"] = replica(tmp_path, "web-1", "--port", str(port))
+            wait_until(lambda: sampled(port) > 5, "samples again")
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    longest = float(re.search(r"; gap [\d.]+ s, longest ([\d.]+) s; ", output.splitlines()[-1])[1])
+    assert longest >= back - gone - 0.01  # as it is rounded
+    assert re.fullmatch(r"yinyang.watch: expected no gap longer than 0.001 s, seen: one of [\d.]+ s\n", errors)
+
+
+def refuses(port: int) -> bool:
+    """Does nobody listen there?"""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED

@@ -1,0 +1,149 @@
+"""The watch in a terminal."""
+
+import fcntl
+import importlib
+import io
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import PATIENCE
+
+from watch.command import COMMAND, environment
+from yinyang import identify
+from yinyang.watch.metrics import Metrics
+from yinyang.watch.sample import Replica, Sample
+
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
+
+
+@pytest.mark.parametrize("width", [20, 30, 50, 80, 200])
+@pytest.mark.parametrize("height", [5, 24])
+def test_view_fits(width: int, height: int) -> None:
+    console_of = importlib.import_module("rich.console").Console
+    view = importlib.import_module("yinyang.watch.view").View
+    metrics = Metrics(0.0)
+    for number in range(300):
+        host = f"yinyang-7d4b9c6f5-{number % 30:05}"
+        replica = Replica(host, host[-5:], "1.2.3-beta", ("#b8d868", "#000000"))
+        metrics.add(Sample(number / 10, number / 10 + 0.001, replica))
+        if number % 100 == 99:
+            metrics.add(Sample(number / 10, number / 10, failure="refused"))
+    shown = io.StringIO()
+    console = console_of(file=shown, width=width, height=height)
+    console.print(view("http://localhost/whoami", metrics, 30.0))
+    lines = shown.getvalue().splitlines()
+    assert all(len(line.rstrip()) <= width for line in lines)
+    assert sum("\N{YIN YANG}" in line for line in lines) == max(1, height - 8 - 1)
+    if width >= 30:
+        assert any("refused 3" in line for line in lines)
+        assert any("more" in line for line in lines)
+        assert any("00000" in line for line in lines)
+    shown.truncate(0)
+    console.print(view("http://localhost/whoami", metrics, 30.0, show_all=True))
+    assert shown.getvalue().count("\N{YIN YANG}") == 30
+
+
+class Terminal:
+    """A watch in a terminal of its own."""
+
+    def __init__(self, *arguments: object, columns: int, **variables: str) -> None:
+        self.master, slave = pty.openpty()
+        self.resize(columns)
+        given = environment() | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"} | variables
+        self.process = subprocess.Popen(
+            [*COMMAND, *map(str, arguments)], stdin=slave, stdout=slave, stderr=slave, env=given, start_new_session=True
+        )
+        os.close(slave)
+        self.text = ""
+
+    def resize(self, columns: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 20, columns, 0, 0))
+
+    def read(self) -> bool:
+        """Whether there was more."""
+        try:
+            piece = os.read(self.master, 65536)
+        except OSError:  # nobody holds the other end any more
+            return False
+        self.text += piece.decode(errors="replace")
+        return bool(piece)
+
+    def read_until(self, condition: Callable[[str], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition(self.text):
+            assert time.monotonic() < deadline, self.text
+            assert not select.select([self.master], [], [], PATIENCE)[0] or self.read(), self.text
+
+    def end(self) -> int:
+        os.kill(self.process.pid, signal.SIGINT)
+        while self.read():
+            pass
+        return self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    opened: list[Terminal] = []
+
+    def open_one(*arguments: object, columns: int = 90, **variables: str) -> Terminal:
+        opened.append(Terminal(*arguments, columns=columns, **variables))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+HOME = "\x1b[H"  # where each frame begins
+
+
+def frames(text: str) -> list[list[str]]:
+    """The lines of the whole frames, as they are seen."""
+    plain = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", frame) for frame in text.split(HOME)[1:-1]]
+    return [frame.split("\r\n") for frame in plain]
+
+
+def test_in_a_terminal(web_lone: int, terminal: Callable[..., Terminal]) -> None:
+    """It shows the replica in its two colours, fits into each size that the window takes, and leaves the screen."""
+    shown = terminal(f"http://127.0.0.1:{web_lone}", "--rate", 50)
+    circle, path = identify("web-lone").colour, "#000000"
+    inside = [";".join(str(int(colour[at : at + 2], 16)) for at in (1, 3, 5)) for colour in (circle, path)]
+    shown.read_until(lambda text: f"\x1b[38;2;{inside[1]};48;2;{inside[0]}m" in text)
+    assert "web-lone" in shown.text
+    for columns in 40, 120, 25:
+        before = len(frames(shown.text))
+        shown.resize(columns)
+
+        def fitted(text: str, before: int = before, columns: int = columns) -> bool:
+            late = frames(text)[before:]
+            return len(late) > 3 and all(len(line) <= columns for frame in late[-2:] for line in frame)
+
+        shown.read_until(fitted)
+        late = frames(shown.text)[-1]
+        assert max(map(len, late)) == columns
+        assert any("web" in line for line in late)
+    assert shown.end() == 0
+    screen, _, left = shown.text.rpartition("\x1b[?1049l")
+    assert "\x1b[?1049h" in screen
+    assert "web-l" in left
+
+
+def test_without_colours(web_lone: int, terminal: Callable[..., Terminal]) -> None:
+    shown = terminal(f"http://127.0.0.1:{web_lone}", "--rate", 50, NO_COLOR="1")
+    shown.read_until(lambda text: "web-lone" in text and "\N{YIN YANG}" in text)
+    assert shown.end() == 0
+    assert not re.search(r"\x1b\[[0-9;]*[34]8;", shown.text)

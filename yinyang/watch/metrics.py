@@ -1,0 +1,162 @@
+"""What happened so far, counted: replicas, failures, request rates, gaps and latencies.
+
+Memory does not grow with time.
+"""
+
+import math
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+from yinyang.watch.evidence import Evidence
+from yinyang.watch.sample import Replica, Sample
+
+BUCKET_RATIO = 1.02  # of the bounds of a bucket of latencies
+MIN_LATENCY = 1e-6  # seconds
+RATE_WINDOW = 5  # seconds over which the current rate is measured
+
+
+class LatencyHistogram:
+    """Counts latencies in buckets that grow exponentially, so that quantiles are right to 1 %."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+
+    def add(self, seconds: float) -> None:
+        """Count one latency."""
+        self._counts[round(math.log(max(seconds, MIN_LATENCY), BUCKET_RATIO))] += 1
+
+    def quantile(self, part: float) -> float | None:
+        """The latency in seconds that this part (0 to 1) of all did not exceed; None if there is none."""
+        rank = math.ceil(part * self._counts.total())
+        for bucket in sorted(self._counts):
+            rank -= self._counts[bucket]
+            if rank <= 0:
+                return BUCKET_RATIO**bucket
+        return None
+
+
+class Gaps:
+    """Times without an answer around failures: each from the last answer before one to the first answer after it.
+
+    The beginning counts as an answer, so that a gap there has a beginning too. All times are in seconds on the clock of
+    samples. A gap is as precise as the interval between requests.
+    """
+
+    def __init__(self, begin: float) -> None:
+        self._last_answer = begin
+        self._failing = False
+        self._longest: float | None = None
+        self._latest: float | None = None
+
+    def add(self, now: float, answered: bool) -> None:
+        """A request was answered, or failed."""
+        if not answered:
+            self._failing = True
+            return
+        if self._failing:
+            self._latest = now - self._last_answer
+            self._longest = max(self._latest, self._longest or 0.0)
+        self._last_answer, self._failing = now, False
+
+    def latest(self, now: float) -> float | None:
+        """The length of the latest gap, which may last until now; None if there was none."""
+        return now - self._last_answer if self._failing else self._latest
+
+    def longest(self, now: float) -> float | None:
+        """The length of the longest gap, which may last until now; None if there was none."""
+        latest = self.latest(now)
+        return latest if latest is None else max(latest, self._longest or 0.0)
+
+
+@dataclass
+class ReplicaMetrics:
+    """A replica, and its answers.
+
+    last: when it last answered, in seconds on the clock of samples.
+    answers: all of them.
+    answers_without_cookie: those to requests without a cookie, which show how the balancer chooses.
+    """
+
+    replica: Replica
+    last: float
+    answers: int = 0
+    answers_without_cookie: int = 0
+
+
+@dataclass
+class FailureMetrics:
+    """A kind of failure; `last` in seconds on the clock of samples."""
+
+    last: float
+    count: int = 0
+
+
+@dataclass
+class Metrics:
+    """All that is counted.
+
+    begin: seconds on the clock of samples.
+    replicas: by host, in order of their first answers.
+    failures: by name.
+    """
+
+    begin: float
+    keep_alive: bool = False
+    samples: int = 0
+    replicas: dict[str, ReplicaMetrics] = field(default_factory=dict)
+    failures: dict[str, FailureMetrics] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.gaps = Gaps(self.begin)
+        self.latencies = LatencyHistogram()
+        self.evidence = Evidence(self.keep_alive)
+        self._samples_by_second: deque[list[int]] = deque(maxlen=RATE_WINDOW + 1)  # second, samples that ended in it
+
+    @property
+    def answers(self) -> int:
+        """The number of requests that were answered."""
+        return sum(replica.answers for replica in self.replicas.values())
+
+    @property
+    def errors(self) -> int:
+        """The number of requests that failed."""
+        return self.samples - self.answers
+
+    def add(self, sample: Sample) -> None:
+        """Count one sample."""
+        self.samples += 1
+        self._add_to_second(int(sample.end - self.begin))
+        self.gaps.add(sample.end, sample.replica is not None)
+        self.evidence.add(sample)
+        if sample.replica is None:
+            failure = self.failures.setdefault(sample.failure, FailureMetrics(sample.end))
+            failure.count, failure.last = failure.count + 1, sample.end
+            return
+        self.latencies.add(sample.end - sample.start)
+        replica = self.replicas.setdefault(sample.replica.host, ReplicaMetrics(sample.replica, sample.end))
+        replica.replica, replica.last = sample.replica, sample.end
+        replica.answers += 1
+        replica.answers_without_cookie += sample.cookie_of is None
+
+    def share(self, replica: ReplicaMetrics) -> float:
+        """A replica's share of all answers to requests without a cookie, from 0 to 1."""
+        total = sum(other.answers_without_cookie for other in self.replicas.values())
+        return replica.answers_without_cookie / total if total else 0.0
+
+    def current_rate(self, now: float) -> float:
+        """Requests per second that ended in the last 5 seconds."""
+        passed = now - self.begin
+        whole = int(passed)
+        if whole < 1:
+            return self.samples / passed if passed > 0 else 0.0
+        recent = sum(count for second, count in self._samples_by_second if whole - RATE_WINDOW <= second < whole)
+        return recent / min(RATE_WINDOW, whole)
+
+    def average_rate(self, now: float) -> float:
+        """Requests per second since the beginning."""
+        return self.samples / (now - self.begin) if now > self.begin else 0.0
+
+    def _add_to_second(self, second: int) -> None:
+        if not self._samples_by_second or self._samples_by_second[-1][0] != second:
+            self._samples_by_second.append([second, 0])
+        self._samples_by_second[-1][1] += 1
