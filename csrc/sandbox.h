@@ -85,34 +85,76 @@ enum {
 };
 
 #define SECCOMP_KILL 0x80000000u
+
+/* AUDIT_ARCH_* of <linux/audit.h>: the number of the machine in ELF, and whether it is little-endian and has 64 bits */
 #if defined __x86_64__
-#define MACHINE 0xc000003eu /* AUDIT_ARCH_X86_64 */
-#elif defined __aarch64__
-#define MACHINE 0xc00000b7u /* AUDIT_ARCH_AARCH64 */
+#define MACHINE 0xc000003eu
+#elif defined __i386__
+#define MACHINE 0x40000003u
+#elif defined __AARCH64EL__
+#define MACHINE 0xc00000b7u
+#elif defined __ARMEL__ && defined __ARM_EABI__
+#define MACHINE 0x40000028u
+#elif defined __riscv && __riscv_xlen == 64
+#define MACHINE 0xc00000f3u
+#elif defined __powerpc64__ && defined __LITTLE_ENDIAN__
+#define MACHINE 0xc0000015u
+#elif defined __s390x__
+#define MACHINE 0x80000016u
 #else
 #define MACHINE 0u /* unknown: no filter */
 #endif
 
 enum { GROUP_END = 0xffff };
 
+/* By what both C libraries call: musl and glibc. What some machines lack, or call otherwise, stands under an #ifdef: older
+ * ones have calls of their own for what is a case of a newer one; those with 32 bits have further ones for 64-bit times
+ * and offsets, and musl appends 32 to the names of the former ones. */
 static const unsigned short call_groups[] = {
     /* What a worker does from when it serves. */
     SYS_accept4, SYS_recvfrom, SYS_sendto, SYS_sendmsg, SYS_shutdown, SYS_close, SYS_epoll_ctl, SYS_epoll_pwait,
+    SYS_write, SYS_setitimer, SYS_restart_syscall, SYS_exit_group,
+#ifdef SYS_recv
+    SYS_recv,
+#endif
+#ifdef SYS_send
+    SYS_send,
+#endif
 #ifdef SYS_epoll_wait
     SYS_epoll_wait,
 #endif
-    SYS_write, SYS_clock_gettime, SYS_setitimer, SYS_restart_syscall, SYS_exit_group,
+#ifdef SYS_clock_gettime
+    SYS_clock_gettime,
+#endif
+#ifdef SYS_clock_gettime32
+    SYS_clock_gettime32,
+#endif
+#ifdef SYS_clock_gettime64
+    SYS_clock_gettime64,
+#endif
     GROUP_END,
     /* What its parent does besides: wait, log, and start workers, so this includes what a worker does before it serves. */
     SYS_ppoll, SYS_read, SYS_lseek, SYS_setsockopt, SYS_getsockname, SYS_wait4, SYS_waitid, SYS_kill,
-    SYS_rt_sigprocmask, SYS_socketpair, SYS_clone, SYS_getpid, SYS_getppid, SYS_prctl, SYS_rt_sigaction, SYS_dup,
+    SYS_rt_sigprocmask, SYS_socketpair, SYS_clone, SYS_set_tid_address, SYS_gettid, SYS_getpid, SYS_getppid, SYS_prctl,
+    SYS_rt_sigaction, SYS_dup, SYS_close_range, SYS_munmap, SYS_prlimit64, SYS_epoll_create1,
+    SYS_landlock_create_ruleset, SYS_landlock_restrict_self, SYS_seccomp,
 #ifdef SYS_fork
     SYS_fork,
 #endif
 #ifdef SYS_poll
     SYS_poll,
 #endif
-    SYS_set_tid_address, SYS_gettid, SYS_close_range, SYS_mmap, SYS_munmap, SYS_prlimit64, SYS_epoll_create1, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, SYS_seccomp,
+#ifdef SYS_ppoll_time64
+    SYS_ppoll_time64,
+#endif
+#ifdef SYS__llseek
+    SYS__llseek,
+#endif
+#ifdef SYS_mmap2
+    SYS_mmap2,
+#else
+    SYS_mmap,
+#endif
     GROUP_END,
     /* What nobody tries by mistake. */
     SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_bpf, SYS_mount, SYS_unshare,
@@ -155,13 +197,20 @@ static inline int sandbox_calls(int is_parent)
 
 /* ---- all of it -------------------------------------------------------------------------------------------------- */
 
-/* Root becomes nobody, if it may; the guard, 0 if this is not root, -errno. */
+#ifdef SYS_setresuid32
+#define SYS_OF_IDS(name) SYS_##name##32 /* the ones with the plain names have 16 bits for a number */
+#else
+#define SYS_OF_IDS(name) SYS_##name
+#endif
+
+/* Root becomes nobody, if it may; the guard, 0 if this is not root, -errno. Not by the C library's functions, which
+ * bring what it takes to do so in all threads: there is one. */
 static inline int sandbox_user(void)
 {
-    if (syscall(SYS_geteuid, 0, 0, 0) != 0)
+    if (geteuid() != 0)
         return 0;
-    if (syscall(SYS_setgroups, 0, NULL, 0) || syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY)
-        || syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY))
+    if (syscall(SYS_OF_IDS(setgroups), 0, NULL) || syscall(SYS_OF_IDS(setresgid), NOBODY, NOBODY, NOBODY)
+        || syscall(SYS_OF_IDS(setresuid), NOBODY, NOBODY, NOBODY))
         return -errno;
     return GUARD_USER;
 }

@@ -16,6 +16,7 @@ from generate import INCLUDES, generate
 
 COMPILE = (
     "-std=gnu11", "-Oz", "-Wall", "-Wextra", "-Wno-unused-function",
+    "-Wno-type-limits",  # Cython's functions for Python numbers compare a 32-bit long with 64-bit limits
     "-ffunction-sections", "-fdata-sections",  # so that the linker can drop each function that is not reached
     "-fno-asynchronous-unwind-tables",  # nothing here unwinds the stack
     # What unreachable Python code calls must not bring in parts of the C library that then stay: with vsnprintf the
@@ -47,6 +48,11 @@ ARCHITECTURES = {  # as Debian names them: the GNU triplet of its compiler, and 
     "ppc64el": ("powerpc64le-linux-gnu", "powerpc64le-linux-musl"),
     "riscv64": ("riscv64-linux-gnu", "riscv64-linux-musl"),
     "s390x": ("s390x-linux-gnu", "s390x-linux-musl"),
+}
+COMPILE_FOR = {
+    # The table of contents (ELFv2 ABI) of an object is one section, which the linker keeps whole, with all that it refers
+    # to: Python. So the compiler drops what is not reached, at link time. musl has no other long double than this one.
+    "ppc64el": ("-flto", "-mlong-double-64"),
 }
 CPUS = {"i386": "i386", "i486": "i386", "i586": "i386", "armv7l": "armhf", "ppc64le": "ppc64el"} | {
     triplet.partition("-")[0]: name for name, (triplet, _) in ARCHITECTURES.items()
@@ -81,7 +87,7 @@ def build_static(version):
     python = python_headers(folder / "python")
     whole = folder / "yinyang.unstripped"
     link(
-        *compiler, *COMPILE, *HARDENING, f'-DYINYANG_VERSION="{version}"', *(f"-I{path}" for path in INCLUDES),
+        *compiler, *COMPILE, *COMPILE_FOR.get(target, ()), *HARDENING, f'-DYINYANG_VERSION="{version}"', *(f"-I{path}" for path in INCLUDES),
         *headers, "-isystem", python, *os.environ.get("CFLAGS", "").split(),
         *LINK, *HARDENING_LINK, *os.environ.get("LDFLAGS", "").split(),
         *start, "csrc/main.c", generate("yinyang/_core.pyx"), *end, "-o", str(whole),
@@ -122,6 +128,7 @@ def find_musl(compiler, triplet):
         name = ARCHITECTURES[architecture(triplet)][1]
         for include, library in (
             (f"/usr/include/{name}", f"/usr/lib/{name}"),  # Debian
+            (f"build/cross/usr/include/{name}", f"build/cross/usr/lib/{name}"),  # tools/cross-toolchains
             (f"/usr/{name}/include", f"/usr/{name}/lib64"),  # Fedora
             (f"/usr/{name}/include", f"/usr/{name}/lib"),  # Fedora, 32 bits
             ("/usr/lib/musl/include", "/usr/lib/musl/lib"),  # Arch
@@ -130,8 +137,8 @@ def find_musl(compiler, triplet):
                 break
         else:
             raise Failure(
-                f"musl for {name} is missing; install musl-dev (Debian), "
-                "musl-devel and musl-libc-static (Fedora) or musl (Arch)"
+                f"musl for {name} is missing; install musl-dev (Debian; tools/cross-toolchains does for another "
+                "architecture), musl-devel and musl-libc-static (Fedora) or musl (Arch)"
             )
         headers = ["-nostdinc", "-isystem", include, "-isystem", output(*compiler, "-print-file-name=include")]
         lookup = [f"-B{library}"]
