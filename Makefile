@@ -29,7 +29,8 @@ lint: dev $(LINT)/made ## check style and types, and that the sdist has all file
 	$(LINT)/mypy
 	$(LINT)/python -m mypy.stubtest --concise --mypy-config-file pyproject.toml yinyang._core
 	PATH=$(CURDIR)/$(LINT):$$PATH check-manifest --quiet
-linters: $(LINT)/made /requirements-lint.txt
+linters: $(LINT)/made ## install the linters, in build/lint, in the versions of tools/requirements-lint.txt
+$(LINT)/made: tools/requirements-lint.txt
 	$(PYTHON) -m venv build/lint
 	$(LINT)/pip install -q -r tools/requirements-lint.txt
 	@touch $@
@@ -83,4 +84,4 @@ clean: ## remove all that was made
 	rm -rf .venv build *.egg-info yinyang/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help dev test lint format static cross image dist wheel-test bench studies instructions sanitize memcheck fuzz bare clean
+.PHONY: help dev test lint linters format static cross image dist wheel-test bench studies instructions sanitize memcheck fuzz bare clean
