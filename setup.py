@@ -24,7 +24,7 @@ def check_machine():
     if sys.platform != "linux" or sys.implementation.name != "cpython":
         here = f"{platform.python_implementation()} on {platform.system()}"
         raise SystemExit(f"yinyang needs Linux and CPython, this is {here}; elsewhere, run its container image")
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  (pip does not read requires-python of a source tree first)
         raise SystemExit(f"yinyang requires Python >= 3.11, this is {platform.python_version()}")
 
 
@@ -48,16 +48,17 @@ class BuildExtension(build_ext):
     def build_extension(self, extension):
         """Generate, compile, link."""
         header = Path(sysconfig.get_path("include"), "Python.h")
-        for found, missing in ((shutil.which(self.compiler.compiler_so[0]), self.compiler.compiler_so[0]),
-                               (header.exists(), header)):
+        compiler = self.compiler.compiler_so[0]
+        for found, missing in ((shutil.which(compiler), compiler), (header.exists(), header)):
             if not found:
                 raise SystemExit(
                     f"yinyang: {missing} is missing, to compile the extension; install gcc and python3-dev (Debian, "
                     "Ubuntu), gcc and python3-devel (Fedora), build-base and python3-dev (Alpine), or gcc (Arch)"
                 )
-        # Nothing is shared by threads but what is read or written as a whole: descriptors, and counters in shared memory.
+        # Threads share only what is read or written as a whole: descriptors, and counters in shared memory.
         directives = {"freethreading_compatible": True} if FREE_THREADED else {}
-        extension.sources = [generate("yinyang/_core.pyx", "build/free-threaded" if FREE_THREADED else "build", directives)]
+        folder = "build/free-threaded" if FREE_THREADED else "build"
+        extension.sources = [generate("yinyang/_core.pyx", folder, directives)]
         extension.define_macros.append(("YINYANG_VERSION", f'"{self.distribution.get_version()}"'))
         if not self.debug:  # small, and the same whoever builds it where
             extension.extra_compile_args.append("-g0")
