@@ -3,6 +3,7 @@
  * In C, because tables of the core must be constant: nothing initializes them at run time. */
 #ifndef YINYANG_HTTP_CHARS_H
 #define YINYANG_HTTP_CHARS_H
+/* clang-format off */ /* its tables are laid out by hand */
 
 /* A port as it stands in an address, and back: the high byte first (htons(3), without a call). */
 static inline unsigned short port_bytes(unsigned short port)
@@ -153,4 +154,5 @@ static const char value_words[WORD_VALUES][WORD_SIZE] = {
     [WORD_TEXT_PLAIN] = "text/plain",
 };
 
+/* clang-format on */
 #endif

@@ -7,9 +7,11 @@
 #define HTTP_ERRORS(X) \
     X(ERROR_METHOD, 400, "the request must begin with a method, one space and a target, as in: GET / HTTP/1.1") \
     X(ERROR_TLS, 400, "this looks like TLS, but the port speaks plain HTTP: use http:// instead of https://") \
-    X(ERROR_TARGET, 400, "the target must be a path of visible ASCII such as /x?y, a whole http:// address, or * with OPTIONS") \
+    X(ERROR_TARGET, 400, \
+      "the target must be a path of visible ASCII such as /x?y, a whole http:// address, or * with OPTIONS") \
     X(ERROR_PERCENT, 400, "a % in the path must be followed by two hexadecimal digits") \
-    X(ERROR_AUTHORITY, 400, "the address in the target must name a host, without user name, and a port of digits only") \
+    X(ERROR_AUTHORITY, 400, \
+      "the address in the target must name a host, without user name, and a port of digits only") \
     X(ERROR_VERSION, 400, "the request line must end in one space, HTTP/1.1 or HTTP/1.0, and CR LF") \
     X(ERROR_LINE_END, 400, "each line must end in CR LF, and CR or LF can stand nowhere else") \
     X(ERROR_FIELD_NAME, 400, "a header line must begin with a name, then a colon with no space before it") \
@@ -42,7 +44,7 @@ enum http_error {
 #define X(name, status, message) name,
     HTTP_ERRORS(X)
 #undef X
-    ERROR_COUNT,
+        ERROR_COUNT,
 };
 
 static const struct http_error_row {

@@ -21,9 +21,9 @@
 
 enum status { /* a small number for each, for tables and sets of them */
 #define X(code, text) STATUS_##code,
-    STATUSES(X)
+              STATUSES(X)
 #undef X
-    STATUS_COUNT,
+                  STATUS_COUNT,
 };
 
 struct message {

@@ -4,6 +4,7 @@
  * connection. yinyang/core/routes/table.pxd has its body or its renderer. */
 #ifndef YINYANG_ROUTES_H
 #define YINYANG_ROUTES_H
+/* clang-format off */ /* its tables are laid out by hand */
 
 #include <string.h>
 
@@ -118,4 +119,5 @@ static inline int route_of(const unsigned char *path, size_t length, int plain)
     return ROUTE_PAGE;
 }
 
+/* clang-format on */
 #endif

@@ -2,6 +2,7 @@
  * all children inherit it. */
 #ifndef YINYANG_SANDBOX_H
 #define YINYANG_SANDBOX_H
+/* clang-format off */ /* its tables are laid out by hand */
 
 #include <errno.h>
 #include <stddef.h>
@@ -244,4 +245,5 @@ static inline int sandbox_enter(int is_parent, int required)
     return guards;
 }
 
+/* clang-format on */
 #endif

@@ -25,8 +25,7 @@ static inline const unsigned char *scan_value(const unsigned char *pos, const un
     for (; end - pos >= 16; pos += 16) {
         __m128i bytes = _mm_loadu_si128((const __m128i *)pos);
         __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes);
-        __m128i error = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), control),
-                                     _mm_cmpeq_epi8(bytes, del));
+        __m128i error = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), control), _mm_cmpeq_epi8(bytes, del));
         unsigned int found = (unsigned int)_mm_movemask_epi8(error);
         if (found)
             return pos + __builtin_ctz(found);

@@ -1,6 +1,7 @@
 /* The fields of /whoami in its three formats. */
 #ifndef YINYANG_WHOAMI_H
 #define YINYANG_WHOAMI_H
+/* clang-format off */ /* its tables are laid out by hand */
 
 enum about { /* optional texts about where a replica runs */
     ABOUT_VERSION,
@@ -43,4 +44,5 @@ static const struct whoami_format { /* templates of text_format */
     "X-Requests: %llu\r\nX-Pages: %llu\r\nX-Started: %s\r\nX-Draining: %s\r\n",
 };
 
+/* clang-format on */
 #endif

@@ -7,11 +7,11 @@
 struct yinyang; /* a server, from its command line to its end */
 
 enum yinyang_action { /* as in yinyang/core/cli/options.pxd */
-    YINYANG_SERVE,
-    YINYANG_HEALTHCHECK,
-    YINYANG_VERSION_SHOWN,
-    YINYANG_HELP_SHOWN,
-    YINYANG_ERROR,
+                      YINYANG_SERVE,
+                      YINYANG_HEALTHCHECK,
+                      YINYANG_VERSION_SHOWN,
+                      YINYANG_HELP_SHOWN,
+                      YINYANG_ERROR,
 };
 
 /* From the arguments, without the program's name, and the environment: what is to be done. What the action has to say
