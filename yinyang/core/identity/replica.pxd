@@ -17,7 +17,7 @@ cdef extern from "option_table.h" nogil:
         OPTION_APP_VERSION
 
 cdef extern from "whoami.h" nogil:
-    enum:  # optional texts, in the order of their options
+    enum:  # optional texts
         ABOUT_VERSION
         ABOUT_NODE
         ABOUT_NAMESPACE
