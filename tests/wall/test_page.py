@@ -162,7 +162,8 @@ def test_layout_is_stable_and_legible(width: int, scheme: str, new_page: NewPage
     assert page.evaluate("shifts") == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for part in page.locator("#tiles circle:first-child, #tiles path").all():
-        assert part.bounding_box()["height"] >= 50
+        # a symbol turns with each answer, and its box with it: what counts is its size at rest
+        wall.wait(lambda part=part: part.bounding_box()["height"] >= 50, "a symbol that can be seen")
     assert min(page.evaluate(CONTRASTS)) >= 4.5
     assert wall.errors == []
 
