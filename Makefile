@@ -42,9 +42,9 @@ format: $(LINT)/made ## format Python and C
 static: dev ## build the static program, build/static/yinyang; ARCH=arm64 for another machine
 	$(BIN)/python setup.py -q build_static
 
-cross: dev ## build the static program for each architecture that Debian and musl have
+cross: dev ## build the static program for each architecture that Debian and musl have, and test some; OPTIONS='riscv64' chooses
 	tools/cross-toolchains
-	for arch in arm64 armhf i386 ppc64el riscv64 s390x; do ARCH=$$arch $(BIN)/python setup.py -q build_static || exit 1; done
+	PYTHON=$(BIN)/python tests/cross $(OPTIONS)
 
 image: ## build the container image; ENGINE=podman with another tool
 	$(or $(ENGINE),docker) build -t yinyang .
