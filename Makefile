@@ -27,7 +27,7 @@ lint: dev $(LINT)/made ## check style and types, and that the sdist has all file
 	$(LINT)/clang-format --dry-run -Werror csrc/*.[ch]
 	$(LINT)/shellcheck $(SCRIPTS)
 	$(LINT)/mypy
-	$(LINT)/python -m mypy.stubtest --concise --mypy-config-file pyproject.toml yinyang._core
+	$(LINT)/python -m mypy.stubtest --concise --mypy-config-file pyproject.toml --allowlist tools/stubtest-allowlist.txt yinyang._core
 	PATH=$(CURDIR)/$(LINT):$$PATH check-manifest --quiet
 linters: $(LINT)/made ## install the linters, in build/lint, in the versions of tools/requirements-lint.txt
 $(LINT)/made: tools/requirements-lint.txt
@@ -42,6 +42,10 @@ format: $(LINT)/made ## format Python and C
 static: dev ## build the static program, build/static/yinyang; ARCH=arm64 for another machine
 	$(BIN)/python setup.py -q build_static
 
+cross: dev ## build the static program for each architecture that Debian and musl have
+	tools/cross-toolchains
+	for arch in arm64 armhf i386 ppc64el riscv64 s390x; do ARCH=$$arch $(BIN)/python setup.py -q build_static || exit 1; done
+
 image: ## build the container image; ENGINE=podman with another tool
 	$(or $(ENGINE),docker) build -t yinyang .
 
@@ -55,11 +59,14 @@ wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on anothe
 	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-xdist hypothesis pillow prometheus-client
 	cd tests && ../build/wheel/bin/pytest -q -p no:cacheprovider -n auto -m $(WITHOUT_TOOLS) .
 
-bench: dev ## compare what a request costs, with other servers (benchmarks/compare.py)
+bench: dev ## compare what a request costs, with other servers (benchmarks/README.md)
 	$(BIN)/python -m benchmarks.compare $(OPTIONS)
 
 instructions: dev ## count the instructions of a request, and compare them with the committed figures (valgrind)
 	$(BIN)/python -m benchmarks.instructions --check
+
+studies: dev ## make the studies of shutdown, hostile clients and logs anew; minutes each, with no other load
+	for study in drain hostile listener_close log_faults rolling; do $(BIN)/python -m benchmarks.studies.$$study || exit 1; done
 
 sanitize: dev ## run the black-box tests with AddressSanitizer and UndefinedBehaviorSanitizer (clang)
 	PYTHON=$(BIN)/python tests/sanitize $(OPTIONS)
@@ -77,4 +84,4 @@ clean: ## remove all that was made
 	rm -rf .venv build *.egg-info yinyang/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help dev test lint linters format static image dist wheel-test bench instructions sanitize memcheck fuzz bare clean
+.PHONY: help dev test lint linters format static cross image dist wheel-test bench studies instructions sanitize memcheck fuzz bare clean

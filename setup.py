@@ -25,7 +25,7 @@ def check_machine():
     if sys.platform != "linux" or sys.implementation.name != "cpython":
         here = f"{platform.python_implementation()} on {platform.system()}"
         raise SystemExit(f"yinyang needs Linux and CPython, this is {here}; elsewhere, run its container image")
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  (pip does not read requires-python of a source tree first)
         raise SystemExit(f"yinyang requires Python >= 3.11, this is {platform.python_version()}")
 
 
@@ -36,8 +36,8 @@ def check_compiler():
     for missing, found in ((compiler, shutil.which(compiler)), (header, header.exists())):
         if not found:
             raise SystemExit(
-                f"yinyang: {missing} is missing, to compile the extension; install gcc and python3-dev (Debian, Ubuntu), "
-                "gcc and python3-devel (Fedora), build-base and python3-dev (Alpine), or gcc (Arch)"
+                f"yinyang: {missing} is missing, to compile the extension; install gcc and python3-dev (Debian, "
+                "Ubuntu), gcc and python3-devel (Fedora), build-base and python3-dev (Alpine), or gcc (Arch)"
             )
 
 
@@ -64,7 +64,7 @@ class BuildExtension(build_ext):
         """Generate, compile, link."""
         folder, directives = "build", {}
         if FREE_THREADED:
-            # No object is shared by threads but a Server, of which they share descriptors and atomic counters.
+            # Threads share only what is read or written as a whole: descriptors, and counters in shared memory.
             folder, directives = "build/free-threaded", {"freethreading_compatible": True}
         extension.sources = [generate("yinyang/_core.pyx", folder, directives)]
         extension.define_macros.append(("YINYANG_VERSION", f'"{self.distribution.get_version()}"'))

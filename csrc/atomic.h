@@ -5,6 +5,8 @@
 #ifndef YINYANG_ATOMIC_H
 #define YINYANG_ATOMIC_H
 
+#include <stdint.h>
+
 /* Else they would be calls of libatomic, whose locks hold within one process. Nothing here lies across two cache lines,
  * where 64 bits at once would not be atomic on i386: the structs have 64-bit members at multiples of 8 bytes. */
 _Static_assert(__atomic_always_lock_free(sizeof(unsigned long long), 0),
@@ -18,5 +20,10 @@ _Static_assert(__atomic_always_lock_free(sizeof(unsigned long long), 0),
 #define atomic_swap(place, value) __atomic_exchange_n((place), (value), __ATOMIC_SEQ_CST)
 /* Orders an earlier write before a later read of another place. */
 #define atomic_barrier() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+
+/* A counter that begins a cache line. A struct that begins with one is a whole number of cache lines. */
+typedef uint64_t cache_line_u64 __attribute__((aligned(64)));
+
+#define STATIC_ASSERT(condition) _Static_assert(condition, #condition)
 
 #endif

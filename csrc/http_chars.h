@@ -1,8 +1,9 @@
-/* What each byte may be in a request: one table, a bit for each role.
+/* The characters and words of requests: the roles of each byte, the methods, the names and values of fields.
  *
- * A constant table in C, because the core may hold no table that is filled in at run time. */
-#ifndef YINYANG_BYTES_H
-#define YINYANG_BYTES_H
+ * In C, because tables of the core must be constant: nothing initializes them at run time. */
+#ifndef YINYANG_HTTP_CHARS_H
+#define YINYANG_HTTP_CHARS_H
+/* clang-format off */ /* its tables are laid out by hand */
 
 /* A port as it stands in an address, and back: the high byte first (htons(3), without a call). */
 static inline unsigned short port_bytes(unsigned short port)
@@ -13,7 +14,7 @@ static inline unsigned short port_bytes(unsigned short port)
     return number;
 }
 
-/* Which bit of a set, that is not empty, is the lowest. */
+/* The number of the lowest bit of a set, which is not empty. */
 static inline int lowest_bit(unsigned int set)
 {
     return __builtin_ctz(set);
@@ -21,13 +22,13 @@ static inline int lowest_bit(unsigned int set)
 
 enum {
     BYTE_TOKEN = 1,  /* tchar, RFC 9110 section 5.6.2: methods and field names */
-    BYTE_HOST = 2,   /* uri-host and port, RFC 3986 section 3.2, as far as single bytes tell */
-    BYTE_PATH = 4,   /* request-target, less the bytes that mean something in a path: . / ? % # */
+    BYTE_HOST = 2,   /* uri-host and port, RFC 3986 section 3.2, in any position */
+    BYTE_PATH = 4,   /* path, RFC 3986 section 3.3, without its delimiters: . / ? % # */
     BYTE_SCHEME = 8, /* scheme, RFC 3986 section 3.1, after its first letter */
     BYTE_DIGIT = 16,
     BYTE_HEX = 32,
     BYTE_QUERY = 64, /* query, RFC 3986 section 3.4, as leniently as the path */
-    BYTE_FIELD = 128, /* first byte of a field name that is looked for, in either case */
+    BYTE_FIELD = 128, /* first byte of a field name that is always read, in either case */
 };
 
 #define PLAIN (BYTE_PATH | BYTE_QUERY)
@@ -85,7 +86,7 @@ static const unsigned char byte_roles[256] = {
 #undef LETTER
 #undef PLAIN
 
-/* The methods that are known (RFC 9110 section 9, RFC 5789). */
+/* The known methods (RFC 9110 section 9, RFC 5789). */
 enum method {
     METHOD_UNKNOWN,
     METHOD_GET,
@@ -100,7 +101,7 @@ enum method {
     METHODS,
 };
 
-/* A method's name as a number, its bytes from the highest on, as they come; no known one is longer than 7. */
+/* The name of a method as a number, its last byte lowest; no known one is longer than 7. */
 #define NAME(a, b, c, d, e, f, g) \
     (((((((a) * 256ULL + (b)) * 256 + (c)) * 256 + (d)) * 256 + (e)) * 256 + (f)) * 256 + (g))
 
@@ -118,16 +119,15 @@ static const unsigned long long method_names[METHODS] = {
 
 #undef NAME
 
-/* The words that are looked for in a request, in lower case. A set of candidates is a byte, one bit for each. */
+/* The words that are read in a request, in lower case. A set of candidates is a byte, one bit for each word. */
 enum {
     WORD_HOST,
     WORD_CONNECTION,
     WORD_CONTENT_LENGTH,
     WORD_TRANSFER_ENCODING,
     WORD_EXPECT,
-    WORD_FIELDS_ALWAYS,
-    WORD_ACCEPT = WORD_FIELDS_ALWAYS, /* only where somebody reads it: it is long, and every browser sends it */
-    WORD_FIELDS, /* how many of the words are names of fields; the others are values of fields */
+    WORD_ACCEPT, /* the last one, as it is read only where the route needs it */
+    WORD_FIELDS, /* the number of field names; the other words are values */
     WORD_CLOSE = 0,
     WORD_KEEP_ALIVE,
     WORD_CHUNKED,
@@ -154,4 +154,5 @@ static const char value_words[WORD_VALUES][WORD_SIZE] = {
     [WORD_TEXT_PLAIN] = "text/plain",
 };
 
+/* clang-format on */
 #endif

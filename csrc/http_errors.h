@@ -1,15 +1,17 @@
-/* Every way in which a request can be wrong: its status (RFC 9110 section 15) and what the client is told.
+/* The errors in a request, each with its status (RFC 9110 section 15) and its message.
  *
- * Each line says what was wrong and what would be right; it is the whole body of the answer. */
-#ifndef YINYANG_ERRORS_H
-#define YINYANG_ERRORS_H
+ * A message says what is wrong and what would be right. With the status, it is the body of the response. */
+#ifndef YINYANG_HTTP_ERRORS_H
+#define YINYANG_HTTP_ERRORS_H
 
 #define HTTP_ERRORS(X) \
     X(ERROR_METHOD, 400, "the request must begin with a method, one space and a target, as in: GET / HTTP/1.1") \
     X(ERROR_TLS, 400, "this looks like TLS, but the port speaks plain HTTP: use http:// instead of https://") \
-    X(ERROR_TARGET, 400, "the target must be a path of visible ASCII such as /x?y, a whole http:// address, or * with OPTIONS") \
+    X(ERROR_TARGET, 400, \
+      "the target must be a path of visible ASCII such as /x?y, a whole http:// address, or * with OPTIONS") \
     X(ERROR_PERCENT, 400, "a % in the path must be followed by two hexadecimal digits") \
-    X(ERROR_AUTHORITY, 400, "the address in the target must name a host, without user name, and a port of digits only") \
+    X(ERROR_AUTHORITY, 400, \
+      "the address in the target must name a host, without user name, and a port of digits only") \
     X(ERROR_VERSION, 400, "the request line must end in one space, HTTP/1.1 or HTTP/1.0, and CR LF") \
     X(ERROR_LINE_END, 400, "each line must end in CR LF, and CR or LF can stand nowhere else") \
     X(ERROR_FIELD_NAME, 400, "a header line must begin with a name, then a colon with no space before it") \
@@ -37,25 +39,21 @@
     X(ERROR_CODING_UNKNOWN, 501, "the only transfer coding that is understood is chunked") \
     X(ERROR_VERSION_UNKNOWN, 505, "the versions of HTTP that are understood are 1.1 and 1.0")
 
-enum error {
+enum http_error {
     ERROR_NOTHING,
-#define X(name, status, words) name,
+#define X(name, status, message) name,
     HTTP_ERRORS(X)
 #undef X
-    ERROR_COUNT,
+        ERROR_COUNT,
 };
 
-static const unsigned short error_statuses[ERROR_COUNT] = {
-#define X(name, status, words) [name] = status,
+static const struct http_error_row {
+    int status;
+    const char *message;
+} http_errors[ERROR_COUNT] = {
+#define X(name, status, message) [name] = {status, message},
     HTTP_ERRORS(X)
 #undef X
 };
-
-/* All words in one block, from number 1 on, as a table of pointers would be relocated when the program starts. */
-static const char error_messages[] =
-#define X(name, status, words) words "\0"
-    HTTP_ERRORS(X)
-#undef X
-    ;
 
 #endif

@@ -1,13 +1,14 @@
-/* Numbers that have words: of HTTP and of the system. */
-#ifndef YINYANG_WORDS_H
-#define YINYANG_WORDS_H
+/* Codes and their messages: statuses of HTTP, errors of system calls. */
+#ifndef YINYANG_MESSAGES_H
+#define YINYANG_MESSAGES_H
 
 #include <errno.h>
-#include <string.h>
+#include <stddef.h>
 
-/* The reason phrases of the statuses that are answered (RFC 9110 section 15), but for that of a redirect. */
+/* The statuses of the responses, with their reason phrases (RFC 9110 section 15). */
 #define STATUSES(X) \
     X(200, "OK") \
+    X(301, "Moved Permanently") \
     X(400, "Bad Request") \
     X(405, "Method Not Allowed") \
     X(408, "Request Timeout") \
@@ -18,48 +19,62 @@
     X(503, "Service Unavailable") \
     X(505, "HTTP Version Not Supported")
 
-/* Errors of system calls, those that a server can meet. Not by strerror(3), so that both shapes of the program say the
- * same whatever their C library. */
-#define SYSTEM_ERRORS(X) \
-    X(EPERM, "operation not permitted") \
-    X(EACCES, "permission denied") \
-    X(EAGAIN, "too many processes, or too little memory") \
-    X(ENOMEM, "out of memory") \
-    X(EMFILE, "this process has too many open files") \
-    X(ENFILE, "this system has too many open files") \
-    X(ENOBUFS, "out of buffer space") \
-    X(ENOSYS, "the kernel does not know this call") \
-    X(EINVAL, "invalid argument") \
-    X(EBADF, "bad file descriptor") \
-    X(EAFNOSUPPORT, "no such kind of address here") \
-    X(ENETUNREACH, "network unreachable") \
-    X(EHOSTUNREACH, "host unreachable") \
-    X(ECONNREFUSED, "connection refused") \
-    X(ECONNRESET, "connection reset") \
-    X(EPIPE, "connection closed") \
-    X(ETIMEDOUT, "timed out")
-
-/* One block with a number of two bytes before each of the words, as a table of pointers would be relocated when the
- * program starts. */
-static const struct messages {
-#define X(number, words) unsigned char high_##number, low_##number; char words_##number[sizeof words];
-    STATUSES(X) SYSTEM_ERRORS(X)
+enum status { /* a small number for each, for tables and sets of them */
+#define X(code, text) STATUS_##code,
+              STATUSES(X)
 #undef X
-    unsigned char end[3];
-} messages = {
-#define X(number, words) (number) >> 8, (number) & 0xff, words,
-    STATUSES(X) SYSTEM_ERRORS(X)
-#undef X
-    {0},
+                  STATUS_COUNT,
 };
 
-/* The words for a status or an errno (all of which are below the statuses); empty for any other. */
-static inline const char *message_for(int number)
+struct message {
+    int code;
+    const char *text;
+};
+
+static const struct message statuses[STATUS_COUNT] = {
+#define X(code, text) [STATUS_##code] = {code, text},
+    STATUSES(X)
+#undef X
+};
+
+/* The errors that a server can meet. strerror(3) is not used, as its messages differ between C libraries, and those of
+ * both shapes of the program are the same. */
+static const struct message system_errors[] = {
+    {EPERM, "operation not permitted"},
+    {EACCES, "permission denied"},
+    {EAGAIN, "too many processes, or too little memory"},
+    {ENOMEM, "out of memory"},
+    {EMFILE, "this process has too many open files"},
+    {ENFILE, "this system has too many open files"},
+    {ENOBUFS, "out of buffer space"},
+    {ENOSYS, "the kernel does not know this call"},
+    {EINVAL, "invalid argument"},
+    {EBADF, "bad file descriptor"},
+    {EAFNOSUPPORT, "no such kind of address here"},
+    {ENETUNREACH, "network unreachable"},
+    {EHOSTUNREACH, "host unreachable"},
+    {ECONNREFUSED, "connection refused"},
+    {ECONNRESET, "connection reset"},
+    {EPIPE, "connection closed"},
+    {ETIMEDOUT, "timed out"},
+};
+
+/* The message for an errno; NULL if there is none. */
+static inline const char *system_error_message(int error)
 {
-    const unsigned char *pos = (const unsigned char *)&messages;
-    while ((pos[0] | pos[1]) && (pos[0] << 8 | pos[1]) != number)
-        pos += 3 + strlen((const char *)pos + 2);
-    return (const char *)pos + 2;
+    for (size_t i = 0; i < sizeof system_errors / sizeof *system_errors; i++)
+        if (system_errors[i].code == error)
+            return system_errors[i].text;
+    return NULL;
+}
+
+/* The enum status of a code that is in the table. */
+static inline int status_of(int code)
+{
+    int status = 0;
+    while (status < STATUS_COUNT - 1 && statuses[status].code != code)
+        status++;
+    return status;
 }
 
 #endif

@@ -16,7 +16,7 @@ enum option_kind {
     KIND_ACTION,  /* asks for something else than serving; as an option only */
 };
 
-#define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
+#define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* The name of a row, and its fields. An option that has no default may say in `unset` what holds without it. All but
  * those that are options only can be set by a variable too: YINYANG_ and the word in capitals, with _ for -. */
@@ -26,45 +26,51 @@ enum option_kind {
     X(PORT, .word = "port", .value = "N", .kind = KIND_NUMBER, .number = 80, .max = 65535, \
       .help = "port to listen on, 0 for any free one") \
     X(NAME, .word = "name", .value = "NAME", .kind = KIND_TEXT, .min = 1, .max = 255, .unset = "the host name", \
-      .help = "identity to show") \
+      .help = "name to show, which decides the colours") \
     X(TITLE, .word = "title", .value = "TEXT", .kind = KIND_TEXT, .text = "Go scaling demo", .max = 255, \
       .help = "title of the page") \
     X(PALETTE, .word = "palette", .value = "NAME", .kind = KIND_WORD, .words = WORDS("original", "distinct"), \
-      .help = "the colours of 2016, or distinct: easy to tell apart") \
+      .help = "colours: original, as in 2016, or distinct, easier to tell apart") \
     X(APP_VERSION, .word = "app-version", .value = "TEXT", .kind = KIND_TEXT, .min = 1, .max = 128, \
-      .help = "version to show in /whoami") \
-    X(NODE, .word = "node", .value = "TEXT", .kind = KIND_TEXT, .min = 1, .max = 253, .help = "its node, likewise") \
+      .help = "version of the application, shown in /whoami") \
+    X(NODE, .word = "node", .value = "TEXT", .kind = KIND_TEXT, .min = 1, .max = 253, \
+      .help = "node it runs on, shown in /whoami") \
     X(NAMESPACE, .word = "namespace", .value = "TEXT", .kind = KIND_TEXT, .min = 1, .max = 63, \
-      .help = "its namespace, likewise") \
-    X(ZONE, .word = "zone", .value = "TEXT", .kind = KIND_TEXT, .min = 1, .max = 63, .help = "its zone, likewise") \
-    X(PLAIN, .word = "plain", .kind = KIND_SWITCH, .help = "every path is the page: no /whoami, /wall, probes, metrics") \
+      .help = "namespace it runs in, shown in /whoami") \
+    X(ZONE, .word = "zone", .value = "TEXT", .kind = KIND_TEXT, .min = 1, .max = 63, \
+      .help = "zone it runs in, shown in /whoami") \
+    X(PLAIN, .word = "plain", .kind = KIND_SWITCH, \
+      .help = "serve the page on every path: no /whoami, /wall, probes, metrics") \
     X(WORKERS, .word = "workers", .value = "N", .kind = KIND_NUMBER, .min = 1, .max = 1024, \
-      .unset = "the CPUs this process may use", .help = "processes that serve") \
+      .unset = "the CPUs this process may use", .help = "number of worker processes") \
     X(HEAD_TIMEOUT, .word = "head-timeout", .value = "S", .kind = KIND_SECONDS, .number = 10, .min = 1, .max = 3600, \
-      .help = "seconds for the head of a request") \
+      .help = "seconds a client may take to send the head of a request") \
     X(BODY_TIMEOUT, .word = "body-timeout", .value = "S", .kind = KIND_SECONDS, .number = 10, .min = 1, .max = 3600, \
-      .help = "seconds for its body") \
+      .help = "seconds a client may take to send the body of a request") \
     X(SEND_TIMEOUT, .word = "send-timeout", .value = "S", .kind = KIND_SECONDS, .number = 15, .min = 1, .max = 3600, \
-      .help = "seconds in which a client reads none of its answers") \
+      .help = "seconds a client may stop reading its answers") \
     X(IDLE_TIMEOUT, .word = "idle-timeout", .value = "S", .kind = KIND_SECONDS, .number = 650, .min = 1, .max = 3600, \
-      .help = "seconds between requests") \
+      .help = "seconds a connection may stay open without a request") \
     X(DRAIN, .word = "drain", .value = "S", .kind = KIND_SECONDS, .max = 3600, \
-      .help = "seconds to go on accepting connections when told to stop") \
+      .help = "seconds to go on accepting connections after SIGTERM") \
     X(SANDBOX, .word = "sandbox", .value = "MODE", .kind = KIND_WORD, .words = WORDS("auto", "off", "require"), \
-      .help = "give up files, most system calls and root: auto, off or require") \
+      .help = "give up unneeded rights: auto, if possible; require, or do not start; off") \
     X(ACCESS_LOG, .word = "access-log", .kind = KIND_SWITCH, .number = 1, .help = "log a line for each page") \
-    X(NO_ACCESS_LOG, .word = "no-access-log", .kind = KIND_OFF, .turns_off = OPTION_ACCESS_LOG, .help = "log none of them") \
+    X(NO_ACCESS_LOG, .word = "no-access-log", .kind = KIND_OFF, .turns_off = OPTION_ACCESS_LOG, \
+      .help = "do not log a line for each page") \
     X(HEALTHCHECK, .word = "healthcheck", .kind = KIND_ACTION, \
       .help = "exit with 0 if the server on this port answers, else with 1") \
     X(VERSION, .word = "version", .kind = KIND_ACTION, .help = "show the version and exit") \
     X(HELP, .word = "help", .kind = KIND_ACTION, .help = "show this help and exit")
 
+/* clang-format off */
 enum option_number {
 #define X(name, ...) OPTION_##name,
     OPTIONS(X)
 #undef X
     OPTION_COUNT,
 };
+/* clang-format on */
 
 static const struct option {
     const char *word;

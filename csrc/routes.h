@@ -1,42 +1,123 @@
-/* The routes: an exact path, as it stands in the request without its query, and what answers it.
+/* The table of routes: which paths get which response.
  *
- * What is not listed is the page. A route costs the page nothing but one comparison of lengths each. */
+ * All numbers that depend on a route come from here: its responses, its counters in /metrics, and the rules of its
+ * connection. yinyang/core/routes/table.pxd has its body or its renderer. */
 #ifndef YINYANG_ROUTES_H
 #define YINYANG_ROUTES_H
+/* clang-format off */ /* its tables are laid out by hand */
 
 #include <string.h>
 
-/* in the order of the answers in http/responses.pxd, which counts on it */
-enum route { ROUTE_PAGE, ROUTE_EMPTY, ROUTE_ALIVE, ROUTE_WALL, ROUTE_WHOAMI, ROUTE_READY, ROUTE_METRICS };
+#include "http_errors.h"
+#include "messages.h"
 
-#define ROUTE(path, response) {sizeof path - 1, response, path}
-
-static const struct route_row {
-    unsigned char length, response;
-    char path[14]; /* in place, as a table of pointers would be relocated when the program starts */
-} route_rows[] = {
-    ROUTE("/favicon.ico", ROUTE_EMPTY), /* browsers ask by themselves; it is no page that anybody looked at */
-    ROUTE("/livez", ROUTE_ALIVE),
-    ROUTE("/healthz", ROUTE_ALIVE),
-    ROUTE("/readyz", ROUTE_READY),
-    ROUTE("/whoami", ROUTE_WHOAMI),
-    ROUTE("/metrics", ROUTE_METRICS),
-    ROUTE("/wall", ROUTE_WALL),
+enum route_kind {
+    PREBUILT, /* rendered once, before the first request */
+    RENDERED, /* rendered for each request */
+    ERRORS,   /* the response to an invalid request: one for each error */
 };
 
-enum {
-    ROUTES_ALL = sizeof route_rows / sizeof *route_rows,
-    ROUTES_PLAIN = 1, /* those of the original */
-    WHOAMI_LENGTH = sizeof "/whoami" - 1,
+enum route_end { /* Does the response end its connection? */
+    KEEPS,
+    ENDS,
+    ENDS_UNLESS_ASKED, /* not with `?keep=1` */
 };
 
-/* One of enum route; `count` is how many of the rows are in use. */
-static inline int route_of(const unsigned char *path, size_t length, int count)
+enum route_flag {
+    LOGGED = 1 << 0,       /* the log has a line for each response */
+    PLAIN = 1 << 1,        /* the route exists with --plain too */
+    READS_ACCEPT = 1 << 2, /* the renderer uses the Accept of the request */
+};
+
+#define CODE(code) (1 << STATUS_##code)
+#define HTML "Content-Type: text/html; charset=utf-8\r\n"
+#define TEXT "Content-Type: text/plain; charset=utf-8\r\n"
+#define NO_STORE "Cache-Control: no-store\r\n"
+#define X(name, status, message) | CODE(status)
+#define ERROR_CODES (0 HTTP_ERRORS(X))
+
+/* name, path, label in /metrics, kind, codes that the label has a counter for, fields of a prebuilt response, whether it
+ * ends its connection, flags. A path that ends in a slash is a prefix. No path: requests are not routed there by their
+ * path alone. Rows with the same label are counted as one. */
+#define ROUTES(X) \
+    X(PAGE, "", "page", PREBUILT, CODE(200), HTML, KEEPS, LOGGED | PLAIN) /* no other row matches */ \
+    X(EMPTY, "/favicon.ico", "empty", PREBUILT, CODE(200), "", KEEPS, PLAIN) /* and OPTIONS * */ \
+    X(LIVEZ, "/livez", "livez", PREBUILT, CODE(200), TEXT NO_STORE, KEEPS, 0) \
+    X(HEALTHZ, "/healthz", "livez", PREBUILT, CODE(200), TEXT NO_STORE, KEEPS, 0) \
+    X(HOSTNAME, "/hostname", "hostname", PREBUILT, CODE(200), TEXT NO_STORE, KEEPS, 0) \
+    X(WALL, "/wall", "wall", PREBUILT, CODE(200), HTML NO_STORE, ENDS, 0) \
+    X(REDIRECT, "", "redirect", RENDERED, CODE(301), "", KEEPS, PLAIN) /* the path is unclean */ \
+    X(WHOAMI, "/whoami", "whoami", RENDERED, CODE(200), "", ENDS_UNLESS_ASKED, READS_ACCEPT) \
+    X(READYZ, "/readyz", "readyz", RENDERED, CODE(200) | CODE(503), "", KEEPS, 0) \
+    X(METRICS, "/metrics", "metrics", RENDERED, CODE(200), "", KEEPS, 0) \
+    X(ERROR, "", "error", ERRORS, ERROR_CODES, TEXT, ENDS, PLAIN) /* the request is invalid */
+
+enum route_name {
+#define ROW(name, path, label, kind, codes, fields, end, flags) ROUTE_##name,
+    ROUTES(ROW)
+#undef ROW
+    ROUTE_COUNT,
+};
+
+enum variant { /* of a response: its version of HTTP, and whether the connection stays open */
+    VARIANT_KEEP_ALIVE,     /* HTTP/1.1 */
+    VARIANT_CLOSE,          /* HTTP/1.1 with Connection: close */
+    VARIANT_1_0_CLOSE,      /* HTTP/1.0 */
+    VARIANT_1_0_KEEP_ALIVE, /* HTTP/1.0 with Connection: keep-alive */
+    VARIANT_COUNT,
+};
+
+/* A prebuilt response has a number for each variant, or only one variant if it ends its connection; and as many again
+ * for HEAD. */
+#define VARIANTS(kind, end) ((kind) == RENDERED ? 0 : (kind) == ERRORS ? ERROR_COUNT : (end) == ENDS ? 1 : VARIANT_COUNT)
+
+enum response {
+    RESPONSE_RENDERED, /* any response that is not prebuilt */
+#define ROW(name, path, label, kind, codes, fields, end, flags) \
+    RESPONSE_##name, RESPONSE_##name##_LAST = RESPONSE_##name + 2 * VARIANTS(kind, end) - 1,
+    ROUTES(ROW)
+#undef ROW
+    RESPONSE_COUNT,
+};
+
+_Static_assert(RESPONSE_COUNT <= 256, "the number of a response is a byte");
+
+static const struct route {
+    const char *path, *label, *fields;
+    unsigned int codes; /* a set of enum status */
+    unsigned char path_length, kind, variants, end, flags;
+    unsigned char response; /* the number of the first one */
+} routes[ROUTE_COUNT] = {
+#define ROW(name, path, label, kind, codes, fields, end, flags) \
+    {path, label, fields, codes, sizeof path - 1, kind, VARIANTS(kind, end), end, flags, (unsigned char)RESPONSE_##name},
+    ROUTES(ROW)
+#undef ROW
+};
+
+#undef CODE
+#undef HTML
+#undef TEXT
+#undef NO_STORE
+#undef X
+#undef ERROR_CODES
+#undef VARIANTS
+
+static inline int route_matches(const struct route *route, const unsigned char *path, size_t length)
 {
-    for (const struct route_row *row = route_rows; count; row++, count--)
-        if (row->length == length && !memcmp(row->path, path, length))
-            return row->response;
+    if (length < route->path_length || route->path_length == 0)
+        return 0;
+    return (length == route->path_length || route->path[route->path_length - 1] == '/') &&
+           memcmp(route->path, path, route->path_length) == 0;
+}
+
+/* The route of a path, which is without its query. */
+static inline int route_of(const unsigned char *path, size_t length, int plain)
+{
+    for (int i = 0; i < ROUTE_COUNT; i++)
+        if ((!plain || routes[i].flags & PLAIN) && route_matches(&routes[i], path, length))
+            return i;
     return ROUTE_PAGE;
 }
 
+/* clang-format on */
 #endif

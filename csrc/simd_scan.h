@@ -1,9 +1,9 @@
-/* What is read of a request 16 bytes at a time, where the machine can.
+/* Scans of 16 bytes at a time, where the CPU has vector instructions.
  *
- * The bulk of a browser's request is values of fields that nobody here reads. They are crossed to the first byte that may
- * not stand in a value: the end of the line, or a wrong one. */
-#ifndef YINYANG_SCAN_H
-#define YINYANG_SCAN_H
+ * Most bytes of a browser's request are values of fields that are not read. A scan finds the first byte that is not valid
+ * in a value: the end of the line, or an error. */
+#ifndef YINYANG_SIMD_SCAN_H
+#define YINYANG_SIMD_SCAN_H
 
 #include <stddef.h>
 
@@ -17,7 +17,7 @@ static inline int byte_in_value(unsigned char byte)
     return (byte >= 0x20 && byte != 0x7f) || byte == '\t';
 }
 
-/* The first byte in [pos, end) that may not stand in a field value, or end. */
+/* The first byte in [pos, end) that is not valid in a field value, or end. */
 static inline const unsigned char *scan_value(const unsigned char *pos, const unsigned char *end)
 {
 #ifdef __SSE2__
@@ -25,8 +25,7 @@ static inline const unsigned char *scan_value(const unsigned char *pos, const un
     for (; end - pos >= 16; pos += 16) {
         __m128i bytes = _mm_loadu_si128((const __m128i *)pos);
         __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes);
-        __m128i error = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), control),
-                                     _mm_cmpeq_epi8(bytes, del));
+        __m128i error = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), control), _mm_cmpeq_epi8(bytes, del));
         unsigned int found = (unsigned int)_mm_movemask_epi8(error);
         if (found)
             return pos + __builtin_ctz(found);
@@ -37,7 +36,7 @@ static inline const unsigned char *scan_value(const unsigned char *pos, const un
     return pos;
 }
 
-/* Are `length` bytes, which is not 0, the same? */
+/* Whether `length` bytes are equal. */
 static inline int scan_equal(const unsigned char *one, const unsigned char *other, size_t length)
 {
     size_t pos = 0;

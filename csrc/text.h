@@ -1,6 +1,6 @@
-/* A place that text is put into: bounded, and it counts what did not fit, so that it also measures.
+/* A buffer of a fixed size for text. It counts bytes that do not fit, so it also measures.
  *
- * In C because Cython has no functions that take any number of values; the rest of it is in yinyang/core/text/buffer.pxd. */
+ * In C because Cython has no variadic functions; the rest of it is in yinyang/core/text/buffer.pxd. */
 #ifndef YINYANG_TEXT_H
 #define YINYANG_TEXT_H
 
@@ -12,13 +12,14 @@
 struct text {
     char *data;
     size_t room;   /* bytes that may be written at `data` */
-    size_t length; /* bytes that were put; more than room: what is there is cut off */
+    size_t length; /* bytes that were put; if it exceeds room, the text is cut off */
 };
 
 static inline void text_put(struct text *text, const char *bytes, size_t length)
 {
     if (text->length < text->room)
-        memcpy(text->data + text->length, bytes, length < text->room - text->length ? length : text->room - text->length);
+        memcpy(text->data + text->length, bytes,
+               length < text->room - text->length ? length : text->room - text->length);
     text->length += length;
 }
 
@@ -37,30 +38,51 @@ static inline void text_number(struct text *text, uint64_t number)
     text_put(text, pos, (size_t)(digits + sizeof digits - pos));
 }
 
-/* Bytes of the character that begins here, which a NUL ends at the latest; 0 if none does (UTF-8, RFC 3629). */
-static inline size_t text_character(const char *string)
+/* The characters of UTF-8 by their first byte, as in the syntax of RFC 3629 section 4: the length, and the range of the
+ * second byte. All later bytes are from 0x80 to 0xbf. The range excludes overlong forms, surrogates, and what is above
+ * U+10FFFF. */
+static const struct utf8_row {
+    unsigned char first_min, first_max, length, second_min, second_max;
+} utf8_rows[] = {
+    {0x01, 0x7f, 1, 0x00, 0x00}, /* UTF8-1 */
+    {0xc2, 0xdf, 2, 0x80, 0xbf}, /* UTF8-2 */
+    {0xe0, 0xe0, 3, 0xa0, 0xbf}, /* UTF8-3 */
+    {0xe1, 0xec, 3, 0x80, 0xbf}, {0xed, 0xed, 3, 0x80, 0x9f},
+    {0xee, 0xef, 3, 0x80, 0xbf}, {0xf0, 0xf0, 4, 0x90, 0xbf}, /* UTF8-4 */
+    {0xf1, 0xf3, 4, 0x80, 0xbf}, {0xf4, 0xf4, 4, 0x80, 0x8f},
+};
+
+static inline int utf8_continues(const unsigned char *bytes, const struct utf8_row *row)
 {
-    const unsigned char *pos = (const unsigned char *)string;
-    unsigned int two = pos[0] << 8 | pos[1];
-    size_t length = two < 0xe000 ? 2 : two < 0xf000 ? 3 : 4;
-    if (two < 0x8000)
+    if (row->length == 1)
         return 1;
-    /* it has no form longer than it needs, is no half of a pair (UTF-16), and not beyond the last one */
-    if (two < 0xc280 || (two & 0xffe0) == 0xe080 || (two & 0xfff0) == 0xf080 || (two & 0xffe0) == 0xeda0 || two > 0xf48f)
+    if (bytes[1] < row->second_min || bytes[1] > row->second_max)
         return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((pos[i] & 0xc0) != 0x80)
+    for (size_t i = 2; i < row->length; i++) /* a NUL is no such byte, so nothing behind the string is read */
+        if (bytes[i] < 0x80 || bytes[i] > 0xbf)
             return 0;
-    return length;
+    return 1;
 }
 
-/* In the quotes of JSON (RFC 8259) and of labels of Prometheus; the bytes are printable. What is not UTF-8 becomes U+FFFD,
- * as neither allows it. */
+/* The length of the character that a string begins with; 0 if it begins with none. */
+static inline size_t utf8_length(const char *string)
+{
+    const unsigned char *bytes = (const unsigned char *)string;
+    for (size_t i = 0; i < sizeof utf8_rows / sizeof *utf8_rows; i++) {
+        const struct utf8_row *row = &utf8_rows[i];
+        if (row->first_min <= bytes[0] && bytes[0] <= row->first_max)
+            return utf8_continues(bytes, row) ? row->length : 0;
+    }
+    return 0;
+}
+
+/* A string in quotes, as in JSON (RFC 8259) and in labels of Prometheus; its bytes are printable. Bytes that are not UTF-8
+ * become U+FFFD, as neither format allows them. */
 static inline void text_quoted_string(struct text *text, const char *string)
 {
     text_string(text, "\"");
     while (*string) {
-        size_t length = text_character(string);
+        size_t length = utf8_length(string);
         if (*string == '"' || *string == '\\')
             text_string(text, "\\");
         if (length)
@@ -72,8 +94,8 @@ static inline void text_quoted_string(struct text *text, const char *string)
     text_string(text, "\"");
 }
 
-/* A template with a value for each of its verbs, as in printf(3), so that compilers check the types: %s is a string, %-s a
- * string in quotes, %llu a number, and %02llu a number below 100 in two digits. */
+/* A template with a value for each of its verbs, as in printf(3), so compilers check the types: %s is a string, %-s a string
+ * in quotes, %llu a number, and %02llu a number below 100 in two digits. */
 __attribute__((format(printf, 2, 3))) static void text_format(struct text *text, const char *template, ...)
 {
     va_list values;

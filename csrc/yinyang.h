@@ -7,27 +7,27 @@
 struct yinyang; /* a server, from its command line to its end */
 
 enum yinyang_action { /* as in yinyang/core/cli/options.pxd */
-    YINYANG_SERVE,
-    YINYANG_HEALTHCHECK,
-    YINYANG_VERSION_SHOWN,
-    YINYANG_HELP_SHOWN,
-    YINYANG_ERROR,
+                      YINYANG_SERVE,
+                      YINYANG_HEALTHCHECK,
+                      YINYANG_VERSION_SHOWN,
+                      YINYANG_HELP_SHOWN,
+                      YINYANG_ERROR,
 };
 
 /* From the arguments, without the program's name, and the environment: what is to be done. What the action has to say
- * is in the words. The arguments must stay. NULL in *program: out of memory. */
+ * is in the message. The arguments must stay. NULL in *program: out of memory. */
 HIDDEN int yinyang_parse(struct yinyang **program, int count, const char **arguments);
 
-/* What the last call had to say, in words: a line without its end, or for VERSION and HELP whole lines. */
+/* What the last call had to say: a line without its line feed, or for VERSION and HELP whole lines. */
 HIDDEN const char *yinyang_message(const struct yinyang *program);
 
-/* Does the server on the configured port answer? If not, the words say why. */
+/* Does the server on the configured port answer? If not, the message says why. */
 HIDDEN int yinyang_healthcheck(struct yinyang *program);
 
-/* Listen and start the workers; the log goes to the descriptor `log`. 0 if that cannot be; the words say why. */
+/* Listen and start the workers; the log goes to the descriptor `log`. 0 if that fails; the message says why. */
 HIDDEN int yinyang_open(struct yinyang *program, int log, int caller_fd);
 
-/* Wait for something to do, or until the descriptor `waker` can be read, and do it. `stops` is how often it was told to
+/* Wait for something to do, or until the descriptor `caller_fd` can be read, and do it. `stops` is how often it was told to
  * stop: once, gently; twice, at once. 0 when all is over. */
 HIDDEN int yinyang_turn(struct yinyang *program, int stops);
 

@@ -413,8 +413,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `-n 2 --dist loadgroup` of pytest-xdist, one process has all that is done with containers, which share
-    names and networks."""
+    names and networks, and one all tests of a proxy, whose connections are counted in the end."""
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
             if item.get_closest_marker("containers"):
                 item.add_marker(pytest.mark.xdist_group("containers"))
+            elif "proxy" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group("proxy"))

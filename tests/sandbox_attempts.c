@@ -13,7 +13,7 @@
 
 #include "sandbox.h"
 
-static int listener, other;
+static int listener, other, pair[2];
 
 static long try_execve(void) { return execve("/bin/true", (char *[]){"true", NULL}, (char *[]){NULL}); }
 static long try_execveat(void) { return syscall(SYS_execveat, AT_FDCWD, "/bin/true", NULL, NULL, 0); }
@@ -43,6 +43,7 @@ static long try_map(void)
 }
 static long try_setuid(void) { return syscall(SYS_OF_IDS(setresuid), 0, 0, 0); }
 static long try_unshare(void) { return syscall(SYS_unshare, 0x10000000); }
+static long try_send(void) { return send(pair[0], "", 1, 0) < 0 ? -1 : recv(pair[1], &(char){0}, 1, 0); }
 static long try_write(void) { return write(1, "", 0); }
 
 static const struct attempt {
@@ -52,7 +53,7 @@ static const struct attempt {
     {"execve", try_execve}, {"execveat", try_execveat}, {"ptrace", try_ptrace},   {"open", try_open},
     {"create", try_create}, {"socket", try_socket},     {"connect", try_connect}, {"bind", try_bind},
     {"fork", try_fork},     {"kill", try_kill},         {"map", try_map},         {"setuid", try_setuid},
-    {"unshare", try_unshare}, {"write", try_write},
+    {"unshare", try_unshare}, {"send", try_send}, {"write", try_write},
 };
 
 int main(int count, char **arguments)
@@ -60,7 +61,7 @@ int main(int count, char **arguments)
     int is_parent = count > 1 && !strcmp(arguments[1], "parent");
     listener = socket(AF_INET, SOCK_STREAM, 0);
     other = socket(AF_INET, SOCK_STREAM, 0);
-    if (listen(listener, 1))
+    if (listen(listener, 1) || socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
         return 1;
     for (const struct attempt *attempt = attempts; attempt < attempts + sizeof attempts / sizeof *attempts; attempt++) {
         int status;

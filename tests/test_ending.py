@@ -24,6 +24,7 @@ from conftest import (
     needs,
     read_all,
     receive_page,
+    started_with,
     wait_until,
 )
 
@@ -216,6 +217,17 @@ def test_a_stopped_worker_is_replaced(start: Start) -> None:
     wait_until(lambda: re.search(text, replica.log.read_text()))
     assert PAGE in replica.ask(LAST)
     assert replica.stop() == 0
+
+
+@pytest.mark.strace
+@pytest.mark.host
+def test_a_worker_is_replaced_that_was_stopped_just_after_its_parent_had_looked(shape: Shape, tmp_path: Path) -> None:
+    with started_with("waitid:delay_exit=500000", shape, tmp_path / "log") as replica:
+        server = replica.workers()[0]
+        worker = int(Path(f"/proc/{server}/task/{server}/children").read_text().split()[0])
+        assert PAGE in replica.ask(LAST)  # whose line in the log is what the parent wakes for
+        os.kill(worker, signal.SIGSTOP)
+        wait_until(lambda: "did nothing for too long, restarted as pid" in replica.log.read_text())
 
 
 def test_a_connection_that_waited_for_a_new_worker_is_as_any_other(start: Start) -> None:

@@ -1,4 +1,4 @@
-"""The core's queue of log lines: what is read is every line, whole and in order, however much its reader takes at a time."""
+"""The core's queue of log lines: its reader gets each line, whole and in order, however much it reads at a time."""
 
 import os
 import random

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from conftest import PATIENCE, ROOT, clean_environment, copy_sources, missing
 
-SETUP = "import runpy, setuptools, sys; {change}; sys.argv[1:] = {arguments}; runpy.run_path('setup.py', run_name='__main__')"
+SETUP = """
+import runpy, sys, urllib.request, setuptools.command.bdist_wheel, setuptools.command.build_ext
+{change}
+sys.argv[1:] = {arguments}
+runpy.run_path("setup.py", run_name="__main__")
+"""
+OLD_PYTHON = "collections.namedtuple('V', 'major minor micro releaselevel serial')(3, 10, 12, 'final', 0)"
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def set_up(tree: Path, *arguments: str, change: str = "pass", **variables: str) 
     [
         ("sys.platform = 'darwin'", "yinyang needs Linux and CPython, this is "),
         ("sys.implementation.name = 'pypy'", "yinyang needs Linux and CPython, this is "),
-        ("sys.version_info = (3, 10, 12)", "yinyang requires Python >= 3.11, this is "),
+        (f"import collections; sys.version_info = {OLD_PYTHON}", "yinyang requires Python >= 3.11, this is "),
         ("import sysconfig; sysconfig.get_path = lambda name: '/none'", "yinyang: /none/Python.h is missing, "),
     ],
 )

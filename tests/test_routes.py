@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import yinyang
 
-ROUTES = ("/whoami", "/wall", "/metrics", "/livez", "/healthz", "/readyz")
+ROUTES = ("/whoami", "/hostname", "/wall", "/metrics", "/livez", "/healthz", "/readyz")
 Start = Callable[..., Replica]
 
 
@@ -151,6 +151,12 @@ def test_short_names(name: str, short: str, start: Start) -> None:
     assert whoami(start("--name", name))["short"] == short
 
 
+def test_hostname_is_the_name_alone(start: Start) -> None:
+    status, fields, body = ask(start("--name", "web-<1>-é"), "/hostname?x")
+    assert (status, body) == (200, "web-<1>-é\n".encode())
+    assert (fields["Content-Type"], fields["Cache-Control"]) == ("text/plain; charset=utf-8", "no-store")
+
+
 # ---- probes -------------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +240,7 @@ def test_is_not_ready_while_a_worker_keeps_crashing(start: Start) -> None:
 def test_metrics_count_what_was_asked(start: Start) -> None:
     replica = start("--workers", "2", "--app-version", 'v"1"')
     asked = {"/": 7, "/whoami": 5, "/wall": 4, "/livez": 3, "/healthz": 1, "/readyz": 2, "/favicon.ico": 6, "//": 2}
+    asked["/hostname"] = 3
     for target, count in asked.items():
         for number in range(count):
             ask(replica, target, ("GET", "HEAD")[number % 2])
@@ -252,6 +259,7 @@ def test_metrics_count_what_was_asked(start: Start) -> None:
         ("200", "whoami"): 5,
         ("200", "wall"): 4,
         ("200", "livez"): 4,
+        ("200", "hostname"): 3,
         ("200", "readyz"): 2,
         ("200", "empty"): 8,
         ("301", "redirect"): 2,

@@ -1,5 +1,6 @@
 """`yinyang.Server`, as a program uses it."""
 
+import contextlib
 import logging
 import os
 import threading
@@ -10,6 +11,7 @@ import pytest
 from conftest import wait_until
 
 import yinyang
+from yinyang.log import LineHandler
 
 
 def fetch(server: yinyang.Server) -> bytes:
@@ -83,6 +85,39 @@ def test_a_program_s_own_handlers_get_a_record_for_each_page(caplog: pytest.LogC
     assert served == ["Served image, host: vm, colour: #b8d868"] * 3
 
 
+def test_lines_wait_for_a_reader_that_does_not_read() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    filler = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filler += os.write(writer, bytes(4096))
+    logger, handler = logging.getLogger("yinyang"), LineHandler(writer)
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        with yinyang.Server(name="vm", workers=2, sandbox="off") as server:
+            for _ in range(3):
+                fetch(server)
+            logger.info("a line of the program's own")
+            lines = b""
+            while lines.count(b"\n") < 6:  # while it serves, it notices that it can write
+                lines += os.read(reader, 65536)
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()
+        os.close(reader)
+        os.close(writer)
+    assert lines[:filler] == bytes(filler)
+    said = [line[20:].decode() for line in lines[filler:].splitlines()]
+    assert any(line.startswith(f"Listening on http://[::]:{server.port} ") for line in said)
+    assert said.count("Served image, host: vm, colour: #b8d868") == 3
+    assert said.count("Serving image, host: vm, colour: #b8d868") == 1
+    assert said.count("a line of the program's own") == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "words"),
     [
@@ -96,6 +131,13 @@ def test_a_program_s_own_handlers_get_a_record_for_each_page(caplog: pytest.LogC
         ({"drain": -1}, ValueError, "drain must be from 0.0 to 3600 seconds, not -1"),
         ({"idle_timeout": 0}, ValueError, "idle_timeout must be from 0.001 to 3600 seconds, not 0"),
         ({"sandbox": "on"}, ValueError, "sandbox must be auto, off or require, not 'on'"),
+        ({"sandbox": b"auto\0"}, ValueError, "sandbox must be auto, off or require, not"),
+        ({"sandbox": None}, TypeError, "str"),
+        ({"palette": b"distinct\0"}, ValueError, "palette must be original or distinct, not"),
+        ({"host": "::1\0"}, ValueError, "numeric address"),
+        ({"title": "a\0b"}, ValueError, "the title must be 0 to 255 bytes without control characters, not 'a.x00b'"),
+        ({"drain": None}, TypeError, "NoneType"),
+        ({"port": None}, TypeError, "NoneType"),
     ],
 )
 def test_says_what_cannot_be(settings: dict, error: type[Exception], words: str) -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, ROOT, Shape, clean_environment, copy_sources, missing, needs, wait_until
+from conftest import PATIENCE, Shape, clean_environment, copy_sources, missing, needs, wait_until
 
 import yinyang
 
@@ -120,8 +120,8 @@ def test_a_missing_tool_is_named(tool: str, words: str, tree: Path) -> None:
 
 
 def check_program(program: Path) -> None:
-    """It is static and position-independent, what is relocated is then read-only, no memory is both written and executed,
-    and it is small."""
+    """It is static, position-independent and small; what is relocated is then read-only, and no memory is both written
+    and executed."""
     image = program.read_bytes()
     assert image[:6] == b"\x7fELF\x02\x01"
     kind, _machine, _version, _entry, headers = struct.unpack_from("<HHIQQ", image, 16)

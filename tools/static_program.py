@@ -15,17 +15,27 @@ from pathlib import Path
 from generate import INCLUDES, generate
 
 COMPILE = (
-    "-std=gnu11", "-Oz", "-Wall", "-Wextra", "-Wno-unused-function",
+    "-std=gnu11",
+    "-Oz",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unused-function",
     "-Wno-type-limits",  # Cython's functions for Python numbers compare a 32-bit long with 64-bit limits
-    "-ffunction-sections", "-fdata-sections",  # so that the linker can drop each function that is not reached
+    "-ffunction-sections",
+    "-fdata-sections",  # so that the linker can drop each function that is not reached
     "-fno-asynchronous-unwind-tables",  # nothing here unwinds the stack
     # What unreachable Python code calls must not bring in parts of the C library that then stay: with vsnprintf the
     # whole of stdio would, as exit(3) flushes it. And if the core used the heap or printf, it would not link.
-    "-DNDEBUG", "-Dmalloc=PyMem_Malloc", "-Dfree=PyMem_Free", "-Dvsnprintf=PyOS_vsnprintf",
+    "-DNDEBUG",
+    "-Dmalloc=PyMem_Malloc",
+    "-Dfree=PyMem_Free",
+    "-Dvsnprintf=PyOS_vsnprintf",
 )
 LINK = (
-    "-Wl,--gc-sections", "-nostdlib",
-    "-static-pie", "-Wl,-static,-pie,--no-dynamic-linker,-z,text",  # the latter because musl-gcc drops the former
+    "-Wl,--gc-sections",
+    "-nostdlib",
+    "-static-pie",
+    "-Wl,-static,-pie,--no-dynamic-linker,-z,text",  # the latter because musl-gcc drops the former
     "-Wl,-z,noseparate-code",  # constants share pages with code; apart, each would be padded, by 8 KB in all
 )
 HARDENING = (
@@ -37,8 +47,8 @@ HARDENING_LINK = (
     "-Wl,-z,relro,-z,now",  # what is relocated at the start, such as tables of pointers, is read-only from then on
     "-Wl,-z,noexecstack",  # no memory is both written and executed
 )
-# Not used: -D_FORTIFY_SOURCE, of which musl has nothing; -fcf-protection and -mbranch-protection, which the kernel enforces
-# only where all of the C library is built with them too.
+# Not used: -D_FORTIFY_SOURCE, of which musl has nothing; -fcf-protection and -mbranch-protection, which the kernel
+# enforces only where all of the C library is built with them too.
 
 ARCHITECTURES = {  # as Debian names them: the GNU triplet of its compiler, and the triplet of musl
     "amd64": ("x86_64-linux-gnu", "x86_64-linux-musl"),
@@ -50,8 +60,8 @@ ARCHITECTURES = {  # as Debian names them: the GNU triplet of its compiler, and 
     "s390x": ("s390x-linux-gnu", "s390x-linux-musl"),
 }
 COMPILE_FOR = {
-    # The table of contents (ELFv2 ABI) of an object is one section, which the linker keeps whole, with all that it refers
-    # to: Python. So the compiler drops what is not reached, at link time. musl has no other long double than this one.
+    # The table of contents (ELFv2 ABI) of an object is one section, which the linker keeps whole, with all that it
+    # refers to: Python. So the compiler drops what is not reached, at link time. musl has no other long double.
     "ppc64el": ("-flto", "-mlong-double-64"),
 }
 CPUS = {"i386": "i386", "i486": "i386", "i586": "i386", "armv7l": "armhf", "ppc64le": "ppc64el"} | {
@@ -87,10 +97,25 @@ def build_static(version):
     python = python_headers(folder / "python")
     whole = folder / "yinyang.unstripped"
     link(
-        *compiler, *COMPILE, *COMPILE_FOR.get(target, ()), *HARDENING, f'-DYINYANG_VERSION="{version}"', *(f"-I{path}" for path in INCLUDES),
-        *headers, "-isystem", python, *os.environ.get("CFLAGS", "").split(),
-        *LINK, *HARDENING_LINK, *os.environ.get("LDFLAGS", "").split(),
-        *start, "csrc/main.c", generate("yinyang/_core.pyx"), *end, "-o", str(whole),
+        *compiler,
+        *COMPILE,
+        *COMPILE_FOR.get(target, ()),
+        *HARDENING,
+        f'-DYINYANG_VERSION="{version}"',
+        *(f"-I{path}" for path in INCLUDES),
+        *headers,
+        "-isystem",
+        python,
+        *os.environ.get("CFLAGS", "").split(),
+        *LINK,
+        *HARDENING_LINK,
+        *os.environ.get("LDFLAGS", "").split(),
+        *start,
+        "csrc/main.c",
+        generate("yinyang/_core.pyx"),
+        *end,
+        "-o",
+        str(whole),
     )
     no_python(re.findall(r"\b_?Py[A-Z_]\w*", output(nm, str(whole))))
     program = folder / "yinyang"
@@ -152,7 +177,8 @@ def python_headers(folder):
     """Python's headers, with a pyconfig.h that fits any target; the installed one describes the machine of Python."""
     installed = Path(sysconfig.get_path("include"))
     if not (installed / "Python.h").exists():
-        raise Failure(f"{installed}/Python.h is missing; install python3-dev (Debian, Alpine) or python3-devel (Fedora)")
+        packages = "python3-dev (Debian, Alpine) or python3-devel (Fedora)"
+        raise Failure(f"{installed}/Python.h is missing; install {packages}")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(installed, folder, ignore=shutil.ignore_patterns("pyconfig.h"), copy_function=os.symlink)
     shutil.copy("csrc/pyconfig.h", folder)

@@ -1,7 +1,7 @@
 """The core of yinyang, as Python sees it. `Identity`, `identify` and `render_page` are public, under `yinyang`."""
 
 from collections.abc import Iterable
-from typing import Literal, TypeAlias, final
+from typing import Any, Literal, Self, TypeAlias, final
 
 version: str
 
@@ -36,14 +36,11 @@ class Identity:
 
     @property
     def palette(self) -> Literal["original", "distinct"]: ...
-
-    def __eq__(self, other: object) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[type[Identity], tuple[bytes, str]]: ...
 
-def identify(
-    name: str | bytes | None = None, palette: Literal["original", "distinct"] = "original"
-) -> Identity:
+def identify(name: str | bytes | None = None, palette: Literal["original", "distinct"] = "original") -> Identity:
     """The identity of a host name; of this host without one. Raises as `Identity` does."""
 
 def render_page(identity: Identity, title: str | bytes = "Go scaling demo") -> bytes:
@@ -54,25 +51,25 @@ def render_responses(identity: Identity, title: str | bytes = "Go scaling demo")
     """Render all answers that a server gives without asking anybody, as it does before it serves; how many bytes that
     are. For measurements."""
 
-Framed: TypeAlias = tuple[Literal[200], bool, bool, int, int, bytes, bool, bool, int, int]
-Refused: TypeAlias = tuple[int, bool, str]
+_Framed: TypeAlias = tuple[Literal[200], bool, bool, int, int, bytes, bool, bool, int, int]
+_Refused: TypeAlias = tuple[int, bool, str]
 
 @final
 class Parser:
     """The framing of requests by itself, without a connection; for tests and measurements."""
 
-    def feed(self, data: bytes | bytearray | memoryview) -> list[Framed | Refused]:
+    def feed(self, data: bytes | bytearray | memoryview) -> list[_Framed | _Refused]:
         """What the next bytes of a connection complete, in order. A request: (200, whether another one may follow, is
         it HEAD, minor version, length of the target, first 256 bytes of the target, is it `OPTIONS *`, is its path
         unclean, where in the target the path begins, where it ends). A wrong one: (status, False, what is wrong).
         After one that nothing may follow, nothing is read."""
 
-    def end(self) -> Refused | None:
+    def end(self) -> _Refused | None:
         """What is wrong when nothing more comes; None between two requests."""
 
 def parse_options(
     arguments: Iterable[str],
-) -> tuple[Literal["serve", "healthcheck", "help", "version"], dict[str, object]]:
+) -> tuple[Literal["serve", "healthcheck", "help", "version"], dict[str, Any]]:
     """The command line, less the program's name, and the environment: what to do, and the arguments for `Server`.
     Raises ValueError with one line that says what is wrong and what would be right."""
 
@@ -90,7 +87,7 @@ class LogQueue:
     """Lines for a file descriptor, written without ever blocking. Those that cannot be written now are kept, 16 MiB at
     most; where writing fails, it is tried again a second later. To be used by one thread at a time."""
 
-    def __init__(self, fd: int) -> None: ...
+    def __new__(cls, fd: int) -> Self: ...
     def put(self, line: bytes, count: int = 1, are_pages: bool = False) -> None:
         """Have a line, with its line feed, written `count` times. When the queue is full, lines of pages are counted as
         those of the last second that it has, and others are dropped."""
@@ -105,7 +102,7 @@ class LogQueue:
         """What to wait for before `flush` is worth calling, as arguments for `Server.wait`: a descriptor that must be
         writable, or -1; milliseconds that must pass, or -1."""
 
-Record: TypeAlias = tuple[Literal["info", "warning", "pages"], int, int, str, tuple[str, ...]]
+_Record: TypeAlias = tuple[Literal["info", "warning", "pages"], int, int, str, tuple[str, ...]]
 
 @final
 class Server:
@@ -124,11 +121,11 @@ class Server:
 
     def wait(self, stops: int, log: int, timeout: int) -> bool:
         """Wait for something to log, for `wake` or a byte on `waker`, or until the descriptor `log` can be written; at
-        most `timeout` milliseconds, without end if negative. False when all is over. `stops` is how often the server was
-        asked to stop: once, to drain, finish what is being answered, and wait for a log that may take the last lines
-        soon; twice, to end at once."""
+        most `timeout` milliseconds, without end if negative. False when all is over. `stops` is how often the server
+        was asked to stop: once, to drain, finish what is being answered, and wait for a log that may take the last
+        lines soon; twice, to end at once."""
 
-    def next_record(self) -> Record | None:
+    def next_record(self) -> _Record | None:
         """The next thing to log; None when there is none, for now. The kind, the second since 1970, how many equal ones
         there are, the message, and the values of the verbs in it."""
 

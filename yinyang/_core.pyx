@@ -14,33 +14,35 @@ from .core.cli.options cimport (
 )
 from .core.cli.program cimport Program, program_healthcheck, program_open, program_parse, program_turn
 from .core.config.config cimport (
-    Config, HOST_NAME_MAX, KIND_ACTION, KIND_ADDRESS, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SWITCH, KIND_TEXT,
-    KIND_WORD, OPTION_COUNT, OPTION_NAME, Option, config_complete, config_set, config_set_defaults, host_name,
-    option_table, text_expected, word_parse
+    Config, HOST_NAME_MAX, KIND_ADDRESS, KIND_NUMBER, KIND_SECONDS, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT,
+    OPTION_NAME, Option, config_complete, config_set, config_set_defaults, host_name, is_setting, option_table,
+    text_expected, word_parse
 )
 from .core.http.parser cimport (
-    FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_HEAD, OUTCOME_MORE, OUTCOME_READY, Parser as FramingState, TARGET_KEPT,
-    Target, parser_error_at_end, parser_feed, parser_keeps_alive, parser_next, target_keep, target_kept
+    FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_HEAD, OUTCOME_ERROR, OUTCOME_READY, OUTCOME_TARGET, Parser as ParserState,
+    TARGET_KEPT, Target, http_errors, parser_error_at_end, parser_feed, parser_keeps_alive, parser_next,
+    parser_read_accept, target_begin, target_keep, target_kept
 )
-from .core.http.responses cimport Responses, responses_close, responses_open
+from .core.http.responses cimport Responses, responses_close
 from .core.identity.identity cimport COLOUR_LENGTH, Identity as IdentityState, NAME_MAX, identity_set
 from .core.identity.page cimport page_render
 from .core.identity.replica cimport Replica, replica_set
-from .core.log.log_line cimport log_line_prepare
 from .core.log.log_queue cimport (
     LogQueue as LogQueueState, log_queue_add, log_queue_close, log_queue_flush, log_queue_open, log_queue_wait_for
 )
+from .core.log.timezone cimport Timezone, timezone_close, timezone_open
 from .core.os.cpus cimport cpus_usable
 from .core.os.listener cimport listener_error_message, listener_host, listener_open
 from .core.os.sandbox cimport sandbox_is_possible
 from .core.os.syscalls cimport ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
+from .core.routes.table cimport responses_open
 from .core.shared.scoreboard cimport Counts, scoreboard_counts
 from .core.supervisor.reap cimport supervisor_reap_orphans
 from .core.supervisor.server cimport (
     LogRecord, Server as ServerState, server_next_record, server_wait, server_write_log
 )
 from .core.supervisor.supervisor cimport supervisor_close, supervisor_open, supervisor_start
-from .core.text.buffer cimport Text, string_at, text_measure, text_open, text_system_error
+from .core.text.buffer cimport Text, text_measure, text_open, text_system_error
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -48,10 +50,7 @@ cdef extern from "option_table.h" nogil:
         OPTION_PALETTE
         OPTION_PORT
         OPTION_SANDBOX
-
-cdef extern from "http_errors.h" nogil:
-    const unsigned short error_statuses[64]
-    const char error_messages[4096]
+        OPTION_TITLE
 
 cdef extern from *:
     """
@@ -99,19 +98,20 @@ cdef bytes host_name_bytes():
 
 # ---- identity and page --------------------------------------------------------------------------------------------
 
+cdef str default_title = option_table[OPTION_TITLE].text.decode()
+cdef str default_palette = option_table[OPTION_PALETTE].words[option_table[OPTION_PALETTE].number].decode()
+
+
 cdef class Identity:
     cdef bytes _name
     cdef IdentityState _state
 
-    def __init__(self, name=None, palette="original"):
+    def __init__(self, name=None, palette=default_palette):
         cdef bytes given = host_name_bytes() if name is None else encoded(name)
-        cdef int number = 0
         if not 0 < len(given) <= NAME_MAX:
             raise ValueError(f"a name has 1 to {NAME_MAX} bytes, not {len(given)}")
         self._name = given
-        if not word_parse(option_table[OPTION_PALETTE].words, PyBytes_AsString(encoded(palette)), &number):
-            raise ValueError(f"palette must be {expected(OPTION_PALETTE)}, not {palette!r}")
-        identity_set(&self._state, PyBytes_AsString(given), len(given), number)
+        identity_set(&self._state, PyBytes_AsString(given), len(given), palette_number(palette))
 
     @property
     def name(self):
@@ -146,7 +146,15 @@ cdef class Identity:
         return Identity, (self._name, self.palette)
 
 
-def identify(name=None, palette="original"):
+cdef int palette_number(palette) except -1:
+    cdef bytes word = encoded(palette)
+    cdef int number = 0
+    if 0 in word or not word_parse(option_table[OPTION_PALETTE].words, PyBytes_AsString(word), &number):
+        raise ValueError(f"palette must be {expected(OPTION_PALETTE)}, not {palette!r}")
+    return number
+
+
+def identify(name=None, palette=default_palette):
     return Identity(name, palette)
 
 
@@ -161,7 +169,7 @@ cdef Replica replica_of(Identity identity, bytes title) except *:
     return replica
 
 
-def render_page(Identity identity not None, title="Go scaling demo"):
+def render_page(Identity identity not None, title=default_title):
     cdef bytes given = encoded(title)
     cdef Replica replica = replica_of(identity, given)
     cdef Text text
@@ -174,7 +182,7 @@ def render_page(Identity identity not None, title="Go scaling demo"):
     return page
 
 
-def render_responses(Identity identity not None, title="Go scaling demo"):
+def render_responses(Identity identity not None, title=default_title):
     cdef bytes given = encoded(title)
     cdef Replica replica = replica_of(identity, given)
     cdef Responses responses
@@ -188,40 +196,49 @@ def render_responses(Identity identity not None, title="Go scaling demo"):
 # ---- framing ------------------------------------------------------------------------------------------------------
 
 cdef class Parser:
-    cdef FramingState _state
+    cdef ParserState _state
     cdef uint8_t _target[TARGET_KEPT]
+    cdef bint _closed
 
     def feed(self, const unsigned char[::1] data not None):
         """See _core.pyi."""
         cdef const uint8_t *pos = &data[0] if data.shape[0] else NULL
         cdef const uint8_t *end = pos + data.shape[0]
-        cdef FramingState *f = &self._state
         cdef Target target
-        cdef int outcome
+        cdef int outcome = OUTCOME_READY
         found = []
-        while not f.error:
-            outcome = parser_feed(f, &pos, end, &target)
-            target_keep(f, &target, self._target)
-            if outcome == OUTCOME_MORE:
-                break
-            if outcome == OUTCOME_READY:
-                found.append((
-                    200, bool(parser_keeps_alive(f)), f.method == METHOD_HEAD, f.minor, f.target,
-                    (<const char *>self._target)[:target_kept(f)], bool(f.flags & FLAG_ASTERISK),
-                    bool(f.flags & FLAG_UNCLEAN), f.path, f.path_end,
-                ))
-                if not parser_keeps_alive(f):
-                    f.error = 255  # nothing is read after the last request
-                else:
-                    parser_next(f)
+        target_begin(&self._state, &target)
+        while not self._closed:
+            outcome = parser_feed(&self._state, &pos, end, &target)
+            target_keep(&self._state, &target, self._target)
+            if outcome == OUTCOME_TARGET:
+                parser_read_accept(&self._state)
+            elif outcome == OUTCOME_READY:
+                found.append(self._framed())
+                self._closed = not parser_keeps_alive(&self._state)
+                parser_next(&self._state)
+            elif outcome == OUTCOME_ERROR:
+                found.append(self._refused(self._state.error))
+                self._closed = True
             else:
-                found.append((error_statuses[f.error], False, string_at(error_messages, f.error - 1).decode()))
+                break
         return found
+
+    cdef _framed(self):
+        cdef const ParserState *p = &self._state
+        return (
+            200, bool(parser_keeps_alive(p)), p.method == METHOD_HEAD, p.minor, p.target_length,
+            (<const char *>self._target)[:target_kept(p)], bool(p.flags & FLAG_ASTERISK), bool(p.flags & FLAG_UNCLEAN),
+            p.path, p.path_end,
+        )
+
+    cdef _refused(self, int error):
+        return http_errors[error].status, False, http_errors[error].message.decode()
 
     def end(self):
         """See _core.pyi."""
-        cdef int error = parser_error_at_end(&self._state) if not self._state.error else 0
-        return (error_statuses[error], False, string_at(error_messages, error - 1).decode()) if error else None
+        cdef int error = 0 if self._closed else parser_error_at_end(&self._state)
+        return self._refused(error) if error else None
 
 
 # ---- the command line ---------------------------------------------------------------------------------------------
@@ -229,10 +246,6 @@ cdef class Parser:
 cdef str option_name(int option):
     """As an argument of yinyang.Server."""
     return option_table[option].word.decode().replace("-", "_")
-
-
-cdef bint is_setting(int option):
-    return option_table[option].kind != KIND_OFF and option_table[option].kind != KIND_ACTION
 
 
 cdef dict settings_of(const Config *config):
@@ -249,7 +262,7 @@ cdef setting_of(const Config *config, int option):
     cdef const Option *row = &option_table[option]
     cdef int number = config.numbers[option]
     if row.kind == KIND_ADDRESS or row.kind == KIND_TEXT:
-        return None if config.texts[option] == NULL else <bytes>config.texts[option]
+        return None if config.texts[option] == NULL else config.texts[option].decode("utf-8", "surrogateescape")
     if row.kind == KIND_WORD:
         return row.words[number].decode()
     if row.kind == KIND_SWITCH:
@@ -260,11 +273,12 @@ cdef setting_of(const Config *config, int option):
 
 
 cdef int config_take(Config *config, int option, value, list kept) except -1:
-    """Set an option from an argument of yinyang.Server; ValueError says what it must be. `kept` keeps the texts."""
+    """Set an option, which still has its default, to an argument of yinyang.Server; ValueError says what it must be.
+    `kept` keeps the texts."""
     cdef const Option *row = &option_table[option]
     cdef bytes text
-    if value is None and row.text == NULL and row.number == 0:
-        return 0  # what it is without
+    if value is None and setting_of(config, option) is None:
+        return 0  # as it is by default
     if row.kind == KIND_SWITCH:
         config.numbers[option] = bool(value)
     elif row.kind == KIND_NUMBER:
@@ -350,12 +364,15 @@ def usable_cpus():
 
 cdef class LogQueue:
     cdef LogQueueState _state
+    cdef Timezone _timezone
 
     def __cinit__(self, int fd):
+        timezone_open(&self._timezone)
         checked(log_queue_open(&self._state, fd))
 
     def __dealloc__(self):
         log_queue_close(&self._state)
+        timezone_close(&self._timezone)
 
     def put(self, bytes line not None, uint64_t count=1, bint are_pages=False):
         if not line or not count:
@@ -365,7 +382,7 @@ cdef class LogQueue:
 
     def write(self, Server server not None):
         with nogil:
-            server_write_log(&server._state, &self._state)
+            server_write_log(&server._state, &self._state, &self._timezone)
 
     def flush(self):
         with nogil:
@@ -449,7 +466,6 @@ cdef class Server:
 
     def start(self):
         cdef int error
-        log_line_prepare()
         with nogil:
             error = supervisor_start(&self._state.supervisor)
         checked(error)

@@ -1,8 +1,8 @@
 """The log of a server by way of the module `logging`: a record for each page, of which a second may have thousands.
 
 Everything goes through the logger `yinyang`, so a program's own handlers and formatters get what they are used to: one
-record for each page. `LineHandler`, which the command line uses, is told how often a record occurred instead: it formats
-it once and leaves the rest to the core's queue of lines, which never blocks and keeps what its reader has not taken.
+record for each page. `LineHandler`, which the command line uses, is told how often a record occurred instead. It
+formats the record once; the core's queue of lines does the rest, without ever blocking.
 
 The command line does without this module as long as nobody else has imported `logging`.
 """

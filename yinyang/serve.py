@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal as signal  # without the enumerations of the module `signal`, which take long to import
+import _signal as signal  # type: ignore[import-not-found]  # the module `signal` adds enumerations, which import slowly
 import os
 import sys
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 STDERR = 2
 EXIT_FAILED = 1  # it cannot start
-EXIT_USAGE = 2  # it was started wrongly
+EXIT_USAGE = 2  # it was called wrongly
 
 
 def main() -> int:
@@ -23,18 +23,18 @@ def main() -> int:
     _open_standard_descriptors()
     try:
         action, settings = parse_options(sys.argv[1:])
-    except ValueError as wrong:
-        return _complain(wrong, EXIT_USAGE)
+    except ValueError as error:
+        return _complain(error, EXIT_USAGE)
     if action == "healthcheck":
-        wrong = check_health(settings["host"], settings["port"])
-        return _complain(wrong, EXIT_FAILED) if wrong else 0
+        problem = check_health(settings["host"], settings["port"])
+        return _complain(problem, EXIT_FAILED) if problem else 0
     if action != "serve":
         print(usage() if action == "help" else f"yinyang {version}", end="" if action == "help" else "\n")
         return 0
     try:
         return _serve(Server(**settings))
-    except (OSError, ValueError) as wrong:
-        return _complain(wrong, EXIT_FAILED)
+    except (OSError, ValueError) as error:
+        return _complain(error, EXIT_FAILED)
 
 
 def _open_standard_descriptors() -> None:
@@ -44,9 +44,9 @@ def _open_standard_descriptors() -> None:
     os.close(fd)
 
 
-def _complain(wrong: Exception | str, code: int) -> int:
-    words = wrong.strerror if isinstance(wrong, OSError) else wrong
-    print(f"yinyang: {words}", file=sys.stderr)
+def _complain(error: Exception | str, code: int) -> int:
+    message = error.strerror if isinstance(error, OSError) else error
+    print(f"yinyang: {message}", file=sys.stderr)
     return code
 
 

@@ -39,8 +39,8 @@ class Server:
     title: the page's, at most 255 bytes.
     palette: `original`, the 128 colours of the original; `distinct`, colours that are easy to tell apart.
     app_version, node, namespace, zone: what `/whoami` tells besides, at most 128, 253, 63 and 63 bytes.
-    plain: every path is the page, as in the original; else there are also `/whoami`, `/wall`, `/metrics`, `/livez`,
-        `/healthz` and `/readyz`.
+    plain: every path is the page, as in the original; else there are also `/whoami`, `/hostname`, `/wall`, `/metrics`,
+        `/livez`, `/healthz` and `/readyz`.
     workers: processes that serve; None for as many as the CPUs that this process may use.
     access_log: log a line for each page, to the logger `yinyang` at level INFO.
     head_timeout, body_timeout: seconds that the head of a request, and its body, may take.
@@ -77,8 +77,28 @@ class Server:
         drain: float = 0,
         sandbox: Literal["auto", "off", "require"] = "auto",
     ) -> None:
-        settings = {name: value for name, value in locals().items() if name != "self"}  # all of the above
-        self._core = _core.Server(settings)
+        self._core = _core.Server(
+            {
+                "host": host,
+                "port": port,
+                "name": name,
+                "title": title,
+                "palette": palette,
+                "app_version": app_version,
+                "node": node,
+                "namespace": namespace,
+                "zone": zone,
+                "plain": plain,
+                "workers": workers,
+                "access_log": access_log,
+                "head_timeout": head_timeout,
+                "body_timeout": body_timeout,
+                "send_timeout": send_timeout,
+                "idle_timeout": idle_timeout,
+                "drain": drain,
+                "sandbox": sandbox,
+            }
+        )
         self._address = self._core.address
         self._thread: threading.Thread | None = None
         self._started: threading.Event | None = None
@@ -126,7 +146,7 @@ class Server:
 
         self._started = threading.Event()
         # not a daemon thread: the workers would then outlive the interpreter's end only to be killed
-        self._thread = threading.Thread(target=self._run_in_thread, name="yinyang")
+        self._thread = threading.Thread(target=self._run_in_thread, args=[self._started], name="yinyang")
         self._thread.start()
         self._started.wait()
         if self._failure:
@@ -172,13 +192,13 @@ class Server:
         finally:
             self._close()
 
-    def _run_in_thread(self) -> None:
+    def _run_in_thread(self, started: threading.Event) -> None:
         try:
             self.run()
         except OSError as failure:
             self._failure = failure
         finally:
-            self._started.set()
+            started.set()
 
     def _close(self) -> None:
         self._counts = Counts(*self._core.counts())

@@ -4,27 +4,29 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from yinyang.core.http.parser cimport (
-    OUTCOME_MORE, OUTCOME_READY, Parser, TARGET_KEPT, Target, parser_feed, parser_next, target_keep
+    OUTCOME_ERROR, OUTCOME_READY, OUTCOME_TARGET, Parser, TARGET_KEPT, Target, parser_feed, parser_next,
+    target_begin, target_keep
 )
 
 
 cdef public long replay(const uint8_t *data, size_t size, long times) noexcept nogil:
-    """Feed the same segment so many times, each time as far as it is valid; the number of requests that ended."""
-    cdef Parser f
+    """Feed the same segment many times, each time as far as it is valid; the number of requests that ended in it."""
+    cdef Parser parser
     cdef Target target
     cdef uint8_t kept[TARGET_KEPT]
     cdef const uint8_t *pos
     cdef long found = 0
     cdef int outcome
-    memset(&f, 0, sizeof(f))
+    memset(&parser, 0, sizeof(parser))
     while times > 0:
         times -= 1
         pos = data
         outcome = OUTCOME_READY
-        while outcome == OUTCOME_READY:
-            outcome = parser_feed(&f, &pos, data + size, &target)
-            target_keep(&f, &target, kept)
-            if outcome != OUTCOME_MORE:
+        target_begin(&parser, &target)
+        while outcome == OUTCOME_READY or outcome == OUTCOME_TARGET:
+            outcome = parser_feed(&parser, &pos, data + size, &target)
+            if outcome == OUTCOME_READY or outcome == OUTCOME_ERROR:
+                target_keep(&parser, &target, kept)
                 found += 1
-                parser_next(&f)
+                parser_next(&parser)
     return found

@@ -1,8 +1,7 @@
-"""A fuzz target (libFuzzer) over the framing of requests, and what is made of a request at once: its redirect.
+"""A fuzz target (libFuzzer) for the parser of requests, and for the redirect that is rendered from a request.
 
-What must hold for any bytes: they are framed the same way however they are cut; before the end of a valid request
-nothing is wrong, and after a wrong one nothing is read; a request that keeps its connection open is not so short that a
-segment could hold more answers than there is room for; a redirect fits into its place and leads to this host.
+For any bytes: the outcome is the same wherever they are cut; a request that keeps its connection open is not so short
+that a segment could hold more responses than there is room for; a redirect fits into its buffer and leads to this host.
 """
 
 from libc.stdint cimport uint8_t
@@ -10,18 +9,19 @@ from libc.stdlib cimport abort, free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from yinyang.core.http.parser cimport (
-    FLAG_UNCLEAN, OUTCOME_MORE, OUTCOME_READY, Parser, TARGET_KEPT, Target, parser_feed, parser_keeps_alive,
-    parser_next, target_keep
+    FLAG_UNCLEAN, OUTCOME_MORE, OUTCOME_READY, OUTCOME_TARGET, Parser, TARGET_KEPT, Target, parser_feed,
+    parser_keeps_alive, parser_next, parser_read_accept, target_begin, target_keep
 )
-from yinyang.core.http.send_queue cimport DYNAMIC_MAX, REQUEST_MIN
-from yinyang.core.routes.redirect cimport location_render, redirect_render
+from yinyang.core.http.send_queue cimport RENDERED_MAX, REQUEST_MIN
+from yinyang.core.routes.redirect cimport LOCATION_MAX, location_render, redirect_render
+from yinyang.core.routes.request cimport Request
 from yinyang.core.text.buffer cimport Text, text_fits, text_open
 
 cdef enum:
     RECORDS = 64
 
 cdef struct Record:  # of one request
-    Parser framing
+    Parser parser
     size_t end
     uint8_t target[TARGET_KEPT]
 
@@ -31,52 +31,61 @@ cdef struct Records:
 
 
 cdef void record_all(const uint8_t *data, size_t size, size_t step, Records *records) noexcept nogil:
-    """Frame all, cut into pieces of `step` bytes, each in memory of its own, as far as there are records."""
-    cdef Parser f
+    """Parse all, cut into pieces of `step` bytes, each in memory of its own, as far as there are records."""
+    cdef Parser parser
     cdef Target target
     cdef uint8_t kept[TARGET_KEPT]
-    cdef size_t pos = 0, length, begin = 0
+    cdef size_t offset = 0, length, begin = 0
     cdef uint8_t *piece
-    cdef const uint8_t *p
+    cdef const uint8_t *pos
     cdef int outcome = OUTCOME_MORE
     memset(records, 0, sizeof(Records))
-    memset(&f, 0, sizeof(f))
+    memset(&parser, 0, sizeof(parser))
     memset(kept, 0, sizeof(kept))
-    while pos < size and records.count < RECORDS:
-        length = min(step, size - pos)
+    while offset < size and records.count < RECORDS:
+        length = min(step, size - offset)
         piece = <uint8_t *>malloc(length)
-        memcpy(piece, data + pos, length)
-        p = piece
+        memcpy(piece, data + offset, length)
+        pos = piece
+        target_begin(&parser, &target)
         while records.count < RECORDS:
-            outcome = parser_feed(&f, &p, piece + length, &target)
-            target_keep(&f, &target, kept)
+            outcome = parser_feed(&parser, &pos, piece + length, &target)
+            target_keep(&parser, &target, kept)
+            if outcome == OUTCOME_TARGET:
+                parser_read_accept(&parser)
+                continue
             if outcome == OUTCOME_MORE:
                 break
-            records.of[records.count].framing = f
+            records.of[records.count].parser = parser
             memcpy(records.of[records.count].target, kept, sizeof(kept))
-            # where a wrong one was noticed may depend on the cut, where a request ends may not
-            records.of[records.count].end = pos + (p - piece) if outcome == OUTCOME_READY else 0
+            # where an error is noticed may depend on the cut, where a request ends may not
+            records.of[records.count].end = offset + (pos - piece) if outcome == OUTCOME_READY else 0
             records.count += 1
-            if outcome != OUTCOME_READY or not parser_keeps_alive(&f):
+            if outcome != OUTCOME_READY or not parser_keeps_alive(&parser):
                 free(piece)
                 return
-            if pos + (p - piece) - begin < REQUEST_MIN:
+            if offset + (pos - piece) - begin < REQUEST_MIN:
                 abort()
-            begin = pos + (p - piece)
-            parser_next(&f)
+            begin = offset + (pos - piece)
+            parser_next(&parser)
             memset(kept, 0, sizeof(kept))
         free(piece)
-        pos += length
+        offset += length
 
 
 cdef void check_redirect(const Record *record) noexcept nogil:
-    cdef char *rendered = <char *>malloc(DYNAMIC_MAX)
-    cdef char location[3 * TARGET_KEPT]
+    cdef char *rendered = <char *>malloc(RENDERED_MAX)
+    cdef char location[LOCATION_MAX]
     cdef Text text
     cdef size_t length
-    text_open(&text, rendered, DYNAMIC_MAX)
-    redirect_render(&text, &record.framing, record.target, True, 0)
-    length = location_render(&record.framing, record.target, location)
+    cdef Request request
+    memset(&request, 0, sizeof(request))
+    request.parser = &record.parser
+    request.target = record.target
+    request.keep_alive = True
+    text_open(&text, rendered, RENDERED_MAX)
+    redirect_render(&text, &request)
+    length = location_render(&record.parser, record.target, location)
     if not text_fits(&text) or length == 0 or location[0] != b'/' or memchr(location, b'\r', length) != NULL:
         abort()
     if length > 1 and (location[1] == b'/' or location[1] == b'\\'):
@@ -89,9 +98,9 @@ cdef bint same(const Records *one, const Records *other) noexcept nogil:
     if one.count != other.count:
         return False
     for i in range(one.count):
-        if one.of[i].end != other.of[i].end or one.of[i].framing.error != other.of[i].framing.error:
+        if one.of[i].end != other.of[i].end or one.of[i].parser.error != other.of[i].parser.error:
             return False
-        if not one.of[i].framing.error and memcmp(&one.of[i], &other.of[i], sizeof(Record)):
+        if not one.of[i].parser.error and memcmp(&one.of[i], &other.of[i], sizeof(Record)):
             return False
     return True
 
@@ -108,7 +117,7 @@ cdef public int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) noexcep
     if not same(&whole, &bytewise) or not same(&whole, &cut):
         abort()
     for i in range(whole.count):
-        if not whole.of[i].framing.error and whole.of[i].framing.flags & FLAG_UNCLEAN:
-            if whole.of[i].framing.target <= TARGET_KEPT:
+        if not whole.of[i].parser.error and whole.of[i].parser.flags & FLAG_UNCLEAN:
+            if whole.of[i].parser.target_length <= TARGET_KEPT:
                 check_redirect(&whole.of[i])
     return 0

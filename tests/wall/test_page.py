@@ -58,6 +58,10 @@ def test_hostile_names_and_colours_are_only_text(new_page: NewPage) -> None:
     assert wall.errors == []
 
 
+COUNT_ELEMENTS = """() =>
+    ["#tiles", "#lanes", "#stream"].map(selector => document.querySelector(selector).children.length)"""
+
+
 def test_memory_is_bounded(new_page: NewPage) -> None:
     page = new_page(answer_with(dict))
     page.clock.install()
@@ -67,8 +71,7 @@ def test_memory_is_bounded(new_page: NewPage) -> None:
 
     def sizes() -> list[int]:
         page.clock.run_for(250)  # until it is drawn
-        elements = [page.locator(f"{parent} > *").count() for parent in ("#tiles", "#lanes", "#stream")]
-        return [wall.total(), *elements]
+        return [wall.total(), *page.evaluate(COUNT_ELEMENTS)]
 
     for _ in range(12):
         page.clock.run_for(5000)
@@ -159,7 +162,8 @@ def test_layout_is_stable_and_legible(width: int, scheme: str, new_page: NewPage
     assert page.evaluate("shifts") == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for part in page.locator("#tiles circle:first-child, #tiles path").all():
-        assert part.bounding_box()["height"] >= 50
+        # a symbol turns with each answer, and its box with it: what counts is its size at rest
+        wall.wait(lambda part=part: part.bounding_box()["height"] >= 50, "a symbol that can be seen")
     assert min(page.evaluate(CONTRASTS)) >= 4.5
     assert wall.errors == []
 

@@ -1,4 +1,4 @@
-"""Asking a server whether it is alive, as an orchestrator does from inside a container that holds no other program."""
+"""The client of --healthcheck: an orchestrator runs it in a container that holds no other program."""
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp, strlen
@@ -11,13 +11,13 @@ from ..os.syscalls cimport (
 from ..text.buffer cimport Text, text_open, text_printable, text_put, text_string, text_system_error
 
 cdef enum:  # ms; both together end within 2 s
-    DEADLINE = 1000  # after which nothing more is begun
-    CALL_TIMEOUT = 900  # that a call may take
+    DEADLINE = 1000  # no call begins later
+    CALL_TIMEOUT = 900  # of one call
 
 
 cdef inline bint healthcheck(const char *host, int port, Text *message) noexcept nogil:
-    """Does the server at an address (NULL: of this host) answer with 200, whole, in time? If not, the words say why. It
-    is asked for what is not logged, and is the page where every path is."""
+    """Does the server at an address (NULL: on this host) send a whole response with 200 in time? If not, the message
+    says why. It requests /livez, which is not logged; with --plain that is the page, like every path."""
     cdef Address address
     cdef const char *where = "127.0.0.1"
     cdef const char *request = ("GET /livez HTTP/1.1\r\nHost: localhost\r\nUser-Agent: yinyang\r\n"
@@ -52,7 +52,7 @@ cdef inline bint healthcheck(const char *host, int port, Text *message) noexcept
 
 
 cdef inline int exchange(int fd, const Address *address, const char *request, Text *response) noexcept nogil:
-    """Connect, send the request, and read the answer to its end; 0 or errno."""
+    """Connect, send the request, and read the response to its end; 0 or errno."""
     cdef char buffer[1024]
     cdef int64_t deadline = monotonic_ms() + DEADLINE
     cdef timeval timeout
@@ -72,5 +72,5 @@ cdef inline int exchange(int fd, const Address *address, const char *request, Te
             text_put(response, buffer, <size_t>received)
         else:
             return ETIMEDOUT
-    # what a call says that its time is over
+    # these two mean that a call timed out
     return ETIMEDOUT if errno == EAGAIN or errno == EINPROGRESS else errno

@@ -1,11 +1,11 @@
 """The command line and the environment, parsed for both shapes: an option wins over its variable, a variable over the
 default. An empty variable counts as not set, since that is how many tools unset one."""
 
-from libc.string cimport memset, strcmp, strlen, strncmp, strstr
+from libc.string cimport memset, strcmp, strlen, strncmp
 
 from ..config.config cimport (
-    Config, KIND_ACTION, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT,
-    Option, config_set, config_set_defaults, option_table, text_expected
+    Config, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT, Option, config_set,
+    config_set_defaults, is_setting, option_table, text_expected
 )
 from ..os.syscalls cimport getenv
 from ..text.buffer cimport Text, llu, text_format, text_printable, text_string
@@ -164,7 +164,7 @@ cdef inline bint options_from_environment(Config *config, const Given *given, Te
     cdef const char *value
     cdef int option
     for option in range(OPTION_COUNT):
-        if not has_variable(option) or given.options[option]:
+        if not is_setting(option) or given.options[option]:
             continue
         variable_name(option, own)
         variable = own
@@ -177,10 +177,6 @@ cdef inline bint options_from_environment(Config *config, const Given *given, Te
             text_wants(message, option, value)
             return False
     return True
-
-
-cdef inline bint has_variable(int option) noexcept nogil:
-    return option_table[option].kind != KIND_OFF and option_table[option].kind != KIND_ACTION
 
 
 cdef inline void variable_name(int option, char *variable) noexcept nogil:
@@ -205,9 +201,10 @@ cdef inline const char *variable_value(const char *variable) noexcept nogil:
 
 
 cdef inline bint is_service_link(const char *value) noexcept nogil:
-    """Kubernetes tells each pod where the Services of its namespace are: for one that is called yinyang it sets
-    YINYANG_PORT=tcp://10.0.0.1:80, which nobody meant as an option."""
-    return strstr(value, "://") != NULL
+    """For a Service called yinyang, Kubernetes sets YINYANG_PORT=tcp://10.0.0.1:80 in each pod of its namespace; nobody
+    means that as an option. The scheme is one of the protocols that a Service may have."""
+    return (strncmp(value, "tcp://", strlen("tcp://")) == 0 or strncmp(value, "udp://", strlen("udp://")) == 0
+            or strncmp(value, "sctp://", strlen("sctp://")) == 0)
 
 
 # ---- help ---------------------------------------------------------------------------------------------------------
@@ -221,10 +218,10 @@ cdef inline void usage_message(Text *text) noexcept nogil:
         variables = max(variables, variable_width(option))
     text_string(text, "usage: yinyang [OPTION]...\n\n"
                 "Serve a yin-yang in a colour of this replica's own, on every path.\n\n"
-                "Options, and the variables that set their defaults:\n")
+                "Options, the variables that set them too, and the defaults in parentheses:\n")
     for option in range(OPTION_COUNT):
         usage_line(text, option, options, variables)
-    text_string(text, "\nPORT is honoured where YINYANG_PORT is not set.\n")
+    text_string(text, "\nThe variable PORT sets the port where YINYANG_PORT is not set.\n")
 
 
 cdef inline size_t option_width(int option) noexcept nogil:
@@ -233,7 +230,7 @@ cdef inline size_t option_width(int option) noexcept nogil:
 
 
 cdef inline size_t variable_width(int option) noexcept nogil:
-    return strlen("YINYANG_") + strlen(option_table[option].word) if has_variable(option) else 0
+    return strlen("YINYANG_") + strlen(option_table[option].word) if is_setting(option) else 0
 
 
 cdef inline void usage_line(Text *text, int option, size_t options, size_t variables) noexcept nogil:
@@ -243,7 +240,7 @@ cdef inline void usage_line(Text *text, int option, size_t options, size_t varia
     if takes_value(option):
         text_format(text, " %s", row.value)
     text_spaces(text, options - option_width(option) + 2)
-    if has_variable(option):
+    if is_setting(option):
         variable_name(option, variable)
         text_string(text, variable)
     text_spaces(text, variables - variable_width(option) + 2)

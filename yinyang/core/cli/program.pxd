@@ -2,8 +2,8 @@
 
 from ..config.config cimport Config, config_complete
 from ..identity.replica cimport Replica, replica_set
-from ..log.log_line cimport log_line_prepare
 from ..log.log_queue cimport LogQueue, log_queue_open, log_queue_wait_for
+from ..log.timezone cimport Timezone, timezone_open
 from ..os.listener cimport listener_error_message, listener_open
 from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible
 from ..os.syscalls cimport MAP_PRIVATE, map_memory
@@ -23,12 +23,13 @@ cdef extern from "option_table.h" nogil:
 cdef enum:
     MESSAGE_MAX = 4096
 
-cdef struct Program:  # what is large comes last, so that the code reaches the rest with short offsets
+cdef struct Program:
     Replica replica
     Server server
     LogQueue log
+    Timezone timezone
     Config config
-    char message[MESSAGE_MAX]  # NUL at the end, as everything is zeros before
+    char message[MESSAGE_MAX]  # of the last call; ends with NUL, as the memory is zeros before
 
 
 cdef inline void program_message(Program *program, Text *message) noexcept nogil:
@@ -36,7 +37,7 @@ cdef inline void program_message(Program *program, Text *message) noexcept nogil
 
 
 cdef inline int program_parse(Program **program, int count, const char **arguments, const char *version) noexcept nogil:
-    """Make a program of the command line and the environment; an Action. What there is to tell is its message."""
+    """Make a program of the command line and the environment; an Action. `message` says what the action has to say."""
     cdef Program *p = <Program *>map_memory(sizeof(Program), MAP_PRIVATE)
     cdef Text message
     cdef int action
@@ -59,8 +60,8 @@ cdef inline bint program_healthcheck(Program *p) noexcept nogil:
 
 
 cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil:
-    """Begin to serve, with a log to the descriptor `log`; False, with a message, if that cannot be. program_turn
-    returns when `caller_fd` can be read."""
+    """Start to serve and to log to the descriptor `log`; False, with a message, if that fails. program_turn returns
+    when `caller_fd` can be read."""
     cdef const char *host = p.config.texts[OPTION_HOST]
     cdef int port = p.config.numbers[OPTION_PORT]
     cdef Text message
@@ -88,14 +89,14 @@ cdef inline int program_serve(Program *p, int listener, int log, int caller_fd) 
     cdef int error = log_queue_open(&p.log, log)
     if error == 0:
         error = supervisor_open(supervisor, &p.config, &p.replica, listener, caller_fd)
-    log_line_prepare()
+    timezone_open(&p.timezone)  # before the sandbox closes the file system
     if error == 0 and sandbox != SANDBOX_OFF:
         supervisor.guards = sandbox_enter(True, sandbox == SANDBOX_REQUIRE)
         error = min(supervisor.guards, 0)
     if error == 0:
         error = supervisor_start(supervisor)
     if error == 0:
-        server_write_log(&p.server, &p.log)
+        server_write_log(&p.server, &p.log, &p.timezone)
     return error
 
 
@@ -105,5 +106,5 @@ cdef inline bint program_turn(Program *p, int stops) noexcept nogil:
     cdef int fd = log_queue_wait_for(&p.log, &delay)
     if not server_wait(&p.server, stops, fd, delay):
         return False
-    server_write_log(&p.server, &p.log)
+    server_write_log(&p.server, &p.log, &p.timezone)
     return True

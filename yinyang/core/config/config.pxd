@@ -54,6 +54,11 @@ cdef struct Config:
     char host_name[HOST_NAME_MAX + 1]
 
 
+cdef inline bint is_setting(int option) noexcept nogil:
+    """Has it a value of its own? Others switch one off, or ask for something else than serving."""
+    return option_table[option].kind != KIND_OFF and option_table[option].kind != KIND_ACTION
+
+
 cdef inline void config_set_defaults(Config *config) noexcept nogil:
     cdef const Option *option
     cdef int i

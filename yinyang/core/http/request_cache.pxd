@@ -1,8 +1,8 @@
-"""The request that was answered last. Clients of a load balancer ask for the same again and again, byte for byte: what
-is equal to a whole request that was framed needs no framing, and gets the answer that it got.
+"""The last request for the page and its response. Clients of a load balancer often send the same bytes again; a request
+that equals the last one needs no parsing, and gets the same response.
 
-Only a request for the page is remembered, as its answer is always the same, and only as a whole: it began and ended in
-one segment, and so must whatever is compared with it.
+Only requests for the page are stored, as their response is always the same, and only whole ones: a request that began
+and ended in one segment is compared with a segment that begins with it.
 """
 
 from libc.stdint cimport uint16_t, uint8_t
@@ -14,21 +14,21 @@ cdef extern from "simd_scan.h" nogil:
     bint scan_equal(const uint8_t *one, const uint8_t *other, size_t length)
 
 cdef struct RequestCache:
-    uint16_t length  # 0: nothing is remembered
+    uint16_t length  # 0: none is stored
     uint8_t response
-    uint8_t ends  # the connection, with that answer
+    uint8_t ends  # whether the response ends the connection
     uint8_t bytes[RECEIVE_MAX]
 
 
 cdef inline bint request_cache_matches(const RequestCache *cache, const uint8_t *pos,
                                        const uint8_t *end) noexcept nogil:
-    """Does [pos, end) begin with that request?"""
+    """Whether [pos, end) begins with that request."""
     return cache.length and end - pos >= cache.length and scan_equal(pos, cache.bytes, cache.length)
 
 
 cdef inline void request_cache_store(RequestCache *cache, const uint8_t *pos, const uint8_t *end, uint8_t response,
                                      bint ends) noexcept nogil:
-    """[pos, end) is a whole request, and within one segment of RECEIVE_MAX bytes."""
+    """Store the request [pos, end), which lies within one segment of RECEIVE_MAX bytes."""
     cache.length = <uint16_t>(end - pos)
     cache.response = response
     cache.ends = ends

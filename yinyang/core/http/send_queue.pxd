@@ -1,8 +1,8 @@
-"""What is still to be sent on one connection: the numbers of prebuilt answers, and how far into the first one.
+"""The responses that are not sent yet: their numbers, the offset in the first one, and the bytes of rendered ones.
 
-While a segment of requests is worked through, its answers gather in the worker's one Queue, and one system call sends
-them. If the client takes only a part, the rest is put away as a Rest, with the first of its rendered answers: that, and
-nothing else, is what a slow reader costs.
+The responses to a segment of requests are queued in the worker's SendQueue, and one system call sends them. If the
+client takes only a part, the rest is saved as a PendingSend, with the first of its rendered responses. A slow reader
+costs no more memory than that.
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint8_t
@@ -10,31 +10,32 @@ from libc.string cimport memcpy, memmove, memset
 
 from ..os.syscalls cimport EAGAIN, EINTR, MSG_DONTWAIT, MSG_NOSIGNAL, errno, iovec, msghdr, send, sendmsg
 from ..text.buffer cimport Text, text_fits, text_open
-from .responses cimport DATE_LENGTH, Response, Responses, date_render, response_is_dynamic
+from ..text.calendar cimport HTTP_DATE_LENGTH, http_date_render
+from .responses cimport RESPONSE_RENDERED, Response, Responses, response_is_rendered
 
 cdef enum:
     RECEIVE_MAX = 4096  # bytes of requests taken from one connection before the others have their turn
     REQUEST_MIN = 25  # bytes of the shortest request that keeps its connection open
-    SEND_QUEUE_MAX = RECEIVE_MAX // REQUEST_MIN + 2  # one may have begun earlier, and one may be wrong
-    VECTOR_MAX = SEND_QUEUE_MAX + 1  # one answer may be in two pieces
-    DYNAMIC_COUNT = 16  # answers: as many as a segment has unclean targets that are as long as they may be
-    DYNAMIC_MAX = 5120  # bytes of one
+    SEND_QUEUE_MAX = RECEIVE_MAX // REQUEST_MIN + 2  # one may have begun earlier, and one may be an error
+    VECTOR_MAX = SEND_QUEUE_MAX + 1  # one response may be in two pieces
+    RENDERED_COUNT = 16  # rendered responses: as many as a segment has unclean targets of the greatest length
+    RENDERED_MAX = 5120  # bytes of one
 
 cdef struct PendingSend:
-    int64_t second  # that the Date of the first answer tells
-    uint32_t offset  # bytes of the first answer that are sent
-    uint16_t kept  # bytes of the one that is rendered
+    int64_t second  # of the Date of the first response
+    uint32_t offset  # bytes of the first response that are sent
+    uint16_t kept  # bytes of the rendered one that is saved
     uint8_t count
     uint8_t responses[SEND_QUEUE_MAX]
 
 cdef struct SendQueue:
-    uint8_t rendered  # how many such answers have a place
+    uint8_t rendered  # number of rendered responses
     uint8_t gone  # how many of these are sent
     PendingSend pending
-    uint16_t lengths[DYNAMIC_COUNT]
+    uint16_t lengths[RENDERED_COUNT]
     iovec vector[VECTOR_MAX]
-    char torn[256]  # the head of an answer that was cut in its Date, with the Date it began with
-    char bytes[DYNAMIC_COUNT][DYNAMIC_MAX]  # of the rendered answers
+    char torn[256]  # the head of a response that was cut in its Date, with the Date it began with
+    char bytes[RENDERED_COUNT][RENDERED_MAX]  # of the rendered responses
 
 cdef enum Sent:
     SENT_ALL
@@ -50,7 +51,7 @@ cdef inline void send_queue_clear(SendQueue *send_queue) noexcept nogil:
 
 
 cdef inline bint send_queue_put(SendQueue *send_queue, uint8_t response) noexcept nogil:
-    """False if there is no room, which a segment of RECEIVE_MAX bytes cannot bring about."""
+    """False if the queue is full, which a segment of RECEIVE_MAX bytes cannot cause."""
     if send_queue.pending.count == SEND_QUEUE_MAX:
         return False
     send_queue.pending.responses[send_queue.pending.count] = response
@@ -59,35 +60,35 @@ cdef inline bint send_queue_put(SendQueue *send_queue, uint8_t response) noexcep
 
 
 cdef inline bint send_queue_reserve(SendQueue *send_queue, Text *text) noexcept nogil:
-    """Where the next rendered answer goes; False if there is no room for one."""
-    if send_queue.rendered == DYNAMIC_COUNT:
+    """The buffer for the next rendered response; False if there is none left."""
+    if send_queue.rendered == RENDERED_COUNT:
         return False
-    text_open(text, send_queue.bytes[send_queue.rendered], DYNAMIC_MAX)
+    text_open(text, send_queue.bytes[send_queue.rendered], RENDERED_MAX)
     return True
 
 
-cdef inline bint send_queue_put_dynamic(SendQueue *send_queue, uint8_t response, const Text *text) noexcept nogil:
-    """The answer that now stands in the place; False if it is too long, which it cannot be, or there is no room."""
+cdef inline bint send_queue_put_rendered(SendQueue *send_queue, const Text *text) noexcept nogil:
+    """Queue the response in that buffer; False if it is too long or the queue is full, which must not happen."""
     send_queue.lengths[send_queue.rendered] = <uint16_t>text.length
     send_queue.rendered += 1
-    return text_fits(text) and send_queue_put(send_queue, response)
+    return text_fits(text) and send_queue_put(send_queue, RESPONSE_RENDERED)
 
 
 cdef inline int send_queue_first(SendQueue *send_queue, const Responses *responses, iovec *vector) noexcept nogil:
-    """The pieces of an answer that is partly sent, with the Date that it began with; in two, if it is prebuilt and the
+    """The pieces of a response that is partly sent, with the Date that it began with: two, if it is prebuilt and the
     Date has changed since."""
     cdef const Response *response = &responses.table[send_queue.pending.responses[0]]
     cdef const char *bytes = responses.bytes + response.start
     cdef size_t length = response.length
     cdef uint32_t offset = send_queue.pending.offset
-    cdef uint32_t date_end = response.date + DATE_LENGTH
+    cdef uint32_t date_end = response.date + HTTP_DATE_LENGTH
     cdef int count = 0
-    if response_is_dynamic(send_queue.pending.responses[0]):
+    if response_is_rendered(send_queue.pending.responses[0]):
         bytes = send_queue.bytes[send_queue.gone]
         length = send_queue.lengths[send_queue.gone]
     elif offset < date_end and send_queue.pending.second != responses.second:
         memcpy(send_queue.torn, bytes, date_end)
-        date_render(send_queue.torn + response.date, send_queue.pending.second)
+        http_date_render(send_queue.torn + response.date, send_queue.pending.second)
         vector[0].iov_base = send_queue.torn + offset
         vector[0].iov_len = date_end - offset
         offset = date_end
@@ -98,7 +99,7 @@ cdef inline int send_queue_first(SendQueue *send_queue, const Responses *respons
 
 
 cdef inline int send_queue_vector(SendQueue *send_queue, const Responses *responses, iovec *vector) noexcept nogil:
-    """All that is to be sent: runs of equal answers come straight from the copies that stand in a row."""
+    """The vector of all that is to be sent. Runs of equal responses come from the copies in a row."""
     cdef const uint8_t *number = send_queue.pending.responses
     cdef const uint8_t *end = number + send_queue.pending.count
     cdef const Response *response
@@ -107,11 +108,11 @@ cdef inline int send_queue_vector(SendQueue *send_queue, const Responses *respon
     cdef int count = 0
     if send_queue.pending.offset:
         count = send_queue_first(send_queue, responses, vector)
-        place += response_is_dynamic(number[0])
+        place += response_is_rendered(number[0])
         number += 1
     while number != end:
         run = 1
-        if response_is_dynamic(number[0]):
+        if response_is_rendered(number[0]):
             vector[count].iov_base = send_queue.bytes[place]
             vector[count].iov_len = send_queue.lengths[place]
             place += 1
@@ -127,13 +128,13 @@ cdef inline int send_queue_vector(SendQueue *send_queue, const Responses *respon
 
 
 cdef inline void send_queue_advance(SendQueue *send_queue, const Responses *responses, size_t sent) noexcept nogil:
-    """Take `sent` bytes off the front."""
+    """Remove `sent` bytes from the front."""
     cdef PendingSend *pending = &send_queue.pending
     cdef uint8_t done = 0
     cdef uint32_t left
     cdef bint is_rendered
     while sent:
-        is_rendered = response_is_dynamic(pending.responses[done])
+        is_rendered = response_is_rendered(pending.responses[done])
         left = send_queue.lengths[send_queue.gone] if is_rendered else responses.table[pending.responses[done]].length
         left -= pending.offset
         if sent < left:
@@ -152,7 +153,7 @@ cdef inline void send_queue_advance(SendQueue *send_queue, const Responses *resp
 
 
 cdef inline int send_queue_send(SendQueue *send_queue, const Responses *responses, int fd) noexcept nogil:
-    """Send what the client takes; one of Sent."""
+    """Send as much as the client takes; one of Sent."""
     cdef msghdr message
     cdef ssize_t sent
     cdef int count
@@ -175,8 +176,8 @@ cdef inline int send_queue_send(SendQueue *send_queue, const Responses *response
 
 
 cdef inline bint send_queue_save(SendQueue *send_queue, PendingSend *pending, char *kept) noexcept nogil:
-    """`queue` has something to send, as after SENT_SOME; `kept` has room for DYNAMIC_MAX bytes, so one rendered
-    answer can be kept. False if there are more: then all from the second one on is given up."""
+    """Save the queue after SENT_SOME. `kept` has room for RENDERED_MAX bytes, so one rendered response can be saved.
+    False if there are more: then all from the second one on is dropped."""
     cdef uint8_t left = send_queue.rendered - send_queue.gone
     cdef uint8_t i
     send_queue.pending.kept = 0
@@ -185,9 +186,9 @@ cdef inline bint send_queue_save(SendQueue *send_queue, PendingSend *pending, ch
         memcpy(kept, send_queue.bytes[send_queue.gone], send_queue.pending.kept)
     if left > 1:
         i = send_queue.pending.count
-        while left > 1:  # it is the last one but `left`
+        while left > 1:  # the last one but `left`
             i -= 1
-            left -= response_is_dynamic(send_queue.pending.responses[i])
+            left -= response_is_rendered(send_queue.pending.responses[i])
         send_queue.pending.count = i
     memcpy(pending, &send_queue.pending, sizeof(PendingSend) - SEND_QUEUE_MAX + send_queue.pending.count)
     return send_queue.rendered - send_queue.gone <= 1

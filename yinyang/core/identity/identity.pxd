@@ -1,4 +1,4 @@
-"""Host name -> hash -> colour, and a short form of the name: what makes one replica look different from the next."""
+"""Host name -> hash -> colours, and a short form of the name."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy, memset
@@ -11,11 +11,11 @@ cdef extern from "palette.h" nogil:
 cdef enum:
     NAME_MAX = 255  # bytes, as in DNS and more than gethostname(2) gives
     COLOUR_LENGTH = 7
-    SHORT_ENOUGH = 8  # bytes of a name that need not be shortened
+    SHORT_ENOUGH = 8  # bytes of a name that is not shortened
     SHORT_MAX = 12
-    SHORT_PART_MIN = 4  # bytes of the last parts of a name that tell it from others
+    SHORT_PART_MIN = 4  # bytes of the end of a name that are its short form
 
-cdef enum Palette:  # in the order of the words in cli/options.pxd
+cdef enum Palette:  # in the order of the words in csrc/option_table.h
     PALETTE_ORIGINAL
     PALETTE_DISTINCT
 
@@ -49,7 +49,7 @@ cdef inline void colour_render(char *colour, const uint8_t *bytes) noexcept nogi
 
 
 cdef inline void identity_original(Identity *identity) noexcept nogil:
-    """Byte i of the colour is (hash >> i) * 8; so neighbours differ little. The other half is black."""
+    """Byte i of the colour is (hash >> i) * 8, so similar hashes give similar colours. The other half is black."""
     cdef uint8_t bytes[3]
     cdef int i
     for i in range(3):
@@ -60,8 +60,8 @@ cdef inline void identity_original(Identity *identity) noexcept nogil:
 
 
 cdef inline void identity_distinct(Identity *identity) noexcept nogil:
-    """Two different colours of a table; which, tells a hash whose bits all depend on all bytes, and the number that the
-    name ends in. csrc/palette.h has the table, and this in other words."""
+    """Two different colours of the table in csrc/palette.h, chosen by a hash of the name without the number that it
+    ends in, and by that number."""
     cdef uint64_t h = <uint64_t>0xcbf29ce484222325ULL
     cdef uint64_t number = 0
     cdef uint64_t first, second
@@ -85,7 +85,7 @@ cdef inline void identity_distinct(Identity *identity) noexcept nogil:
 
 cdef inline void identity_shorten(Identity *identity) noexcept nogil:
     """The part of a name that tells it from its siblings': `x2x4k` of `web-6d5f8c7b9-x2x4k`, `web-12` of
-    `my-web-12.default`. A second cue for those who do not see colours; whole characters."""
+    `my-web-12.default`. Readers who do not see colours need it. It is cut between characters."""
     cdef const char *name = identity.name
     cdef size_t begin = 0, end = 0, pos, length_max
     while end < identity.length and (end == 0 or name[end] != b'.'):

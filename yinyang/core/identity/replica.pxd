@@ -8,17 +8,21 @@ from .identity cimport Identity, identity_set
 cdef extern from "option_table.h" nogil:
     enum:
         OPTION_NAME
+        OPTION_NAMESPACE
+        OPTION_NODE
         OPTION_PALETTE
         OPTION_PLAIN
+        OPTION_ZONE
         OPTION_TITLE
         OPTION_APP_VERSION
 
-cdef enum:  # where it runs: in the order of the options
-    ABOUT_VERSION
-    ABOUT_NODE
-    ABOUT_NAMESPACE
-    ABOUT_ZONE
-    ABOUTS
+cdef extern from "whoami.h" nogil:
+    enum:  # optional texts
+        ABOUT_VERSION
+        ABOUT_NODE
+        ABOUT_NAMESPACE
+        ABOUT_ZONE
+        ABOUTS
 
 cdef struct Replica:
     Identity identity
@@ -30,9 +34,10 @@ cdef struct Replica:
 cdef inline void replica_set(Replica *replica, const Config *config) noexcept nogil:
     """It borrows the texts of the config, which is complete."""
     cdef const char *name = config.texts[OPTION_NAME]
-    cdef int i
     identity_set(&replica.identity, name, strlen(name), config.numbers[OPTION_PALETTE])
     replica.title = config.texts[OPTION_TITLE]
     replica.plain = config.numbers[OPTION_PLAIN]
-    for i in range(ABOUTS):
-        replica.about[i] = config.texts[OPTION_APP_VERSION + i]
+    replica.about[ABOUT_VERSION] = config.texts[OPTION_APP_VERSION]
+    replica.about[ABOUT_NODE] = config.texts[OPTION_NODE]
+    replica.about[ABOUT_NAMESPACE] = config.texts[OPTION_NAMESPACE]
+    replica.about[ABOUT_ZONE] = config.texts[OPTION_ZONE]

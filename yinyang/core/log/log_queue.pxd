@@ -1,8 +1,8 @@
 """Lines of the log that wait until its reader takes them.
 
 Lines of one second are equal, so an entry is a line and how often to write it: about a hundred bytes for each second in
-which the log took nothing. Writing never blocks. Where it fails (the reader is gone, the disk is full), it is tried again
-a second later, so no line is lost to a fault that passes.
+which the log took nothing. Writing never blocks. Where it fails (the reader is gone, the disk is full), it is tried
+again a second later, so no line is lost to a fault that passes.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t

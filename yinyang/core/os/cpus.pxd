@@ -10,7 +10,7 @@ from ..text.buffer cimport Text, number_parse, text_open, text_put, text_string
 from .syscalls cimport O_CLOEXEC, O_RDONLY, close, cpu_set_t, open, read, sched_getaffinity
 
 cdef enum:
-    CPU_WORDS = 128  # of 64 CPUs each: as many as any kernel is built for
+    CPU_WORDS = 128  # of 64 CPUs each; no kernel is built for more
     FILE_MAX = 4096
     PATH_MAX = 1024
     QUOTA_NONE = 1 << 20  # CPUs
@@ -18,7 +18,7 @@ cdef enum:
 
 cdef inline int cpus_usable() noexcept nogil:
     """At least 1."""
-    cdef uint64_t allowed[CPU_WORDS]  # a bit for each
+    cdef uint64_t allowed[CPU_WORDS]  # a bit for each CPU
     cdef int count = 1
     cdef char groups[FILE_MAX]
     memset(allowed, 0, sizeof(allowed))
@@ -41,7 +41,7 @@ cdef inline int bits_in(uint64_t *words, int count) noexcept nogil:
 
 
 cdef inline void file_read(const char *path, char *content) noexcept nogil:
-    """At most FILE_MAX - 1 bytes, and a NUL; nothing of a file that cannot be read."""
+    """Read at most FILE_MAX - 1 bytes, and put a NUL behind them; a file that cannot be read is empty."""
     cdef int fd = open(path, O_RDONLY | O_CLOEXEC)
     content[0] = 0
     if fd >= 0:
@@ -50,7 +50,7 @@ cdef inline void file_read(const char *path, char *content) noexcept nogil:
 
 
 cdef inline int group_cpus(const char *groups, const char *label, const char *mount) noexcept nogil:
-    """The smallest quota from this process's group up to the root, in CPUs, rounded up; a big number without any."""
+    """The smallest quota from this process's group up to the root, in CPUs, rounded up; QUOTA_NONE without any."""
     cdef char path[PATH_MAX]
     cdef const char *group = group_path(groups, label)
     cdef size_t length = 0
@@ -78,7 +78,7 @@ cdef inline const char *group_path(const char *groups, const char *label) noexce
     """In the lines `number:controllers:path` of cgroups(7), the path behind a label; NULL if there is none."""
     cdef size_t length = strlen(label)
     cdef const char *pos = groups
-    cdef bint path = False  # where a label may stand, but means nothing
+    cdef bint path = False  # in a path, which may contain the text of a label
     while pos[0]:
         if not path and strncmp(pos, label, length) == 0:
             return pos + length
@@ -109,7 +109,7 @@ cdef inline int quota_cpus(char *path, size_t length) noexcept nogil:
 
 
 cdef inline const char *file_of_group(char *path, size_t length, const char *name, char *content) noexcept nogil:
-    """Read it; `path` has room for its name behind the `length` bytes of the group's."""
+    """Read one file of a group, whose path has `length` bytes; `path` has room for a name behind them."""
     memcpy(path + length, name, strlen(name) + 1)
     file_read(path, content)
     return content

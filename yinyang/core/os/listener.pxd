@@ -1,4 +1,4 @@
-"""The listening socket: where to listen, opening it, and what to say when that fails."""
+"""The listening socket: opening it, and the messages about where it listens or why it cannot."""
 
 from libc.stdint cimport uint64_t
 from libc.string cimport strcmp
@@ -49,15 +49,15 @@ cdef inline int listener_at(const Address *address) noexcept nogil:
 
 
 cdef inline void listener_refuse(int fd) noexcept nogil:
-    """From now on the kernel refuses who begins a connection, while handshakes that have begun are completed; so the
-    queue comes to an end, and closing the socket then resets nobody. It is bound to a network device that does not
-    exist: a new connection finds no listener there, and one that has begun has found its own. (Linux 5.7; a packet
-    filter, the other way, is refused to unprivileged processes.)"""
+    """From now on the kernel refuses new connections and completes handshakes that have begun. So the queue runs empty,
+    and closing the socket then resets nobody. The socket is bound to a network device that does not exist: a new
+    connection finds no listener there, while one that has begun has found its own. (Linux 5.7. The alternative, a
+    packet filter, is forbidden to unprivileged processes.)"""
     socket_option(fd, SOL_SOCKET, SO_BINDTOIFINDEX, 0x7FFFFFFF)
 
 
 cdef inline const char *listener_host(int fd, const char *host, int *port) noexcept nogil:
-    """The address that a listener was opened with, or which one `all` is; and its port, -errno if it is no listener."""
+    """The address that a listener was opened with, or the one that stands for all; and its port, or -errno."""
     cdef Address address
     address.size = sizeof(address.storage)
     if getsockname(fd, <sockaddr *>&address.storage, &address.size) < 0:
@@ -71,7 +71,7 @@ cdef inline const char *listener_host(int fd, const char *host, int *port) noexc
 
 
 cdef inline void listening_message(Text *text, int fd, const char *given, int workers) noexcept nogil:
-    """The line of the log that tells where the server is; `given` as for listener_open."""
+    """The message about where the server listens; `given` is the host as for listener_open."""
     cdef int port = 0
     cdef const char *host = listener_host(fd, given, &port)
     text_string(text, "Listening on ")

@@ -1,7 +1,7 @@
-"""The sandbox: when it is entered, and how the log tells of it. What it consists of is in csrc/sandbox.h.
+"""The sandbox: its options, and what the log says about it. csrc/sandbox.h enters it.
 
-A worker enters it when it has all that it needs to serve; the parent of the static program, when it listens. The parent
-of a Python program never does, as what else that program does is its own business.
+A worker enters it when it has everything that it needs to serve; the parent of the static program does when it listens.
+The parent of a Python program never does, since the rest of that program may need what the sandbox forbids.
 """
 
 from libc.stdint cimport uint64_t
@@ -20,14 +20,14 @@ cdef extern from "sandbox.h" nogil:
     bint seccomp_is_available()
     int sandbox_enter(bint is_parent, bint required)
 
-cdef enum Sandbox:  # in the order of the words in cli/options.pxd
+cdef enum Sandbox:  # in the order of the words in csrc/option_table.h
     SANDBOX_AUTO  # as much of it as the kernel has
     SANDBOX_OFF
     SANDBOX_REQUIRE  # all of it, or nothing is served
 
 
 cdef inline bint sandbox_is_possible(int sandbox, Text *message) noexcept nogil:
-    """False, with words, if something is required that the kernel does not have."""
+    """False, with a message, if the sandbox is required and the kernel lacks a part of it."""
     if sandbox != SANDBOX_REQUIRE:
         return True
     if landlock_version() < 1:
@@ -44,7 +44,7 @@ cdef inline void sandbox_error_message(Text *message, const char *what) noexcept
 
 
 cdef inline void sandbox_message(Text *text, int parent, int workers) noexcept nogil:
-    """The line of the log that tells what the parent and all workers have given up."""
+    """The message about what the parent and all workers have given up."""
     text_string(text, "Sandbox: " if parent else "Sandbox of the workers: ")
     if not workers:
         text_string(text, "none, as this kernel refuses all of it")

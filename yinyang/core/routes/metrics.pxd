@@ -1,18 +1,17 @@
-"""`/metrics`: what this replica has done, in the text format of Prometheus (version 0.0.4), summed over all workers."""
+"""`/metrics`: the counters of all workers, in the text format of Prometheus (version 0.0.4)."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
-from libc.string cimport strlen
+from libc.stdint cimport uint64_t
+from libc.string cimport strcmp
 
-from ..http.parser cimport ERROR_COUNT, Parser
-from ..http.responses cimport (
-    RESPONSE_EMPTY, RESPONSE_ERROR, RESPONSE_ERROR_HEAD, RESPONSE_REDIRECT, RESPONSE_UNREADY, VARIANT_COUNT,
-    error_statuses, response_begin, response_end, response_ends_connection, response_is_dynamic
-)
-from ..identity.replica cimport ABOUT_VERSION, Replica
-from ..os.atomic cimport atomic_get_u32, atomic_get_u64
+from ..http.responses cimport ROUTE_COUNT, STATUS_COUNT, routes, statuses
+from ..identity.replica cimport ABOUT_VERSION
+from ..os.atomic cimport atomic_get_u32
 from ..os.syscalls cimport monotonic_ms
-from ..shared.scoreboard cimport Counts, PHASE_SERVING, Scoreboard, scoreboard_counts, scoreboard_ready_workers
+from ..shared.scoreboard cimport (
+    Counts, PHASE_SERVING, Scoreboard, scoreboard_answered, scoreboard_counts, scoreboard_ready_workers
+)
 from ..text.buffer cimport Text, llu, text_format, text_open, text_string
+from .request cimport Request, response_begin, response_end
 
 cdef extern from *:
     const char *YINYANG_VERSION
@@ -21,50 +20,56 @@ cdef enum:
     METRICS_MAX = 4096  # bytes of the body
 
 
-cdef inline void metrics_render(Text *text, const Parser *f, bint keep_alive, int64_t second, const Replica *replica,
-                                const Scoreboard *scoreboard) noexcept nogil:
-    cdef const char *app_version = replica.about[ABOUT_VERSION]
-    cdef Counts counts = scoreboard_counts(scoreboard)
+cdef inline int metrics_render(Text *text, const Request *request) noexcept nogil:
+    cdef const char *app_version = request.replica.about[ABOUT_VERSION]
     cdef char bytes[METRICS_MAX]
     cdef Text body
     if app_version == NULL:
         app_version = ""
     text_open(&body, bytes, METRICS_MAX)
-    metrics_requests(&body, scoreboard, counts.pages)
-    metrics_totals(&body, scoreboard, &counts)
+    metrics_requests(&body, request.scoreboard)
+    metrics_totals(&body, request.scoreboard)
     text_format(&body, "# HELP yinyang_build_info versions\n"
                 "# TYPE yinyang_build_info gauge\nyinyang_build_info{version=%-s,app_version=%-s} 1\n",
                 YINYANG_VERSION, app_version)
-    response_begin(text, f, 200, second, "text/plain; version=0.0.4; charset=utf-8", &body)
-    response_end(text, f, keep_alive, &body)
+    response_begin(text, request, 200, "text/plain; version=0.0.4; charset=utf-8", &body)
+    response_end(text, request, &body)
+    return 200
 
 
-cdef inline void metrics_requests(Text *text, const Scoreboard *scoreboard, uint64_t pages) noexcept nogil:
-    """Answers by status and route. What is wrong was asked of no route."""
-    cdef const char *route = "empty\0livez\0wall\0redirect\0whoami\0readyz\0metrics\0readyz\0"  # by answer
-    cdef int response = RESPONSE_EMPTY, count
-    cdef int first = 1, error
+cdef inline void metrics_requests(Text *text, const Scoreboard *scoreboard) noexcept nogil:
+    """Responses by status and route."""
+    cdef int route, status
     text_string(text, "# HELP http_requests_total answers, by status and route\n# TYPE http_requests_total counter\n")
-    requests(text, 200, "page", pages)
-    while response < RESPONSE_ERROR:
-        count = 2 * VARIANT_COUNT
-        if response_ends_connection(<uint8_t>response):
-            count = 2
-        elif response_is_dynamic(<uint8_t>response):
-            count = 1
-        requests(text, 503 if response == RESPONSE_UNREADY else 301 if response == RESPONSE_REDIRECT else 200, route,
-                 answered(scoreboard, response, count))
-        route += strlen(route) + 1
-        response += count
-    for error in range(1, ERROR_COUNT):
-        if error + 1 == ERROR_COUNT or error_statuses[error + 1] != error_statuses[error]:  # they are in this order
-            requests(text, error_statuses[error], "error",
-                     answered(scoreboard, RESPONSE_ERROR + first, error + 1 - first)
-                     + answered(scoreboard, RESPONSE_ERROR_HEAD + first, error + 1 - first))
-            first = error + 1
+    for route in range(ROUTE_COUNT):
+        if first_with_label(route) != route:
+            continue
+        for status in range(STATUS_COUNT):
+            if routes[route].codes >> status & 1:
+                text_format(text, 'http_requests_total{code="%llu",route="%s"} %llu\n', <llu>statuses[status].code,
+                            routes[route].label, <llu>answered_by_label(scoreboard, route, status))
 
 
-cdef inline void metrics_totals(Text *text, const Scoreboard *scoreboard, const Counts *counts) noexcept nogil:
+cdef inline int first_with_label(int route) noexcept nogil:
+    """The first route with the label of this one."""
+    cdef int first = 0
+    while strcmp(routes[first].label, routes[route].label):
+        first += 1
+    return first
+
+
+cdef inline uint64_t answered_by_label(const Scoreboard *scoreboard, int first, int status) noexcept nogil:
+    """The responses of all routes that share a label, of which `first` is the first."""
+    cdef uint64_t count = 0
+    cdef int route
+    for route in range(first, ROUTE_COUNT):
+        if first_with_label(route) == first:
+            count += scoreboard_answered(scoreboard, route, status)
+    return count
+
+
+cdef inline void metrics_totals(Text *text, const Scoreboard *scoreboard) noexcept nogil:
+    cdef Counts counts = scoreboard_counts(scoreboard)
     text_format(
         text,
         "# HELP yinyang_connections_accepted_total connections accepted\n"
@@ -84,18 +89,3 @@ cdef inline void metrics_totals(Text *text, const Scoreboard *scoreboard, const 
         <llu>counts.accepted, <llu>counts.open, <llu>counts.pages,
         <llu>(atomic_get_u32(&scoreboard.phase) != PHASE_SERVING), <llu>scoreboard.workers,
         <llu>scoreboard_ready_workers(scoreboard, monotonic_ms()), <llu>scoreboard.started)
-
-
-cdef inline uint64_t answered(const Scoreboard *scoreboard, int first, int count) noexcept nogil:
-    """How often all workers gave one of some answers."""
-    cdef uint64_t all_ = 0
-    cdef uint32_t i
-    cdef int response
-    for i in range(scoreboard.workers):
-        for response in range(first, first + count):
-            all_ += atomic_get_u64(&scoreboard.slots[i].answered[response])
-    return all_
-
-
-cdef inline void requests(Text *text, int status, const char *route, uint64_t count) noexcept nogil:
-    text_format(text, 'http_requests_total{code="%llu",route="%s"} %llu\n', <llu>status, route, <llu>count)

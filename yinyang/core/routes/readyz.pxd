@@ -1,31 +1,29 @@
-"""`/readyz`: does this replica want more to do? Whoever balances the load asks it, and passes over who does not."""
+"""`/readyz`: whether this replica should get new connections. Load balancers pass over a replica that is not ready."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t
 
-from ..http.parser cimport Parser
-from ..http.responses cimport response_begin, response_end
 from ..os.atomic cimport atomic_get_u32
 from ..os.syscalls cimport monotonic_ms
-from ..shared.scoreboard cimport PHASE_SERVING, Scoreboard, scoreboard_ready_workers
+from ..shared.scoreboard cimport PHASE_SERVING, scoreboard_ready_workers
 from ..text.buffer cimport Text, llu, text_format, text_open, text_string
+from .request cimport Request, response_begin, response_end
 
 
-cdef inline bint readiness_render(Text *text, const Parser *f, bint keep_alive, int64_t second,
-                                  const Scoreboard *scoreboard) noexcept nogil:
-    """The answer; is it that this replica is ready? Not while it drains, nor while a worker is stopped, dead, or keeps
-    dying: connections may wait for it."""
-    cdef bint drains = atomic_get_u32(&scoreboard.phase) != PHASE_SERVING
-    cdef uint32_t serving = scoreboard_ready_workers(scoreboard, monotonic_ms())
-    cdef bint ready = not drains and serving == scoreboard.workers
+cdef inline int readyz_render(Text *text, const Request *request) noexcept nogil:
+    """503 while it drains, or while a worker is stopped, dead, or keeps dying: connections may wait for that worker."""
+    cdef bint drains = atomic_get_u32(&request.scoreboard.phase) != PHASE_SERVING
+    cdef uint32_t serving = scoreboard_ready_workers(request.scoreboard, monotonic_ms())
+    cdef uint32_t workers = request.scoreboard.workers
+    cdef int code = 503 if drains or serving != workers else 200
     cdef char bytes[64]
-    cdef Text words
-    text_open(&words, bytes, sizeof(bytes))
-    if ready:
-        text_string(&words, "ok\n")
-    elif drains:
-        text_string(&words, "not ready: draining\n")
+    cdef Text body
+    text_open(&body, bytes, sizeof(bytes))
+    if drains:
+        text_string(&body, "not ready: draining\n")
+    elif serving != workers:
+        text_format(&body, "not ready: %llu of %llu workers serve\n", <llu>serving, <llu>workers)
     else:
-        text_format(&words, "not ready: %llu of %llu workers serve\n", <llu>serving, <llu>scoreboard.workers)
-    response_begin(text, f, 200 if ready else 503, second, "text/plain; charset=utf-8", &words)
-    response_end(text, f, keep_alive, &words)
-    return ready
+        text_string(&body, "ok\n")
+    response_begin(text, request, code, "text/plain; charset=utf-8", &body)
+    response_end(text, request, &body)
+    return code

@@ -1,11 +1,12 @@
-"""The answer to an unclean path: where the clean one is."""
+"""The redirect from an unclean path to the clean one."""
 
-from libc.stdint cimport int64_t, uint64_t, uint8_t
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
 from ..http.parser cimport DOT, Parser, SLASH, TARGET_KEPT
-from ..http.responses cimport DATE_LENGTH, date_render, response_end
 from ..text.buffer cimport Text, llu, text_format, text_html, text_open, text_put, text_string
+from ..text.calendar cimport HTTP_DATE_LENGTH, http_date_render
+from .request cimport Request, response_end
 
 cdef enum:
     LOCATION_MAX = 3 * TARGET_KEPT + 1
@@ -38,13 +39,13 @@ cdef inline size_t path_clean(const uint8_t *path, size_t length, char *clean) n
     return out
 
 
-cdef inline size_t location_render(const Parser *f, const uint8_t *target, char *location) noexcept nogil:
+cdef inline size_t location_render(const Parser *p, const uint8_t *target, char *location) noexcept nogil:
     """The clean path and the query and a NUL, into LOCATION_MAX bytes; its length. The target has at most TARGET_KEPT
     bytes.
 
     A backslash is written as %5C, since browsers take `/\\` at the beginning for the `//` of another host."""
     cdef char clean[TARGET_KEPT]
-    cdef size_t length = path_clean(target + f.path, f.path_end - f.path, clean)
+    cdef size_t length = path_clean(target + p.path, p.path_end - p.path, clean)
     cdef size_t begin = 0, i
     cdef Text text
     text_open(&text, location, LOCATION_MAX)
@@ -54,25 +55,25 @@ cdef inline size_t location_render(const Parser *f, const uint8_t *target, char 
             text_string(&text, "%5C")
             begin = i + 1
     text_put(&text, clean + begin, length - begin)
-    text_put(&text, <const char *>target + f.path_end, f.target - f.path_end)
+    text_put(&text, <const char *>target + p.path_end, p.target_length - p.path_end)
     location[text.length] = 0
     return text.length
 
 
-cdef inline void redirect_render(Text *text, const Parser *f, const uint8_t *target, bint keep_alive,
-                                 int64_t second) noexcept nogil:
-    """The whole answer, its headers in the order of the original."""
+cdef inline int redirect_render(Text *text, const Request *request) noexcept nogil:
+    """Its headers are in the order of the original."""
     cdef char location[LOCATION_MAX]
-    cdef size_t length = location_render(f, target, location)
-    cdef char words[BODY_MAX]
-    cdef char date[DATE_LENGTH + 1]
+    cdef size_t length = location_render(request.parser, request.target, location)
+    cdef char bytes[BODY_MAX]
+    cdef char date[HTTP_DATE_LENGTH + 1]
     cdef Text body
-    text_open(&body, words, BODY_MAX)
+    text_open(&body, bytes, BODY_MAX)
     text_string(&body, '<a href="')
     text_html(&body, location, length)
     text_string(&body, '">Moved Permanently</a>.\n\n')
-    date_render(date, second)
+    http_date_render(date, request.second)
     text_format(text, "HTTP/1.%llu 301 Moved Permanently\r\nContent-Type: text/html; charset=utf-8\r\nLocation: %s\r\n"
-                "Date: %s\r\nContent-Length: %llu\r\n", <llu>f.minor, <const char *>location, <const char *>date,
-                <llu>body.length)
-    response_end(text, f, keep_alive, &body)
+                "Date: %s\r\nContent-Length: %llu\r\n", <llu>request.parser.minor, <const char *>location,
+                <const char *>date, <llu>body.length)
+    response_end(text, request, &body)
+    return 301

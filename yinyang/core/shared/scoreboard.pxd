@@ -1,47 +1,56 @@
-"""The memory that the parent and its workers share: a slot for each worker, and what holds for all."""
+"""The memory that the parent and its workers share: a slot for each worker, and what holds for all of them."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from ..http.responses cimport RESPONSE_COUNT
-from ..os.atomic cimport atomic_barrier, atomic_get_i64, atomic_get_u32, atomic_get_u64, atomic_swap_u32
+from ..os.atomic cimport (
+    atomic_barrier, atomic_get_i64, atomic_get_u32, atomic_get_u64, atomic_set_u64, atomic_swap_u32
+)
 from ..os.syscalls cimport MAP_SHARED, map_memory, munmap, wall_second
 from .page_ring cimport PageRing, page_ring_has_more
+
+cdef extern from "routes.h" nogil:
+    enum:
+        ROUTE_COUNT
+        ROUTE_PAGE
+        STATUS_200
+        STATUS_COUNT
+
+cdef extern from "atomic.h" nogil:
+    ctypedef uint64_t line_u64 "cache_line_u64"  # begins a cache line, and so makes its struct a whole number of lines
+    void static_assert "STATIC_ASSERT"(bint condition)
 
 cdef enum:
     GUARD_ENTERED = 1 << 16
 
 cdef enum Phase:
     PHASE_SERVING
-    PHASE_DRAINING  # every answer is the last one on its connection
-    PHASE_STOPPING  # and no connection comes any more
+    PHASE_DRAINING  # each response is the last one on its connection
+    PHASE_STOPPING  # and no connections are accepted
 
-cdef struct WorkerSlot:  # written by its worker alone, but for what the page ring says otherwise
-    uint64_t open  # connections
+cdef struct WorkerSlot:  # written by its worker alone, but for ready_from, and for the reader's part of the page ring
+    line_u64 open  # connections
     uint64_t accepted  # connections, ever
-    uint64_t pages  # ever
-    uint64_t guards  # GUARD_ENTERED, and of the sandbox those that hold, once the worker has entered it
-    int64_t ready_from  # ms; written by the parent: from then on it serves; INT64_MAX: it does not
-    uint64_t apart[3]  # keeps the counters of two workers out of one cache line
-    uint64_t answered[RESPONSE_COUNT]  # ever, by the number of the answer; pages are counted above alone
+    uint64_t guards  # GUARD_ENTERED, and the parts of the sandbox that hold, once the worker has entered it
+    int64_t ready_from  # ms; written by the parent: the worker is ready from then on; INT64_MAX: it is not
+    uint64_t answered[ROUTE_COUNT][STATUS_COUNT]  # responses, ever
     PageRing page_ring
 
-cdef struct Counts:  # as in a Seat
+cdef struct Counts:
     uint64_t pages
     uint64_t accepted
     uint64_t open
 
 cdef struct Scoreboard:
-    uint32_t parent_sleeps  # the parent waits, and wants to be rung for the next page
+    int64_t started  # s of the wall clock
+    uint32_t parent_sleeps  # the parent waits, and wants a wakeup for the next page
     uint32_t phase
     uint32_t workers
-    uint32_t apart
-    int64_t started  # s of the wall clock
-    uint64_t apart_too[5]
     WorkerSlot slots[1]  # `workers` of them
 
 
 cdef inline size_t scoreboard_size(int workers) noexcept nogil:
-    return sizeof(Scoreboard) + (workers - 1) * sizeof(WorkerSlot)
+    static_assert(sizeof(WorkerSlot) % 64 == 0)  # so the counters of two workers are never in one cache line
+    return sizeof(Scoreboard) + (<size_t>workers - 1) * sizeof(WorkerSlot)
 
 
 cdef inline Scoreboard *scoreboard_open(int workers) noexcept nogil:
@@ -67,7 +76,7 @@ cdef inline bint scoreboard_has_pages(Scoreboard *scoreboard) noexcept nogil:
 
 
 cdef inline uint32_t scoreboard_ready_workers(const Scoreboard *scoreboard, int64_t now) noexcept nogil:
-    """How many workers serve, and have not just been restarted for the second time in a row."""
+    """The number of workers that serve, and have not just been restarted for the second time in a row."""
     cdef uint32_t ready = 0
     cdef uint32_t i
     for i in range(scoreboard.workers):
@@ -75,24 +84,37 @@ cdef inline uint32_t scoreboard_ready_workers(const Scoreboard *scoreboard, int6
     return ready
 
 
+cdef inline void slot_count(WorkerSlot *slot, int route, int status) noexcept nogil:
+    """Count a response."""
+    atomic_set_u64(&slot.answered[route][status], slot.answered[route][status] + 1)
+
+
+cdef inline uint64_t scoreboard_answered(const Scoreboard *scoreboard, int route, int status) noexcept nogil:
+    """The responses of all workers."""
+    cdef uint64_t count = 0
+    cdef uint32_t i
+    for i in range(scoreboard.workers):
+        count += atomic_get_u64(&scoreboard.slots[i].answered[route][status])
+    return count
+
+
 cdef inline Counts scoreboard_counts(const Scoreboard *scoreboard) noexcept nogil:
     """Over all workers."""
     cdef Counts counts
     cdef uint32_t i
-    counts.pages = 0
+    counts.pages = scoreboard_answered(scoreboard, ROUTE_PAGE, STATUS_200)
     counts.accepted = 0
     counts.open = 0
     for i in range(scoreboard.workers):
-        counts.pages += atomic_get_u64(&scoreboard.slots[i].pages)
         counts.accepted += atomic_get_u64(&scoreboard.slots[i].accepted)
         counts.open += atomic_get_u64(&scoreboard.slots[i].open)
     return counts
 
 
 cdef inline bint scoreboard_prepare_sleep(Scoreboard *scoreboard) noexcept nogil:
-    """The parent is about to wait without end. False if it must not, as there is news already.
+    """The parent is about to wait without a timeout. False if it must not, as there are pages already.
 
-    Either the worker sees the flag, or the parent sees the news: both write first and read after a barrier."""
+    Either the worker sees the flag, or the parent sees the pages: both write first and read after a barrier."""
     atomic_swap_u32(&scoreboard.parent_sleeps, 1)
     atomic_barrier()
     if scoreboard_has_pages(scoreboard):
@@ -102,11 +124,11 @@ cdef inline bint scoreboard_prepare_sleep(Scoreboard *scoreboard) noexcept nogil
 
 
 cdef inline void scoreboard_return_wakeup(Scoreboard *scoreboard) noexcept nogil:
-    """After scoreboard_claim_wakeup, when ringing failed."""
+    """After scoreboard_claim_wakeup, if the wakeup failed."""
     atomic_swap_u32(&scoreboard.parent_sleeps, 1)
 
 
 cdef inline bint scoreboard_claim_wakeup(Scoreboard *scoreboard) noexcept nogil:
-    """A worker has written news: is it the one that must ring?"""
+    """A worker has written to its page ring. True if it must wake the parent."""
     atomic_barrier()
     return atomic_get_u32(&scoreboard.parent_sleeps) != 0 and atomic_swap_u32(&scoreboard.parent_sleeps, 0) != 0

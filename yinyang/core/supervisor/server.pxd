@@ -1,10 +1,13 @@
 """The life of a server, the same on Python and without: its phases, and what it logs.
 
-    opened --supervisor_start--> serving --asked to stop--> draining --time is over--> stopping --workers have ended-->
-    last lines --written, refused or too late--> over
+    opened --supervisor_start--> serving --stop--> draining --deadline--> stopping --workers ended-->
+    last lines --> over
 
-The caller repeats `server_wait` until it returns False, and after each call logs what there is: by `server_write_log`, as
-lines, or record by record, with `server_next_record`.
+The last lines are over when they are written, when the log refuses them, or at a deadline. A second stop goes to the
+end at once.
+
+The caller repeats `server_wait` until it returns False, and after each call logs what there is: by `server_write_log`,
+as lines, or record by record, with `server_next_record`.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -12,6 +15,7 @@ from libc.stdint cimport int64_t, uint64_t
 from ..identity.replica cimport Replica
 from ..log.log_line cimport log_line_render
 from ..log.log_queue cimport LogQueue, log_queue_add, log_queue_flush
+from ..log.timezone cimport Timezone
 from ..os.listener cimport listening_message
 from ..os.syscalls cimport monotonic_ms, wall_second
 from ..text.buffer cimport Text, text_format, text_open
@@ -27,7 +31,7 @@ cdef extern from "option_table.h" nogil:
         OPTION_HOST
 
 cdef enum:
-    MESSAGE_MAX = 1024  # bytes
+    RECORD_MAX = 1024  # bytes of a message
     LINE_MAX = 1100  # bytes: a message and its time
 
 cdef enum Greeting:  # what was logged at the beginning
@@ -48,13 +52,13 @@ cdef struct Server:
     int greeting
     int stops  # how often it was asked to stop
     int64_t log_deadline  # ms: lines that are pending after the end are not waited for any longer
-    char message[MESSAGE_MAX]  # of the last record
+    char message[RECORD_MAX]  # of the last record
 
 
 cdef inline bint server_wait(Server *server, int stops, int log, int timeout) noexcept nogil:
     """Wait for something to do or to log, until the descriptor `log` can be written, or for `timeout` ms, as
-    log_queue_wait_for has them; False when all is over. `stops` is how often the server has been asked to stop: once, to
-    drain and write the last lines; twice, to end at once."""
+    log_queue_wait_for has them; False when all is over. `stops` is how often the server has been asked to stop: once,
+    to drain and write the last lines; twice, to end at once."""
     if stops and not server.stops:
         server.log_deadline = monotonic_ms() + supervisor_stop_timeout(&server.supervisor)
     server.stops = stops
@@ -76,7 +80,9 @@ cdef inline bint server_wait(Server *server, int stops, int log, int timeout) no
 cdef inline bint server_next_record(Server *server, LogRecord *record) noexcept nogil:
     """The next thing to log; False when there is none, for now. Its message stays until the next call."""
     cdef Supervisor *supervisor = &server.supervisor
-    text_open(&record.message, server.message, MESSAGE_MAX)
+    cdef int64_t second = 0
+    cdef uint64_t pages
+    text_open(&record.message, server.message, RECORD_MAX)
     record.second = wall_second()
     record.count = 1
     record.are_pages = False
@@ -91,13 +97,13 @@ cdef inline bint server_next_record(Server *server, LogRecord *record) noexcept 
         listening_message(&record.message, supervisor.listener, supervisor.config.texts[OPTION_HOST],
                           supervisor.workers)
         return True
-    record.count = supervisor_take_pages(supervisor, &record.second)
-    if record.count:
+    pages = supervisor_take_pages(supervisor, &second)
+    if pages:
+        record.second = second
+        record.count = pages
         record.are_pages = True
         record_image(record, supervisor.replica, "Served image, host: %s, colour: %s")
         return True
-    record.second = wall_second()
-    record.count = 1
     if supervisor_take_sandbox(supervisor, &record.message):
         return True
     record.is_warning = True
@@ -109,13 +115,13 @@ cdef inline void record_image(LogRecord *record, const Replica *replica, const c
     text_format(&record.message, template, replica.identity.name, replica.identity.colours[0])
 
 
-cdef inline void server_write_log(Server *server, LogQueue *log) noexcept nogil:
+cdef inline void server_write_log(Server *server, LogQueue *log, const Timezone *timezone) noexcept nogil:
     """Add a line for each record, and write what the log takes."""
     cdef LogRecord record
     cdef char buffer[LINE_MAX]
     cdef Text line
     while server_next_record(server, &record):
         text_open(&line, buffer, LINE_MAX)
-        log_line_render(&line, record.second, &record.message)
+        log_line_render(&line, timezone, record.second, &record.message)
         log_queue_add(log, buffer, line.length, record.count, record.are_pages)
     log_queue_flush(log)

@@ -30,8 +30,8 @@ cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogi
     cdef int error
     if socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0:
         return -errno
-    # A worker keeps every signal blocked: signals to the whole process group, such as Ctrl-C, are for the parent, and no
-    # handler of the parent's may ever run in a worker. worker/loop.pxd unblocks SIGPROF alone.
+    # A worker keeps every signal blocked: signals to the whole process group, such as Ctrl-C, are for the parent, and
+    # no handler of the parent's may ever run in a worker. worker/loop.pxd unblocks SIGPROF alone.
     sigfillset(&all_signals)
     pthread_sigmask(SIG_SETMASK, &all_signals, &before)
     supervisor.scoreboard.slots[slot].open = 0

@@ -1,8 +1,8 @@
 """The supervisor: the parent's side of its workers. It starts them, waits for what they report, drains and ends them.
 
-The parent calls `supervisor_wait` again and again; in between it takes the pages that were served and writes the log. The
-caller must be the thread that opened the supervisor, since the kernel ends a worker when the *thread* that forked it
-ends (PR_SET_PDEATHSIG in prctl(2)).
+The parent calls `supervisor_wait` again and again; in between it takes the pages that were served and writes the log.
+The caller must be the thread that opened the supervisor, since the kernel ends a worker when the *thread* that forked
+it ends (PR_SET_PDEATHSIG in prctl(2)).
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
@@ -91,10 +91,12 @@ cdef inline int supervisor_start(Supervisor *supervisor) noexcept nogil:
 # ---- waiting ------------------------------------------------------------------------------------------------------
 
 cdef inline void supervisor_wait(Supervisor *supervisor, int log, int timeout_max) noexcept nogil:
-    """Wait until the caller has something to do: pages or a death to log, `caller_fd` to read, the descriptor `log` (-1:
-    none) to write; at most `timeout_max` ms (-1: no end). Deaths are noticed and workers restarted here."""
-    cdef int timeout = supervisor_timeout(supervisor, timeout_max)
-    cdef int count, i
+    """Wait until the caller has something to do: pages or a death to log, `caller_fd` to read, the descriptor `log`
+    (-1: none) to write; at most `timeout_max` ms (-1: no end). Deaths are noticed and workers restarted here."""
+    cdef int timeout, count, i
+    # Before it sleeps, not after: by now the caller has taken the SIGCHLD that may have come since the last look.
+    supervisor_check_stopped(supervisor)
+    timeout = supervisor_timeout(supervisor, timeout_max)
     supervisor_fill_pollfds(supervisor, log)
     if timeout and not supervisor.busy and not scoreboard_prepare_sleep(supervisor.scoreboard):
         timeout = 0
@@ -105,7 +107,6 @@ cdef inline void supervisor_wait(Supervisor *supervisor, int log, int timeout_ma
     for i in range(supervisor.workers if count > 0 else 0):
         if supervisor.pollfds[i].revents:
             supervisor_on_worker_event(supervisor, i)
-    supervisor_check_stopped(supervisor)
     supervisor_respawn(supervisor)
     supervisor_check_deadlines(supervisor)
 

@@ -1,18 +1,17 @@
-"""Text that is put together, in a place that is bounded, and what text is read from."""
+"""Text: a buffer of a fixed size to write it to, escaping, and small parsers."""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
-from libc.string cimport strlen
 
 ctypedef unsigned long long llu  # what the verb %llu of a template takes
 
 cdef extern from "messages.h" nogil:
-    const char *message_for(int number)
+    const char *system_error_message(int error)
 
 cdef extern from "text.h" nogil:
-    struct Text "text":  # a place that text is put into; it counts what did not fit, so that it also measures
+    struct Text "text":  # a buffer for text; it counts bytes that do not fit, so it also measures
         char *data
         size_t room  # bytes that may be written at `data`
-        size_t length  # bytes that were put; more than room: what is there is cut off
+        size_t length  # bytes that were put; if it exceeds room, the text is cut off
     void text_put(Text *text, const char *bytes, size_t length)
     void text_string(Text *text, const char *string)
     void text_number(Text *text, uint64_t number)  # in decimal
@@ -34,27 +33,19 @@ cdef inline bint text_fits(const Text *text) noexcept nogil:
     return text.length <= text.room
 
 
-cdef inline const char *string_at(const char *strings, int number) noexcept nogil:
-    """One of some strings that stand one after another, each with a NUL; the first has the number 0."""
-    while number:
-        strings += strlen(strings) + 1
-        number -= 1
-    return strings
-
-
 cdef inline void text_system_error(Text *text, int error) noexcept nogil:
-    """errno in words."""
-    cdef const char *words = message_for(error)
-    if words[0]:
-        text_string(text, words)
+    """The message for an errno."""
+    cdef const char *message = system_error_message(error)
+    if message != NULL:
+        text_string(text, message)
     else:
         text_format(text, "system error %llu", <llu>error)
 
 
 cdef inline const char *html_reference(char byte) noexcept nogil:
-    """For the five bytes that mean something in HTML."""
+    """The character reference for one of the five bytes that HTML needs one for; NULL for any other byte."""
     if byte > b'>':
-        return NULL  # as most are
+        return NULL  # most bytes
     if byte == b'&':
         return "&amp;"
     if byte == b'<':
@@ -69,11 +60,12 @@ cdef inline const char *html_reference(char byte) noexcept nogil:
 
 
 cdef inline void text_html(Text *text, const char *bytes, size_t length) noexcept nogil:
+    """Text for HTML; bytes between two references are copied at once."""
     cdef const char *reference
     cdef size_t begin = 0, i
     for i in range(length):
         reference = html_reference(bytes[i])
-        if reference != NULL:  # what stands before is put in one piece: a byte costs as much as a hundred
+        if reference != NULL:
             text_put(text, bytes + begin, i - begin)
             text_string(text, reference)
             begin = i + 1
@@ -81,7 +73,7 @@ cdef inline void text_html(Text *text, const char *bytes, size_t length) noexcep
 
 
 cdef inline int64_t number_parse(const char **pos) noexcept nogil:
-    """The digits at *pos, which moves behind them; -1 if there are none."""
+    """The number at *pos, which moves behind its digits; -1 if there are none. Digits after 2^40 are not read."""
     cdef int64_t number = -1
     cdef char digit = pos[0][0]
     while 48 <= digit <= 57 and number < <int64_t>1 << 40:
@@ -92,7 +84,7 @@ cdef inline int64_t number_parse(const char **pos) noexcept nogil:
 
 
 cdef inline bint is_printable(const char *bytes, size_t length) noexcept nogil:
-    """No control byte, which would tear a line of the log."""
+    """Whether there is no control byte, which would break a line of the log."""
     cdef size_t i
     for i in range(length):
         if <uint8_t>bytes[i] < 32 or bytes[i] == 127:
@@ -101,7 +93,7 @@ cdef inline bint is_printable(const char *bytes, size_t length) noexcept nogil:
 
 
 cdef inline void text_printable(Text *text, const char *bytes, size_t length) noexcept nogil:
-    """With ? for each control byte."""
+    """Text with ? for each control byte."""
     cdef size_t i
     for i in range(length):
         if is_printable(bytes + i, 1):

@@ -1,8 +1,19 @@
-"""Dates of the Gregorian calendar, from and to a count of days since 1970."""
+"""Dates of the Gregorian calendar, from and to days since 1970, and their formats.
+
+gmtime_r(3) is not used: it may take a lock, and a worker may be the fork of a program that held it in another thread.
+"""
 
 from libc.stdint cimport int64_t, uint64_t
 
-from .buffer cimport Text, llu, text_format
+from .buffer cimport Text, llu, text_format, text_open
+
+cdef extern from "calendar.h" nogil:
+    const char *const day_names[7]
+    const char *const month_names[12]
+
+cdef enum:
+    DAY_SECONDS = 24 * 60 * 60
+    HTTP_DATE_LENGTH = 29
 
 cdef struct Date:
     int year
@@ -11,8 +22,8 @@ cdef struct Date:
 
 
 cdef inline Date date_of(int64_t days) noexcept nogil:
-    """For days from the year 0 on."""
-    # in years that begin on the 1st of March, so that a leap day comes last
+    """The date of a day from the year 0 on."""
+    # years begin on the 1st of March here, so that a leap day comes last; an era is 400 years
     cdef int64_t shifted = days + 719468
     cdef int era = <int>(shifted // 146097)
     cdef int day_of_era = <int>(shifted % 146097)
@@ -27,7 +38,7 @@ cdef inline Date date_of(int64_t days) noexcept nogil:
 
 
 cdef inline int64_t days_until(int year, int month, int day) noexcept nogil:
-    """The other way round."""
+    """The inverse of `date_of`."""
     cdef int shifted = year - (month <= 2)
     cdef int era = shifted // 400
     cdef int year_of_era = shifted % 400
@@ -37,7 +48,19 @@ cdef inline int64_t days_until(int year, int month, int day) noexcept nogil:
 
 cdef inline void stamp_render(Text *text, const char *template, int64_t second) noexcept nogil:
     """A date and a time, by a template for year, month, day, hour, minute and second."""
-    cdef Date date = date_of(second // 86400)
-    cdef llu left = <llu>(second % 86400)
+    cdef Date date = date_of(second // DAY_SECONDS)
+    cdef llu left = <llu>(second % DAY_SECONDS)
     text_format(text, template, <llu>date.year, <llu>date.month, <llu>date.day, left // 3600,
                 left // 60 % 60, left % 60)
+
+
+cdef inline void http_date_render(char *pos, int64_t second) noexcept nogil:
+    """An IMF-fixdate (RFC 9110 section 5.6.7): HTTP_DATE_LENGTH bytes and a NUL."""
+    cdef int64_t day = second // DAY_SECONDS
+    cdef llu left = <llu>(second % DAY_SECONDS)
+    cdef Date date = date_of(day)
+    cdef Text text
+    text_open(&text, pos, HTTP_DATE_LENGTH)
+    text_format(&text, "%s, %02llu %s %llu %02llu:%02llu:%02llu GMT", day_names[day % 7], <llu>date.day,
+                month_names[date.month - 1], <llu>date.year, left // 3600, left // 60 % 60, left % 60)
+    pos[HTTP_DATE_LENGTH] = 0

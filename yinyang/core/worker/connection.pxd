@@ -1,44 +1,44 @@
-"""One client: what was read of its request, what is still to be sent to it, and when it has waited long enough.
+"""The connections of a worker: receiving, responding, and the deadlines of each client.
 
-A connection is a Connection and a Link in tables that the descriptor indexes; they are pages of zeros until touched.
-Three more tables take what only some need: the beginning of a target whose request is incomplete, the Rest that a
-slow reader has not taken, the rendered answer among it. Nothing is allocated, and nothing grows with what a client
-sends.
+A connection is a Connection and a TimerNode, in tables indexed by its descriptor. Their pages are zero and cost nothing
+until they are used. Three more tables are for connections that need them: the beginning of a target while its request
+is incomplete, the responses that a slow reader has not taken, and a rendered response among these. Nothing is allocated
+later, and a client cannot make its memory grow.
 
-    idle -> head -> body -> (answers are sent) -> idle        what it waits for (worker/timers.pxd)
+    idle -> head -> body -> (responses are sent) -> idle       the kinds of waiting (worker/timers.pxd)
                                 |  not all are taken: send -> idle
-                                |  the last one, and more may come: linger -> closed
-                                '  the last one: closed
+                                |  after the last one, if more bytes may come: linger -> closed
+                                '  after the last one: closed
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memset
 
 from ..http.parser cimport (
-    FLAG_BODY_LEFT, OUTCOME_MORE, OUTCOME_READY, Parser, STATE_BODY, STATE_START, TARGET_KEPT, Target,
-    parser_error_at_end, parser_error_when_slow, parser_feed, parser_has_begun, parser_keeps_alive, parser_next,
-    parser_skip, parser_skippable, target_keep
+    FLAG_BODY_LEFT, OUTCOME_MORE, OUTCOME_READY, OUTCOME_TARGET, Parser, STATE_BODY, TARGET_KEPT, Target, http_errors,
+    parser_error_at_end, parser_error_when_slow, parser_feed, parser_has_begun, parser_is_new, parser_keeps_alive,
+    parser_next, parser_read_accept, parser_skip, parser_skippable, target_begin,
+    target_keep
 )
 from ..http.request_cache cimport RequestCache, request_cache_matches, request_cache_store
 from ..http.responses cimport (
-    RESPONSE_METRICS, RESPONSE_REDIRECT, RESPONSE_UNREADY, RESPONSE_WHOAMI, Responses, response_ends_connection,
-    response_for, response_for_error, response_is_dynamic, response_is_page
+    LOGGED, READS_ACCEPT, RENDERED, ROUTE_ERROR, ROUTE_PAGE, Responses, STATUS_200, response_of, response_of_error,
+    routes, status_of
 )
 from ..http.send_queue cimport (
-    DYNAMIC_MAX, PendingSend, RECEIVE_MAX, SENT_ALL, SENT_FAILED, SendQueue, send_queue_clear, send_queue_put,
-    send_queue_put_dynamic, send_queue_reserve, send_queue_restore, send_queue_save, send_queue_send
+    PendingSend, RECEIVE_MAX, RENDERED_MAX, SENT_ALL, SENT_FAILED, SendQueue, send_queue_clear, send_queue_put,
+    send_queue_put_rendered, send_queue_reserve, send_queue_restore, send_queue_save, send_queue_send
 )
+from ..identity.replica cimport Replica
 from ..os.syscalls cimport (
     EAGAIN, EINTR, ENOMEM, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, MAP_NORESERVE, MAP_PRIVATE,
     MSG_DONTWAIT, MSG_TRUNC, RLIMIT_NOFILE, SHUT_WR, close, epoll_watch, errno, getrlimit, map_memory, recv, rlimit,
     shutdown
 )
-from ..routes.metrics cimport metrics_render
-from ..routes.readyz cimport readiness_render
-from ..routes.redirect cimport redirect_render
-from ..routes.whoami cimport whoami_keeps, whoami_render
+from ..routes.request cimport Request
+from ..routes.table cimport route_for, route_keeps_alive, route_render
 from ..shared.page_ring cimport page_ring_add
-from ..shared.scoreboard cimport Scoreboard, WorkerSlot
+from ..shared.scoreboard cimport Scoreboard, WorkerSlot, slot_count
 from ..text.buffer cimport Text
 from .timers cimport (
     TimerNode, Timers, WAIT_BODY, WAIT_FAREWELL, WAIT_HEAD, WAIT_IDLE, WAIT_LINGER, WAIT_SEND, timers_start,
@@ -51,43 +51,46 @@ cdef enum:
     LINGER_MAX = 256 * 1024  # bytes that a client may still send after its last answer
 
 cdef struct Connection:
-    Parser framing
-    uint32_t count  # of requests that were answered; once it lingers, of bytes that were dropped
-    uint8_t ends  # after what is unsent
-    uint8_t lingers  # then, as the client may be still sending
+    Parser parser
+    uint32_t count  # requests that are answered; while it lingers, bytes that are dropped
+    uint8_t route  # of the request at hand, once its target is complete
+    uint8_t ends  # after the responses that are not sent yet
+    uint8_t lingers  # then, as the client may still send
     uint8_t watched  # by epoll
 
-cdef struct Clients:  # what is large comes last, so that the code reaches the rest with short offsets
+cdef struct Clients:  # large members come last, so the code reaches the others with short offsets
     Connection *table
     Responses *responses
+    const Replica *replica
     const Scoreboard *scoreboard
     WorkerSlot *slot
     int64_t now  # ms, as of this wake-up
     int64_t second  # of the wall clock, likewise
+    uint64_t logged  # lines in the page ring, ever
     uint32_t table_size  # descriptors from this on are refused
     int epoll
-    bint log_pages  # is each page to be logged?
-    bint draining  # every answer is the last one on its connection
+    bint log_pages  # whether each page is logged
+    bint draining  # each response is the last one on its connection
     uint8_t (*targets)[TARGET_KEPT]
     PendingSend *pending_sends
-    char (*rendered)[DYNAMIC_MAX]  # an answer that a slow reader has not taken wholly
+    char (*rendered)[RENDERED_MAX]  # a rendered response that a slow reader has not taken
     Timers timers
     RequestCache request_cache
     SendQueue send_queue
     uint8_t buffer[DISCARD_MAX]
 
 
-# ---- birth and death ----------------------------------------------------------------------------------------------
+# ---- opening and closing ------------------------------------------------------------------------------------------
 
 cdef inline int clients_open(Clients *clients) noexcept nogil:
-    """Tables for as many descriptors as this process may have. 0 or -errno; a worker that fails ends."""
+    """Tables for as many descriptors as this process may have. 0 or -errno."""
     cdef rlimit limit
     cdef size_t size = CONNECTIONS_MAX
     cdef char *memory
     if getrlimit(RLIMIT_NOFILE, &limit) == 0 and limit.rlim_cur < size:
         size = limit.rlim_cur
     memory = <char *>map_memory(
-        size * (sizeof(Connection) + sizeof(TimerNode) + TARGET_KEPT + sizeof(PendingSend) + DYNAMIC_MAX),
+        size * (sizeof(Connection) + sizeof(TimerNode) + TARGET_KEPT + sizeof(PendingSend) + RENDERED_MAX),
         MAP_PRIVATE | MAP_NORESERVE)
     if memory == NULL:
         return -ENOMEM
@@ -99,12 +102,12 @@ cdef inline int clients_open(Clients *clients) noexcept nogil:
     clients.timers.nodes = <TimerNode *>memory
     memory += size * sizeof(TimerNode)
     clients.targets = <uint8_t (*)[TARGET_KEPT]>memory
-    clients.rendered = <char (*)[DYNAMIC_MAX]>(memory + size * TARGET_KEPT)
+    clients.rendered = <char (*)[RENDERED_MAX]>(memory + size * TARGET_KEPT)
     return 0
 
 
 cdef inline void client_open(Clients *clients, uint32_t fd) noexcept nogil:
-    """A new connection. Its request is most often there already; if the answer ends it, epoll never hears of it."""
+    """A new connection. Its request has most often arrived; if the response ends it, it is never added to epoll."""
     cdef Connection *c
     clients.slot.accepted += 1
     if fd >= clients.table_size:
@@ -123,7 +126,7 @@ cdef inline void client_close(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void client_wait(Clients *clients, uint32_t fd, uint8_t wait, uint32_t events) noexcept nogil:
-    """Begin to wait for something; epoll_ctl(2) only when what it watches for changes."""
+    """Begin to wait. epoll_ctl(2) is called only if the events change."""
     cdef Connection *c = &clients.table[fd]
     cdef bint changes = not c.watched or (events == EPOLLOUT) != (clients.timers.nodes[fd].wait == WAIT_SEND)
     timers_start(&clients.timers, fd, wait, clients.now)
@@ -134,14 +137,14 @@ cdef inline void client_wait(Clients *clients, uint32_t fd, uint8_t wait, uint32
         c.watched = True
 
 
-# ---- what epoll tells, and what the clock tells -------------------------------------------------------------------
+# ---- events and deadlines -----------------------------------------------------------------------------------------
 
 cdef inline void client_ready(Clients *clients, uint32_t fd) noexcept nogil:
     cdef uint8_t wait = clients.timers.nodes[fd].wait
     if wait == WAIT_IDLE or wait == WAIT_HEAD:
         client_receive(clients, fd)
     elif wait == WAIT_BODY:
-        if parser_skippable(&clients.table[fd].framing):
+        if parser_skippable(&clients.table[fd].parser):
             client_skip(clients, fd)
         else:
             client_receive(clients, fd)
@@ -152,7 +155,7 @@ cdef inline void client_ready(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void clients_end_idle(Clients *clients) noexcept nogil:
-    """A request that is there already is answered; who has none is told that none will be."""
+    """Respond to requests that have arrived, and end the other idle connections."""
     cdef uint32_t fd = clients.timers.first[WAIT_IDLE]
     cdef uint32_t next
     while fd:
@@ -164,8 +167,8 @@ cdef inline void clients_end_idle(Clients *clients) noexcept nogil:
 
 
 cdef inline bint client_shed(Clients *clients) noexcept nogil:
-    """Close one connection, as descriptors or memory are short: who has its answer and lingers, else who is idle, else
-    who takes longest over what it began; of those, who has waited longest. False if there is none."""
+    """Close one connection, as descriptors or memory have run out: a lingering one, else an idle one, else one that
+    receives or sends; in each case the one that has waited longest. False if there is none."""
     cdef const uint32_t *first = clients.timers.first
     cdef uint8_t wait
     cdef uint32_t fd = first[WAIT_LINGER]
@@ -180,7 +183,7 @@ cdef inline bint client_shed(Clients *clients) noexcept nogil:
 cdef inline void client_expired(Clients *clients, uint32_t fd) noexcept nogil:
     cdef uint8_t wait = clients.timers.nodes[fd].wait
     if wait == WAIT_HEAD or wait == WAIT_BODY:
-        client_fail(clients, fd, parser_error_when_slow(&clients.table[fd].framing))
+        client_fail(clients, fd, parser_error_when_slow(&clients.table[fd].parser))
     else:
         client_close(clients, fd)
 
@@ -201,12 +204,12 @@ cdef inline void client_receive(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void client_skip(Clients *clients, uint32_t fd) noexcept nogil:
-    """Drop bytes of a body without copying them here: on TCP, MSG_TRUNC discards (tcp(7))."""
-    cdef Parser *f = &clients.table[fd].framing
-    cdef uint64_t size_max = min(parser_skippable(f), <uint64_t>DISCARD_MAX)
+    """Drop bytes of a body without copying them: on TCP, MSG_TRUNC discards (tcp(7))."""
+    cdef Parser *p = &clients.table[fd].parser
+    cdef uint64_t size_max = min(parser_skippable(p), <uint64_t>DISCARD_MAX)
     cdef ssize_t size = recv(fd, clients.buffer, size_max, MSG_DONTWAIT | MSG_TRUNC)
     if size > 0:
-        parser_skip(f, <uint64_t>size)
+        parser_skip(p, <uint64_t>size)
         client_feed(clients, fd, clients.buffer, clients.buffer)
     elif size == 0:
         client_ended(clients, fd)
@@ -215,8 +218,8 @@ cdef inline void client_skip(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void client_ended(Clients *clients, uint32_t fd) noexcept nogil:
-    """The client will send no more; it may still read."""
-    cdef int error = parser_error_at_end(&clients.table[fd].framing)
+    """The client has closed its side; it may still read."""
+    cdef int error = parser_error_at_end(&clients.table[fd].parser)
     if error:
         client_fail(clients, fd, error)
     else:
@@ -224,137 +227,152 @@ cdef inline void client_ended(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void client_fail(Clients *clients, uint32_t fd, int error) noexcept nogil:
-    """Answer what is wrong, and nothing after it."""
+    """Respond with an error, and end the connection."""
     cdef Connection *c = &clients.table[fd]
     send_queue_clear(&clients.send_queue)
-    client_put_error(clients, &c.framing, error)
+    client_put_error(clients, &c.parser, error)
     c.ends = True
     c.lingers = True
     client_send(clients, fd)
 
 
 cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, const uint8_t *end) noexcept nogil:
-    """Answer every request that is complete within [pos, end)."""
+    """Respond to each request that is complete within [pos, end)."""
     cdef Connection *c = &clients.table[fd]
-    cdef Parser *f = &c.framing
+    cdef Parser *p = &c.parser
     cdef Target target
-    cdef uint64_t pages = 0
+    cdef uint64_t lines = 0
     cdef bint full = end - pos == RECEIVE_MAX
-    cdef bint answered = False
-    cdef bint whole
-    cdef const uint8_t *begin
+    cdef bint responds = False
+    cdef const uint8_t *begin = NULL
     cdef int outcome
     send_queue_clear(&clients.send_queue)
+    target_begin(p, &target)
     while not c.ends:
-        whole = f.state == STATE_START and f.size == 0
-        if whole and request_cache_matches(&clients.request_cache, pos, end):
-            pos += clients.request_cache.length
-            client_respond_cached(clients, c)
-            pages += 1
-            answered = True
+        if parser_is_new(p):
+            if request_cache_matches(&clients.request_cache, pos, end):
+                pos += clients.request_cache.length
+                client_respond_cached(clients, c)
+                lines += 1
+                responds = True
+                continue
+            begin = pos
+        outcome = parser_feed(p, &pos, end, &target)
+        if outcome == OUTCOME_TARGET:
+            client_route(clients, fd, &target)
             continue
-        begin = pos
-        outcome = parser_feed(f, &pos, end, &target)
         if outcome == OUTCOME_MORE:
-            if f.target:
-                target_keep(f, &target, clients.targets[fd])
+            target_keep(p, &target, clients.targets[fd])
             break
-        answered = True
+        responds = True
         if outcome == OUTCOME_READY:
-            pages += client_respond(clients, fd, &target, begin if whole else NULL, pos)
+            lines += client_respond(clients, fd, &target, begin, pos)
         else:
             c.ends = True
             c.lingers = True
-            client_put_error(clients, f, f.error)
+            client_put_error(clients, p, p.error)
     if c.ends and (pos != end or full):
         c.lingers = True
-    client_served(clients, pages)
-    if answered:
+    client_log(clients, lines)
+    if responds:
         client_send(clients, fd)
     else:
         client_wait_for_request(clients, fd, False)
 
 
-cdef inline void client_served(Clients *clients, uint64_t pages) noexcept nogil:
-    if pages:
-        clients.slot.pages += pages
-        if clients.log_pages:
-            page_ring_add(&clients.slot.page_ring, clients.second, pages)
+cdef inline void client_log(Clients *clients, uint64_t lines) noexcept nogil:
+    if lines and clients.log_pages:
+        clients.logged += lines
+        page_ring_add(&clients.slot.page_ring, clients.second, lines)
 
 
-cdef inline void client_put_error(Clients *clients, const Parser *f, int error) noexcept nogil:
-    cdef uint8_t response = response_for_error(f, error)
-    clients.slot.answered[response] += 1
-    send_queue_put(&clients.send_queue, response)
+cdef inline void client_put_error(Clients *clients, const Parser *p, int error) noexcept nogil:
+    slot_count(clients.slot, ROUTE_ERROR, status_of(http_errors[error].status))
+    send_queue_put(&clients.send_queue, response_of_error(error, p))
+
+
+cdef inline const uint8_t *client_target(Clients *clients, uint32_t fd, const Target *target) noexcept nogil:
+    """The target of the request, as far as it is kept: in its segment, or put together from several ones."""
+    if target.bytes != NULL and target.offset == 0:
+        return target.bytes
+    target_keep(&clients.table[fd].parser, target, clients.targets[fd])
+    return clients.targets[fd]
+
+
+cdef inline void client_route(Clients *clients, uint32_t fd, const Target *target) noexcept nogil:
+    """The target is complete: find its route."""
+    cdef Connection *c = &clients.table[fd]
+    c.route = <uint8_t>route_for(&c.parser, client_target(clients, fd, target), clients.replica.plain)
+    if routes[c.route].flags & READS_ACCEPT:
+        parser_read_accept(&c.parser)
 
 
 cdef inline void client_respond_cached(Clients *clients, Connection *c) noexcept nogil:
-    """Put the same page as before into the queue."""
+    """Respond with the same page as before."""
     c.count += 1
+    slot_count(clients.slot, ROUTE_PAGE, STATUS_200)
     c.ends = not send_queue_put(&clients.send_queue, clients.request_cache.response) or clients.request_cache.ends
 
 
 cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *target, const uint8_t *begin,
                                 const uint8_t *end) noexcept nogil:
-    """Put the answer to the request that is framed into the queue. Is it a page? `begin` is NULL if the request began
-    before the segment at hand; it ends before `end`."""
+    """Respond to the request that is complete; whether the log has a line for it. The request is [begin, end), or
+    `begin` is NULL if it began before this segment."""
     cdef Connection *c = &clients.table[fd]
-    cdef Parser *f = &c.framing
-    cdef const uint8_t *bytes = target.part
-    cdef bint keep_alive = parser_keeps_alive(f) and not clients.draining
+    cdef Parser *p = &c.parser
+    cdef uint8_t route = c.route
+    cdef uint8_t response = 0
+    cdef Request request
     cdef bint put
-    cdef uint8_t response
     c.count += 1
-    if target.offset:
-        target_keep(f, target, clients.targets[fd])
-        bytes = clients.targets[fd]
-    response = response_for(clients.responses, f, bytes, keep_alive)
-    if response_is_dynamic(response):
-        keep_alive = keep_alive and (response != RESPONSE_WHOAMI or whoami_keeps(f, bytes))
-        put = client_render(clients, fd, response, bytes, keep_alive)
+    client_request(clients, fd, target, &request)
+    if routes[route].kind == RENDERED:
+        put = client_render(clients, fd, route, &request)
     else:
+        response = response_of(route, p, request.keep_alive)
         put = send_queue_put(&clients.send_queue, response)
-        if not response_is_page(response):
-            clients.slot.answered[response] += 1
-            keep_alive = keep_alive and not response_ends_connection(response)
-    c.ends = not put or not keep_alive
-    # who did not ask for the end may have sent more meanwhile
-    c.lingers = f.flags & FLAG_BODY_LEFT != 0 or c.ends and parser_keeps_alive(f)
-    if response_is_page(response) and begin != NULL and not c.lingers and not clients.draining:
+        slot_count(clients.slot, route, STATUS_200)
+    c.ends = not put or not request.keep_alive
+    # a client that did not ask for the end may have sent more meanwhile
+    c.lingers = p.flags & FLAG_BODY_LEFT != 0 or c.ends and parser_keeps_alive(p)
+    if route == ROUTE_PAGE and begin != NULL and not c.lingers and not clients.draining:
         request_cache_store(&clients.request_cache, begin, end, response, c.ends)
-    parser_next(f)
-    return response_is_page(response)
+    parser_next(p)
+    return routes[route].flags & LOGGED != 0
 
 
-cdef inline bint client_render(Clients *clients, uint32_t fd, uint8_t response, const uint8_t *target,
-                               bint keep_alive) noexcept nogil:
-    """Put an answer that is not prebuilt into the queue; False if there is no room, as the client takes none."""
+cdef inline void client_request(Clients *clients, uint32_t fd, const Target *target,
+                                Request *request) noexcept nogil:
     cdef const Connection *c = &clients.table[fd]
-    cdef const Parser *f = &c.framing
+    request.parser = &c.parser
+    request.target = client_target(clients, fd, target)
+    request.replica = clients.replica
+    request.scoreboard = clients.scoreboard
+    request.second = clients.second
+    request.number = c.count
+    request.keep_alive = (parser_keeps_alive(&c.parser) and not clients.draining
+                          and route_keeps_alive(c.route, request))
+
+
+cdef inline bint client_render(Clients *clients, uint32_t fd, int route, const Request *request) noexcept nogil:
+    """Render a response and queue it; False if there is no room, as the client takes none."""
     cdef Text text
+    cdef int code
     if not send_queue_reserve(&clients.send_queue, &text):
-        send_queue_send(&clients.send_queue, clients.responses, fd)  # if it fails, that shows when all is sent
+        send_queue_send(&clients.send_queue, clients.responses, fd)  # an error shows when the rest is sent
         if not send_queue_reserve(&clients.send_queue, &text):
             return False
-    if response == RESPONSE_REDIRECT:
-        redirect_render(&text, f, target, keep_alive, clients.second)
-    elif response == RESPONSE_WHOAMI:
-        whoami_render(&text, f, target, keep_alive, clients.second, clients.responses.replica, clients.scoreboard,
-                      c.count)
-    elif response == RESPONSE_METRICS:
-        metrics_render(&text, f, keep_alive, clients.second, clients.responses.replica, clients.scoreboard)
-    elif not readiness_render(&text, f, keep_alive, clients.second, clients.scoreboard):
-        response = RESPONSE_UNREADY
-    clients.slot.answered[response] += 1
-    return send_queue_put_dynamic(&clients.send_queue, response, &text)
+    code = route_render(route, &text, request)
+    slot_count(clients.slot, route, status_of(code))
+    return send_queue_put_rendered(&clients.send_queue, &text)
 
 
 cdef inline void client_wait_for_request(Clients *clients, uint32_t fd, bint answered) noexcept nogil:
-    """All is answered. A deadline runs from when the wait began, not from the last byte."""
-    cdef const Parser *f = &clients.table[fd].framing
+    """Every complete request has its response. A deadline runs from the start of the wait, not from the last byte."""
+    cdef const Parser *p = &clients.table[fd].parser
     cdef uint8_t wait = WAIT_IDLE
-    if parser_has_begun(f):
-        wait = WAIT_HEAD if f.state < STATE_BODY else WAIT_BODY
+    if parser_has_begun(p):
+        wait = WAIT_HEAD if p.state < STATE_BODY else WAIT_BODY
     if answered or wait != clients.timers.nodes[fd].wait or not clients.table[fd].watched:
         client_wait(clients, fd, wait, EPOLLIN)
 
@@ -362,7 +380,7 @@ cdef inline void client_wait_for_request(Clients *clients, uint32_t fd, bint ans
 # ---- sending ------------------------------------------------------------------------------------------------------
 
 cdef inline void client_send(Clients *clients, uint32_t fd) noexcept nogil:
-    """Send what is in the queue. What the client does not take is put away, and nothing more is read from it."""
+    """Send the queue. The rest that the client does not take is saved, and nothing is read from it meanwhile."""
     cdef int sent = send_queue_send(&clients.send_queue, clients.responses, fd)
     if sent == SENT_ALL:
         client_sent(clients, fd)
@@ -381,7 +399,7 @@ cdef inline void client_resume(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void client_sent(Clients *clients, uint32_t fd) noexcept nogil:
-    """All is sent: go on, or end."""
+    """All responses are sent: go on, or end."""
     cdef const Connection *c = &clients.table[fd]
     if not c.ends:
         client_wait_for_request(clients, fd, True)
@@ -392,8 +410,8 @@ cdef inline void client_sent(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void client_end(Clients *clients, uint32_t fd, uint8_t wait) noexcept nogil:
-    """Close, but not with bytes unread or on their way: that would reset the connection and could take the last answer
-    with it (RFC 9112 section 9.6)."""
+    """Half-close. A close with bytes unread or on their way would reset the connection, and the client could lose the
+    last response (RFC 9112 section 9.6)."""
     clients.table[fd].count = 0
     if shutdown(fd, SHUT_WR) < 0:
         client_close(clients, fd)

@@ -1,15 +1,15 @@
-"""One worker process: it accepts, serves, drains, and ends; core code only, from fork to exit.
+"""A worker process: it accepts, serves, drains and ends. It runs core code only, from fork to exit.
 
-It has five descriptors of its own: the listening socket, which all workers share; an epoll; its lifeline to the parent,
-which hangs up when either of the two dies; and the bell, an event that reaches every worker at once and is never
-read (each sees it by its edge; a worker that is born after it rang sees it at once).
+Its descriptors are the listening socket, which all workers share; an epoll; its lifeline to the parent, which hangs up
+when either of the two dies; and the wakeup, an eventfd that reaches all workers at once. Nobody reads the
+eventfd: each worker sees its edge, and a worker that starts later sees it at once.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ..config.config cimport Config
 from ..http.request_cache cimport request_cache_clear
-from ..http.responses cimport Responses, responses_open, responses_set_date
+from ..http.responses cimport Responses, responses_set_date
 from ..identity.replica cimport Replica
 from ..os.atomic cimport atomic_get_u32, atomic_get_u64
 from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
@@ -20,6 +20,7 @@ from ..os.syscalls cimport (
     epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, pthread_sigmask, send, sigaddset, sigemptyset,
     signal, sigset_t, wall_second
 )
+from ..routes.table cimport responses_open
 from ..shared.scoreboard cimport (
     GUARD_ENTERED, PHASE_SERVING, PHASE_STOPPING, Scoreboard, scoreboard_claim_wakeup, scoreboard_return_wakeup
 )
@@ -35,23 +36,30 @@ cdef enum:
     EVENTS_MAX = 64  # of one epoll_wait(2)
     ACCEPT_MAX = 64  # connections in a row, before those that are open have their turn
     EXPIRED_MAX = 64  # deadlines in a row, likewise
-    SHARE_RECHECK = 5  # ms until a worker takes a connection that nobody with fewer of them took
-    ACCEPT_PAUSE = 100  # ms, when descriptors or memory are short and nothing can be shed, or nothing but errors comes
+    SHARE_RECHECK = 5  # ms until a worker takes a connection that no worker with fewer of them took
+    ACCEPT_PAUSE = 100  # ms, if descriptors or memory run out and nothing can be shed, or if accept(2) only fails
     NEVER = -1
-    STUCK_AFTER = 5  # s of CPU time in one turn, which has some ms of work
-    STANDSTILL = 500  # ms: a step of the clock that is longer than that was not spent here
+    STUCK_AFTER = 5  # s of CPU time in one turn, which takes some ms
+    STANDSTILL = 500  # ms: in a longer step of the clock, the process was stopped
 
-cdef struct Worker:  # what is large comes last, so that the code reaches the rest with short offsets
+cdef enum WorkerState:
+    WORKER_SERVING  # accepts connections, and keeps them alive
+    WORKER_DRAINING  # accepts connections; each response is the last one on its connection
+    WORKER_LAST_CALL  # likewise, for connections that are on their way, until `last_call_ends`
+    WORKER_CLOSING  # accepts no connections; ends once the open ones are closed
+
+cdef struct Worker:  # large members come last, so the code reaches the others with short offsets
     Scoreboard *scoreboard
-    int listener  # -1 once it is closed
+    int state  # enum WorkerState
+    int listener
     int lifeline
     int wakeup_fd
-    int failed  # errno of what this worker cannot go on after
-    int64_t accept_at  # ms: try to accept then, without being told to; or NEVER
-    int64_t last_at  # ms: no more connections can come after that; or NEVER
-    int64_t clock_read_at  # ms of the monotonic clock, when it was looked at
-    int64_t clock_paused  # ms of it that this process could not run
-    uint64_t pages_reported
+    int failed  # the errno of a fatal error
+    int64_t accept_at  # ms: accept then, without an event; or NEVER
+    int64_t last_call_ends  # ms; NEVER in the other states
+    int64_t clock_read_at  # ms of the monotonic clock
+    int64_t clock_paused  # ms of the monotonic clock in which this process could not run
+    uint64_t logged_reported
     Clients clients
     Responses responses
     epoll_event events[EVENTS_MAX]
@@ -59,7 +67,7 @@ cdef struct Worker:  # what is large comes last, so that the code reaches the re
 
 cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Config *config, const Replica *replica, int listener,
                            int lifeline, int wakeup_fd) noexcept nogil:
-    """Serve until told to stop, or until the parent is gone. The exit code: 0, or the errno of what made it end."""
+    """Serve until told to stop, or until the parent is gone. The exit code: 0, or the errno of a fatal error."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
     cdef int sandbox = config.numbers[OPTION_SANDBOX]
     cdef int error
@@ -70,7 +78,8 @@ cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Config *confi
     w.lifeline = lifeline
     w.wakeup_fd = wakeup_fd
     w.accept_at = NEVER
-    w.last_at = NEVER
+    w.last_call_ends = NEVER
+    w.clients.replica = replica
     w.clients.scoreboard = scoreboard
     w.clients.slot = &scoreboard.slots[slot]
     w.clients.responses = &w.responses
@@ -92,7 +101,7 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
     w.clients.epoll = epoll_create1(EPOLL_CLOEXEC)
     if w.clients.epoll < 0:
         return -errno
-    # the bell first, so that it is heard before anybody is served: it may have rung already
+    # the wakeup first, so that its event comes before any other: it may be set already
     if (epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.wakeup_fd, EPOLLIN | EPOLLET) < 0
             or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0
             or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.lifeline, EPOLLIN) < 0):
@@ -136,13 +145,13 @@ cdef inline int worker_serve(Worker *w) noexcept nogil:
                 client_ready(&w.clients, <uint32_t>fd)
         worker_check_deadlines(w)
         worker_notify_parent(w)
-        if w.failed or w.listener < 0 and w.clients.slot.open == 0:
+        if w.failed or w.state == WORKER_CLOSING and w.clients.slot.open == 0:
             return w.failed
 
 
 cdef inline int64_t worker_clock(Worker *w, int waited) noexcept nogil:
-    """Milliseconds in which this worker could run, since some moment; `waited` at most since the last look, or without
-    end (-1). While its process is stopped, or its container frozen, its clients cannot be late."""
+    """A clock in ms that stands still while this process is stopped or its container frozen, as its clients are not
+    late then. The worker has waited for at most `waited` ms since the last call, or without a timeout (-1)."""
     cdef int64_t now = monotonic_ms()
     cdef int64_t step = now - w.clock_read_at
     if waited >= 0 and step > waited + STANDSTILL:
@@ -155,16 +164,16 @@ cdef inline int worker_timeout(Worker *w) noexcept nogil:
     """For epoll_wait(2)."""
     cdef int64_t now
     cdef int timeout
-    if w.clients.slot.open == 0 and w.accept_at == NEVER and w.last_at == NEVER:
+    if w.clients.slot.open == 0 and w.accept_at == NEVER and w.last_call_ends == NEVER:
         return -1
     now = worker_clock(w, 0)
     timeout = timers_timeout(&w.clients.timers, now)
     timeout = timeout_until(timeout, w.accept_at, now)
-    return timeout_until(timeout, w.last_at, now)
+    return timeout_until(timeout, w.last_call_ends, now)
 
 
 cdef inline int timeout_until(int timeout, int64_t until, int64_t now) noexcept nogil:
-    """A timeout in ms, -1 for none, that a moment may cut short."""
+    """A timeout in ms, or -1 for none, that ends at `until` at the latest."""
     if until == NEVER or timeout >= 0 and now + timeout <= until:
         return timeout
     return <int>(until - now) if until > now else 0
@@ -182,24 +191,24 @@ cdef inline void worker_check_deadlines(Worker *w) noexcept nogil:
     if w.accept_at != NEVER and w.accept_at <= w.clients.now:
         w.accept_at = NEVER
         worker_accept(w, True)
-    if w.last_at != NEVER and w.last_at <= w.clients.now:
-        worker_stop_accepting(w)
+    if w.state == WORKER_LAST_CALL and w.last_call_ends <= w.clients.now:
+        worker_end_last_call(w)
 
 
 cdef inline void worker_notify_parent(Worker *w) noexcept nogil:
     """Wake the parent, if there are lines to write and it sleeps; if that fails, in the next turn."""
-    if w.clients.slot.pages == w.pages_reported or not w.clients.log_pages:
+    if w.clients.logged == w.logged_reported:
         return
     if scoreboard_claim_wakeup(w.scoreboard) and send(w.lifeline, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0:
         scoreboard_return_wakeup(w.scoreboard)
     else:
-        w.pages_reported = w.clients.slot.pages
+        w.logged_reported = w.clients.logged
 
 
-# ---- being stuck --------------------------------------------------------------------------------------------------
+# ---- the watchdog -------------------------------------------------------------------------------------------------
 
 cdef inline void worker_enable_watchdog() noexcept nogil:
-    """Let SIGPROF end this process, as it does by default."""
+    """Let SIGPROF end this process, which is its default action."""
     cdef sigset_t deadly
     signal(SIGPROF, SIG_DFL)
     sigemptyset(&deadly)
@@ -209,15 +218,15 @@ cdef inline void worker_enable_watchdog() noexcept nogil:
 
 
 cdef inline void worker_reset_watchdog() noexcept nogil:
-    """Have the kernel send SIGPROF when this process has run for STUCK_AFTER without coming here again. It counts CPU
-    time, so that a worker that has nothing to do is never woken for it."""
+    """Have the kernel send SIGPROF after STUCK_AFTER of CPU time, unless this is called again. An idle worker uses
+    none, so the timer never wakes it."""
     cpu_time_limit(STUCK_AFTER)
 
 
 # ---- accepting ----------------------------------------------------------------------------------------------------
 
 cdef inline bint worker_has_more_than_share(const Worker *w) noexcept nogil:
-    """Does some other worker have clearly fewer connections?"""
+    """Whether another worker has clearly fewer connections."""
     cdef uint64_t fewest = w.clients.slot.open
     cdef uint32_t i
     for i in range(w.scoreboard.workers):
@@ -226,13 +235,13 @@ cdef inline bint worker_has_more_than_share(const Worker *w) noexcept nogil:
 
 
 cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
-    """Accept what is queued. The kernel tells one worker of a connection, by an edge; so a worker that leaves some in
-    the queue must tell the others, and come back."""
+    """Accept the queued connections. The kernel reports a connection to one worker, by an edge; so a worker that
+    leaves some in the queue must notify the others, and try again."""
     cdef int fd
     cdef int left = ACCEPT_MAX
     cdef int errors = 0  # in a row
-    cdef bint shed = False  # was one just closed to make room?
-    if w.listener < 0:
+    cdef bint shed = False  # one was just closed to make room
+    if w.state == WORKER_CLOSING:
         return
     while left:
         left -= 1
@@ -253,34 +262,54 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
                 return
             shed = True
         elif errno == EBADF or errno == EINVAL or errno == ENOTSOCK:
-            w.failed = errno  # there is nothing to accept from, now or ever
+            w.failed = errno  # the listening socket is unusable
             return
-        else:  # that connection's alone: it was gone, or the network had bad news of it (accept(2))
+        else:  # an error of that connection alone, as after a reset (accept(2))
             errors += 1
     w.accept_at = w.clients.now + (ACCEPT_PAUSE if errors == ACCEPT_MAX else 0)
 
 
 cdef inline void worker_notify_workers(Worker *w) noexcept nogil:
-    """The bell: heard by all workers, this one too."""
+    """Wake all workers, this one too."""
     eventfd_signal(w.wakeup_fd)
 
 
+# ---- states -------------------------------------------------------------------------------------------------------
+
 cdef inline void worker_on_wakeup(Worker *w) noexcept nogil:
-    """Either there is a new phase, or connections are left in the queue for whoever has few."""
+    """The parent has set another phase, or a worker has left connections in the queue for others."""
     cdef uint32_t phase = atomic_get_u32(&w.scoreboard.phase)
-    w.clients.draining = phase != PHASE_SERVING
-    request_cache_clear(&w.clients.request_cache)  # an answer while it drains is another one
-    if phase == PHASE_STOPPING and w.listener >= 0 and w.last_at == NEVER:
-        w.last_at = w.clients.now + LAST_MOMENT
-    elif w.clients.draining or not worker_has_more_than_share(w):
+    request_cache_clear(&w.clients.request_cache)  # responses while it drains differ
+    if phase == PHASE_STOPPING and w.state < WORKER_LAST_CALL:
+        worker_begin_last_call(w)
+        return
+    if phase != PHASE_SERVING and w.state == WORKER_SERVING:
+        worker_drain(w)
+    if w.clients.draining or not worker_has_more_than_share(w):
         worker_accept(w, False)
 
 
-cdef inline void worker_stop_accepting(Worker *w) noexcept nogil:
-    """Take what is left in the queue, and end what is idle; what is being answered goes on."""
+cdef inline void worker_drain(Worker *w) noexcept nogil:
+    w.state = WORKER_DRAINING
+    w.clients.draining = True
+
+
+cdef inline void worker_begin_last_call(Worker *w) noexcept nogil:
+    worker_drain(w)
+    w.state = WORKER_LAST_CALL
+    w.last_call_ends = w.clients.now + LAST_MOMENT
+
+
+cdef inline void worker_end_last_call(Worker *w) noexcept nogil:
+    """Accept the rest of the queue, then close. If accepting has to pause, the last call goes on until the next try."""
     worker_accept(w, True)
-    w.last_at = w.accept_at
+    w.last_call_ends = w.accept_at
     if w.accept_at == NEVER:
-        close(w.listener)
-        w.listener = -1
-        clients_end_idle(&w.clients)
+        worker_close(w)
+
+
+cdef inline void worker_close(Worker *w) noexcept nogil:
+    """Close the listening socket, and end idle connections. Responses that are under way are completed."""
+    w.state = WORKER_CLOSING
+    close(w.listener)
+    clients_end_idle(&w.clients)

@@ -1,8 +1,7 @@
-"""Deadlines: for each kind of waiting a list of connections, the one that waits longest first.
+"""Deadlines: a list of connections for each kind of waiting, the one that has waited longest first.
 
-All that wait for the same thing may wait equally long, so each list is in order of time by itself: putting, removing
-and finding the next deadline are a few writes, however many connections there are. Connections are known by their
-descriptor, and descriptor 0, which is never one, ends a list.
+All connections in a list have the same time limit, so each list is sorted by its order of arrival. Adding, removing and
+finding the next deadline take constant time. A list holds descriptors; descriptor 0, which is no connection, ends it.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint8_t
@@ -21,14 +20,14 @@ cdef enum:
     WAIT_IDLE  # for the first byte of a request
     WAIT_HEAD  # for the rest of a head
     WAIT_BODY  # for the rest of a body
-    WAIT_SEND  # for the client to take any of its answers
-    WAIT_LINGER  # for the client to end, after an answer that ends the connection
-    WAIT_FAREWELL  # for the client to end, as the server does
+    WAIT_SEND  # for the client to take any of its responses
+    WAIT_LINGER  # for the client to close, after a response that ends the connection
+    WAIT_FAREWELL  # for the client to close, as the server stops
     WAIT_COUNT
 
 cdef enum:
     LINGER_TIMEOUT = 1000  # ms
-    LAST_MOMENT = 50  # ms for what is on its way when a server ends: a handshake, a request, a client's end
+    LAST_MOMENT = 50  # ms for packets that are on their way when a server stops: a handshake, a request, a FIN
 
 cdef struct TimerNode:
     uint32_t before
@@ -68,7 +67,7 @@ cdef inline void timers_stop(Timers *timers, uint32_t fd) noexcept nogil:
 
 
 cdef inline void timers_start(Timers *timers, uint32_t fd, uint8_t wait, int64_t now) noexcept nogil:
-    """From now on `fd` waits for this, whatever it waited for."""
+    """Begin another kind of waiting for `fd`."""
     cdef TimerNode *node = &timers.nodes[fd]
     timers_stop(timers, fd)
     node.wait = wait

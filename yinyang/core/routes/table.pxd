@@ -1,0 +1,122 @@
+"""From a request to its route, and from a route to its response.
+
+csrc/routes.h has a row for each route. Here a prebuilt route has its body in `route_body`, a rendered one its renderer
+in `route_render`.
+"""
+
+from libc.stdint cimport uint8_t
+
+from ..http.parser cimport ERROR_COUNT, FLAG_ASTERISK, FLAG_UNCLEAN, Parser, TARGET_KEPT
+from ..http.responses cimport (
+    ENDS, ENDS_UNLESS_ASKED, KEEPS, PAGE_COPIES, PLAIN, PREBUILT, ROUTE_COUNT, ROUTE_PAGE, Responses, Route,
+    VARIANT_CLOSE, VARIANT_KEEP_ALIVE, response_begin_prebuilt, response_end_prebuilt, response_prebuild_error,
+    response_repeat, responses_allocate, route_of, routes
+)
+from ..identity.page cimport page_render
+from ..identity.replica cimport Replica
+from ..text.buffer cimport Text, text_measure, text_open, text_put, text_string
+from .metrics cimport metrics_render
+from .readyz cimport readyz_render
+from .redirect cimport redirect_render
+from .request cimport Request, request_asks
+from .whoami cimport whoami_render
+
+cdef extern from "routes.h" nogil:
+    enum:
+        ROUTE_EMPTY
+        ROUTE_HEALTHZ
+        ROUTE_HOSTNAME
+        ROUTE_LIVEZ
+        ROUTE_METRICS
+        ROUTE_READYZ
+        ROUTE_REDIRECT
+        ROUTE_WALL
+        ROUTE_WHOAMI
+
+cdef extern from "wall.h" nogil:
+    enum:
+        WALL_SIZE
+    const char *wall_bytes "(const char *)wall"
+
+
+cdef inline int route_for(const Parser *p, const uint8_t *target, bint plain) noexcept nogil:
+    """The route of a request whose target is complete; `target` has its first TARGET_KEPT bytes."""
+    if p.flags & FLAG_ASTERISK:
+        return ROUTE_EMPTY
+    if p.flags & FLAG_UNCLEAN and p.target_length <= TARGET_KEPT:
+        return ROUTE_REDIRECT
+    if p.path_end <= TARGET_KEPT:
+        return route_of(target + p.path, p.path_end - p.path, plain)
+    return ROUTE_PAGE
+
+
+cdef inline bint route_keeps_alive(int route, const Request *request) noexcept nogil:
+    """Whether the response allows the connection to persist."""
+    cdef uint8_t end = routes[route].end
+    return end == KEEPS or end == ENDS_UNLESS_ASKED and request_asks(request, "keep=1")
+
+
+cdef inline void route_body(int route, Text *text, const Replica *replica) noexcept nogil:
+    """The body of a prebuilt response."""
+    if route == ROUTE_PAGE:
+        page_render(text, replica)
+    elif route == ROUTE_LIVEZ or route == ROUTE_HEALTHZ:
+        text_string(text, "ok\n")
+    elif route == ROUTE_HOSTNAME:
+        text_put(text, replica.identity.name, replica.identity.length)
+        text_string(text, "\n")
+    elif route == ROUTE_WALL:
+        text_put(text, wall_bytes, WALL_SIZE)
+
+
+cdef inline int route_render(int route, Text *text, const Request *request) noexcept nogil:
+    """A response that is not prebuilt; its status code."""
+    if route == ROUTE_WHOAMI:
+        return whoami_render(text, request)
+    if route == ROUTE_READYZ:
+        return readyz_render(text, request)
+    if route == ROUTE_METRICS:
+        return metrics_render(text, request)
+    return redirect_render(text, request)
+
+
+# ---- prebuilding --------------------------------------------------------------------------------------------------
+
+cdef inline int responses_open(Responses *responses, const Replica *replica) noexcept nogil:
+    """Prebuild all responses: first to measure them, then into memory of that size. 0 or -errno."""
+    cdef Text text
+    cdef int error
+    text_measure(&text)
+    responses_prebuild(responses, &text, replica)
+    error = responses_allocate(responses, text.length)
+    if error:
+        return error
+    text_open(&text, responses.bytes, responses.size)
+    responses_prebuild(responses, &text, replica)
+    return 0
+
+
+cdef inline void responses_prebuild(Responses *responses, Text *text, const Replica *replica) noexcept nogil:
+    cdef int route, error
+    for route in range(ROUTE_COUNT):
+        if routes[route].kind == PREBUILT and (routes[route].flags & PLAIN or not replica.plain):
+            route_prebuild(route, responses, text, replica)
+    for error in range(1, ERROR_COUNT):
+        response_prebuild_error(responses, text, error)
+
+
+cdef inline void route_prebuild(int route, Responses *responses, Text *text, const Replica *replica) noexcept nogil:
+    """All variants of a response."""
+    cdef const Route *row = &routes[route]
+    cdef int i, number
+    cdef Text body
+    text_measure(&body)
+    route_body(route, &body, replica)
+    for i in range(row.variants):
+        number = row.response + i
+        response_begin_prebuilt(responses, text, number, 200, VARIANT_CLOSE if row.end == ENDS else i, row.fields,
+                                body.length)
+        route_body(route, text, replica)
+        response_end_prebuilt(responses, text, number, number + row.variants, body.length)
+        if route == ROUTE_PAGE and i == VARIANT_KEEP_ALIVE:
+            response_repeat(responses, text, number, PAGE_COPIES)
