@@ -1,5 +1,6 @@
 """Describes the extension, and builds the static program; everything else about the package is in pyproject.toml."""
 
+import os
 import platform
 import shutil
 import sys
@@ -28,12 +29,25 @@ def check_machine():
         raise SystemExit(f"yinyang requires Python >= 3.11, this is {platform.python_version()}")
 
 
+def check_compiler():
+    """End with one line where the extension cannot be compiled."""
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC")).split()[0]
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    for missing, found in ((compiler, shutil.which(compiler)), (header, header.exists())):
+        if not found:
+            raise SystemExit(
+                f"yinyang: {missing} is missing, to compile the extension; install gcc and python3-dev (Debian, "
+                "Ubuntu), gcc and python3-devel (Fedora), build-base and python3-dev (Alpine), or gcc (Arch)"
+            )
+
+
 class Build(build):
     """Builds the package, once it is known that it can be."""
 
     def run(self):
         """Check first, before files are copied."""
         check_machine()
+        check_compiler()
         super().run()
 
 
@@ -43,21 +57,15 @@ class BuildExtension(build_ext):
     def run(self):
         """Check first; an editable installation comes here directly."""
         check_machine()
+        check_compiler()
         super().run()
 
     def build_extension(self, extension):
         """Generate, compile, link."""
-        header = Path(sysconfig.get_path("include"), "Python.h")
-        compiler = self.compiler.compiler_so[0]
-        for found, missing in ((shutil.which(compiler), compiler), (header.exists(), header)):
-            if not found:
-                raise SystemExit(
-                    f"yinyang: {missing} is missing, to compile the extension; install gcc and python3-dev (Debian, "
-                    "Ubuntu), gcc and python3-devel (Fedora), build-base and python3-dev (Alpine), or gcc (Arch)"
-                )
-        # Threads share only what is read or written as a whole: descriptors, and counters in shared memory.
-        directives = {"freethreading_compatible": True} if FREE_THREADED else {}
-        folder = "build/free-threaded" if FREE_THREADED else "build"
+        folder, directives = "build", {}
+        if FREE_THREADED:
+            # Threads share only what is read or written as a whole: descriptors, and counters in shared memory.
+            folder, directives = "build/free-threaded", {"freethreading_compatible": True}
         extension.sources = [generate("yinyang/_core.pyx", folder, directives)]
         extension.define_macros.append(("YINYANG_VERSION", f'"{self.distribution.get_version()}"'))
         if not self.debug:  # small, and the same whoever builds it where

@@ -243,6 +243,14 @@ def first_of_all_processes(factory: pytest.TempPathFactory, name: str) -> Iterat
         done.touch()
 
 
+def copy_sources(folder: Path) -> None:
+    """Copy what the package and the static program are built from."""
+    for name in "setup.py", "pyproject.toml", "README.md", "LICENSE":
+        shutil.copy(ROOT / name, folder)
+    for name in "yinyang", "csrc", "tools":
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+
+
 @pytest.fixture(scope="session")
 def static_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of the static program, built from this tree."""

@@ -1,6 +1,7 @@
 """The static program: how it is built, what is in it, and where it runs."""
 
 import os
+import platform
 import re
 import shutil
 import signal
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, ROOT, Shape, clean_environment, missing, needs, wait_until
+from conftest import PATIENCE, Shape, clean_environment, copy_sources, missing, needs, wait_until
 
 import yinyang
 
@@ -39,10 +40,7 @@ def build(folder: Path, **variables: str) -> subprocess.CompletedProcess:
 @pytest.fixture
 def tree(static_program: Path, tmp_path: Path) -> Path:
     """A copy of what the program is built from. (The fixture before makes sure that it can be.)"""
-    for name in "setup.py", "pyproject.toml", "README.md", "LICENSE":
-        shutil.copy(ROOT / name, tmp_path)
-    for name in "yinyang", "csrc", "tools":
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    copy_sources(tmp_path)
     return tmp_path
 
 
@@ -64,6 +62,29 @@ def test_clang_and_lld_build_it_too(tree: Path) -> None:
     check_program(program)
     shown = subprocess.run([program, "--version"], check=True, capture_output=True, timeout=PATIENCE)
     assert shown.stdout.startswith(b"yinyang ")
+
+
+def test_musl_gcc_builds_it_too(tree: Path) -> None:
+    done = build(tree, CC=needs("musl-gcc"))
+    assert done.returncode == 0, done.stderr
+    check_program(tree / "build/static/yinyang")
+
+
+def test_a_compiler_that_compiles_for_musl_is_used_as_it_is(tree: Path) -> None:
+    """As on Alpine, of whose compiler this is a stand-in: it knows where musl is."""
+    [libraries] = Path("/usr/lib").glob(f"{platform.machine()}-linux-musl")
+    compiler = tree / "cc"
+    compiler.write_text(
+        f"""#!/bin/sh
+        case $* in -dumpmachine) echo {platform.machine()}-alpine-linux-musl; exit ;; esac
+        exec gcc -B{libraries} -nostdinc -isystem /usr/include/{libraries.name} \
+            -isystem "$(gcc -print-file-name=include)" "$@"
+        """
+    )
+    compiler.chmod(0o755)
+    done = build(tree, CC=str(compiler))
+    assert done.returncode == 0, done.stderr
+    check_program(tree / "build/static/yinyang")
 
 
 def test_python_that_is_reachable_fails_the_build(tree: Path) -> None:

@@ -1,8 +1,8 @@
 """Imports the extension without what its import would drag in.
 
-Cython's start-up code for the stable ABI imports `inspect`, and with it the compiler's syntax trees, a tokeniser and
-regular expressions, to ask for seven numbers of the language. That takes longer, and more memory, than all the rest of
-this package. So a stand-in that knows the numbers is there meanwhile. Whoever else gets hold of it in this moment, or
+Cython's start-up code for the stable ABI imports `inspect`, and with it `ast`, `tokenize` and `re`, to ask for seven
+constants of the language. That takes 11 ms of CPU time, as much as the interpreter's own start, and 1.8 MB
+(CPython 3.11). So a module with the constants stands in for `inspect` meanwhile. Whoever else imports it then, or
 asks it for anything more, gets what the real module has.
 """
 
