@@ -613,9 +613,11 @@ def test_no_worker_outlives_its_parent(start: Start) -> None:
 
 
 def is_over(pid: int) -> bool:
-    """Is a process gone, with all that it held? (Nobody may have waited for it yet.)"""
+    """Is a process gone, with all that it held? (Nobody may have waited for it yet; and under QEMU, it has a thread of
+    QEMU's.)"""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state == "Z" and len(os.listdir(f"/proc/{pid}/task")) == 1
     except (FileNotFoundError, ProcessLookupError):
         return True
 
