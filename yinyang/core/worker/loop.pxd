@@ -22,7 +22,7 @@ from ..os.syscalls cimport (
 )
 from ..routes.table cimport responses_open
 from ..shared.scoreboard cimport (
-    GUARD_ENTERED, PHASE_SERVING, PHASE_STOPPING, Scoreboard, scoreboard_claim_wakeup, scoreboard_return_wakeup
+    GUARD_ENTERED, PHASE_STOPPING, Scoreboard, scoreboard_claim_wakeup, scoreboard_return_wakeup
 )
 from .connection cimport Clients, client_expired, client_open, client_ready, client_shed, clients_end_idle, clients_open
 from .timers cimport LAST_MOMENT, timers_expired, timers_set_limits, timers_timeout
@@ -51,6 +51,7 @@ cdef enum WorkerState:
 cdef struct Worker:  # large members come last, so the code reaches the others with short offsets
     Scoreboard *scoreboard
     int state  # enum WorkerState
+    uint32_t phase  # of the server, as of the last turn
     int listener
     int lifeline
     int wakeup_fd
@@ -133,6 +134,7 @@ cdef inline int worker_serve(Worker *w) noexcept nogil:
             w.clients.second = wall_second()
             responses_set_date(w.clients.responses, w.clients.second)
             worker_reset_watchdog()
+        worker_check_phase(w)
         for i in range(count):
             fd = w.events[i].data.u64
             if fd == <uint64_t>w.listener:
@@ -276,15 +278,22 @@ cdef inline void worker_notify_workers(Worker *w) noexcept nogil:
 
 # ---- states -------------------------------------------------------------------------------------------------------
 
-cdef inline void worker_on_wakeup(Worker *w) noexcept nogil:
-    """The parent has set another phase, or a worker has left connections in the queue for others."""
+cdef inline void worker_check_phase(Worker *w) noexcept nogil:
+    """In each turn before any request, as the wakeup may be reported after requests that came later: epoll keeps the
+    place of a connection that it has reported, until it is asked again."""
     cdef uint32_t phase = atomic_get_u32(&w.scoreboard.phase)
-    request_cache_clear(&w.clients.request_cache)  # responses while it drains differ
-    if phase == PHASE_STOPPING and w.state < WORKER_LAST_CALL:
-        worker_begin_last_call(w)
+    if phase == w.phase:
         return
-    if phase != PHASE_SERVING and w.state == WORKER_SERVING:
+    w.phase = phase
+    request_cache_clear(&w.clients.request_cache)  # responses while it drains differ
+    if phase == PHASE_STOPPING:
+        worker_begin_last_call(w)
+    else:
         worker_drain(w)
+
+
+cdef inline void worker_on_wakeup(Worker *w) noexcept nogil:
+    """The phase is another one, or a worker has left connections in the queue for others."""
     if w.clients.draining or not worker_has_more_than_share(w):
         worker_accept(w, False)
 
