@@ -6,13 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Replica, Shape, needs, wait_until
+from conftest import GET, LAST, PAGE, Replica, Shape, needs, serving, wait_until
 
-import yinyang
-
-PAGE = yinyang.render_page(yinyang.identify("vm"))
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 DESCRIPTORS = 64
 FEW, MANY = 100, 400  # slow clients
 MEMORY_MAX = 512  # bytes for each
@@ -24,13 +19,9 @@ pytestmark = pytest.mark.host
 def limited_replica(shape: Shape, tmp_path: Path) -> Iterator[Replica]:
     """A server with few descriptors, and without a deadline that could end a connection."""
     limited = Shape(needs("prlimit"), f"--nofile={DESCRIPTORS}:{DESCRIPTORS}", *shape.command())
-    replica = limited.replica(tmp_path / "log", "--workers", "1", "--head-timeout", "600", "--idle-timeout", "600")
-    try:
-        replica.wait_for_port()
+    options = ("--workers", "1", "--head-timeout", "600", "--idle-timeout", "600")
+    with serving(limited, tmp_path / "log", *options) as replica:
         yield replica
-        assert replica.stop() == 0
-    finally:
-        replica.kill()
 
 
 def test_when_descriptors_run_out_idle_clients_make_room(limited_replica: Replica) -> None:

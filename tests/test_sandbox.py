@@ -9,12 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, ROOT, Replica, Shape, injecting, missing, needs, started_with, wait_until
+from conftest import LAST, PAGE, PATIENCE, ROOT, Replica, Shape, injecting, missing, needs, started_with, wait_until
 
-import yinyang
-
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-PAGE = yinyang.render_page(yinyang.identify("vm"))
 ENOSYS = "Function not implemented"
 KILLED = "killed 31"  # SIGSYS
 Start = Callable[..., Replica]

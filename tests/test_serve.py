@@ -556,7 +556,7 @@ def switches(pid: int) -> int:
     return sum(map(int, re.findall(r"ctxt_switches:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())))
 
 
-# ---- the crew -----------------------------------------------------------------------------------------------------
+# ---- the workers --------------------------------------------------------------------------------------------------
 
 
 def test_a_killed_worker_is_restarted(start: Start) -> None:

@@ -14,15 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, Shape, clean_environment, copy_sources, missing, needs, wait_until
-
-import yinyang
+from conftest import LAST, PAGE, PATIENCE, Shape, clean_environment, copy_sources, missing, needs, wait_until
 
 pytestmark = pytest.mark.static
 
-PAGE = yinyang.render_page(yinyang.identify("vm"))
 SIZE_MOST = 80 * 1024  # bytes, whatever the tools; test_image.py has the limit of what is shipped
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 def build(folder: Path, **variables: str) -> subprocess.CompletedProcess:

@@ -4,11 +4,11 @@ A run of equal responses to pipelined requests is sent straight from these copie
 second. A response has a number of one byte, by csrc/routes.h, so what a client has not yet taken is a list of numbers.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.string cimport memcpy
 
 from ..os.syscalls cimport ENOMEM, MAP_PRIVATE, map_memory, munmap
-from ..text.buffer cimport Text, llu, text_format, text_measure, text_open, text_put, text_string
+from ..text.buffer cimport Text, llu, text_format, text_open, text_put, text_string
 from ..text.calendar cimport HTTP_DATE_LENGTH, http_date_render
 from .parser cimport ERROR_COUNT, ERROR_METHOD_REFUSED, METHOD_HEAD, Parser, http_errors
 

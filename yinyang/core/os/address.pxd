@@ -3,7 +3,7 @@
 Not by inet_pton(3): it is larger than this, and its C libraries differ in what they let pass.
 """
 
-from libc.stdint cimport int64_t, uint16_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint16_t, uint8_t
 from libc.string cimport memmove, memset, strlen
 
 from ..text.buffer cimport Text, llu, number_parse, text_format

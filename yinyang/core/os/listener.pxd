@@ -1,6 +1,5 @@
 """The listening socket: opening it, and the messages about where it listens or why it cannot."""
 
-from libc.stdint cimport uint64_t
 from libc.string cimport strcmp
 
 from ..text.buffer cimport Text, llu, text_format, text_string, text_system_error

@@ -4,7 +4,6 @@ A worker enters it when it has everything that it needs to serve; the parent of 
 The parent of a Python program never does, since the rest of that program may need what the sandbox forbids.
 """
 
-from libc.stdint cimport uint64_t
 
 from ..text.buffer cimport Text, llu, text_format, text_string
 

@@ -1,6 +1,6 @@
 """The request as a renderer sees it, and the head and end of a rendered response."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.string cimport memcmp, strlen
 
 from ..http.parser cimport METHOD_HEAD, Parser, target_kept

@@ -4,7 +4,7 @@ The fields are in the body, as JSON or as plain text (`?format=text`, or Accept 
 The response ends its connection, so that the next request may reach another replica; `?keep=1` keeps it.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from ..http.parser cimport FLAG_TEXT_PLAIN
 from ..identity.identity cimport Identity

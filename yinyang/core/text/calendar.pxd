@@ -3,7 +3,7 @@
 gmtime_r(3) is not used: it may take a lock, and a worker may be the fork of a program that held it in another thread.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 from .buffer cimport Text, llu, text_format, text_open
 
