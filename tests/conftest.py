@@ -411,6 +411,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 missing("root", "only root may do what it does")
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `-n 2 --dist loadgroup` of pytest-xdist, one process has all that is done with containers, which share
     names and networks, and one all tests of a proxy, whose connections are counted in the end."""
