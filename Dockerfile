@@ -12,7 +12,9 @@ COPY setup.py pyproject.toml ./
 COPY yinyang yinyang
 COPY csrc csrc
 COPY tools/bundle_wall.py tools/generate.py tools/static_program.py tools/
-RUN python3 setup.py -q build_static
+# Packed relocations, which musl reads since 1.2.4, and link-time optimisation, which leaves out the texts of unreached
+# Python code, make the program smaller by a tenth.
+RUN CFLAGS=-flto LDFLAGS=-Wl,-z,pack-relative-relocs python3 setup.py -q build_static
 
 FROM scratch
 ARG VERSION=unknown REVISION=unknown

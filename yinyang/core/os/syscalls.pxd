@@ -39,7 +39,7 @@ cdef extern from "<unistd.h>" nogil:
     int gethostname(char *name, size_t size)
     pid_t getpid()
     pid_t getppid()
-    pid_t fork()
+    pid_t fork "_Fork"()  # without the handlers that the embedding program has registered by pthread_atfork(3)
     void _exit(int code)
     long syscall(long number, ...)
 
