@@ -2,6 +2,7 @@
 
     benchmarks/install-peers                    installs the other servers, on Debian, as root
     python -m benchmarks.compare [--rounds 10] [--only KEY,...] [--modes MODE,...] [--connections N,...] [--json FILE]
+                                 [--beside PROGRAM]
 
 All servers (benchmarks/lib/contestants.py) run from the beginning, each with one worker, all on one CPU; the load
 comes from the other CPU. They take turns: a round of a mode is a window for each server, in random order. The CPU
@@ -32,7 +33,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks.lib.contestants import CONTESTANTS, WORK, Contestant, contestant_table, prepare
+from benchmarks.lib.contestants import CONTESTANTS, WORK, Contestant, contestant_table, ours, prepare
 from benchmarks.lib.figures import environment, number, spread
 from benchmarks.lib.load_generator import (
     MODES,
@@ -200,6 +201,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--modes", type=listed(MODES), default=list(MODES))
     parser.add_argument("--connections", type=lambda text: [int(word) for word in text.split(",")], default=[64])
     parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--beside", metavar="PROGRAM", help="another build of the static program, such as an older one")
     options = parser.parse_args()
     if "open" in options.modes and "keep-alive" not in options.modes:
         parser.error("mode open needs mode keep-alive, whose rate it halves")
@@ -218,7 +220,8 @@ def empty_figures(mode: str, running: list[RunningServer], before: dict[str, Mea
 def main() -> None:
     options = arguments()
     isolate_network()
-    servers = prepare(options.only)
+    others = [ours("beside", "another build", command=(options.beside,))] if options.beside else []
+    servers = prepare(options.only, others)
     build_load_generator()
     about = environment() | {"rounds": options.rounds, "seconds": SECONDS}
     os.sched_setaffinity(0, {CLIENT_CPU})

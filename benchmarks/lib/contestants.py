@@ -269,12 +269,12 @@ CONTESTANTS = {
 }
 
 
-def prepare(keys: Iterable[str]) -> list[Contestant]:
-    """Empty the working folder, and prepare the contestants with these keys."""
+def prepare(keys: Iterable[str], others: Iterable[Contestant] = ()) -> list[Contestant]:
+    """Empty the working folder, and prepare the contestants with these keys, and others."""
     shutil.rmtree(WORK, ignore_errors=True)
     PROGRAMS.mkdir(parents=True)
     run_build.cache_clear()
-    found = [CONTESTANTS[key] for key in keys]
+    found = [*(CONTESTANTS[key] for key in keys), *others]
     for each in found:
         each.prepare()
     return found
