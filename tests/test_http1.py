@@ -394,18 +394,6 @@ def test_slow_reader_gets_every_byte(shared_replica: Replica) -> None:
         assert sent == len(requests)
 
 
-def test_long_body_is_answered_at_once(shared_replica: Replica) -> None:
-    body = bytes(1_000_000)
-    with shared_replica.connect() as client:
-        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
-        answers = Answers(client)
-        status, headers, found = answers.next()
-        assert (status, headers[b"Connection"], found) == (200, b"close", PAGE)
-        with contextlib.suppress(ConnectionError):
-            client.sendall(body)
-    assert PAGE in shared_replica.ask(LAST)
-
-
 @pytest.mark.parametrize("length", [1, 4095, 4096, 65536, 262144])
 def test_body_is_skipped(length: int, shared_replica: Replica) -> None:
     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length

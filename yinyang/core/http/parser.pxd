@@ -108,7 +108,7 @@ cdef extern from "http_errors.h" nogil:
 cdef enum:
     TARGET_MAX = 16 * 1024  # bytes
     HEAD_MAX = 64 * 1024  # bytes, the request line and the empty line included
-    BODY_MAX = 256 * 1024  # bytes of data that are skipped to find the next request
+    LONG_BODY = 256 * 1024  # bytes: the response to a longer body does not wait for one that does not begin to come
     CHUNK_LINE_MAX = 4 * 1024  # bytes, without its CR LF
     CHUNK_EXTRA_MAX = 16 * 1024  # bytes of extensions and trailers in one body
     TARGET_KEPT = 256  # bytes of a target that are kept for its response
@@ -192,6 +192,7 @@ cdef enum Flag:
     FLAG_BODY_LEFT = 1 << 12  # the response does not wait for the end of the body
     FLAG_READS_ACCEPT = 1 << 13  # the caller wants Accept to be read
     FLAG_TEXT_PLAIN = 1 << 14  # Accept is read, and lists text/plain
+    FLAG_BODY_AWAITED = 1 << 15  # the body is announced as a long one, and no byte of it has come
 
 cdef enum Host:  # the position in uri-host [":" port]
     HOST_START
@@ -227,10 +228,6 @@ cdef union Number:
     uint64_t content_length  # in the head, once there is one
     uint64_t body_left  # bytes of the body, or of the chunk, that are not read yet
 
-cdef union Size:
-    uint32_t head  # bytes of the head so far
-    uint32_t chunks  # bytes of chunk data announced so far
-
 cdef union Position:  # by the state
     uint8_t major  # of the version
     uint8_t host  # enum Host
@@ -239,7 +236,7 @@ cdef union Position:  # by the state
 
 cdef struct Parser:
     Number number
-    Size size
+    uint32_t head_size  # bytes of the head so far
     uint16_t target_length  # bytes of the target so far
     uint16_t path  # offset in the target at which its path begins
     uint16_t path_end  # offset at which it ends
@@ -297,7 +294,7 @@ cdef inline void parser_next(Parser *p) noexcept nogil:
 
 cdef inline bint parser_is_new(const Parser *p) noexcept nogil:
     """Whether no byte has been read since the last request."""
-    return p.state == STATE_START and p.size.head == 0
+    return p.state == STATE_START and p.head_size == 0
 
 
 cdef inline bint parser_has_begun(const Parser *p) noexcept nogil:
@@ -328,7 +325,8 @@ cdef inline uint64_t parser_skippable(const Parser *p) noexcept nogil:
 
 
 cdef inline void parser_skip(Parser *p, uint64_t count) noexcept nogil:
-    """Skip `count` bytes of the body, at most parser_skippable."""
+    """Skip `count` bytes of the body, at least 1 and at most parser_skippable."""
+    p.flags &= ~FLAG_BODY_AWAITED
     p.number.body_left -= count
     if p.number.body_left == 0:
         p.state = STATE_READY if p.state == STATE_BODY else STATE_CHUNK_DATA_CR
@@ -358,8 +356,8 @@ cdef inline const uint8_t *parse_head(Parser *p, const uint8_t *pos, const uint8
     """Read up to the end of the target, of the head, or of the bytes, or up to an error."""
     cdef const uint8_t *begin = pos
     cdef const uint8_t *stop = end
-    if end - pos > HEAD_MAX - <int>p.size.head:
-        stop = pos + (HEAD_MAX - p.size.head)
+    if end - pos > HEAD_MAX - <int>p.head_size:
+        stop = pos + (HEAD_MAX - p.head_size)
     while pos != stop and not p.error:
         if p.state == STATE_START:
             pos = parse_start(p, pos)
@@ -394,7 +392,7 @@ cdef inline const uint8_t *parse_head(Parser *p, const uint8_t *pos, const uint8
             pos = parse_lf(p, pos, STATE_BODY)
         else:  # STATE_TARGET_READY, STATE_BODY
             break
-    p.size.head += <uint32_t>(pos - begin)
+    p.head_size += <uint32_t>(pos - begin)
     if p.state == STATE_BODY and not p.error:
         head_complete(p)
     elif p.state < STATE_BODY and pos == stop and stop != end and not p.error:
@@ -911,17 +909,18 @@ cdef inline void head_complete(Parser *p) noexcept nogil:
     """Find how the body is framed, if there is one (RFC 9112 section 6.3)."""
     cdef bint chunked = p.flags & FLAG_CODING != 0
     p.error = <uint8_t>head_error(p)
-    p.size.chunks = 0
     p.number.body_left = p.number.content_length if p.flags & FLAG_LENGTH else 0
     if not chunked and p.number.body_left == 0:
         p.state = STATE_READY
-    elif p.number.body_left > BODY_MAX or p.flags & FLAG_CONTINUE and p.minor:
-        # The response is sent at once: the body is too long to skip, or the client waits before it sends it (RFC 9110
-        # section 10.1.1; 1.0 has no expectations). Both end the connection, as the body is not read.
+    elif p.flags & FLAG_CONTINUE and p.minor:
+        # The client waits for the response before it sends the body (RFC 9110 section 10.1.1; 1.0 has no expectations).
+        # It may send none, or all of it, so this ends the connection.
         p.flags |= FLAG_BODY_LEFT
         p.state = STATE_READY
     elif chunked:
         chunk_begin(p)
+    elif p.number.body_left > LONG_BODY:
+        p.flags |= FLAG_BODY_AWAITED
 
 
 # ---- the body -----------------------------------------------------------------------------------------------------
@@ -995,11 +994,7 @@ cdef inline void parse_chunk_end(Parser *p, uint8_t byte) noexcept nogil:
         chunk_begin(p)
     elif p.number.body_left == 0:
         p.state = STATE_TRAILER
-    elif p.number.body_left > BODY_MAX - p.size.chunks:
-        p.flags |= FLAG_BODY_LEFT
-        p.state = STATE_READY
     else:
-        p.size.chunks += <uint32_t>p.number.body_left
         p.state = STATE_CHUNK_DATA
 
 

@@ -31,6 +31,7 @@ cdef struct PendingSend:
 cdef struct SendQueue:
     uint8_t rendered  # number of rendered responses
     uint8_t gone  # how many of these are sent
+    size_t sent  # bytes, since the pending ones were restored
     PendingSend pending
     uint16_t lengths[RENDERED_COUNT]
     iovec vector[VECTOR_MAX]
@@ -133,6 +134,7 @@ cdef inline void send_queue_advance(SendQueue *send_queue, const Responses *resp
     cdef uint8_t done = 0
     cdef uint32_t left
     cdef bint is_rendered
+    send_queue.sent += sent
     while sent:
         is_rendered = response_is_rendered(pending.responses[done])
         left = send_queue.lengths[send_queue.gone] if is_rendered else responses.table[pending.responses[done]].length
@@ -196,6 +198,7 @@ cdef inline bint send_queue_save(SendQueue *send_queue, PendingSend *pending, ch
 
 cdef inline void send_queue_restore(SendQueue *send_queue, const PendingSend *pending, const char *kept) noexcept nogil:
     memcpy(&send_queue.pending, pending, sizeof(PendingSend))
+    send_queue.sent = 0
     send_queue.gone = 0
     send_queue.rendered = pending.kept != 0
     send_queue.lengths[0] = pending.kept

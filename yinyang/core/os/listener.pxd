@@ -6,12 +6,13 @@ from ..text.buffer cimport Text, llu, text_format, text_string, text_system_erro
 from .address cimport Address, address_parse, text_url
 from .syscalls cimport (
     AF_INET6, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_BINDTOIFINDEX, SO_REUSEADDR, TCP_NODELAY, bind, close, errno,
+    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_BINDTOIFINDEX, SO_RCVBUF, SO_REUSEADDR, SO_SNDBUF, TCP_NODELAY, bind, close, errno,
     getsockname, listen, port_bytes, sockaddr, sockaddr_in, socket, socket_option
 )
 
 cdef enum:
     BACKLOG = 4096  # connections that wait to be accepted; the kernel lowers it to net.core.somaxconn
+    BUFFER_SIZE = 64 * 1024  # bytes of a connection that the kernel keeps in each direction; it takes twice the memory
 
 cdef inline int listener_open(const char *host, int port) noexcept nogil:
     """A socket that listens there, or -errno. Without a host: on all addresses, of IPv6 and IPv4, or of IPv4 alone on a
@@ -38,6 +39,10 @@ cdef inline int listener_at(const Address *address) noexcept nogil:
         return -errno
     socket_option(fd, SOL_SOCKET, SO_REUSEADDR, True)
     socket_option(fd, IPPROTO_TCP, TCP_NODELAY, True)
+    # Else the kernel lets the buffers of a client that reads nothing grow to megabytes. All responses to a segment of
+    # requests fit in.
+    socket_option(fd, SOL_SOCKET, SO_SNDBUF, BUFFER_SIZE)
+    socket_option(fd, SOL_SOCKET, SO_RCVBUF, BUFFER_SIZE)
     if family == AF_INET6:
         socket_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, False)
     if bind(fd, <const sockaddr *>&address.storage, address.size) < 0 or listen(fd, BACKLOG) < 0:

@@ -118,7 +118,9 @@ cdef extern from "<sys/socket.h>" nogil:
         SOL_SOCKET
         SO_BINDTOIFINDEX
         SO_REUSEADDR
+        SO_RCVBUF
         SO_RCVTIMEO
+        SO_SNDBUF
         SO_SNDTIMEO
         MSG_DONTWAIT
         MSG_NOSIGNAL

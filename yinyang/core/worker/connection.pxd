@@ -9,16 +9,19 @@ later, and a client cannot make its memory grow.
                                 |  not all are taken: send -> idle
                                 |  after the last one, if more bytes may come: linger -> closed
                                 '  after the last one: closed
+
+A response is sent when its request is complete, as proxies and clients that get it earlier give up sending. But a
+client may wait for it before it begins with a long body; then it gets it, and the body is still read: answer -> body.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memset
 
 from ..http.parser cimport (
-    FLAG_BODY_LEFT, OUTCOME_MORE, OUTCOME_READY, OUTCOME_TARGET, Parser, STATE_BODY, TARGET_KEPT, Target, http_errors,
-    parser_error_at_end, parser_error_when_slow, parser_feed, parser_has_begun, parser_is_new, parser_keeps_alive,
-    parser_next, parser_read_accept, parser_skip, parser_skippable, target_begin,
-    target_keep
+    ERROR_SLOW_BODY, FLAG_BODY_AWAITED, FLAG_CODING, FLAG_LENGTH, OUTCOME_MORE, OUTCOME_READY, OUTCOME_TARGET, Parser,
+    STATE_BODY, TARGET_KEPT, Target, http_errors, parser_error_at_end, parser_error_when_slow, parser_feed,
+    parser_has_begun, parser_is_new, parser_keeps_alive, parser_next, parser_read_accept, parser_skip,
+    parser_skippable, target_begin, target_keep
 )
 from ..http.request_cache cimport RequestCache, request_cache_matches, request_cache_store
 from ..http.responses cimport (
@@ -41,18 +44,20 @@ from ..shared.page_ring cimport page_ring_add
 from ..shared.scoreboard cimport Scoreboard, WorkerSlot, slot_count
 from ..text.buffer cimport Text
 from .timers cimport (
-    TimerNode, Timers, WAIT_BODY, WAIT_FAREWELL, WAIT_HEAD, WAIT_IDLE, WAIT_LINGER, WAIT_SEND, timers_start,
-    timers_stop
+    READ_RATE_MIN, SEND_RATE_MIN, TimerNode, Timers, WAIT_ANSWER, WAIT_BODY, WAIT_FAREWELL, WAIT_HEAD, WAIT_IDLE,
+    WAIT_LINGER, WAIT_SEND, timers_progress, timers_start, timers_stop
 )
 
 cdef enum:
     CONNECTIONS_MAX = 1 << 20
     DISCARD_MAX = 64 * 1024  # bytes of a body dropped at once
-    LINGER_MAX = 256 * 1024  # bytes that a client may still send after its last answer
 
 cdef struct Connection:
     Parser parser
-    uint32_t count  # requests that are answered; while it lingers, bytes that are dropped
+    uint32_t count  # requests that are answered
+    uint32_t late_in_sending  # ms, in this wait (worker/timers.pxd)
+    uint32_t late_in_reading  # ms, in all waits
+    uint8_t answered  # the request at hand, before its body is complete
     uint8_t route  # of the request at hand, once its target is complete
     uint8_t ends  # after the responses that are not sent yet
     uint8_t lingers  # then, as the client may still send
@@ -130,6 +135,7 @@ cdef inline void client_wait(Clients *clients, uint32_t fd, uint8_t wait, uint32
     cdef Connection *c = &clients.table[fd]
     cdef bint changes = not c.watched or (events == EPOLLOUT) != (clients.timers.nodes[fd].wait == WAIT_SEND)
     timers_start(&clients.timers, fd, wait, clients.now)
+    c.late_in_sending = 0
     if changes:
         if epoll_watch(clients.epoll, EPOLL_CTL_MOD if c.watched else EPOLL_CTL_ADD, fd, events) < 0:
             client_close(clients, fd)
@@ -143,11 +149,8 @@ cdef inline void client_ready(Clients *clients, uint32_t fd) noexcept nogil:
     cdef uint8_t wait = clients.timers.nodes[fd].wait
     if wait == WAIT_IDLE or wait == WAIT_HEAD:
         client_receive(clients, fd)
-    elif wait == WAIT_BODY:
-        if parser_skippable(&clients.table[fd].parser):
-            client_skip(clients, fd)
-        else:
-            client_receive(clients, fd)
+    elif wait == WAIT_ANSWER or wait == WAIT_BODY:
+        client_receive_body(clients, fd)
     elif wait == WAIT_SEND:
         client_resume(clients, fd)
     elif wait >= WAIT_LINGER:
@@ -184,6 +187,8 @@ cdef inline void client_expired(Clients *clients, uint32_t fd) noexcept nogil:
     cdef uint8_t wait = clients.timers.nodes[fd].wait
     if wait == WAIT_HEAD or wait == WAIT_BODY:
         client_fail(clients, fd, parser_error_when_slow(&clients.table[fd].parser))
+    elif wait == WAIT_ANSWER:
+        client_answer_early(clients, fd)
     else:
         client_close(clients, fd)
 
@@ -203,18 +208,27 @@ cdef inline void client_receive(Clients *clients, uint32_t fd) noexcept nogil:
         client_close(clients, fd)
 
 
-cdef inline void client_skip(Clients *clients, uint32_t fd) noexcept nogil:
-    """Drop bytes of a body without copying them: on TCP, MSG_TRUNC discards (tcp(7))."""
-    cdef Parser *p = &clients.table[fd].parser
-    cdef uint64_t size_max = min(parser_skippable(p), <uint64_t>DISCARD_MAX)
-    cdef ssize_t size = recv(fd, clients.buffer, size_max, MSG_DONTWAIT | MSG_TRUNC)
-    if size > 0:
-        parser_skip(p, <uint64_t>size)
-        client_feed(clients, fd, clients.buffer, clients.buffer)
-    elif size == 0:
+cdef inline void client_receive_body(Clients *clients, uint32_t fd) noexcept nogil:
+    """Receive what frames a body, and drop the rest without copying it: on TCP, MSG_TRUNC discards (tcp(7))."""
+    cdef Connection *c = &clients.table[fd]
+    cdef uint64_t skippable = parser_skippable(&c.parser)
+    cdef ssize_t size
+    if skippable:
+        size = recv(fd, clients.buffer, min(skippable, <uint64_t>DISCARD_MAX), MSG_DONTWAIT | MSG_TRUNC)
+    else:
+        size = recv(fd, clients.buffer, RECEIVE_MAX, MSG_DONTWAIT)
+    if size == 0:
         client_ended(clients, fd)
-    elif errno != EAGAIN and errno != EINTR:
-        client_close(clients, fd)
+    elif size < 0:
+        if errno != EAGAIN and errno != EINTR:
+            client_close(clients, fd)
+    elif not timers_progress(&clients.timers, fd, &c.late_in_sending, <size_t>size, SEND_RATE_MIN, clients.now):
+        client_fail(clients, fd, ERROR_SLOW_BODY)
+    elif skippable:
+        parser_skip(&c.parser, <uint64_t>size)
+        client_feed(clients, fd, clients.buffer, clients.buffer)
+    else:
+        client_feed(clients, fd, clients.buffer, clients.buffer + size)
 
 
 cdef inline void client_ended(Clients *clients, uint32_t fd) noexcept nogil:
@@ -227,10 +241,10 @@ cdef inline void client_ended(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void client_fail(Clients *clients, uint32_t fd, int error) noexcept nogil:
-    """Respond with an error, and end the connection."""
+    """Respond with an error, if this request has no response yet, and end the connection."""
     cdef Connection *c = &clients.table[fd]
     send_queue_clear(&clients.send_queue)
-    client_put_error(clients, &c.parser, error)
+    client_put_error(clients, c, error)
     c.ends = True
     c.lingers = True
     client_send(clients, fd)
@@ -266,11 +280,14 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
             break
         responds = True
         if outcome == OUTCOME_READY:
-            lines += client_respond(clients, fd, &target, begin, pos)
+            if not c.answered:
+                lines += client_respond(clients, fd, &target, begin, pos)
+            c.answered = False
+            parser_next(p)
         else:
             c.ends = True
             c.lingers = True
-            client_put_error(clients, p, p.error)
+            client_put_error(clients, c, p.error)
     if c.ends and (pos != end or full):
         c.lingers = True
     client_log(clients, lines)
@@ -286,9 +303,21 @@ cdef inline void client_log(Clients *clients, uint64_t lines) noexcept nogil:
         page_ring_add(&clients.slot.page_ring, clients.second, lines)
 
 
-cdef inline void client_put_error(Clients *clients, const Parser *p, int error) noexcept nogil:
-    slot_count(clients.slot, ROUTE_ERROR, status_of(http_errors[error].status))
-    send_queue_put(&clients.send_queue, response_of_error(error, p))
+cdef inline void client_answer_early(Clients *clients, uint32_t fd) noexcept nogil:
+    """Respond to a request whose body is not complete."""
+    cdef Connection *c = &clients.table[fd]
+    cdef Target target
+    send_queue_clear(&clients.send_queue)
+    target_begin(&c.parser, &target)
+    client_log(clients, client_respond(clients, fd, &target, NULL, NULL))
+    c.answered = True
+    client_send(clients, fd)
+
+
+cdef inline void client_put_error(Clients *clients, const Connection *c, int error) noexcept nogil:
+    if not c.answered:
+        slot_count(clients.slot, ROUTE_ERROR, status_of(http_errors[error].status))
+        send_queue_put(&clients.send_queue, response_of_error(error, &c.parser))
 
 
 cdef inline const uint8_t *client_target(Clients *clients, uint32_t fd, const Target *target) noexcept nogil:
@@ -333,11 +362,12 @@ cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *tar
         put = send_queue_put(&clients.send_queue, response)
         slot_count(clients.slot, route, STATUS_200)
     c.ends = not put or not request.keep_alive
-    # a client that did not ask for the end may have sent more meanwhile
-    c.lingers = p.flags & FLAG_BODY_LEFT != 0 or c.ends and parser_keeps_alive(p)
+    # A client that asked for the end, in one segment that ends with its request, is not expected to send more. One that
+    # did not ask for it may; and so may one with a body, or in several segments: there are clients that send a CR LF
+    # after each body.
+    c.lingers = c.ends and (begin == NULL or parser_keeps_alive(p) or p.flags & (FLAG_LENGTH | FLAG_CODING) != 0)
     if route == ROUTE_PAGE and begin != NULL and not c.lingers and not clients.draining:
         request_cache_store(&clients.request_cache, begin, end, response, c.ends)
-    parser_next(p)
     return routes[route].flags & LOGGED != 0
 
 
@@ -373,6 +403,8 @@ cdef inline void client_wait_for_request(Clients *clients, uint32_t fd, bint ans
     cdef uint8_t wait = WAIT_IDLE
     if parser_has_begun(p):
         wait = WAIT_HEAD if p.state < STATE_BODY else WAIT_BODY
+        if p.flags & FLAG_BODY_AWAITED and not clients.table[fd].answered:
+            wait = WAIT_ANSWER
     if answered or wait != clients.timers.nodes[fd].wait or not clients.table[fd].watched:
         client_wait(clients, fd, wait, EPOLLIN)
 
@@ -381,7 +413,10 @@ cdef inline void client_wait_for_request(Clients *clients, uint32_t fd, bint ans
 
 cdef inline void client_send(Clients *clients, uint32_t fd) noexcept nogil:
     """Send the queue. The rest that the client does not take is saved, and nothing is read from it meanwhile."""
-    cdef int sent = send_queue_send(&clients.send_queue, clients.responses, fd)
+    client_after_send(clients, fd, send_queue_send(&clients.send_queue, clients.responses, fd))
+
+
+cdef inline void client_after_send(Clients *clients, uint32_t fd, int sent) noexcept nogil:
     if sent == SENT_ALL:
         client_sent(clients, fd)
     elif sent == SENT_FAILED:
@@ -394,8 +429,14 @@ cdef inline void client_send(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void client_resume(Clients *clients, uint32_t fd) noexcept nogil:
+    cdef Connection *c = &clients.table[fd]
+    cdef int sent
     send_queue_restore(&clients.send_queue, &clients.pending_sends[fd], clients.rendered[fd])
-    client_send(clients, fd)
+    sent = send_queue_send(&clients.send_queue, clients.responses, fd)
+    if timers_progress(&clients.timers, fd, &c.late_in_reading, clients.send_queue.sent, READ_RATE_MIN, clients.now):
+        client_after_send(clients, fd, sent)
+    else:
+        client_close(clients, fd)
 
 
 cdef inline void client_sent(Clients *clients, uint32_t fd) noexcept nogil:
@@ -412,7 +453,6 @@ cdef inline void client_sent(Clients *clients, uint32_t fd) noexcept nogil:
 cdef inline void client_end(Clients *clients, uint32_t fd, uint8_t wait) noexcept nogil:
     """Half-close. A close with bytes unread or on their way would reset the connection, and the client could lose the
     last response (RFC 9112 section 9.6)."""
-    clients.table[fd].count = 0
     if shutdown(fd, SHUT_WR) < 0:
         client_close(clients, fd)
     else:
@@ -420,11 +460,11 @@ cdef inline void client_end(Clients *clients, uint32_t fd, uint8_t wait) noexcep
 
 
 cdef inline void client_linger(Clients *clients, uint32_t fd) noexcept nogil:
+    """Drop what comes, for as long as the client sends at a decent rate; only until the deadline, if the server stops."""
     cdef Connection *c = &clients.table[fd]
     cdef ssize_t size = recv(fd, clients.buffer, DISCARD_MAX, MSG_DONTWAIT | MSG_TRUNC)
     if size < 0 and (errno == EAGAIN or errno == EINTR):
         return
-    if size > 0:
-        c.count += <uint32_t>size
-    if size <= 0 or c.count > LINGER_MAX:
+    if size <= 0 or clients.timers.nodes[fd].wait == WAIT_LINGER and not timers_progress(
+            &clients.timers, fd, &c.late_in_sending, <size_t>size, SEND_RATE_MIN, clients.now):
         client_close(clients, fd)

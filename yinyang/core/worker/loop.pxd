@@ -25,7 +25,9 @@ from ..shared.scoreboard cimport (
     GUARD_ENTERED, PHASE_STOPPING, Scoreboard, scoreboard_claim_wakeup, scoreboard_return_wakeup
 )
 from .connection cimport Clients, client_expired, client_open, client_ready, client_shed, clients_end_idle, clients_open
-from .timers cimport LAST_MOMENT, timers_expired, timers_set_limits, timers_timeout
+from .timers cimport (
+    LAST_MOMENT, LINGER_TIMEOUT_AT_END, WAIT_LINGER, timers_expired, timers_set_limits, timers_timeout
+)
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -320,5 +322,6 @@ cdef inline void worker_end_last_call(Worker *w) noexcept nogil:
 cdef inline void worker_close(Worker *w) noexcept nogil:
     """Close the listening socket, and end idle connections. Responses that are under way are completed."""
     w.state = WORKER_CLOSING
+    w.clients.timers.limits[WAIT_LINGER] = LINGER_TIMEOUT_AT_END
     close(w.listener)
     clients_end_idle(&w.clients)
