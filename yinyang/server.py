@@ -42,9 +42,11 @@ class Server:
     plain: every path is the page, as in the original; else there are also `/whoami`, `/hostname`, `/wall`, `/metrics`,
         `/livez`, `/healthz` and `/readyz`.
     workers: processes that serve; None for as many as the CPUs that this process may use.
+    max_connections: connections at a time, of all workers together; None for what descriptors and memory allow.
     access_log: log a line for each page, to the logger `yinyang` at level INFO.
-    head_timeout, body_timeout: seconds that the head of a request, and its body, may take.
-    send_timeout: seconds that a client may take none of the answers that wait for it.
+    head_timeout: seconds that the head of a request may take.
+    body_timeout: seconds that a client may be late in sending a body, at 240 bytes a second.
+    send_timeout: seconds that it may be late in reading the answers that wait for it, at 4096 bytes a second.
     idle_timeout: seconds that a connection may be without a request.
     drain: seconds to go on accepting connections once it was told to stop.
     sandbox: what the processes that serve give up, where it is of no use to them: `auto`, as much as the kernel lets
@@ -69,6 +71,7 @@ class Server:
         zone: str | bytes | None = None,
         plain: bool = False,
         workers: int | None = None,
+        max_connections: int | None = None,
         access_log: bool = True,
         head_timeout: float = 10,
         body_timeout: float = 10,
@@ -90,6 +93,7 @@ class Server:
                 "zone": zone,
                 "plain": plain,
                 "workers": workers,
+                "max_connections": max_connections,
                 "access_log": access_log,
                 "head_timeout": head_timeout,
                 "body_timeout": body_timeout,

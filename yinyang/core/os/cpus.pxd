@@ -15,6 +15,8 @@ cdef enum:
     PATH_MAX = 1024
     QUOTA_NONE = 1 << 20  # CPUs
 
+ctypedef int64_t (*GroupLimit)(char *path, size_t length) noexcept nogil  # of the group with this path
+
 
 cdef inline int cpus_usable() noexcept nogil:
     """At least 1."""
@@ -25,8 +27,9 @@ cdef inline int cpus_usable() noexcept nogil:
     if sched_getaffinity(0, sizeof(allowed), <cpu_set_t *>allowed) == 0:
         count = bits_in(allowed, CPU_WORDS)
     file_read("/proc/self/cgroup", groups)
-    count = min(count, group_cpus(groups, "0::", "/sys/fs/cgroup"))
-    count = min(count, group_cpus(groups, "cpu,cpuacct:", "/sys/fs/cgroup/cpu"))
+    count = <int>min(<int64_t>count, group_lowest(groups, "0::", "/sys/fs/cgroup", quota_cpus, QUOTA_NONE))
+    count = <int>min(<int64_t>count,
+                     group_lowest(groups, "cpu,cpuacct:", "/sys/fs/cgroup/cpu", quota_cpus, QUOTA_NONE))
     return max(count, 1)
 
 
@@ -49,16 +52,16 @@ cdef inline void file_read(const char *path, char *content) noexcept nogil:
         close(fd)
 
 
-cdef inline int group_cpus(const char *groups, const char *label, const char *mount) noexcept nogil:
-    """The smallest quota from this process's group up to the root, in CPUs, rounded up; QUOTA_NONE without any."""
+cdef inline int64_t group_lowest(const char *groups, const char *label, const char *mount, GroupLimit limit,
+                                 int64_t lowest) noexcept nogil:
+    """The lowest limit from this process's group up to the root, or `lowest`."""
     cdef char path[PATH_MAX]
     cdef const char *group = group_path(groups, label)
     cdef size_t length = 0
     cdef size_t root = strlen(mount)
-    cdef int cpus = QUOTA_NONE
     cdef Text text
     if group == NULL:
-        return cpus
+        return lowest
     while group[length] and group[length] != b'\n':
         length += 1
     text_open(&text, path, PATH_MAX - 32)
@@ -66,9 +69,9 @@ cdef inline int group_cpus(const char *groups, const char *label, const char *mo
     text_put(&text, group, length)
     length = min(text.length, text.room)
     while True:
-        cpus = min(cpus, quota_cpus(path, length))
+        lowest = min(lowest, limit(path, length))
         if length <= root:
-            return cpus
+            return lowest
         length -= 1
         while length > root and path[length] != b'/':
             length -= 1
@@ -90,8 +93,8 @@ cdef inline const char *group_path(const char *groups, const char *label) noexce
     return NULL
 
 
-cdef inline int quota_cpus(char *path, size_t length) noexcept nogil:
-    """Of one group: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1). Without a limit
+cdef inline int64_t quota_cpus(char *path, size_t length) noexcept nogil:
+    """CPUs, rounded up, of one group: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1). Without a limit
     the first is `max`, or -1."""
     cdef char content[FILE_MAX]
     cdef const char *pos = file_of_group(path, length, "/cpu.max", content)
@@ -105,7 +108,7 @@ cdef inline int quota_cpus(char *path, size_t length) noexcept nogil:
     period = number_parse(&pos)
     if quota <= 0 or period <= 0:
         return QUOTA_NONE
-    return <int>min((quota + period - 1) // period, <int64_t>QUOTA_NONE)
+    return min((quota + period - 1) // period, <int64_t>QUOTA_NONE)
 
 
 cdef inline const char *file_of_group(char *path, size_t length, const char *name, char *content) noexcept nogil:

@@ -176,6 +176,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLEXCLUSIVE
         EPOLL_CLOEXEC
         EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
         EPOLL_CTL_MOD
     int epoll_create1(int flags)
     int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)

@@ -76,6 +76,10 @@ cdef inline void metrics_totals(Text *text, const Scoreboard *scoreboard) noexce
         "# TYPE yinyang_connections_accepted_total counter\nyinyang_connections_accepted_total %llu\n"
         "# HELP yinyang_connections_open connections open now\n"
         "# TYPE yinyang_connections_open gauge\nyinyang_connections_open %llu\n"
+        "# HELP yinyang_connections_max connections that can be open\n"
+        "# TYPE yinyang_connections_max gauge\nyinyang_connections_max %llu\n"
+        "# HELP yinyang_connections_shed_total connections closed to make room for others\n"
+        "# TYPE yinyang_connections_shed_total counter\nyinyang_connections_shed_total %llu\n"
         "# HELP yinyang_pages_total pages served\n"
         "# TYPE yinyang_pages_total counter\nyinyang_pages_total %llu\n"
         "# HELP yinyang_draining 1 once told to stop\n"
@@ -86,6 +90,6 @@ cdef inline void metrics_totals(Text *text, const Scoreboard *scoreboard) noexce
         "# TYPE yinyang_workers_ready gauge\nyinyang_workers_ready %llu\n"
         "# HELP process_start_time_seconds start, since 1970\n"
         "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %llu\n",
-        <llu>counts.accepted, <llu>counts.open, <llu>counts.pages,
+        <llu>counts.accepted, <llu>counts.open, <llu>counts.open_max, <llu>counts.shed, <llu>counts.pages,
         <llu>(atomic_get_u32(&scoreboard.phase) != PHASE_SERVING), <llu>scoreboard.workers,
         <llu>scoreboard_ready_workers(scoreboard, monotonic_ms()), <llu>scoreboard.started)

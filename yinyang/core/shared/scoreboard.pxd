@@ -30,6 +30,8 @@ cdef enum Phase:
 cdef struct WorkerSlot:  # written by its worker alone, but for ready_from, and for the reader's part of the page ring
     line_u64 open  # connections
     uint64_t accepted  # connections, ever
+    uint64_t shed  # connections that were closed to make room, ever
+    uint64_t open_max  # connections that it can have
     uint64_t guards  # GUARD_ENTERED, and the parts of the sandbox that hold, once the worker has entered it
     int64_t ready_from  # ms; written by the parent: the worker is ready from then on; INT64_MAX: it is not
     uint64_t answered[ROUTE_COUNT][STATUS_COUNT]  # responses, ever
@@ -38,7 +40,9 @@ cdef struct WorkerSlot:  # written by its worker alone, but for ready_from, and 
 cdef struct Counts:
     uint64_t pages
     uint64_t accepted
+    uint64_t shed
     uint64_t open
+    uint64_t open_max
 
 cdef struct Scoreboard:
     int64_t started  # s of the wall clock
@@ -104,10 +108,14 @@ cdef inline Counts scoreboard_counts(const Scoreboard *scoreboard) noexcept nogi
     cdef uint32_t i
     counts.pages = scoreboard_answered(scoreboard, ROUTE_PAGE, STATUS_200)
     counts.accepted = 0
+    counts.shed = 0
     counts.open = 0
+    counts.open_max = 0
     for i in range(scoreboard.workers):
         counts.accepted += atomic_get_u64(&scoreboard.slots[i].accepted)
+        counts.shed += atomic_get_u64(&scoreboard.slots[i].shed)
         counts.open += atomic_get_u64(&scoreboard.slots[i].open)
+        counts.open_max += atomic_get_u64(&scoreboard.slots[i].open_max)
     return counts
 
 

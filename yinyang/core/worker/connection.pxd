@@ -1,7 +1,7 @@
 """The connections of a worker: receiving, responding, and the deadlines of each client.
 
 A connection is a Connection and a TimerNode, in tables indexed by its descriptor. Their pages are zero and cost nothing
-until they are used. Three more tables are for connections that need them: the beginning of a target while its request
+until they are used; they are as long as connections are admitted. Three more tables are for connections that need them: the beginning of a target while its request
 is incomplete, the responses that a slow reader has not taken, and a rendered response among these. Nothing is allocated
 later, and a client cannot make its memory grow.
 
@@ -33,10 +33,10 @@ from ..http.send_queue cimport (
     send_queue_put_rendered, send_queue_reserve, send_queue_restore, send_queue_save, send_queue_send
 )
 from ..identity.replica cimport Replica
+from ..os.capacity cimport OTHER_DESCRIPTORS, descriptors_for_connections
 from ..os.syscalls cimport (
     EAGAIN, EINTR, ENOMEM, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, MAP_NORESERVE, MAP_PRIVATE,
-    MSG_DONTWAIT, MSG_TRUNC, RLIMIT_NOFILE, SHUT_WR, close, epoll_watch, errno, getrlimit, map_memory, recv, rlimit,
-    shutdown
+    MSG_DONTWAIT, MSG_TRUNC, SHUT_WR, close, epoll_watch, errno, map_memory, recv, shutdown
 )
 from ..routes.request cimport Request
 from ..routes.table cimport route_for, route_keeps_alive, route_render
@@ -49,7 +49,7 @@ from .timers cimport (
 )
 
 cdef enum:
-    CONNECTIONS_MAX = 1 << 20
+    CONNECTIONS_FEW = 64  # with memory for less, a worker does not start
     DISCARD_MAX = 64 * 1024  # bytes of a body dropped at once
 
 cdef struct Connection:
@@ -72,7 +72,7 @@ cdef struct Clients:  # large members come last, so the code reaches the others 
     int64_t now  # ms, as of this wake-up
     int64_t second  # of the wall clock, likewise
     uint64_t logged  # lines in the page ring, ever
-    uint32_t table_size  # descriptors from this on are refused
+    uint32_t table_size  # descriptors from this on have no place in the tables
     int epoll
     bint log_pages  # whether each page is logged
     bint draining  # each response is the last one on its connection
@@ -87,19 +87,23 @@ cdef struct Clients:  # large members come last, so the code reaches the others 
 
 # ---- opening and closing ------------------------------------------------------------------------------------------
 
-cdef inline int clients_open(Clients *clients) noexcept nogil:
-    """Tables for as many descriptors as this process may have. 0 or -errno."""
-    cdef rlimit limit
-    cdef size_t size = CONNECTIONS_MAX
+cdef inline int clients_open(Clients *clients, int64_t connections) noexcept nogil:
+    """Tables for so many connections, or for as many as descriptors and address space are there for. 0 or -errno."""
+    cdef size_t size
     cdef char *memory
-    if getrlimit(RLIMIT_NOFILE, &limit) == 0 and limit.rlim_cur < size:
-        size = limit.rlim_cur
-    memory = <char *>map_memory(
-        size * (sizeof(Connection) + sizeof(TimerNode) + TARGET_KEPT + sizeof(PendingSend) + RENDERED_MAX),
-        MAP_PRIVATE | MAP_NORESERVE)
-    if memory == NULL:
-        return -ENOMEM
+    connections = max(min(connections, descriptors_for_connections()), <int64_t>1)
+    while True:
+        size = <size_t>connections + OTHER_DESCRIPTORS
+        memory = <char *>map_memory(
+            size * (sizeof(Connection) + sizeof(TimerNode) + TARGET_KEPT + sizeof(PendingSend) + RENDERED_MAX),
+            MAP_PRIVATE | MAP_NORESERVE)
+        if memory != NULL:
+            break
+        if connections <= CONNECTIONS_FEW:
+            return -ENOMEM
+        connections //= 2
     clients.table_size = <uint32_t>size
+    clients.slot.open_max = <uint64_t>connections
     clients.table = <Connection *>memory
     memory += size * sizeof(Connection)
     clients.pending_sends = <PendingSend *>memory
@@ -115,7 +119,7 @@ cdef inline void client_open(Clients *clients, uint32_t fd) noexcept nogil:
     """A new connection. Its request has most often arrived; if the response ends it, it is never added to epoll."""
     cdef Connection *c
     clients.slot.accepted += 1
-    if fd >= clients.table_size:
+    if fd >= clients.table_size or clients.slot.open >= clients.slot.open_max and not client_shed(clients):
         close(fd)
         return
     c = &clients.table[fd]
@@ -170,7 +174,7 @@ cdef inline void clients_end_idle(Clients *clients) noexcept nogil:
 
 
 cdef inline bint client_shed(Clients *clients) noexcept nogil:
-    """Close one connection, as descriptors or memory have run out: a lingering one, else an idle one, else one that
+    """Close one connection, to make room for another: a lingering one, else an idle one, else one that
     receives or sends; in each case the one that has waited longest. False if there is none."""
     cdef const uint32_t *first = clients.timers.first
     cdef uint8_t wait
@@ -180,6 +184,7 @@ cdef inline bint client_shed(Clients *clients) noexcept nogil:
             fd = first[wait]
     if fd:
         client_close(clients, fd)
+        clients.slot.shed += 1
     return fd != 0
 
 

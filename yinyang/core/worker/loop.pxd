@@ -15,7 +15,7 @@ from ..os.atomic cimport atomic_get_u32, atomic_get_u64
 from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
     EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL, SIG_UNBLOCK,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL, SIG_UNBLOCK,
     accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait,
     epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, pthread_sigmask, send, sigaddset, sigemptyset,
     signal, sigset_t, wall_second
@@ -32,6 +32,7 @@ from .timers cimport (
 cdef extern from "option_table.h" nogil:
     enum:
         OPTION_ACCESS_LOG
+        OPTION_MAX_CONNECTIONS
         OPTION_SANDBOX
 
 cdef enum:
@@ -90,7 +91,7 @@ cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Config *confi
     timers_set_limits(&w.clients.timers, config)
     error = responses_open(&w.responses, replica)
     if error == 0:
-        error = clients_open(&w.clients)
+        error = clients_open(&w.clients, config.numbers[OPTION_MAX_CONNECTIONS] // scoreboard.workers)
     if error == 0:
         error = worker_watch(w)
     worker_enable_watchdog()
@@ -245,6 +246,7 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
     cdef int left = ACCEPT_MAX
     cdef int errors = 0  # in a row
     cdef bint shed = False  # one was just closed to make room
+    cdef bint somebody_waits = True  # as far as is known
     if w.state == WORKER_CLOSING:
         return
     while left:
@@ -257,10 +259,14 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
         if fd >= 0:
             shed = False
             errors = 0
+            somebody_waits = w.state == WORKER_LAST_CALL
             client_open(&w.clients, <uint32_t>fd)
         elif errno == EAGAIN:
             return
         elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            if not somebody_waits:  # accept4(2) takes a descriptor before it looks at the queue
+                worker_rewatch_listener(w)
+                return
             if shed or not client_shed(&w.clients):
                 w.accept_at = w.clients.now + ACCEPT_PAUSE
                 return
@@ -271,6 +277,14 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
         else:  # an error of that connection alone, as after a reset (accept(2))
             errors += 1
     w.accept_at = w.clients.now + (ACCEPT_PAUSE if errors == ACCEPT_MAX else 0)
+
+
+cdef inline void worker_rewatch_listener(Worker *w) noexcept nogil:
+    """Have epoll report the listener in the next turn, if connections are queued. A changed watch would do that too, but
+    an exclusive one cannot be changed."""
+    if (epoll_watch(w.clients.epoll, EPOLL_CTL_DEL, w.listener, 0) < 0
+            or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0):
+        w.failed = errno
 
 
 cdef inline void worker_notify_workers(Worker *w) noexcept nogil:
