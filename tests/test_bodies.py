@@ -232,6 +232,37 @@ def kernel_memory(port: int) -> list[int]:
     return [sum(map(int, row)) for row in rows]
 
 
+READY = b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n"  # its answer is rendered for each request
+
+
+def test_rendered_answers_wait_for_those_who_do_not_read(start: Callable[..., Replica]) -> None:
+    """Of some clients all are kept; there is no room for those of any number, and room again when they are gone."""
+    replica = start("--workers", "1", "--send-timeout", "600")
+    for _ in range(3):
+        with contextlib.ExitStack() as stack:
+            for number in range(40):
+                client = stack.enter_context(replica.connect())
+                client.setblocking(False)
+                with contextlib.suppress(OSError):
+                    while True:
+                        client.send(READY * 1000)
+        with replica.connect() as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            count = 20_000
+            requests = memoryview(READY * (count - 1) + LAST)
+            sent = 0
+            received = b""
+            client.setblocking(False)
+            deadline = time.monotonic() + PATIENCE
+            while not received.endswith(PAGE) and time.monotonic() < deadline:
+                with contextlib.suppress(BlockingIOError):
+                    while sent < len(requests):
+                        sent += client.send(requests[sent : sent + 65536])
+                with contextlib.suppress(BlockingIOError):
+                    received += client.recv(65536)
+            assert received.count(b"HTTP/1.1 200 ") == count
+
+
 # ---- through proxies -----------------------------------------------------------------------------------------------
 
 NGINX = (
