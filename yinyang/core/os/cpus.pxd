@@ -4,15 +4,16 @@ A container that is limited to half a CPU on a host of 64 should get one worker,
 """
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy, memset, strlen, strncmp
+from libc.string cimport memcmp, memcpy, memset, strlen
 
 from ..text.buffer cimport Text, number_parse, text_open, text_put, text_string
 from .syscalls cimport O_CLOEXEC, O_RDONLY, close, cpu_set_t, open, read, sched_getaffinity
 
 cdef enum:
     CPU_WORDS = 128  # of 64 CPUs each; no kernel is built for more
-    FILE_MAX = 4096
-    PATH_MAX = 1024
+    FILE_MAX = 16384  # more than /proc/self/cgroup has with version 1, which is a dozen lines with a path each
+    PATH_MAX = 4096
+    NUMBERS_MAX = 64  # bytes of a file with one or two numbers
     QUOTA_NONE = 1 << 20  # CPUs
 
 
@@ -20,14 +21,10 @@ cdef inline int cpus_usable() noexcept nogil:
     """At least 1."""
     cdef uint64_t allowed[CPU_WORDS]  # a bit for each CPU
     cdef int count = 1
-    cdef char groups[FILE_MAX]
     memset(allowed, 0, sizeof(allowed))
     if sched_getaffinity(0, sizeof(allowed), <cpu_set_t *>allowed) == 0:
         count = bits_in(allowed, CPU_WORDS)
-    file_read("/proc/self/cgroup", groups)
-    count = min(count, group_cpus(groups, "0::", "/sys/fs/cgroup"))
-    count = min(count, group_cpus(groups, "cpu,cpuacct:", "/sys/fs/cgroup/cpu"))
-    return max(count, 1)
+    return max(min(count, groups_cpus("/proc/self/cgroup", "/sys/fs/cgroup")), 1)
 
 
 cdef inline int bits_in(uint64_t *words, int count) noexcept nogil:
@@ -40,30 +37,77 @@ cdef inline int bits_in(uint64_t *words, int count) noexcept nogil:
     return bits
 
 
-cdef inline void file_read(const char *path, char *content) noexcept nogil:
-    """Read at most FILE_MAX - 1 bytes, and put a NUL behind them; a file that cannot be read is empty."""
+cdef inline void file_read(const char *path, char *content, size_t room) noexcept nogil:
+    """Read at most `room` - 1 bytes, and put a NUL behind them; a file that cannot be read is empty."""
     cdef int fd = open(path, O_RDONLY | O_CLOEXEC)
     content[0] = 0
     if fd >= 0:
-        content[max(read(fd, content, FILE_MAX - 1), 0)] = 0
+        content[max(read(fd, content, room - 1), 0)] = 0
         close(fd)
 
 
-cdef inline int group_cpus(const char *groups, const char *label, const char *mount) noexcept nogil:
-    """The smallest quota from this process's group up to the root, in CPUs, rounded up; QUOTA_NONE without any."""
+cdef inline int groups_cpus(const char *file, const char *mounts) noexcept nogil:
+    """The smallest quota of the groups that a file in the format of cgroups(7) names, in CPUs; QUOTA_NONE without any.
+    Its lines are `number:controllers:path`; version 2 has number 0 and no controllers. Below `mounts` is the tree of
+    version 2, or a folder for each tree of version 1, which has the name of its controllers; where they are more than
+    one, a link may have the name of one of them."""
+    cdef char groups[FILE_MAX]
+    cdef const char *pos = groups
+    cdef const char *controllers
+    cdef const char *path
+    cdef int cpus = QUOTA_NONE
+    file_read(file, groups, FILE_MAX)
+    while pos[0]:
+        pos = field_end(pos)
+        controllers = pos + 1 if pos[0] == b':' else pos
+        path = field_end(controllers)
+        pos = path
+        while pos[0] and pos[0] != b'\n':
+            pos += 1
+        if path[0] == b':':
+            if path == controllers:
+                cpus = min(cpus, tree_cpus(mounts, controllers, 0, path + 1, pos))
+            elif has_controller(controllers, path, "cpu"):
+                cpus = min(cpus, tree_cpus(mounts, controllers, path - controllers, path + 1, pos))
+                cpus = min(cpus, tree_cpus(mounts, "cpu", strlen("cpu"), path + 1, pos))
+        if pos[0]:
+            pos += 1
+    return cpus
+
+
+cdef inline const char *field_end(const char *pos) noexcept nogil:
+    while pos[0] and pos[0] != b':' and pos[0] != b'\n':
+        pos += 1
+    return pos
+
+
+cdef inline bint has_controller(const char *pos, const char *end, const char *name) noexcept nogil:
+    """In a list such as `cpu,cpuacct`, in any order."""
+    cdef size_t length = strlen(name)
+    cdef const char *begin = pos
+    while pos <= end:
+        if pos == end or pos[0] == b',':
+            if <size_t>(pos - begin) == length and memcmp(begin, name, length) == 0:
+                return True
+            begin = pos + 1
+        pos += 1
+    return False
+
+
+cdef inline int tree_cpus(const char *mounts, const char *tree, size_t tree_length, const char *group,
+                          const char *group_end) noexcept nogil:
+    """The smallest quota from a group up to the root of its tree, in CPUs, rounded up; QUOTA_NONE without any."""
     cdef char path[PATH_MAX]
-    cdef const char *group = group_path(groups, label)
-    cdef size_t length = 0
-    cdef size_t root = strlen(mount)
+    cdef size_t length, root
     cdef int cpus = QUOTA_NONE
     cdef Text text
-    if group == NULL:
-        return cpus
-    while group[length] and group[length] != b'\n':
-        length += 1
     text_open(&text, path, PATH_MAX - 32)
-    text_string(&text, mount)
-    text_put(&text, group, length)
+    text_string(&text, mounts)
+    if tree_length:
+        text_string(&text, "/")
+        text_put(&text, tree, tree_length)
+    root = min(text.length, text.room)
+    text_put(&text, group, group_end - group)
     length = min(text.length, text.room)
     while True:
         cpus = min(cpus, quota_cpus(path, length))
@@ -74,26 +118,10 @@ cdef inline int group_cpus(const char *groups, const char *label, const char *mo
             length -= 1
 
 
-cdef inline const char *group_path(const char *groups, const char *label) noexcept nogil:
-    """In the lines `number:controllers:path` of cgroups(7), the path behind a label; NULL if there is none."""
-    cdef size_t length = strlen(label)
-    cdef const char *pos = groups
-    cdef bint path = False  # in a path, which may contain the text of a label
-    while pos[0]:
-        if not path and strncmp(pos, label, length) == 0:
-            return pos + length
-        if pos[0] == b'/':
-            path = True
-        elif pos[0] == b'\n':
-            path = False
-        pos += 1
-    return NULL
-
-
 cdef inline int quota_cpus(char *path, size_t length) noexcept nogil:
     """Of one group: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1). Without a limit
     the first is `max`, or -1."""
-    cdef char content[FILE_MAX]
+    cdef char content[NUMBERS_MAX]
     cdef const char *pos = file_of_group(path, length, "/cpu.max", content)
     cdef int64_t quota, period
     if not pos[0]:
@@ -111,5 +139,5 @@ cdef inline int quota_cpus(char *path, size_t length) noexcept nogil:
 cdef inline const char *file_of_group(char *path, size_t length, const char *name, char *content) noexcept nogil:
     """Read one file of a group, whose path has `length` bytes; `path` has room for a name behind them."""
     memcpy(path + length, name, strlen(name) + 1)
-    file_read(path, content)
+    file_read(path, content, NUMBERS_MAX)
     return content
