@@ -4,18 +4,28 @@ import contextlib
 import errno
 import os
 import re
-import resource
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LAST, PATIENCE, ROOT, Replica, Shape, clean_environment, injecting, missing, needs, wait_until
+from conftest import (
+    LAST,
+    PAGE,
+    PATIENCE,
+    ROOT,
+    Replica,
+    Shape,
+    clean_environment,
+    free_port,
+    injecting,
+    missing,
+    needs,
+    wait_until,
+)
 
 import yinyang
 
@@ -201,3 +211,151 @@ def test_patched_threads_are_an_error_in_words(library: str, patch: str) -> None
         "    print(error)"
     )
     assert "a server needs a thread of its own, and here threads are coroutines" in output_of(program, "-W", "ignore")
+
+
+# ---- locales --------------------------------------------------------------------------------------------------------
+
+NAMES = [
+    "käse-ß".encode(),
+    b"\xff\xfe\xe7x",  # no UTF-8
+    "日本".encode("shift_jis"),
+    b"\x80\xa0\xfd",  # what the C library and Python read differently as Big5
+    b'a~\\|"<b>',
+]
+LOCALES = {"C": "", "C.UTF-8": "", "tr_TR": "ISO-8859-9", "zh_TW": "BIG5", "ja_JP": "SHIFT_JIS"}
+
+
+@pytest.fixture(scope="module")
+def locales(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with those that are not part of the C library."""
+    folder = tmp_path_factory.mktemp("locales")
+    for name, charset in LOCALES.items():
+        if charset and shutil.which("localedef"):
+            build = ["localedef", "-c", "-i", name, "-f", charset, str(folder / name)]
+            subprocess.run(build, check=False, capture_output=True)  # its warnings are errors
+    return folder
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("by_variable", [False, True], ids=["option", "variable"])
+@pytest.mark.parametrize("locale", LOCALES)
+def test_bytes_stay_as_they_are_given(locale: str, by_variable: bool, shape: Shape, locales: Path, tmp_path: Path) -> None:
+    """On the page, in the log, in what is said of wrong values: whatever they mean in the locale."""
+    if LOCALES[locale] and not (locales / locale).exists():
+        missing("localedef", f"there is no locale {locale}, and localedef cannot make it")
+    environment = clean_environment() | {"LC_ALL": locale, "LOCPATH": str(locales)}
+    for number, name in enumerate(NAMES):
+        given = {"YINYANG_NAME": os.fsdecode(name)} if by_variable else {}
+        options = [] if by_variable else ["--name", os.fsdecode(name)]
+        with (tmp_path / f"{number}").open("wb") as file:
+            process = subprocess.Popen(
+                [*shape.command("--port", "0", "--workers", "1"), *options], stderr=file, env=environment | given
+            )
+        replica = Replica(process, tmp_path / f"{number}")
+        try:
+            replica.wait_for_port()
+            assert yinyang.render_page(yinyang.identify(name)) in replica.ask(LAST)
+            assert b"\r\n\r\n" + name + b"\n" in replica.ask(LAST.replace(b" / ", b" /hostname "))
+            assert replica.stop() == 0
+        finally:
+            replica.kill()
+        assert replica.log.read_bytes().count(b"ed image, host: " + name + b", colour: #") == 1
+        wrong = subprocess.run(
+            [*shape.command("--port"), os.fsdecode(b"x" + name)], capture_output=True, check=False, env=environment
+        )
+        words = b"yinyang: --port wants a number from 0 to 65535, not 'x" + name + b"'\n"
+        assert (wrong.returncode, wrong.stderr) == (2, words)
+
+
+# ---- what the one who starts it has left ----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def started_by(wrap: list[str], shape: Shape, log: Path | None, port: int = 0) -> Iterator[Replica]:
+    """A server that something else starts, with its log in a file, or with what `wrap` gives it."""
+    command = [*wrap, *shape.command("--port", str(port), "--name", "vm", "--workers", "1")]
+    with log.open("wb") if log else contextlib.nullcontext() as file:
+        process = subprocess.Popen(command, stderr=file, env=clean_environment())
+    replica = Replica(process, log or Path(os.devnull))
+    replica.port = port
+    try:
+        if log:
+            replica.wait_for_port()
+        yield replica
+        assert replica.stop() == 0
+    finally:
+        replica.kill()
+
+
+def first_answer(replica: Replica) -> bytes:
+    """Of a server that begins to serve at some time."""
+
+    def answer() -> bytes:
+        with contextlib.suppress(ConnectionRefusedError):
+            return replica.ask(LAST)
+        return b""
+
+    return wait_until(answer)
+
+
+CLOSED = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+NOTHING_MOUNTED = 'mount -t tmpfs none /dev && umount -l /proc && exec "$@"'  # in a file system of its own
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(
+    "mounted", [True, pytest.param(False, marks=pytest.mark.needs("root", "unshare"))], ids=["usual", "no /dev, no /proc"]
+)
+def test_no_socket_is_a_standard_descriptor(mounted: bool, shape: Shape) -> None:
+    """Started without any; a line of the log would go to a client."""
+    away = [] if mounted else ["unshare", "--mount", "sh", "-c", NOTHING_MOUNTED, "sh"]
+    port = free_port()
+    with started_by([*away, *CLOSED], shape, None, port) as replica:
+        assert PAGE in first_answer(replica)
+        for pid in (replica.pid, *replica.workers()):
+            for fd in range(3):
+                with contextlib.suppress(FileNotFoundError):  # a worker may have closed it
+                    aim = os.readlink(f"/proc/{pid}/fd/{fd}")
+                    assert aim == "/dev/null" if mounted else aim.startswith("socket:")
+        listening = re.findall(r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) .* 0A .* (\d+) 1 ", Path("/proc/net/tcp6").read_text(), re.M)
+        inodes = {inode for number, inode in listening if int(number, 16) == port}
+        for fd in range(3):
+            assert os.readlink(f"/proc/{replica.pid}/fd/{fd}") not in {f"socket:[{inode}]" for inode in inodes}
+
+
+@pytest.mark.host
+@pytest.mark.needs("prlimit")
+def test_a_log_that_may_have_no_byte(shape: Shape, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    into_log = ["sh", "-c", 'exec "$@" 2>' + str(log), "sh", "prlimit", "--fsize=0"]
+    with started_by(into_log, shape, None, free_port()) as replica:
+        assert PAGE in first_answer(replica)
+    assert log.read_bytes() == b""
+
+
+@pytest.mark.host
+def test_a_mask_that_takes_all_permissions(shape: Shape, tmp_path: Path) -> None:
+    with started_by(["sh", "-c", 'umask 0777; exec "$@"', "sh"], shape, tmp_path / "log") as replica:
+        assert PAGE in replica.ask(LAST)
+
+
+@pytest.mark.host
+@pytest.mark.needs("prlimit", "setpriv", "root")
+def test_no_process_left_for_a_worker(shape: Shape) -> None:
+    """The user has none besides."""
+    wrap = ["prlimit", "--nproc=1", "setpriv", "--reuid", "54321", "--clear-groups"]
+    done = shape.run("--port", "0", "--name", "vm", "--workers", "2", wrap=wrap)
+    assert (done.returncode, done.stderr) == (1, "yinyang: too many processes, or too little memory\n")
+
+
+@pytest.mark.host
+@pytest.mark.needs("prlimit")
+def test_no_descriptor_left(shape: Shape) -> None:
+    """Python itself needs some at its start."""
+    for limit in (6, 7, 8):
+        done = shape.run("--port", "0", "--name", "vm", wrap=["prlimit", f"--nofile={limit}"], YINYANG_DRAIN="x")
+        assert done.returncode == 2
+        done = shape.run("--port", "0", "--name", "vm", "--workers", "8", wrap=["prlimit", f"--nofile={limit}"])
+        assert done.returncode == 1
+        assert done.stderr.endswith("this process has too many open files\n")
+        assert done.stderr.count("\n") == 1

@@ -68,7 +68,7 @@ class Parser:
         """What is wrong when nothing more comes; None between two requests."""
 
 def parse_options(
-    arguments: Iterable[str | bytes],
+    arguments: Iterable[str],
 ) -> tuple[Literal["serve", "healthcheck", "help", "version"], dict[str, Any]]:
     """The command line, less the program's name, and the environment: what to do, and the arguments for `Server`.
     Raises ValueError with one line that says what is wrong and what would be right."""

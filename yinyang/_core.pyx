@@ -5,6 +5,7 @@ The types and the documentation for readers are in _core.pyi.
 
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stddef cimport wchar_t
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 from libc.string cimport memset
 
@@ -318,8 +319,27 @@ cdef str expected(int option):
     return text_decoded(&text)
 
 
+cdef extern from "Python.h":
+    wchar_t *PyUnicode_AsWideCharString(object text, Py_ssize_t *size) except NULL
+    char *Py_EncodeLocale(const wchar_t *text, size_t *error_position)
+
+
+cdef bytes argument_bytes(str argument):
+    """The bytes that the program was given. Python has decoded them by the C library, whose idea of some charsets is
+    not that of Python's codecs, which os.fsencode uses."""
+    cdef wchar_t *wide = PyUnicode_AsWideCharString(argument, NULL)
+    cdef char *given = Py_EncodeLocale(wide, NULL)
+    PyMem_Free(wide)
+    if given == NULL:
+        return encoded(argument)  # not from the command line
+    try:
+        return <bytes>given
+    finally:
+        PyMem_Free(given)
+
+
 def parse_options(arguments):
-    cdef list given = [encoded(argument) for argument in arguments]
+    cdef list given = [argument_bytes(argument) for argument in arguments]
     cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
     cdef char words[MESSAGE_MAX]
     cdef Text message

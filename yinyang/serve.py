@@ -22,7 +22,7 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
     _open_standard_descriptors()
     try:
-        action, settings = parse_options(map(os.fsencode, sys.argv[1:]))  # the bytes, whatever the locale
+        action, settings = parse_options(sys.argv[1:])
     except ValueError as error:
         return _complain(error, EXIT_USAGE)
     if action == "healthcheck":
