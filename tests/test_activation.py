@@ -90,7 +90,9 @@ def test_serves_the_socket_and_leaves_it_open(hand: Hand) -> None:
             replica = hand(listener, "--port", "1", "--host", "192.0.2.1")
             assert PAGE in read_all(early)
         assert replica.port == port
-        assert f"Listening on http://127.0.0.1:{port}, by a socket that was handed over, workers: 1" in replica.lines()[1]
+        assert (
+            f"Listening on http://127.0.0.1:{port}, by a socket that was handed over, workers: 1" in replica.lines()[1]
+        )
         assert PAGE in replica.ask(LAST)
         assert replica.stop() == 0
         with replica.connect() as waiting:

@@ -409,7 +409,9 @@ def test_service_needs_neither_network_nor_user(units: Path) -> None:
     [start] = re.findall("^ExecStart=(.*)$", (units / "yinyang.service").read_text(), re.MULTILINE)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         fd = listener.fileno()
-        script = f'exec 3<&{fd}; LISTEN_FDS=1 LISTEN_PID=$$ exec setpriv --reuid 12345 --clear-groups --no-new-privs {start}'
+        script = (
+            f"exec 3<&{fd}; LISTEN_FDS=1 LISTEN_PID=$$ exec setpriv --reuid 12345 --clear-groups --no-new-privs {start}"
+        )
         process = subprocess.Popen(
             ["unshare", "--net", "bash", "-c", script],
             stderr=subprocess.PIPE,
@@ -418,7 +420,9 @@ def test_service_needs_neither_network_nor_user(units: Path) -> None:
             env=clean_environment(),
         )
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{listener.getsockname()[1]}/hostname", timeout=PATIENCE) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{listener.getsockname()[1]}/hostname", timeout=PATIENCE
+            ) as answer:
                 assert answer.read().decode().strip() == socket.gethostname()
         finally:
             process.terminate()

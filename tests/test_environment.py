@@ -5,7 +5,6 @@ import errno
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -42,7 +41,9 @@ def output_of(program: str, *options: str, wrap: list[str] | None = None) -> str
 
 # ---- networks -------------------------------------------------------------------------------------------------------
 
-WITHOUT_IPV6 = 'echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6; ip link set lo up; exec "$@"'  # in a network of its own
+WITHOUT_IPV6 = (
+    'echo 1 >/proc/sys/net/ipv6/conf/lo/disable_ipv6; ip link set lo up; exec "$@"'  # in a network of its own
+)
 
 
 @pytest.fixture
@@ -125,8 +126,8 @@ def test_table_of_errors_has_all_that_sockets_and_files_give() -> None:
 # ---- control groups -------------------------------------------------------------------------------------------------
 
 FAKE_GROUPS = (
-    'mount -t tmpfs groups /sys/fs/cgroup && cp -a "$1/tree/." /sys/fs/cgroup && mount --bind "$1/cgroup" /proc/$$/cgroup'
-    ' && shift && exec "$@"'
+    'mount -t tmpfs groups /sys/fs/cgroup && cp -a "$1/tree/." /sys/fs/cgroup && '
+    'mount --bind "$1/cgroup" /proc/$$/cgroup && shift && exec "$@"'
 )
 
 
@@ -239,7 +240,9 @@ def locales(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.host
 @pytest.mark.parametrize("by_variable", [False, True], ids=["option", "variable"])
 @pytest.mark.parametrize("locale", LOCALES)
-def test_bytes_stay_as_they_are_given(locale: str, by_variable: bool, shape: Shape, locales: Path, tmp_path: Path) -> None:
+def test_bytes_stay_as_they_are_given(
+    locale: str, by_variable: bool, shape: Shape, locales: Path, tmp_path: Path
+) -> None:
     """On the page, in the log, in what is said of wrong values: whatever they mean in the locale."""
     if LOCALES[locale] and not (locales / locale).exists():
         missing("localedef", f"there is no locale {locale}, and localedef cannot make it")
@@ -304,7 +307,9 @@ NOTHING_MOUNTED = 'mount -t tmpfs none /dev && umount -l /proc && exec "$@"'  # 
 
 @pytest.mark.host
 @pytest.mark.parametrize(
-    "mounted", [True, pytest.param(False, marks=pytest.mark.needs("root", "unshare"))], ids=["usual", "no /dev, no /proc"]
+    "mounted",
+    [True, pytest.param(False, marks=pytest.mark.needs("root", "unshare"))],
+    ids=["usual", "no /dev, no /proc"],
 )
 def test_no_socket_is_a_standard_descriptor(mounted: bool, shape: Shape) -> None:
     """Started without any; a line of the log would go to a client."""
@@ -317,7 +322,9 @@ def test_no_socket_is_a_standard_descriptor(mounted: bool, shape: Shape) -> None
                 with contextlib.suppress(FileNotFoundError):  # a worker may have closed it
                     aim = os.readlink(f"/proc/{pid}/fd/{fd}")
                     assert aim == "/dev/null" if mounted else aim.startswith("socket:")
-        listening = re.findall(r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) .* 0A .* (\d+) 1 ", Path("/proc/net/tcp6").read_text(), re.M)
+        listening = re.findall(
+            r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) .* 0A .* (\d+) 1 ", Path("/proc/net/tcp6").read_text(), re.M
+        )
         inodes = {inode for number, inode in listening if int(number, 16) == port}
         for fd in range(3):
             assert os.readlink(f"/proc/{replica.pid}/fd/{fd}") not in {f"socket:[{inode}]" for inode in inodes}
