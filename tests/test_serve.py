@@ -173,7 +173,7 @@ def test_help_has_a_row_for_each_option(shape: Shape) -> None:
             rows[row[1].replace("-", "_")] = row
     assert len({row.start(3) for row in rows.values()}) == 1
     assert len({row.start(2) for row in rows.values() if row[2]}) == 1
-    settings = inspect.signature(yinyang.Server).parameters
+    settings = {name: it for name, it in inspect.signature(yinyang.Server).parameters.items() if name != "listener"}
     assert set(rows) == {*settings, "no_access_log", "healthcheck", "version", "help"}
     for name, row in rows.items():
         assert row[2] == (f"YINYANG_{name.upper()}" if name in settings else None)
@@ -183,11 +183,11 @@ def test_help_has_a_row_for_each_option(shape: Shape) -> None:
 
 
 def test_server_has_the_defaults_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All but the port, which is any free one."""
+    """All but the port, which is any free one, and the listener, which is no option."""
     for name in set(os.environ) - set(clean_environment()):
         monkeypatch.delenv(name)
     parameters = inspect.signature(yinyang.Server).parameters
-    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    defaults = {name: parameter.default for name, parameter in parameters.items() if name != "listener"}
     assert _core.parse_options(["--port", "0"]) == ("serve", defaults)
 
 

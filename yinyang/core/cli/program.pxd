@@ -4,7 +4,7 @@ from ..config.config cimport Config, config_complete
 from ..identity.replica cimport Replica, replica_set
 from ..log.log_queue cimport LogQueue, log_queue_open, log_queue_wait_for
 from ..log.timezone cimport Timezone, timezone_open
-from ..os.listener cimport listener_error_message, listener_open
+from ..os.listener cimport NO_LISTENER, listener_error_message, listener_inherited, listener_open
 from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible
 from ..os.syscalls cimport MAP_PRIVATE, map_memory
 from ..supervisor.server cimport Server, server_wait, server_write_log
@@ -72,9 +72,13 @@ cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil
     if not config_complete(&p.config, &message):
         return False
     replica_set(&p.replica, &p.config)
-    listener = listener_open(host, port)
+    listener = listener_inherited(&message)
+    p.server.supervisor.listener_is_shared = listener >= 0
+    if listener == NO_LISTENER:
+        listener = listener_open(host, port)
+        if listener < 0:
+            listener_error_message(&message, -listener, host, port)
     if listener < 0:
-        listener_error_message(&message, -listener, host, port)
         return False
     error = program_serve(p, listener, log, caller_fd)
     if error:

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport INT64_MAX, int64_t
 
-from .cpus cimport FILE_MAX, file_of_group, file_read, group_lowest
+from .control_groups cimport NUMBERS_MAX, file_of_group, groups_limit
 from .syscalls cimport RLIMIT_NOFILE, getrlimit, rlimit
 from ..text.buffer cimport number_parse
 
@@ -22,21 +22,13 @@ cdef inline int64_t descriptors_for_connections() noexcept nogil:
 
 cdef inline int connections_affordable(int workers) noexcept nogil:
     """Of all workers together; at least 1."""
-    cdef int64_t count = min(descriptors_for_connections() * workers, memory_limit() // CONNECTION_MEMORY)
+    cdef int64_t count = min(descriptors_for_connections() * workers, groups_limit("memory", memory_of_group) // CONNECTION_MEMORY)
     return <int>max(min(count, <int64_t>CONNECTIONS_USUAL), <int64_t>1)
 
 
-cdef inline int64_t memory_limit() noexcept nogil:
-    """Bytes, by control groups of version 2 or 1; INT64_MAX without a limit."""
-    cdef char groups[FILE_MAX]
-    file_read("/proc/self/cgroup", groups)
-    return min(group_lowest(groups, "0::", "/sys/fs/cgroup", memory_of_group, INT64_MAX),
-               group_lowest(groups, "memory:", "/sys/fs/cgroup/memory", memory_of_group, INT64_MAX))
-
-
 cdef inline int64_t memory_of_group(char *path, size_t length) noexcept nogil:
-    """Of one group. Without a limit the file has `max` (version 2), or a huge number."""
-    cdef char content[FILE_MAX]
+    """Bytes. Without a limit the file has `max` (version 2), or a huge number."""
+    cdef char content[NUMBERS_MAX]
     cdef const char *pos = file_of_group(path, length, "/memory.max", content)
     cdef int64_t limit
     if not pos[0]:

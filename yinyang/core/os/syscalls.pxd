@@ -50,10 +50,15 @@ cdef extern from "<sys/syscall.h>" nogil:
 
 cdef extern from "<fcntl.h>" nogil:
     enum:
+        FD_CLOEXEC
+        F_GETFL
+        F_SETFD
+        F_SETFL
         O_RDONLY
         O_CLOEXEC
         O_NONBLOCK
     int open(const char *path, int flags)
+    int fcntl(int fd, int command, int value)
 
 cdef extern from "<sys/time.h>" nogil:
     struct timeval:
@@ -116,12 +121,15 @@ cdef extern from "<sys/socket.h>" nogil:
         SOCK_NONBLOCK
         SOCK_CLOEXEC
         SOL_SOCKET
+        SO_ACCEPTCONN
         SO_BINDTOIFINDEX
+        SO_DOMAIN
         SO_REUSEADDR
         SO_RCVBUF
         SO_RCVTIMEO
         SO_SNDBUF
         SO_SNDTIMEO
+        SO_TYPE
         MSG_DONTWAIT
         MSG_NOSIGNAL
         MSG_TRUNC
@@ -129,6 +137,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int socket(int domain, int type, int protocol)
     int socketpair(int domain, int type, int protocol, int fds[2])
     int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
+    int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
     int bind(int fd, const sockaddr *address, socklen_t size)
     int listen(int fd, int backlog)
     int connect(int fd, const sockaddr *address, socklen_t size)
@@ -280,6 +289,14 @@ cdef inline int epoll_watch(int epoll, int operation, int fd, uint32_t events) n
 cdef inline void socket_option(int fd, int level, int option, int value) noexcept nogil:
     """setsockopt(2) of an option that is a number."""
     setsockopt(fd, level, option, &value, sizeof(value))
+
+
+cdef inline void socket_timeout(int fd, int option, int ms) noexcept nogil:
+    """SO_RCVTIMEO or SO_SNDTIMEO: how long one call may wait; less than a second."""
+    cdef timeval timeout
+    timeout.tv_sec = 0
+    timeout.tv_usec = ms * 1000
+    setsockopt(fd, SOL_SOCKET, option, &timeout, sizeof(timeout))
 
 
 cdef inline void cpu_time_limit(int seconds) noexcept nogil:

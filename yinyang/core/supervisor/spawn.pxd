@@ -98,7 +98,7 @@ cdef inline int run_worker(Supervisor *supervisor, int slot, int lifeline, pid_t
     kept[2] = supervisor.wakeup_fd
     close_all_except(kept)
     return worker_run(supervisor.scoreboard, slot, supervisor.config, supervisor.replica, supervisor.listener,
-                      lifeline, supervisor.wakeup_fd)
+                      supervisor.listener_is_shared, lifeline, supervisor.wakeup_fd)
 
 
 cdef inline void close_lifelines(const Supervisor *supervisor) noexcept nogil:

@@ -27,6 +27,8 @@ cdef struct Supervisor:
     int workers
     int running
     int listener
+    bint listener_is_shared  # with other servers: it was handed over, and is left open for them
+    bint listener_has_both  # IPv6 and IPv4
     int wakeup_fd  # an eventfd that wakes all workers
     int caller_fd  # supervisor_wait returns when it can be read
     bint caller_ready  # which it could

@@ -10,7 +10,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from ..config.config cimport Config
 from ..identity.replica cimport Replica
 from ..os.atomic cimport atomic_publish_u32, atomic_swap_u32
-from ..os.listener cimport listener_refuse
+from ..os.listener cimport listener_has_both, listener_refuse
 from ..os.syscalls cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, ENOMEM, MAP_PRIVATE, POLLIN, POLLOUT, SIGKILL, close, errno, eventfd, eventfd_signal,
     kill, map_memory, monotonic_ms, munmap, poll, pollfd
@@ -47,6 +47,7 @@ cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, co
     supervisor.wakeup_fd = -1
     supervisor.replica = replica
     supervisor.listener = listener
+    supervisor.listener_has_both = listener_has_both(listener)
     supervisor.workers = workers
     supervisor.caller_fd = caller_fd
     supervisor.scoreboard = scoreboard_open(workers)
@@ -196,7 +197,8 @@ cdef inline void supervisor_set_phase(Supervisor *supervisor, int phase) noexcep
 
 cdef inline void supervisor_check_deadlines(Supervisor *supervisor) noexcept nogil:
     if supervisor.phase == PHASE_DRAINING and monotonic_ms() >= supervisor.drain_deadline:
-        listener_refuse(supervisor.listener)
+        if not supervisor.listener_is_shared:
+            listener_refuse(supervisor.listener)
         supervisor_set_phase(supervisor, PHASE_STOPPING)
     if supervisor.phase == PHASE_STOPPING and supervisor.running and monotonic_ms() >= supervisor.stop_deadline:
         supervisor_kill(supervisor)

@@ -15,8 +15,8 @@ from ..os.atomic cimport atomic_get_u32, atomic_get_u64
 from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
     EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL, SIG_UNBLOCK,
-    accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL,
+    SIG_UNBLOCK, accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait,
     epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, pthread_sigmask, send, sigaddset, sigemptyset,
     signal, sigset_t, wall_second
 )
@@ -56,6 +56,7 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
     int state  # enum WorkerState
     uint32_t phase  # of the server, as of the last turn
     int listener
+    bint listener_is_shared  # with other servers
     int lifeline
     int wakeup_fd
     int failed  # the errno of a fatal error
@@ -70,7 +71,7 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
 
 
 cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Config *config, const Replica *replica, int listener,
-                           int lifeline, int wakeup_fd) noexcept nogil:
+                           bint listener_is_shared, int lifeline, int wakeup_fd) noexcept nogil:
     """Serve until told to stop, or until the parent is gone. The exit code: 0, or the errno of a fatal error."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
     cdef int sandbox = config.numbers[OPTION_SANDBOX]
@@ -79,6 +80,7 @@ cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Config *confi
         return ENOMEM
     w.scoreboard = scoreboard
     w.listener = listener
+    w.listener_is_shared = listener_is_shared
     w.lifeline = lifeline
     w.wakeup_fd = wakeup_fd
     w.accept_at = NEVER
@@ -323,11 +325,24 @@ cdef inline void worker_begin_last_call(Worker *w) noexcept nogil:
     worker_drain(w)
     w.state = WORKER_LAST_CALL
     w.last_call_ends = w.clients.now + LAST_MOMENT
+    if w.listener_is_shared:
+        worker_leave_listener(w)
+
+
+cdef inline void worker_leave_listener(Worker *w) noexcept nogil:
+    """Other servers accept what comes from now on, so that the last moment is enough for what is accepted here. The
+    kernel may have told this worker alone of what is queued by now. The epoll has to forget the listener, or it would
+    go on taking such events: closing a descriptor does not do that while others have the socket."""
+    epoll_watch(w.clients.epoll, EPOLL_CTL_DEL, w.listener, 0)
+    worker_accept(w, True)
 
 
 cdef inline void worker_end_last_call(Worker *w) noexcept nogil:
     """Accept the rest of the queue, then close. If accepting has to pause, the last call goes on until the next try."""
-    worker_accept(w, True)
+    if w.listener_is_shared:
+        w.accept_at = NEVER
+    else:
+        worker_accept(w, True)
     w.last_call_ends = w.accept_at
     if w.accept_at == NEVER:
         worker_close(w)
