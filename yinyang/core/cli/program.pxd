@@ -5,8 +5,8 @@ from ..identity.replica cimport Replica, replica_set
 from ..log.log_queue cimport LogQueue, log_queue_open, log_queue_wait_for
 from ..log.timezone cimport Timezone, timezone_open
 from ..os.listener cimport NO_LISTENER, listener_error_message, listener_inherited, listener_open
-from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible
-from ..os.syscalls cimport MAP_PRIVATE, map_memory
+from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible, sandbox_refusal_message
+from ..os.syscalls cimport EPERM, MAP_PRIVATE, map_memory
 from ..supervisor.server cimport Server, server_wait, server_write_log
 from ..supervisor.state cimport Supervisor
 from ..supervisor.supervisor cimport supervisor_open, supervisor_start
@@ -65,6 +65,7 @@ cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil
     cdef const char *host = p.config.texts[OPTION_HOST]
     cdef int port = p.config.numbers[OPTION_PORT]
     cdef Text message
+    cdef int refused = 0
     cdef int listener, error
     program_message(p, &message)
     if not sandbox_is_possible(p.config.numbers[OPTION_SANDBOX], &message):
@@ -80,14 +81,16 @@ cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil
             listener_error_message(&message, -listener, host, port)
     if listener < 0:
         return False
-    error = program_serve(p, listener, log, caller_fd)
-    if error:
+    error = program_serve(p, listener, log, caller_fd, &refused)
+    if refused:
+        sandbox_refusal_message(&message, refused)
+    elif error:
         text_system_error(&message, -error)
     return error == 0
 
 
-cdef inline int program_serve(Program *p, int listener, int log, int caller_fd) noexcept nogil:
-    """0 or -errno."""
+cdef inline int program_serve(Program *p, int listener, int log, int caller_fd, int *refused) noexcept nogil:
+    """0 or -errno. In `refused`: a part of the sandbox that is required and cannot be had."""
     cdef Supervisor *supervisor = &p.server.supervisor
     cdef int sandbox = p.config.numbers[OPTION_SANDBOX]
     cdef int error = log_queue_open(&p.log, log)
@@ -95,8 +98,11 @@ cdef inline int program_serve(Program *p, int listener, int log, int caller_fd) 
         error = supervisor_open(supervisor, &p.config, &p.replica, listener, caller_fd)
     timezone_open(&p.timezone)  # before the sandbox closes the file system
     if error == 0 and sandbox != SANDBOX_OFF:
-        supervisor.guards = sandbox_enter(True, sandbox == SANDBOX_REQUIRE)
-        error = min(supervisor.guards, 0)
+        supervisor.guards = sandbox_enter(True, supervisor.wakeup_fd, refused)
+        if sandbox != SANDBOX_REQUIRE:
+            refused[0] = 0
+        elif refused[0]:
+            error = -EPERM
     if error == 0:
         error = supervisor_start(supervisor)
     if error == 0:

@@ -12,13 +12,13 @@ from ..http.request_cache cimport request_cache_clear
 from ..http.responses cimport Responses, responses_set_date
 from ..identity.replica cimport Replica
 from ..os.atomic cimport atomic_get_u32, atomic_get_u64
-from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
+from ..os.descriptors cimport fill_standard_fds
+from ..os.sandbox cimport GUARD_DESCRIPTORS, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
-    EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL,
-    SIG_UNBLOCK, accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait,
-    epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, pthread_sigmask, send, sigaddset, sigemptyset,
-    signal, sigset_t, wall_second
+    EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPERM, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL, SIG_UNBLOCK,
+    accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait, epoll_watch, errno, eventfd_signal,
+    map_memory, monotonic_ms, pthread_sigmask, send, sigaddset, sigemptyset, signal, sigset_t, wall_second
 )
 from ..routes.table cimport responses_open
 from ..shared.scoreboard cimport (
@@ -71,8 +71,9 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
 
 
 cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Config *config, const Replica *replica, int listener,
-                           bint listener_is_shared, int lifeline, int wakeup_fd) noexcept nogil:
-    """Serve until told to stop, or until the parent is gone. The exit code: 0, or the errno of a fatal error."""
+                           bint listener_is_shared, int lifeline, int wakeup_fd, bint alone) noexcept nogil:
+    """Serve until told to stop, or until the parent is gone. `alone`: it has no other descriptor than these and the
+    standard ones. The exit code: 0, or the errno of a fatal error."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
     cdef int sandbox = config.numbers[OPTION_SANDBOX]
     cdef int error
@@ -98,12 +99,14 @@ cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Config *confi
         error = worker_watch(w)
     worker_enable_watchdog()
     if error == 0 and sandbox != SANDBOX_OFF:
-        error = worker_enter_sandbox(w, sandbox == SANDBOX_REQUIRE)
+        error = worker_enter_sandbox(w, alone, sandbox == SANDBOX_REQUIRE)
     return worker_serve(w) if error == 0 else -error
 
 
 cdef inline int worker_watch(Worker *w) noexcept nogil:
-    """0 or -errno."""
+    """Open the epoll, and have it take the place of the standard descriptors, which are of no use here and would let a
+    worker write into the log. 0 or -errno."""
+    cdef int[4] own
     w.clients.epoll = epoll_create1(EPOLL_CLOEXEC)
     if w.clients.epoll < 0:
         return -errno
@@ -112,14 +115,23 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
             or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0
             or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.lifeline, EPOLLIN) < 0):
         return -errno
-    return 0
+    own[0] = w.listener
+    own[1] = w.lifeline
+    own[2] = w.wakeup_fd
+    own[3] = w.clients.epoll
+    return fill_standard_fds(own, 4, w.clients.epoll)
 
 
-cdef inline int worker_enter_sandbox(Worker *w, bint required) noexcept nogil:
+cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required) noexcept nogil:
     """0 or -errno."""
-    cdef int guards = sandbox_enter(False, required)
-    if guards < 0:
-        return guards
+    cdef int refused
+    cdef int guards = sandbox_enter(False, w.wakeup_fd, &refused)
+    if alone:
+        guards |= GUARD_DESCRIPTORS
+    else:
+        refused = GUARD_DESCRIPTORS
+    if required and refused:
+        return -EPERM
     w.clients.slot.guards = GUARD_ENTERED | <uint64_t>guards
     send(w.lifeline, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL)
     return 0
