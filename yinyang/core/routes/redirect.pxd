@@ -57,6 +57,7 @@ cdef inline size_t location_render(const Parser *p, const uint8_t *target, char 
 
 cdef inline void text_uri(Text *text, const uint8_t *bytes, size_t length) noexcept nogil:
     """A path, or a query with its ?, with %XX for each byte that RFC 3986 does not allow there."""
+    cdef const char *digits = "0123456789ABCDEF"
     cdef char encoded[3]
     cdef size_t i
     encoded[0] = b'%'
@@ -64,8 +65,8 @@ cdef inline void text_uri(Text *text, const uint8_t *bytes, size_t length) noexc
         if byte_in_uri(bytes[i]) or bytes[i] == PERCENT and begins_with_hex_digits(bytes + i + 1, length - i - 1):
             text_put(text, <const char *>bytes + i, 1)
         else:
-            encoded[1] = b"0123456789ABCDEF"[bytes[i] >> 4]
-            encoded[2] = b"0123456789ABCDEF"[bytes[i] & 15]
+            encoded[1] = digits[bytes[i] >> 4]
+            encoded[2] = digits[bytes[i] & 15]
             text_put(text, encoded, 3)
 
 
