@@ -49,4 +49,4 @@ cdef inline int64_t quota_of_group(char *path, size_t length) noexcept nogil:
     period = number_parse(&pos)
     if quota <= 0 or period <= 0:
         return INT64_MAX
-    return <int>min((quota + period - 1) // period, <int64_t>QUOTA_NONE)
+    return (quota - 1) // period + 1
