@@ -1065,7 +1065,8 @@ cdef inline const uint8_t *parse_list(Parser *p, const uint8_t *pos, const uint8
         elif byte == SP or byte == HTAB:
             if p.position.value == VALUE_TOKEN:
                 p.position.value = VALUE_SPACE
-        elif byte_in_value(byte) or p.field == WORD_TRANSFER_ENCODING and byte != LF and byte != 0:
+        elif (byte_roles[byte] & BYTE_TOKEN or byte_in_value(byte)
+              or p.field == WORD_TRANSFER_ENCODING and byte != LF and byte != NUL):
             # a control byte in Transfer-Encoding makes an unknown coding, which has an error of its own
             token_byte(p, value_words, byte)
         else:
