@@ -155,6 +155,29 @@ def test_it_works_under_its_own_policy(path: str, browser: "Browser", tmp_path: 
             wait_until(lambda words=refused: page.evaluate("1") and words in " ".join(said), refused)
 
 
+ASK = """async ([url, options]) => {
+    try { return (await (await fetch(url, options)).text()).slice(0, 12) } catch (error) { return error.name }
+}"""
+
+
+def test_pages_of_other_origins_may_read_whoami_alone(browser: "Browser", tmp_path: Path) -> None:
+    """Also with a method and fields for which the browser asks first."""
+    own = {"method": "PUT", "headers": {"X-Own": "1", "Authorization": "Basic YTpi"}}
+    with (
+        serving(PROCESSES, tmp_path / "one", "--host", "127.0.0.1") as one,
+        serving(PROCESSES, tmp_path / "other", "--host", "127.0.0.1") as other,
+        browser.new_page() as page,
+    ):
+        page.goto(f"http://127.0.0.1:{one.port}/")
+        for path, options, expected in (
+            ("whoami", {}, '{"host":"vm"'),
+            ("whoami", own, '{"host":"vm"'),
+            ("metrics", {}, "TypeError"),
+            ("readyz", own, "TypeError"),
+        ):
+            assert page.evaluate(ASK, [f"http://127.0.0.1:{other.port}/{path}", options]) == expected
+
+
 COLLECT_SHIFTS = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {
     window.shifts = [];
     const stream = document.querySelector("#stream");
