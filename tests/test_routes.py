@@ -260,6 +260,15 @@ def test_short_names(name: str, short: str, start: Start) -> None:
     assert whoami(start("--name", name))["short"] == short
 
 
+def test_the_longest_texts_fit(start: Start) -> None:
+    """Each of their bytes takes three in JSON, and one in a field."""
+    longest = {"name": 255, "app-version": 128, "node": 253, "namespace": 63, "zone": 63}
+    options = [item for word, size in longest.items() for item in (f"--{word}", os.fsdecode(b"\xff" * size))]
+    replica = start(*options)
+    assert whoami(replica)["node"] == "\ufffd" * 253
+    assert ask(replica, "/metrics")[0] == 200
+
+
 def test_hostname_is_the_name_alone(start: Start) -> None:
     status, fields, body = ask(start("--name", "web-<1>-é"), "/hostname?x")
     assert (status, body) == (200, "web-<1>-é\n".encode())

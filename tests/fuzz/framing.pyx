@@ -1,8 +1,8 @@
 """A fuzz target (libFuzzer) for the parser of requests, and for the redirect that is rendered from a request.
 
 For any bytes: the outcome is the same wherever they are cut; a request that keeps its connection open is not so short
-that a segment could hold more responses than there is room for; a redirect fits into its buffer, leads to this host, and
-has only bytes that a URI may have.
+that a segment could hold more responses than there is room for; a redirect fits into its buffer, leads to this host,
+and has only bytes that a URI may have.
 """
 
 from libc.stdint cimport uint8_t
