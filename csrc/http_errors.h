@@ -13,8 +13,7 @@
     X(ERROR_SSH, 400, "this looks like SSH, but the port speaks HTTP") \
     X(ERROR_SOCKS, 400, "this looks like SOCKS, but the port speaks HTTP, and this server is no proxy") \
     X(ERROR_TARGET, 400, \
-      "the target must be a path without spaces, control bytes and # such as /x?y, a whole http:// address, or * with " \
-      "OPTIONS") \
+      "the target must be a path without spaces or # such as /x?y, a whole http:// address, or * with OPTIONS") \
     X(ERROR_PERCENT, 400, "a % in the path must be followed by two hexadecimal digits") \
     X(ERROR_AUTHORITY, 400, \
       "the address in the target must name a host, without user name, and a port of digits only") \

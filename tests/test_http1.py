@@ -298,7 +298,7 @@ def read_answers(row: dict, client: socket.socket, last: bool = False) -> None:
             rb'%bContent-Length: 50\r\n\r\n<a href="/b/c\?d=//&amp;e">Moved Permanently</a>\.\n\n',
         ),
         (
-            b"HEAD //a\"<b>/[\xc3\xa9]%41?\"%zz%4&%%41 HTTP/1.1\r\nHost: a\r\n\r\n",
+            b'HEAD //a"<b>/[\xc3\xa9]%41?"%zz%4&%%41 HTTP/1.1\r\nHost: a\r\n\r\n',
             rb"HTTP/1\.1 301 Moved Permanently\r\nContent-Type: text/html; charset=utf-8\r\n"
             rb"Location: /a%%22%%3Cb%%3E/%%5B%%C3%%A9%%5D%%41\?%%22%%25zz%%254&%%25%%41\r\n%b"
             rb"Content-Length: \d+\r\n\r\n",

@@ -146,16 +146,17 @@ PREFERENCES = {
 
 @pytest.mark.parametrize("preferred", PREFERENCES)
 def test_whoami_in_the_form_that_accept_prefers(preferred: str, shared_replica: Replica) -> None:
+    expected = {"text": "text/plain; charset=utf-8", "json": "application/json"}[preferred]
     for values in PREFERENCES[preferred]:
         fields = [f"Accept: {value}" for value in values]
         _, found, body = ask(shared_replica, "/whoami", "GET", *fields)
-        assert found["Content-Type"] == {"text": "text/plain; charset=utf-8", "json": "application/json"}[preferred], fields
-        assert body.startswith({"text": b"host: vm\n", "json": b'{"host":"vm",'}[preferred])
+        assert found["Content-Type"] == expected, fields
+        assert body.startswith(b'{"host":"vm",' if preferred == "json" else b"host: vm\n")
 
 
 def test_accept_is_read_wherever_it_is_cut(lone_replica: Replica) -> None:
     request = (
-        b"GET /whoami HTTP/1.1\r\nHost: [::1]\r\nAccept: application/json;q=0.25, x/y;z=\"\\\",\"\r\n"
+        b'GET /whoami HTTP/1.1\r\nHost: [::1]\r\nAccept: application/json;q=0.25, x/y;z="\\","\r\n'
         b"Content-Length: 3\r\nACCEPT: text/plain;charset=utf-8;q=0.251\r\nConnection: close\r\n\r\nabc"
     )
     for cut in range(1, len(request)):
@@ -257,6 +258,15 @@ def test_what_is_not_text_is_replaced(start: Start) -> None:
 )
 def test_short_names(name: str, short: str, start: Start) -> None:
     assert whoami(start("--name", name))["short"] == short
+
+
+def test_the_longest_texts_fit(start: Start) -> None:
+    """Each of their bytes takes three in JSON, and one in a field."""
+    longest = {"name": 255, "app-version": 128, "node": 253, "namespace": 63, "zone": 63}
+    options = [item for word, size in longest.items() for item in (f"--{word}", os.fsdecode(b"\xff" * size))]
+    replica = start(*options)
+    assert whoami(replica)["node"] == "\ufffd" * 253
+    assert ask(replica, "/metrics")[0] == 200
 
 
 def test_hostname_is_the_name_alone(start: Start) -> None:

@@ -27,8 +27,8 @@ def bundle_wall() -> bytes:
 
 
 def allowed_sources(page: bytes) -> str:
-    """What a Content-Security-Policy has to allow, so that the page has its style and runs its script, and no other: the
-    hashes of their elements."""
+    """What a Content-Security-Policy has to allow, so that the page has its style and runs its script, and no other:
+    the hashes of their elements."""
     return "".join(
         f"{directive} '{_hash(re.search(element, page, re.DOTALL)[1])}'; "
         for directive, element in (

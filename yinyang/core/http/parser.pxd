@@ -490,7 +490,9 @@ cdef inline const uint8_t *parse_head(Parser *p, const uint8_t *pos, const uint8
 
 cdef inline int long_head_error(const Parser *p) noexcept nogil:
     """A method that is not known comes first, however long it is (RFC 9112 section 3)."""
-    if p.state == STATE_METHOD and p.token_length > METHOD_MAX or p.state > STATE_METHOD and p.method == METHOD_UNKNOWN:
+    if p.state == STATE_METHOD and p.token_length > METHOD_MAX:
+        return ERROR_METHOD_UNKNOWN
+    if p.state > STATE_METHOD and p.method == METHOD_UNKNOWN:
         return ERROR_METHOD_UNKNOWN
     return ERROR_HEAD_LONG
 
@@ -505,8 +507,8 @@ cdef inline const uint8_t *parse_lf(Parser *p, const uint8_t *pos, uint8_t state
 
 
 cdef inline const uint8_t *parse_start(Parser *p, const uint8_t *pos) noexcept nogil:
-    """The CR of an empty line, or the first byte of the method, which is left to parse_method. Two empty lines and a NUL
-    begin the header of the PROXY protocol, version 2."""
+    """The CR of an empty line, or the first byte of the method, which is left to parse_method. Two empty lines and a
+    NUL begin the header of the PROXY protocol, version 2."""
     if pos[0] == CR:
         p.token_length = 1 if p.token_length == 0 else 2
         p.state = STATE_START_LF
@@ -680,8 +682,8 @@ cdef inline bint parse_host_byte(Parser *p, uint8_t byte) noexcept nogil:
 
 
 cdef inline bint parse_literal_byte(Parser *p, uint8_t byte) noexcept nogil:
-    """A byte of IP-literal after its [, or of an IPv6 address without brackets (RFC 3986 section 3.2.2). Zone identifiers
-    are no part of it (RFC 9844), and clients leave them out."""
+    """A byte of IP-literal after its [, or of an IPv6 address without brackets (RFC 3986 section 3.2.2). Zone
+    identifiers are no part of it (RFC 9844), and clients leave them out."""
     cdef uint8_t roles = byte_roles[byte]
     cdef uint8_t host = p.position.host
     cdef bint complete
@@ -710,7 +712,7 @@ cdef inline bint parse_literal_byte(Parser *p, uint8_t byte) noexcept nogil:
 
 
 cdef inline bint parse_address_digit(Parser *p, uint8_t byte) noexcept nogil:
-    """A digit of a group of 16 bits, or of an octet. Without ::, an IPv6 address has 8 groups, and with it at most 7."""
+    """A digit of a group of 16 bits, or of an octet. An IPv6 address has 8 groups, and with :: at most 7."""
     cdef IpAddress *address = &p.item.address
     if p.position.host == HOST_FIRST_COLON:
         return False
@@ -742,8 +744,8 @@ cdef inline bint parse_address_colon(Parser *p) noexcept nogil:
 
 
 cdef inline bint parse_address_dot(Parser *p) noexcept nogil:
-    """The dot after an octet. After the first one, what looked like a group begins an IPv4 address, which stands for the
-    last two groups."""
+    """The dot after an octet. After the first one, what looked like a group begins an IPv4 address, which stands for
+    the last two groups."""
     cdef IpAddress *address = &p.item.address
     if p.position.host == HOST_GROUP:
         if address.parts > 6 if address.compressed else address.parts != 7:
@@ -820,8 +822,8 @@ cdef inline void path_complete(Parser *p) noexcept nogil:
 
 
 cdef inline const uint8_t *parse_query(Parser *p, const uint8_t *pos, const uint8_t *end) noexcept nogil:
-    """query (RFC 3986 section 3.4): any byte but '#', SP and control bytes. A % without digits is accepted, as no query is
-    decoded."""
+    """query (RFC 3986 section 3.4): any byte but '#', SP and control bytes. A % without digits is accepted, as no query
+    is decoded."""
     cdef const uint8_t *begin = pos
     while pos != end and byte_roles[pos[0]] & BYTE_QUERY:
         pos += 1
@@ -984,8 +986,8 @@ cdef inline const uint8_t *parse_field_value(Parser *p, const uint8_t *pos, cons
 
 
 cdef inline const uint8_t *parse_host(Parser *p, const uint8_t *pos, const uint8_t *end) noexcept nogil:
-    """OWS [ uri-host [ ":" port ] ] OWS CR (RFC 9112 section 3.2). An IPv6 address that begins with a colon, as `::1`, is
-    accepted without brackets, as clients send it and it is not ambiguous."""
+    """OWS [ uri-host [ ":" port ] ] OWS CR (RFC 9112 section 3.2). An IPv6 address that begins with a colon, as `::1`,
+    is accepted without brackets, as clients send it and it is not ambiguous."""
     cdef uint8_t byte
     while pos != end and not p.error:
         if p.position.host == HOST_NAME:
@@ -1061,7 +1063,8 @@ cdef inline const uint8_t *parse_list(Parser *p, const uint8_t *pos, const uint8
         elif byte == SP or byte == HTAB:
             if p.position.value == VALUE_TOKEN:
                 p.position.value = VALUE_SPACE
-        elif byte_in_value(byte) or p.field == WORD_TRANSFER_ENCODING and byte != LF and byte != 0:
+        elif (byte_roles[byte] & BYTE_TOKEN or byte_in_value(byte)
+              or p.field == WORD_TRANSFER_ENCODING and byte != LF and byte != NUL):
             # a control byte in Transfer-Encoding makes an unknown coding, which has an error of its own
             token_byte(p, value_words, byte)
         else:
@@ -1319,8 +1322,8 @@ cdef inline bint chunk_extension_may_end(uint8_t extension) noexcept nogil:
 
 
 cdef inline bint parse_chunk_extension(Parser *p, uint8_t byte) noexcept nogil:
-    """A byte of *( BWS ";" BWS name [ BWS "=" BWS value ] ), where a value is a token or a quoted string (RFC 9112 section
-    7.1.1). False if it is not valid in its position."""
+    """A byte of *( BWS ";" BWS name [ BWS "=" BWS value ] ), where a value is a token or a quoted string (RFC 9112
+    section 7.1.1). False if it is not valid in its position."""
     cdef uint8_t extension = p.position.extension
     if extension == EXTENSION_ESCAPED:
         p.position.extension = EXTENSION_QUOTED

@@ -43,8 +43,8 @@ cdef inline size_t path_clean(const uint8_t *path, size_t length, char *clean) n
 
 cdef inline size_t location_render(const Parser *p, const uint8_t *target, char *location) noexcept nogil:
     """The clean path and the query and a NUL, into LOCATION_MAX bytes; its length. The target has at most TARGET_KEPT
-    bytes. The path begins with one slash, and a backslash is encoded, which browsers take for a slash; so it leads to no
-    other host."""
+    bytes. The path begins with one slash, and a backslash, which browsers take for a slash, is encoded; so it leads to
+    no other host."""
     cdef char clean[TARGET_KEPT]
     cdef size_t length = path_clean(target + p.path, p.path_end - p.path, clean)
     cdef Text text
