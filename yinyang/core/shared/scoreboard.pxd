@@ -1,6 +1,7 @@
 """The memory that the parent and its workers share: a slot for each worker, and what holds for all of them."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from ..os.atomic cimport (
     atomic_barrier, atomic_get_i64, atomic_get_u32, atomic_get_u64, atomic_set_u64, atomic_swap_u32
@@ -106,11 +107,8 @@ cdef inline Counts scoreboard_counts(const Scoreboard *scoreboard) noexcept nogi
     """Over all workers."""
     cdef Counts counts
     cdef uint32_t i
+    memset(&counts, 0, sizeof(Counts))
     counts.pages = scoreboard_answered(scoreboard, ROUTE_PAGE, STATUS_200)
-    counts.accepted = 0
-    counts.shed = 0
-    counts.open = 0
-    counts.open_max = 0
     for i in range(scoreboard.workers):
         counts.accepted += atomic_get_u64(&scoreboard.slots[i].accepted)
         counts.shed += atomic_get_u64(&scoreboard.slots[i].shed)
