@@ -74,7 +74,7 @@ sanitize: dev ## run the black-box tests with AddressSanitizer and UndefinedBeha
 memcheck: dev ## run the black-box tests under valgrind
 	PYTHON=$(BIN)/python tests/memcheck $(OPTIONS)
 
-fuzz: dev ## fuzz the framing of requests; FOR=60 seconds (clang)
+fuzz: dev ## fuzz what reads the bytes of others; FOR=60 seconds in all (clang)
 	PYTHON=$(BIN)/python tests/fuzz/run $(or $(FOR),60)
 
 bare: ## try README's commands on a bare Debian; SUITE=trixie, OPTIONS='-u -n 1024' (root)
