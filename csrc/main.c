@@ -92,6 +92,8 @@ int main(int argc, char **argv)
     open_standard_descriptors();
     switch (yinyang_parse(&program, argc - (argc > 0), (const char **)argv + (argc > 0))) {
     case YINYANG_SERVE:
+        if (*yinyang_message(program)) /* what was passed over */
+            complain(program, 0);
         return serve(program);
     case YINYANG_HEALTHCHECK:
         return yinyang_healthcheck(program) ? 0 : complain(program, EXIT_FAILED);

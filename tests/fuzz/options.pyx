@@ -91,7 +91,7 @@ cdef public int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) noexcep
     action = options_parse(&config, count, arguments, &message)
     if not text_fits(&message) or not is_printable(words, message.length):
         abort()
-    if (action == ACTION_ERROR) != (message.length > 0):
+    if action == ACTION_ERROR and message.length == 0:
         abort()
     if action == ACTION_SERVE or action == ACTION_HEALTHCHECK:
         for option in range(OPTION_COUNT):
