@@ -21,8 +21,9 @@ def test_replay(target: str, tmp_path: Path) -> None:
     made = subprocess.run(generate, cwd=ROOT, check=True, capture_output=True, text=True)
     program = tmp_path / target
     compile_it = [
-        *(needs("gcc"), "-O1", "-w", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error", "-fvisibility=hidden"),
-        *("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-DCYTHON_NO_PYINIT_EXPORT"),
+        *(needs("gcc"), "-O1", "-w", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"),
+        *("-fvisibility=hidden", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
+        "-DCYTHON_NO_PYINIT_EXPORT",
         *(f"-I{sysconfig.get_path('include')}", "-Icsrc", "-Ibuild/csrc"),
         *("-o", str(program), str(FUZZ / "replay.c"), made.stdout.strip()),
     ]
