@@ -77,6 +77,8 @@ static int serve(struct yinyang *program)
     int signals = signals_open();
     if (!yinyang_open(program, STDERR_FILENO, signals))
         return complain(program, EXIT_FAILED);
+    if (is_init)
+        yinyang_reap_orphans(program); /* those that ended before */
     while (yinyang_turn(program, stops))
         while (read(signals, &signal, sizeof signal) == sizeof signal)
             if (signal.ssi_signo != SIGCHLD)

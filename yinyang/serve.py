@@ -78,6 +78,8 @@ def _serve(server: Server) -> int:
     is_init = os.getpid() == 1  # the first process of a container inherits the children of others
     signal.signal(signal.SIGCHLD, lambda _number, _frame: server.reap_orphans() if is_init else None)
     signal.set_wakeup_fd(server.waker, warn_on_full_buffer=False)
+    if is_init:
+        server.reap_orphans()  # those that ended before
     try:
         server.run(_log())
     finally:
