@@ -77,6 +77,8 @@ static int serve(struct yinyang *program)
     int signals = signals_open();
     if (!yinyang_open(program, STDERR_FILENO, signals))
         return complain(program, EXIT_FAILED);
+    if (is_init)
+        yinyang_reap_orphans(program); /* those that ended before */
     while (yinyang_turn(program, stops))
         while (read(signals, &signal, sizeof signal) == sizeof signal)
             if (signal.ssi_signo != SIGCHLD)
@@ -92,6 +94,8 @@ int main(int argc, char **argv)
     open_standard_descriptors();
     switch (yinyang_parse(&program, argc - (argc > 0), (const char **)argv + (argc > 0))) {
     case YINYANG_SERVE:
+        if (*yinyang_message(program)) /* what was passed over */
+            complain(program, 0);
         return serve(program);
     case YINYANG_HEALTHCHECK:
         return yinyang_healthcheck(program) ? 0 : complain(program, EXIT_FAILED);

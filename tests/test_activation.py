@@ -3,16 +3,18 @@
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LAST, PAGE, PATIENCE, Replica, Shape, clean_environment, read_all, wait_until
+from conftest import LAST, PAGE, PATIENCE, ROOT, Replica, Shape, clean_environment, free_port, read_all, wait_until
 
 import yinyang
 
@@ -227,3 +229,29 @@ def answer_of(client: socket.socket) -> tuple[bytes, bytes]:
         received += piece
     head, _, body = received.partition(b"\r\n\r\n")
     return head, body
+
+
+@pytest.mark.skipif(not (ROOT / "docs").exists(), reason="there is no source tree")
+def test_holder_of_the_guide(shape: Shape, tmp_path: Path) -> None:
+    """The program that docs/systemd.md shows replaces the server, and ends with it."""
+    _, _, code = (ROOT / "docs/systemd.md").read_text().partition('    """python3 hold.py')
+    (tmp_path / "hold.py").write_text(textwrap.dedent('    """python3 hold.py' + code))
+    log = tmp_path / "log"
+    port = free_port()
+    server = shape.command("--name", "vm", "--workers", "1")
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, tmp_path / "hold.py", str(port), *server], stderr=file, env=clean_environment()
+        )
+    holder = Replica(process, log)
+    try:
+        for count in 1, 2, 3:
+            wait_until(lambda count=count: log.read_text().count("Listening on") == count)
+            holder.port = port
+            assert PAGE in holder.ask(LAST)
+            if count < 3:
+                holder.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(holder.workers()) == 1)
+        assert holder.stop() == 0
+    finally:
+        holder.kill()

@@ -69,9 +69,9 @@ class Parser:
 
 def parse_options(
     arguments: Iterable[str],
-) -> tuple[Literal["serve", "healthcheck", "help", "version"], dict[str, Any]]:
-    """The command line, less the program's name, and the environment: what to do, and the arguments for `Server`.
-    Raises ValueError with one line that says what is wrong and what would be right."""
+) -> tuple[Literal["serve", "healthcheck", "help", "version"], dict[str, Any], str]:
+    """The command line, less the program's name, and the environment: what to do, the arguments for `Server`, and what
+    was passed over, in words. Raises ValueError with one line that says what is wrong and what would be right."""
 
 def usage() -> str:
     """What --help shows."""

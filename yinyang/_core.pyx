@@ -355,8 +355,8 @@ def parse_options(arguments):
         if action == ACTION_ERROR:
             raise ValueError(text_decoded(&message))
         if action == ACTION_HELP or action == ACTION_VERSION:
-            return "help" if action == ACTION_HELP else "version", {}
-        return "serve" if action == ACTION_SERVE else "healthcheck", settings_of(&config)
+            return "help" if action == ACTION_HELP else "version", {}, ""
+        return "serve" if action == ACTION_SERVE else "healthcheck", settings_of(&config), text_decoded(&message)
     finally:
         PyMem_Free(pointers)
 

@@ -22,7 +22,7 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
     _open_standard_descriptors()
     try:
-        action, settings = parse_options(sys.argv[1:])
+        action, settings, passed_over = parse_options(sys.argv[1:])
     except ValueError as error:
         return _complain(error, EXIT_USAGE)
     if action == "healthcheck":
@@ -31,6 +31,8 @@ def main() -> int:
     if action != "serve":
         _say(STDOUT, usage() if action == "help" else f"yinyang {version}\n")
         return 0
+    if passed_over:
+        _complain(passed_over, 0)
     try:
         return _serve(Server(**settings, listener=inherited_listener()))
     except (OSError, ValueError) as error:
@@ -76,6 +78,8 @@ def _serve(server: Server) -> int:
     is_init = os.getpid() == 1  # the first process of a container inherits the children of others
     signal.signal(signal.SIGCHLD, lambda _number, _frame: server.reap_orphans() if is_init else None)
     signal.set_wakeup_fd(server.waker, warn_on_full_buffer=False)
+    if is_init:
+        server.reap_orphans()  # those that ended before
     try:
         server.run(_log())
     finally:

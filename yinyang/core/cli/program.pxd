@@ -1,5 +1,7 @@
 """The server as a program without Python: its options, its life and its log in one place."""
 
+from libc.string cimport memset
+
 from ..config.config cimport Config, config_complete
 from ..identity.replica cimport Replica, replica_set
 from ..log.log_queue cimport LogQueue, log_queue_open, log_queue_wait_for
@@ -29,10 +31,11 @@ cdef struct Program:
     LogQueue log
     Timezone timezone
     Config config
-    char message[MESSAGE_MAX]  # of the last call; ends with NUL, as the memory is zeros before
+    char message[MESSAGE_MAX]  # of the last call; ends with NUL
 
 
 cdef inline void program_message(Program *program, Text *message) noexcept nogil:
+    memset(program.message, 0, MESSAGE_MAX)
     text_open(message, program.message, MESSAGE_MAX - 1)
 
 
