@@ -203,7 +203,7 @@ static inline struct bpf_step *sandbox_rule(struct bpf_step *step, const struct 
  * The number of its steps. `wakeup` is the event by which workers wake each other.
  *
  * The rules are searched from the top, so what a request takes comes first. A call without a condition costs nothing,
- * as the kernel remembers it (Linux 5.11). They are by what both C libraries call: musl and glibc. What some machines lack,
+ * as the kernel remembers it (Linux 5.11); so there are conditions only where an argument could do harm. They are by what both C libraries call: musl and glibc. What some machines lack,
  * or call otherwise, stands under an #ifdef: older ones have calls of their own for what is a case of a newer one; those
  * with 32 bits have further ones for 64-bit times and offsets, and musl appends 32 to the names of the former ones.
  * There is no socketcall(2), whose arguments lie in memory, where no filter sees them: glibc calls it on i386 and s390x,
@@ -214,7 +214,6 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
         /* What a worker does from when it serves. Without an address, and without MSG_FASTOPEN, nothing can be sent on a
          * socket that is not connected. The listening one stays open whatever is done to its side for writing. */
         {SYS_sendto, OF_BOTH, {ONLY(3, MSG_NOSIGNAL | MSG_DONTWAIT), NO_POINTER(4)}},
-        {SYS_recvfrom, OF_BOTH, {ONLY(3, MSG_DONTWAIT | MSG_TRUNC), NO_POINTER(4)}},
         {SYS_accept4, OF_BOTH, {IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)}},
         {SYS_epoll_ctl, OF_BOTH, {IS(1, EPOLL_CTL_ADD)}},
         {SYS_epoll_ctl, OF_BOTH, {IS(1, EPOLL_CTL_MOD)}},
@@ -226,6 +225,7 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
 #ifdef SYS_epoll_wait
         {SYS_epoll_wait, OF_BOTH, {}},
 #endif
+        {SYS_recvfrom, OF_BOTH, {}},
         {SYS_writev, OF_BOTH, {}},
         {SYS_close, OF_BOTH, {}},
         {SYS_restart_syscall, OF_BOTH, {}},

@@ -103,10 +103,8 @@ static const struct attempt {
 #if __SIZEOF_LONG__ == 8
     {"send to a high address", SYS_sendto, {PAIR, P(bytes), 1, 0, 1L << 40, sizeof listening}},
     {"send with a high half", SYS_sendto, {PAIR, P(bytes), 1, 1L << 40 | MSG_DONTWAIT}},
-    {"receive with a high address", SYS_recvfrom, {PEER, P(bytes), 1, 0, 1L << 40}},
 #endif
     {"receive with an address", SYS_recvfrom, {PEER, P(bytes), 1, 0, P(bytes), P(bytes)}},
-    {"receive errors", SYS_recvfrom, {PEER, P(bytes), 1, 0x2000}},
     {"accept without flags", SYS_accept4, {LISTENER}},
     {"shut down for reading", SYS_shutdown, {LISTENER, SHUT_RD}},
     {"shut down", SYS_shutdown, {LISTENER, SHUT_RDWR}},

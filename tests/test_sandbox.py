@@ -27,8 +27,7 @@ SERVING = (
 )
 OTHER_ARGUMENTS = (
     "send to an address|send to an address and connect|send and connect|send to a path|send out of band|"
-    "send to a high address|receive with a high address|receive with an address|receive errors|accept without flags|"
-    "shut down for reading|shut down|unwatch|limit time"
+    "send to a high address|accept without flags|shut down for reading|shut down|unwatch|limit time"
 )
 OF_THE_PARENT = "fork|clone|write elsewhere"
 OTHER_ARGUMENTS_OF_THE_PARENT = (
@@ -49,6 +48,7 @@ def outcomes(is_parent: bool) -> dict[str, str]:
     outcome = {
         SERVING: "done",
         "send with a high half": "done",  # the kernel takes the lower half of a number, and so does the filter
+        "receive with an address": "done",  # which a worker may know
         OTHER_ARGUMENTS: EPERM,
         OF_THE_PARENT: "done" if is_parent else ENOSYS,
         OTHER_ARGUMENTS_OF_THE_PARENT: EPERM if is_parent else ENOSYS,
@@ -101,7 +101,7 @@ def test_what_the_filter_says(who: str, attempts: list[str]) -> None:
         assert seen.pop("executable memory") == seen.pop("memory over memory") == "done"
     expected = outcomes(who == "parent") | {"another machine": KILLED}
     assert seen == {name: expected[name] for name in seen}
-    assert len(seen) > 80
+    assert len(seen) > 75
     steps = {name: int(count) for name, count in re.findall(r"(.*): .*, steps: (\d+)", done.stdout)}
     assert max(steps[name] for name in SERVING.split("|")) <= 16
     assert steps["another machine"] < 4096  # of the whole program; the kernel takes no more
