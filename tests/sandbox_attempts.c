@@ -205,7 +205,7 @@ static uint32_t judge(const struct bpf_step *filter, const struct attempt *attem
 static void judge_all(int is_parent)
 {
     static struct bpf_step filter[FILTER_MAX];
-    int steps = sandbox_filter(filter, is_parent, WAKEUP);
+    int steps = sandbox_filter(filter, is_parent, WAKEUP, -1);
     int count;
     for (const struct attempt *a = attempts; a < attempts + sizeof attempts / sizeof *attempts; a++)
         if (a->call != ABSENT) {
@@ -245,7 +245,7 @@ static void try(const struct attempt *a, int is_parent)
     pid_t pid = fork();
     if (pid == 0) {
         signal(SIGPIPE, SIG_IGN);
-        sandbox_enter(is_parent, WAKEUP, &refused);
+        sandbox_enter(is_parent, WAKEUP, -1, &refused);
         if (refused)
             _exit(255);
         _exit(syscall(a->call, n[0], n[1], n[2], n[3], n[4], n[5]) < 0 ? errno : 0);

@@ -9,7 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -309,3 +309,55 @@ def test_no_call_is_missed(shape: Shape, tmp_path: Path) -> None:
             replica.kill()
     refused = [line for line in trace.read_text().splitlines() if re.search(r"= -1 ENOSYS|killed by SIGSYS", line)]
     assert refused == []
+
+
+@pytest.mark.host
+@pytest.mark.needs("root")
+def test_each_worker_has_a_canary_of_its_own(start: Start, taken_over: Callable[..., int]) -> None:
+    """So nobody finds it out by making workers crash."""
+    replica = start("--workers", "2")
+    processes = [replica.pid, *replica.workers()]
+    for pid in processes[1:]:
+        os.kill(pid, signal.SIGKILL)
+    canaries = [taken_over(pid, "canary") for pid in (replica.pid, *serving_workers(replica, processes))]
+    assert len(set(canaries)) == len(canaries) == 3
+
+
+def serving_workers(replica: Replica, old: Sequence[int] = ()) -> list[int]:
+    """Both, and none of the old ones, once they do what they do before they serve."""
+
+    def found() -> list[int]:
+        workers = replica.workers()
+        is_there = len(workers) == 2 and not set(workers) & set(old)
+        return workers if is_there and all("eventpoll" in open_files(pid).get(2, "") for pid in workers) else []
+
+    return wait_until(found)
+
+
+@pytest.mark.host
+def test_each_worker_has_addresses_of_its_own(
+    start: Start, shape: Shape, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """The static program is executed anew for each; an interpreter would take too long to start."""
+    if request.node.callspec.params["shape"] == "python":
+        pytest.skip("workers are copies of the interpreter")
+    replica = start("--workers", "2", "--name", "a name", "--title", "x")
+    old = replica.workers()
+    places = [layout(pid) for pid in (replica.pid, *serving_workers(replica))]
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    places += [layout(pid) for pid in serving_workers(replica, old)]
+    for name in "program", "stack":
+        assert len({place[name] for place in places}) == 5, name
+    assert b"a name" in replica.ask(LAST)
+    assert b"<title>x</title>" in replica.ask(LAST)
+    assert replica.stop() == 0
+
+
+def layout(pid: int) -> dict[str, str]:
+    """Where the program and the stack of a process begin."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return {
+        "program": next(line for line in lines if re.search(r" r-xp .*/", line)).partition("-")[0],
+        "stack": next(line for line in lines if line.endswith("[stack]")).partition("-")[0],
+    }

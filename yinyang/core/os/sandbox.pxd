@@ -19,7 +19,7 @@ cdef extern from "sandbox.h" nogil:
         NOBODY
     int landlock_version()
     bint seccomp_is_available()
-    int sandbox_enter(bint is_parent, int wakeup, int *refused)
+    int sandbox_enter(bint is_parent, int wakeup, int program, int *refused)
 
 cdef enum Sandbox:  # in the order of the words in csrc/option_table.h
     SANDBOX_AUTO  # as much of it as the kernel has

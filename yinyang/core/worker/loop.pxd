@@ -16,9 +16,9 @@ from ..os.descriptors cimport fill_standard_fds
 from ..os.sandbox cimport GUARD_DESCRIPTORS, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
     EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPERM, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL, SIG_UNBLOCK,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, PR_SET_NAME, SIGPROF, SIG_DFL, SIG_UNBLOCK,
     accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait,
-    epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, pthread_sigmask, send, sigaddset, sigemptyset,
+    epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, prctl, pthread_sigmask, send, sigaddset, sigemptyset,
     signal, sigset_t, wall_second
 )
 from ..routes.table cimport responses_open
@@ -27,6 +27,9 @@ from ..shared.scoreboard cimport (
 )
 from .connection cimport Clients, client_expired, client_open, client_ready, client_shed, clients_end_idle, clients_open
 from .timers cimport LAST_MOMENT, timers_expired, timers_set_limits, timers_timeout
+
+cdef extern from "yinyang.h" nogil:
+    const char *WORKER_NAME
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -76,6 +79,7 @@ cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Config *confi
     cdef int error
     if w == NULL:
         return ENOMEM
+    prctl(PR_SET_NAME, <unsigned long>WORKER_NAME)
     w.scoreboard = scoreboard
     w.listener = listener
     w.lifeline = lifeline
@@ -121,7 +125,7 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
 cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required) noexcept nogil:
     """0 or -errno."""
     cdef int refused
-    cdef int guards = sandbox_enter(False, w.wakeup_fd, &refused)
+    cdef int guards = sandbox_enter(False, w.wakeup_fd, -1, &refused)
     if alone:
         guards |= GUARD_DESCRIPTORS
     else:
