@@ -281,6 +281,8 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
         {SYS_prctl, OF_PARENT, {IS(0, PR_SET_PDEATHSIG)}},
         {SYS_prctl, OF_PARENT, {IS(0, PR_SET_NAME)}},
         {SYS_prctl, OF_PARENT, {IS(0, PR_SET_NO_NEW_PRIVS)}},
+        {SYS_prctl, OF_PARENT, {IS(0, PR_GET_DUMPABLE)}},
+        {SYS_prctl, OF_PARENT, {IS(0, PR_SET_DUMPABLE), IS(1, 0)}},
         {SYS_prctl, OF_PARENT, {IS(0, REFUSE_EXECUTABLE)}},
         {SYS_rt_sigprocmask, OF_PARENT, {}},
         {SYS_rt_sigaction, OF_PARENT, {IS(0, SIGPROF)}},

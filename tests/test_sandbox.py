@@ -351,7 +351,24 @@ def test_each_worker_has_addresses_of_its_own(
         assert len({place[name] for place in places}) == 5, name
     assert b"a name" in replica.ask(LAST)
     assert b"<title>x</title>" in replica.ask(LAST)
+    for pid in replica.workers():
+        assert Path(f"/proc/{pid}/comm").read_text() == "yinyang-worker\n"
+        if os.getuid() == 0:  # nobody's other processes may not trace it
+            assert Path(f"/proc/{pid}/fd").stat().st_uid == 0
     assert replica.stop() == 0
+
+
+@pytest.mark.strace
+@pytest.mark.host
+@pytest.mark.parametrize("fault", ["execveat:error=EACCES", "memfd_create:error=ENOSYS"])
+def test_a_worker_that_cannot_be_executed_is_a_copy(fault: str, shape: Shape, tmp_path: Path) -> None:
+    with started_with(fault, shape, tmp_path / "log") as replica:
+        assert "few system calls" in sandbox_line(replica)
+        assert PAGE in replica.ask(LAST)
+        server = replica.workers()[0]
+        worker = Path(f"/proc/{server}/task/{server}/children").read_text().strip()
+        assert Path(f"/proc/{worker}/cmdline").read_bytes() == Path(f"/proc/{server}/cmdline").read_bytes()
+        assert Path(f"/proc/{worker}/comm").read_text() == "yinyang-worker\n"
 
 
 def layout(pid: int) -> dict[str, str]:

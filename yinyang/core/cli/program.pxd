@@ -6,10 +6,10 @@ from ..log.log_queue cimport LogQueue, log_queue_open, log_queue_wait_for
 from ..log.timezone cimport Timezone, timezone_open
 from ..os.listener cimport listener_error_message, listener_open
 from ..os.sandbox cimport GUARD_FILES, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible, sandbox_refusal_message
-from ..os.syscalls cimport EINVAL, ENOMEM, EPERM, MAP_PRIVATE, close, map_memory
+from ..os.syscalls cimport EINVAL, ENOMEM, EPERM, MAP_PRIVATE, PR_SET_DUMPABLE, close, map_memory, prctl
 from ..shared.scoreboard cimport Scoreboard, scoreboard_attach
 from ..supervisor.executable cimport (
-    NUMBER_ALONE, NUMBER_LIFELINE, NUMBER_LISTENER, NUMBER_SCOREBOARD, NUMBER_SLOT, NUMBER_WAKEUP, WORKER_NUMBERS,
+    NUMBER_ALONE, NUMBER_DUMPABLE, NUMBER_LIFELINE, NUMBER_LISTENER, NUMBER_SCOREBOARD, NUMBER_SLOT, NUMBER_WAKEUP, WORKER_NUMBERS,
     executable_open, worker_numbers_parse
 )
 from ..supervisor.server cimport Server, server_wait, server_write_log
@@ -151,5 +151,7 @@ cdef inline int program_worker(int count, const char **arguments) noexcept nogil
     if scoreboard == NULL or numbers[NUMBER_SLOT] >= p.config.numbers[OPTION_WORKERS]:
         return EINVAL
     close(numbers[NUMBER_SCOREBOARD])
+    if not numbers[NUMBER_DUMPABLE]:
+        prctl(PR_SET_DUMPABLE, 0)
     return worker_run(scoreboard, numbers[NUMBER_SLOT], &p.config, &p.replica, numbers[NUMBER_LISTENER],
                       numbers[NUMBER_LIFELINE], numbers[NUMBER_WAKEUP], numbers[NUMBER_ALONE])

@@ -250,6 +250,8 @@ cdef extern from "<sys/wait.h>" nogil:
 
 cdef extern from "<sys/prctl.h>" nogil:
     enum:
+        PR_GET_DUMPABLE
+        PR_SET_DUMPABLE
         PR_SET_PDEATHSIG
         PR_SET_NAME
     int prctl(int option, unsigned long value)

@@ -54,14 +54,16 @@ cdef inline size_t scoreboard_size(int workers) noexcept nogil:
 
 
 cdef inline Scoreboard *scoreboard_open(int workers, int *fd) noexcept nogil:
-    """A scoreboard of empty slots, or NULL. For those that do not inherit it, `fd` is its descriptor; else NULL."""
+    """A scoreboard of empty slots, or NULL. For those that do not inherit it, `fd` (NULL: there are none) becomes its
+    descriptor, or -1 if there is none to be had."""
     cdef size_t size = scoreboard_size(workers)
     cdef Scoreboard *scoreboard
-    if fd == NULL:
-        scoreboard = <Scoreboard *>map_memory(size, MAP_SHARED)
-    else:
+    if fd != NULL:
         fd[0] = shared_memory_open(size)
+    if fd != NULL and fd[0] >= 0:
         scoreboard = <Scoreboard *>map_file(fd[0], size)
+    else:
+        scoreboard = <Scoreboard *>map_memory(size, MAP_SHARED)
     if scoreboard != NULL:
         scoreboard.workers = workers
         scoreboard.started = wall_second()

@@ -10,8 +10,8 @@ from libc.stdint cimport int64_t
 from ..config.config cimport Config
 from ..os.descriptors cimport keep_when_executing
 from ..os.syscalls cimport (
-    AT_EMPTY_PATH, AT_EXECFN, MAP_PRIVATE, O_CLOEXEC, O_PATH, SYS_execveat, close, environ, getauxval, map_memory, open,
-    syscall
+    AT_EMPTY_PATH, AT_EXECFN, MAP_PRIVATE, O_CLOEXEC, O_PATH, PR_GET_DUMPABLE, SYS_execveat, environ, getauxval,
+    map_memory, open, prctl, syscall
 )
 from ..text.buffer cimport Text, llu, number_parse, text_fits, text_format, text_open
 from .state cimport Executable
@@ -34,6 +34,7 @@ cdef enum:  # what a worker is told in its first argument
     NUMBER_WAKEUP
     NUMBER_SCOREBOARD
     NUMBER_ALONE
+    NUMBER_DUMPABLE
     WORKER_NUMBERS
 
 
@@ -74,6 +75,8 @@ cdef inline void executable_run(Executable *executable, int slot, int listener, 
     numbers[NUMBER_WAKEUP] = wakeup_fd
     numbers[NUMBER_SCOREBOARD] = executable.scoreboard_fd
     numbers[NUMBER_ALONE] = alone
+    # Who was root and became another user must not be traced by that user. Executing a program ends this.
+    numbers[NUMBER_DUMPABLE] = prctl(PR_GET_DUMPABLE, 0) == 1
     text_open(&text, executable.numbers, sizeof(executable.numbers) - 1)
     for i in range(WORKER_NUMBERS):
         text_format(&text, "%llu,", <llu>numbers[i])

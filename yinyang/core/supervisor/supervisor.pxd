@@ -51,6 +51,8 @@ cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, co
     supervisor.caller_fd = caller_fd
     supervisor.scoreboard = scoreboard_open(
         workers, &supervisor.executable.scoreboard_fd if supervisor.executable != NULL else NULL)
+    if supervisor.executable != NULL and supervisor.executable.scoreboard_fd < 0:
+        supervisor.executable = NULL
     supervisor.processes = <WorkerProcess *>map_memory(workers * sizeof(WorkerProcess), MAP_PRIVATE)
     supervisor.pollfds = <pollfd *>map_memory((workers + 2) * sizeof(pollfd), MAP_PRIVATE)
     if supervisor.scoreboard == NULL or supervisor.processes == NULL or supervisor.pollfds == NULL:
