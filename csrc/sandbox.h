@@ -207,16 +207,18 @@ static inline struct bpf_step *sandbox_rule(struct bpf_step *step, const struct 
     return step;
 }
 
-/* The filter over all calls of a worker, or of its parent, which has to allow what a worker does too: that inherits it.
- * The number of its steps. `wakeup` is the event by which workers wake each other, `program`
- * the only file that may be executed, or -1; that it is the only one is Landlock's business.
+/* The filter over all calls of a worker, or of its parent, which has to allow what a worker does too, as that inherits it.
+ * The number of its steps. `wakeup` is the event by which workers wake each other; `program` is a file that may be executed,
+ * or -1. That no other file may is Landlock's business.
  *
- * The rules are searched from the top, so what a request takes comes first. A call without a condition costs nothing,
- * as the kernel remembers it (Linux 5.11); so there are conditions only where an argument could do harm. They are by what both C libraries call: musl and glibc. What some machines lack,
- * or call otherwise, stands under an #ifdef: older ones have calls of their own for what is a case of a newer one; those
- * with 32 bits have further ones for 64-bit times and offsets, and musl appends 32 to the names of the former ones.
- * There is no socketcall(2), whose arguments lie in memory, where no filter sees them: glibc calls it on i386 and s390x,
- * so workers do not leave it to the C library to send, receive and shut down. */
+ * The rules are searched from the top, so what a request takes comes first. A call without a condition costs nothing, as
+ * the kernel remembers it (Linux 5.11); so there are conditions only where an argument could do harm.
+ *
+ * The calls are those that both C libraries make: musl and glibc. What some machines lack, or call otherwise, stands under
+ * an #ifdef: older ones have calls of their own for what is a case of a newer one; those with 32 bits have further ones for
+ * 64-bit times and offsets, and musl appends 32 to the names of the former ones. There is no socketcall(2), whose arguments
+ * lie in memory, where no filter sees them: glibc calls it on i386 and s390x, so the core does not leave it to the C library
+ * to send, receive and shut down. */
 static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wakeup, int program)
 {
     const struct rule rules[] = {

@@ -2,8 +2,8 @@
 
     python -m benchmarks.studies.worker_start
 
-Prints a table in Markdown: the time from fork(2) to the end of a process that ends at once, as a copy of a small program
-and executed; an interpreter is also executed with nothing to do, which is the least that a worker on Python would take.
+Prints a table in Markdown: the time from fork(2) to the end of a process that ends at once, as a copy of a small
+program and executed. An interpreter with nothing to do shows the least that a worker on Python would take.
 """
 
 import subprocess

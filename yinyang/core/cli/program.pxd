@@ -5,12 +5,14 @@ from ..identity.replica cimport Replica, replica_set
 from ..log.log_queue cimport LogQueue, log_queue_open, log_queue_wait_for
 from ..log.timezone cimport Timezone, timezone_open
 from ..os.listener cimport listener_error_message, listener_open
-from ..os.sandbox cimport GUARD_FILES, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible, sandbox_refusal_message
+from ..os.sandbox cimport (
+    GUARD_FILES, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible, sandbox_refusal_message
+)
 from ..os.syscalls cimport EINVAL, ENOMEM, EPERM, MAP_PRIVATE, PR_SET_DUMPABLE, close, map_memory, prctl
 from ..shared.scoreboard cimport Scoreboard, scoreboard_attach
 from ..supervisor.executable cimport (
-    NUMBER_ALONE, NUMBER_DUMPABLE, NUMBER_LIFELINE, NUMBER_LISTENER, NUMBER_SCOREBOARD, NUMBER_SLOT, NUMBER_WAKEUP, WORKER_NUMBERS,
-    executable_open, worker_numbers_parse
+    NUMBER_ALONE, NUMBER_DUMPABLE, NUMBER_LIFELINE, NUMBER_LISTENER, NUMBER_SCOREBOARD, NUMBER_SLOT, NUMBER_WAKEUP,
+    WORKER_NUMBERS, executable_open, worker_numbers_parse
 )
 from ..supervisor.server cimport Server, server_wait, server_write_log
 from ..supervisor.state cimport Executable, Supervisor

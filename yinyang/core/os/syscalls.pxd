@@ -288,8 +288,8 @@ cdef inline int64_t wall_second() noexcept nogil:
     return time.tv_sec
 
 
-# Not by the C library: on i386 and s390x, glibc calls socketcall(2) instead, whose arguments the sandbox cannot see; and
-# musl's accept4 takes EINVAL for an old kernel's and goes on to accept(2), which the sandbox refuses.
+# Not by the C library: on i386 and s390x, glibc calls socketcall(2) instead, whose arguments the sandbox cannot see.
+# And musl's accept4 takes EINVAL for an old kernel's and goes on to accept(2), which the sandbox refuses.
 
 cdef inline int accept_client(int listener) noexcept nogil:
     """accept4(2), without the address."""

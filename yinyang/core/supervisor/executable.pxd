@@ -1,8 +1,8 @@
 """Executing the static program anew for each worker, so that each has addresses and a stack canary of its own.
 
-Else a worker were a copy of its parent, and whoever makes workers crash could find out the layout of all of them piece by
-piece. What a worker needs goes along: descriptors by their numbers, settings by the arguments and the environment that
-the program itself was started with.
+Otherwise a worker is a copy of its parent, and whoever makes workers crash could find out the layout of all of them
+piece by piece. What a worker needs goes along: descriptors by their numbers, settings by the arguments and the
+environment that the program itself was started with.
 """
 
 from libc.stdint cimport int64_t

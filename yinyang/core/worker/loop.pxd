@@ -124,7 +124,7 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
 
 cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required) noexcept nogil:
     """0 or -errno."""
-    cdef int refused
+    cdef int refused = 0
     cdef int guards = sandbox_enter(False, w.wakeup_fd, -1, &refused)
     if alone:
         guards |= GUARD_DESCRIPTORS
