@@ -91,6 +91,8 @@ static int serve(struct yinyang *program)
 int main(int argc, char **argv)
 {
     struct yinyang *program = NULL;
+    if (argc > 1 && strcmp(argv[0], WORKER_NAME) == 0)
+        return yinyang_worker(argc - 1, (const char **)argv + 1);
     open_standard_descriptors();
     switch (yinyang_parse(&program, argc - (argc > 0), (const char **)argv + (argc > 0))) {
     case YINYANG_SERVE:

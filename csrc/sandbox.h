@@ -5,6 +5,7 @@
 /* clang-format off */ /* its tables are laid out by hand */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,8 +35,11 @@ enum {
 
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
+#define SYS_landlock_add_rule 445
 #define SYS_landlock_restrict_self 446
 #endif
+
+enum { LANDLOCK_EXECUTE = 1, LANDLOCK_READ = 4, LANDLOCK_BENEATH = 1 /* LANDLOCK_RULE_PATH_BENEATH */ };
 
 /* The version of Landlock that this kernel has; below 1: none. */
 static inline int landlock_version(void)
@@ -43,9 +47,9 @@ static inline int landlock_version(void)
     return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, 1 /* LANDLOCK_CREATE_RULESET_VERSION */);
 }
 
-/* Give up all that this version can take away: there is a set of what is restricted, and no rule that allows any of it.
- * The guards, or -errno. */
-static inline int sandbox_landlock(void)
+/* Give up all that this version can take away: there is a set of what is restricted, and no rule that allows any of it,
+ * but to execute the file `program`, if it is one. The guards, or -errno. */
+static inline int sandbox_landlock(int program)
 {
     int version = landlock_version();
     static const uint16_t files[] = {0, 0x1fff, 0x3fff, 0x7fff, 0x7fff, 0xffff}; /* each version knows more of them */
@@ -54,12 +58,15 @@ static inline int sandbox_landlock(void)
         version >= 4 ? 3 : 0, /* to bind, to connect */
         version >= 6 ? 3 : 0, /* abstract Unix sockets and signals to processes outside */
     };
+    struct { uint64_t allowed; int32_t file; } __attribute__((packed)) rule = {LANDLOCK_EXECUTE | LANDLOCK_READ, program};
     int rules, result;
     if (version < 1)
         return version ? -errno : -ENOSYS;
     rules = (int)syscall(SYS_landlock_create_ruleset, &restricted, sizeof restricted, 0);
     if (rules < 0)
         return -errno;
+    if (program >= 0)
+        syscall(SYS_landlock_add_rule, rules, LANDLOCK_BENEATH, &rule, 0);
     result = (int)syscall(SYS_landlock_restrict_self, rules, 0, 0) ? -errno : GUARD_FILES | (version >= 4 ? GUARD_TCP : 0);
     close(rules);
     return result;
@@ -145,7 +152,7 @@ enum {
 
 /* A way to make a call. Those of one call stand in a row; it may be made in each of these ways. */
 struct rule {
-    unsigned short call;
+    uint32_t call;
     unsigned char whose;
     struct condition conditions[CONDITIONS_MAX];
 };
@@ -164,6 +171,7 @@ enum {
     CLONE_FLAGS = 0,
 #endif
     OF_FORK = 0xff /* the signal at its end */ | 0x00200000 /* CLONE_CHILD_CLEARTID */ | 0x01000000 /* …_SETTID */,
+    EMPTY_PATH = 0x1000, /* AT_EMPTY_PATH: the file is the descriptor */
     OF_MAPPING = MAP_PRIVATE | MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
 };
 
@@ -199,22 +207,24 @@ static inline struct bpf_step *sandbox_rule(struct bpf_step *step, const struct 
     return step;
 }
 
-/* The filter over all calls of a worker, or of its parent, which has to allow what a worker does too: that inherits it.
- * The number of its steps. `wakeup` is the event by which workers wake each other.
+/* The filter over all calls of a worker, or of its parent, which has to allow what a worker does too, as that inherits it.
+ * The number of its steps. `wakeup` is the event by which workers wake each other; `program` is a file that may be executed,
+ * or -1. That no other file may is Landlock's business.
  *
- * The rules are searched from the top, so what a request takes comes first. A call without a condition costs nothing,
- * as the kernel remembers it (Linux 5.11). They are by what both C libraries call: musl and glibc. What some machines lack,
- * or call otherwise, stands under an #ifdef: older ones have calls of their own for what is a case of a newer one; those
- * with 32 bits have further ones for 64-bit times and offsets, and musl appends 32 to the names of the former ones.
- * There is no socketcall(2), whose arguments lie in memory, where no filter sees them: glibc calls it on i386 and s390x,
- * so workers do not leave it to the C library to send, receive and shut down. */
-static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wakeup)
+ * The rules are searched from the top, so what a request takes comes first. A call without a condition costs nothing, as
+ * the kernel remembers it (Linux 5.11); so there are conditions only where an argument could do harm.
+ *
+ * The calls are those that both C libraries make: musl and glibc. What some machines lack, or call otherwise, stands under
+ * an #ifdef: older ones have calls of their own for what is a case of a newer one; those with 32 bits have further ones for
+ * 64-bit times and offsets, and musl appends 32 to the names of the former ones. There is no socketcall(2), whose arguments
+ * lie in memory, where no filter sees them: glibc calls it on i386 and s390x, so the core does not leave it to the C library
+ * to send, receive and shut down. */
+static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wakeup, int program)
 {
     const struct rule rules[] = {
         /* What a worker does from when it serves. Without an address, and without MSG_FASTOPEN, nothing can be sent on a
          * socket that is not connected. The listening one stays open whatever is done to its side for writing. */
         {SYS_sendto, OF_BOTH, {ONLY(3, MSG_NOSIGNAL | MSG_DONTWAIT), NO_POINTER(4)}},
-        {SYS_recvfrom, OF_BOTH, {ONLY(3, MSG_DONTWAIT | MSG_TRUNC), NO_POINTER(4)}},
         {SYS_accept4, OF_BOTH, {IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)}},
         {SYS_epoll_ctl, OF_BOTH, {IS(1, EPOLL_CTL_ADD)}},
         {SYS_epoll_ctl, OF_BOTH, {IS(1, EPOLL_CTL_MOD)}},
@@ -226,6 +236,7 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
 #ifdef SYS_epoll_wait
         {SYS_epoll_wait, OF_BOTH, {}},
 #endif
+        {SYS_recvfrom, OF_BOTH, {}},
         {SYS_writev, OF_BOTH, {}},
         {SYS_close, OF_BOTH, {}},
         {SYS_restart_syscall, OF_BOTH, {}},
@@ -268,9 +279,12 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
         {SYS_gettid, OF_PARENT, {}},
         {SYS_getpid, OF_PARENT, {}},
         {SYS_getppid, OF_PARENT, {}},
+        {SYS_getrandom, OF_PARENT, {}},
         {SYS_prctl, OF_PARENT, {IS(0, PR_SET_PDEATHSIG)}},
         {SYS_prctl, OF_PARENT, {IS(0, PR_SET_NAME)}},
         {SYS_prctl, OF_PARENT, {IS(0, PR_SET_NO_NEW_PRIVS)}},
+        {SYS_prctl, OF_PARENT, {IS(0, PR_GET_DUMPABLE)}},
+        {SYS_prctl, OF_PARENT, {IS(0, PR_SET_DUMPABLE), IS(1, 0)}},
         {SYS_prctl, OF_PARENT, {IS(0, REFUSE_EXECUTABLE)}},
         {SYS_rt_sigprocmask, OF_PARENT, {}},
         {SYS_rt_sigaction, OF_PARENT, {IS(0, SIGPROF)}},
@@ -290,8 +304,18 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
         {SYS_landlock_create_ruleset, OF_PARENT, {}},
         {SYS_landlock_restrict_self, OF_PARENT, {}},
         {SYS_seccomp, OF_PARENT, {IS(0, SECCOMP_MODE), IS(1, SECCOMP_SPECULATES)}},
-        {SYS_execve, OF_ATTACKERS, {}},
+        /* What a program does that is executed anew, as a worker is. */
+        {SYS_fcntl, OF_PARENT, {IS(1, F_SETFD)}},
+        {SYS_execveat, program < 0 ? 0 : OF_PARENT, {IS(0, (uint32_t)program), IS(4, EMPTY_PATH)}},
         {SYS_execveat, OF_ATTACKERS, {}},
+#ifdef __x86_64__
+        {SYS_arch_prctl, OF_PARENT, {IS(0, 0x1002 /* ARCH_SET_FS */)}},
+#elif defined __i386__
+        {SYS_set_thread_area, OF_PARENT, {}},
+#elif defined __arm__
+        {0xf0005 /* __ARM_NR_set_tls */, OF_PARENT, {}},
+#endif
+        {SYS_execve, OF_ATTACKERS, {}},
         {SYS_ptrace, OF_ATTACKERS, {}},
         {SYS_process_vm_readv, OF_ATTACKERS, {}},
         {SYS_process_vm_writev, OF_ATTACKERS, {}},
@@ -313,7 +337,7 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
     *step++ = (struct bpf_step){BPF_RETURN, 0, 0, SECCOMP_KILL};
     *step++ = (struct bpf_step){BPF_LOAD_WORD, 0, 0, CALL_NUMBER};
     while (rule < end) {
-        unsigned short call = rule->call;
+        uint32_t call = rule->call;
         struct bpf_step *of_call = step++;
         int is_decided = 0;
         for (; rule < end && rule->call == call; rule++) {
@@ -344,15 +368,15 @@ static inline int seccomp_is_available(void)
 
 /* From now on these calls work in these ways; in others they are not permitted. Attackers' ones end the process, and all
  * others do not exist. The guard, or -errno. */
-static inline int sandbox_calls(int is_parent, int wakeup)
+static inline int sandbox_calls(int is_parent, int wakeup, int program)
 {
     struct bpf_step steps[FILTER_MAX];
-    struct bpf_program program;
+    struct bpf_program filter;
     if (!MACHINE)
         return -ENOSYS;
-    program.length = (uint16_t)sandbox_filter(steps, is_parent, wakeup);
-    program.steps = steps;
-    return syscall(SYS_seccomp, SECCOMP_MODE, SECCOMP_SPECULATES, &program) ? -errno : GUARD_CALLS;
+    filter.length = (uint16_t)sandbox_filter(steps, is_parent, wakeup, program);
+    filter.steps = steps;
+    return syscall(SYS_seccomp, SECCOMP_MODE, SECCOMP_SPECULATES, &filter) ? -errno : GUARD_CALLS;
 }
 
 /* ---- all of it -------------------------------------------------------------------------------------------------- */
@@ -376,14 +400,14 @@ static inline int sandbox_user(void)
 }
 
 /* The guards that hold from now on. In `refused`: one that cannot be had here, or 0. */
-static inline int sandbox_enter(int is_parent, int wakeup, int *refused)
+static inline int sandbox_enter(int is_parent, int wakeup, int program, int *refused)
 {
     int guards = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? 0 : GUARD_PRIVILEGES;
     int user = is_parent ? sandbox_user() : 0;
-    int files = sandbox_landlock();
+    int files = sandbox_landlock(program);
     int calls;
     prctl(REFUSE_EXECUTABLE, 1 /* PR_MDWE_REFUSE_EXEC_GAIN */, 0, 0, 0); /* the filter does without, but on s390x */
-    calls = sandbox_calls(is_parent, wakeup);
+    calls = sandbox_calls(is_parent, wakeup, files > 0 ? program : -1);
     *refused = !guards ? GUARD_PRIVILEGES : user < 0 ? GUARD_USER : files < 0 ? GUARD_FILES : calls < 0 ? GUARD_CALLS : 0;
     return guards | (user > 0 ? user : 0) | (files > 0 ? files : 0) | (calls > 0 ? calls : 0);
 }

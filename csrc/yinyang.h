@@ -4,6 +4,8 @@
 
 #define HIDDEN __attribute__((visibility("hidden")))
 
+#define WORKER_NAME "yinyang-worker" /* by which a worker is executed, as its argument 0 */
+
 struct yinyang; /* a server, from its command line to its end */
 
 enum yinyang_action { /* as in yinyang/core/cli/options.pxd */
@@ -30,6 +32,9 @@ HIDDEN int yinyang_open(struct yinyang *program, int log, int caller_fd);
 /* Wait for something to do, or until the descriptor `caller_fd` can be read, and do it. `stops` is how often it was told to
  * stop: once, gently; twice, at once. 0 when all is over. */
 HIDDEN int yinyang_turn(struct yinyang *program, int stops);
+
+/* Serve as a worker, by the arguments that its parent has executed it with; the exit code. */
+HIDDEN int yinyang_worker(int count, const char **arguments);
 
 /* Wait for dead children that are not workers, as the first process of a container must. */
 HIDDEN void yinyang_reap_orphans(struct yinyang *program);

@@ -1,6 +1,7 @@
 /* Has a running process make a system call, as if it had been taken over: under its own sandbox, with its own descriptors.
  *
  *     taken_over PID CALL [ARGUMENT]...
+ *     taken_over PID canary    shows its stack canary instead
  *
  * An argument is a number, or `@` and bytes in hexadecimal, which are put into the memory of the process; then it is their
  * address. Prints what the call returned, as the kernel has it: -errno for failure. x86-64 only. */
@@ -44,6 +45,10 @@ int main(int count, char **arguments)
         return fail("attach");
     if (ptrace(PTRACE_GETREGS, pid, 0, &before))
         return fail("registers");
+    if (!strcmp(arguments[2], "canary")) {
+        printf("%ld\n", ptrace(PTRACE_PEEKDATA, pid, before.fs_base + 0x28, 0));
+        return ptrace(PTRACE_DETACH, pid, 0, 0) ? fail("detach") : 0;
+    }
     registers = before;
     registers.rip -= 2; /* it has stopped in a call: the instruction is the one before */
     registers.rax = strtoull(arguments[2], NULL, 0);

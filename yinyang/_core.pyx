@@ -13,7 +13,7 @@ from .core.cli.healthcheck cimport healthcheck
 from .core.cli.options cimport (
     ACTION_ERROR, ACTION_HELP, ACTION_SERVE, ACTION_VERSION, options_parse, usage_message
 )
-from .core.cli.program cimport Program, program_healthcheck, program_open, program_parse, program_turn
+from .core.cli.program cimport Program, program_healthcheck, program_open, program_parse, program_turn, program_worker
 from .core.config.config cimport (
     Config, HOST_NAME_MAX, KIND_ADDRESS, KIND_NUMBER, KIND_SECONDS, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT,
     OPTION_NAME, Option, config_complete, config_set, config_set_defaults, host_name, is_setting, option_table,
@@ -600,6 +600,10 @@ cdef public bint yinyang_healthcheck(yinyang *program) noexcept nogil:
 
 cdef public bint yinyang_open(yinyang *program, int log, int caller_fd) noexcept nogil:
     return program_open(<Program *>program, log, caller_fd)
+
+
+cdef public int yinyang_worker(int count, const char **arguments) noexcept nogil:
+    return program_worker(count, arguments)
 
 
 cdef public bint yinyang_turn(yinyang *program, int stops) noexcept nogil:

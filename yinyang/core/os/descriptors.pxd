@@ -3,7 +3,9 @@
 from libc.limits cimport UINT_MAX
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 
-from .syscalls cimport O_CLOEXEC, O_RDONLY, SYS_close_range, SYS_getdents64, close, dup3, errno, open, syscall
+from .syscalls cimport (
+    F_SETFD, O_CLOEXEC, O_RDONLY, SYS_close_range, SYS_fcntl, SYS_getdents64, close, dup3, errno, open, syscall
+)
 
 cdef enum:
     STANDARD_FDS = 3
@@ -95,3 +97,8 @@ cdef inline int fill_standard_fds(const int *kept, int count, int fd) noexcept n
             if dup3(fd, standard, O_CLOEXEC) < 0:
                 return -errno
     return 0
+
+
+cdef inline void keep_when_executing(int fd) noexcept nogil:
+    """Not by fcntl(3), which with 32 bits makes a call that has another name."""
+    syscall(SYS_fcntl, fd, F_SETFD, 0)

@@ -19,7 +19,7 @@ cdef extern from "sandbox.h" nogil:
         NOBODY
     int landlock_version()
     bint seccomp_is_available()
-    int sandbox_enter(bint is_parent, int wakeup, int *refused)
+    int sandbox_enter(bint is_parent, int wakeup, int program, int *refused)
 
 cdef enum Sandbox:  # in the order of the words in csrc/option_table.h
     SANDBOX_AUTO  # as much of it as the kernel has
@@ -56,8 +56,8 @@ cdef inline void sandbox_refusal_message(Text *message, int guard) noexcept nogi
     """What could not be had, though the kernel has all of it."""
     text_string(message, "no sandbox, as ")
     if guard == GUARD_USER:
-        text_format(message, "this process is root and may not become user %llu, for want of the capabilities SETUID and "
-                    "SETGID, or as its user namespace has no such user; start it as another user", <llu>NOBODY)
+        text_format(message, "this process is root and may not become user %llu, for want of the capabilities SETUID "
+                    "and SETGID, or as its user namespace has no such user; start it as another user", <llu>NOBODY)
     else:
         text_string(message, "Landlock refuses" if guard == GUARD_FILES else "seccomp refuses" if guard == GUARD_CALLS
                     else "the kernel refuses to rule out new privileges for")

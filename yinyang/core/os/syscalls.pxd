@@ -44,10 +44,15 @@ cdef extern from "<unistd.h>" nogil:
     pid_t fork "_Fork"()  # without the handlers that the embedding program has registered by pthread_atfork(3)
     void _exit(int code)
     long syscall(long number, ...)
+    int ftruncate(int fd, int64_t size)
+    char **environ
 
 cdef extern from "<sys/syscall.h>" nogil:
     enum:
         SYS_accept4
+        SYS_execveat
+        SYS_fcntl
+        SYS_memfd_create
         SYS_close_range
         SYS_getdents64
         SYS_recvfrom
@@ -63,8 +68,18 @@ cdef extern from "<fcntl.h>" nogil:
         O_RDONLY
         O_CLOEXEC
         O_NONBLOCK
+        O_PATH
+        F_ADD_SEALS
+        F_SEAL_GROW
+        F_SEAL_SEAL
+        F_SEAL_SHRINK
     int open(const char *path, int flags)
-    int fcntl(int fd, int command, int value)
+    int fcntl(int fd, int operation, ...)
+
+cdef extern from "<sys/auxv.h>" nogil:
+    enum:
+        AT_EXECFN
+    unsigned long getauxval(unsigned long type)
 
 cdef extern from "<sys/time.h>" nogil:
     struct timeval:
@@ -245,6 +260,8 @@ cdef extern from "<sys/wait.h>" nogil:
 
 cdef extern from "<sys/prctl.h>" nogil:
     enum:
+        PR_GET_DUMPABLE
+        PR_SET_DUMPABLE
         PR_SET_PDEATHSIG
         PR_SET_NAME
     int prctl(int option, unsigned long value)
@@ -256,6 +273,15 @@ cdef extern from "<sched.h>" nogil:
 
 cdef extern from "<stdlib.h>" nogil:
     char *getenv(const char *name)
+
+
+cdef enum:  # of memfd_create(2), which not every C library declares
+    MFD_CLOEXEC = 1
+    MFD_ALLOW_SEALING = 2
+    MFD_NOEXEC_SEAL = 8
+
+cdef enum:
+    AT_EMPTY_PATH = 0x1000  # of execveat(2), likewise
 
 
 cdef inline int64_t monotonic_ms() noexcept nogil:
@@ -272,8 +298,8 @@ cdef inline int64_t wall_second() noexcept nogil:
     return time.tv_sec
 
 
-# Not by the C library: on i386 and s390x, glibc calls socketcall(2) instead, whose arguments the sandbox cannot see; and
-# musl's accept4 takes EINVAL for an old kernel's and goes on to accept(2), which the sandbox refuses.
+# Not by the C library: on i386 and s390x, glibc calls socketcall(2) instead, whose arguments the sandbox cannot see.
+# And musl's accept4 takes EINVAL for an old kernel's and goes on to accept(2), which the sandbox refuses.
 
 cdef inline int accept_client(int listener) noexcept nogil:
     """accept4(2), without the address."""
@@ -333,3 +359,22 @@ cdef inline void *map_memory(size_t size, int flags) noexcept nogil:
     """Zeroed memory of its own, or NULL. Pages cost nothing until they are touched."""
     cdef void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0)
     return NULL if memory == MAP_FAILED else memory
+
+
+cdef inline void *map_file(int fd, size_t size) noexcept nogil:
+    """The memory of a file, shared with all that map it, or NULL."""
+    cdef void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+    return NULL if memory == MAP_FAILED else memory
+
+
+cdef inline int shared_memory_open(size_t size) noexcept nogil:
+    """A file of zeros in memory, whose size nobody can change any more; -1 if there is none to be had."""
+    cdef int fd = <int>syscall(SYS_memfd_create, b"yinyang", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)
+    if fd < 0 and errno == EINVAL:  # Linux before 6.3, which does not know the last one
+        fd = <int>syscall(SYS_memfd_create, b"yinyang", MFD_CLOEXEC | MFD_ALLOW_SEALING)
+    if fd < 0:
+        return -1
+    if ftruncate(fd, <int64_t>size) < 0 or fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0:
+        close(fd)
+        return -1
+    return fd

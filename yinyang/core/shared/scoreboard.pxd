@@ -6,7 +6,7 @@ from libc.string cimport memset
 from ..os.atomic cimport (
     atomic_barrier, atomic_get_i64, atomic_get_u32, atomic_get_u64, atomic_set_u64, atomic_swap_u32
 )
-from ..os.syscalls cimport MAP_SHARED, map_memory, munmap, wall_second
+from ..os.syscalls cimport MAP_SHARED, map_file, map_memory, munmap, shared_memory_open, wall_second
 from .page_ring cimport PageRing, page_ring_has_more
 
 cdef extern from "routes.h" nogil:
@@ -58,13 +58,26 @@ cdef inline size_t scoreboard_size(int workers) noexcept nogil:
     return sizeof(Scoreboard) + (<size_t>workers - 1) * sizeof(WorkerSlot)
 
 
-cdef inline Scoreboard *scoreboard_open(int workers) noexcept nogil:
-    """A scoreboard of empty slots, or NULL."""
-    cdef Scoreboard *scoreboard = <Scoreboard *>map_memory(scoreboard_size(workers), MAP_SHARED)
+cdef inline Scoreboard *scoreboard_open(int workers, int *fd) noexcept nogil:
+    """A scoreboard of empty slots, or NULL. For those that do not inherit it, `fd` (NULL: there are none) becomes its
+    descriptor, or -1 if there is none to be had."""
+    cdef size_t size = scoreboard_size(workers)
+    cdef Scoreboard *scoreboard
+    if fd != NULL:
+        fd[0] = shared_memory_open(size)
+    if fd != NULL and fd[0] >= 0:
+        scoreboard = <Scoreboard *>map_file(fd[0], size)
+    else:
+        scoreboard = <Scoreboard *>map_memory(size, MAP_SHARED)
     if scoreboard != NULL:
         scoreboard.workers = workers
         scoreboard.started = wall_second()
     return scoreboard
+
+
+cdef inline Scoreboard *scoreboard_attach(int fd, int workers) noexcept nogil:
+    """The scoreboard that another process has opened, or NULL."""
+    return <Scoreboard *>map_file(fd, scoreboard_size(workers))
 
 
 cdef inline void scoreboard_close(Scoreboard *scoreboard) noexcept nogil:

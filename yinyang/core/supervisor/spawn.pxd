@@ -5,18 +5,22 @@ from libc.stdint cimport int64_t
 from ..os.atomic cimport atomic_set_i64
 from ..os.descriptors cimport close_all_except
 from ..os.syscalls cimport (
-    AF_UNIX, PR_SET_NAME, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM, close, errno, fork, getpid,
+    AF_UNIX, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM, close, errno, fork, getpid,
     getppid, monotonic_ms, pid_t, prctl, pthread_sigmask, sigfillset, sigset_t, socketpair, _exit
 )
 from ..shared.scoreboard cimport PHASE_STOPPING
 from ..worker.loop cimport worker_run
-from .state cimport Supervisor, WorkerProcess
+from .executable cimport executable_run
+from .state cimport Executable, Supervisor, WorkerProcess
+
+cdef extern from "stack_canary.h" nogil:
+    void stack_canary_renew()
 
 cdef enum:
     SHORT_LIFE = 1000  # ms: a worker that lived shorter is restarted after a delay
     RESTART_DELAY_MIN = 100  # ms, doubled with every short life in a row
     RESTART_DELAY_MAX = 10000
-    WORKER_FDS = 3  # of the parent's, that it needs
+    WORKER_FDS = 5  # of the parent's, that it needs
 
 
 cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogil:
@@ -36,6 +40,7 @@ cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogi
     supervisor.scoreboard.slots[slot].open = 0
     pid = fork()
     if pid == 0:
+        stack_canary_renew()
         _exit(run_worker(supervisor, slot, ends[1], parent))
     error = errno
     pthread_sigmask(SIG_SETMASK, &before, NULL)
@@ -85,17 +90,24 @@ cdef inline void schedule_restart(WorkerProcess *process, bint short_life, int64
 
 cdef inline int run_worker(Supervisor *supervisor, int slot, int lifeline, pid_t parent) noexcept nogil:
     """Serve; the child's exit code."""
+    cdef Executable *executable = supervisor.executable
     cdef int kept[WORKER_FDS]
     cdef bint alone
     prctl(PR_SET_PDEATHSIG, SIGKILL)
     if getppid() != parent:
         return 0
-    prctl(PR_SET_NAME, <unsigned long><const char *>"yinyang-worker")
     close_lifelines(supervisor)
     kept[0] = supervisor.listener
     kept[1] = lifeline
     kept[2] = supervisor.wakeup_fd
+    kept[3] = executable.fd if executable != NULL else -1
+    kept[4] = executable.scoreboard_fd if executable != NULL else -1
     alone = close_all_except(kept, WORKER_FDS)
+    if executable != NULL:
+        executable_run(executable, slot, supervisor.listener, supervisor.listener_is_shared, lifeline,
+                       supervisor.wakeup_fd, alone)
+        close(executable.fd)  # that was refused, so this copy of the parent serves
+        close(executable.scoreboard_fd)
     return worker_run(supervisor.scoreboard, slot, supervisor.config, supervisor.replica, supervisor.listener,
                       supervisor.listener_is_shared, lifeline, supervisor.wakeup_fd, alone)
 

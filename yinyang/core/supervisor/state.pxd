@@ -7,6 +7,18 @@ from ..identity.replica cimport Replica
 from ..os.syscalls cimport pid_t, pollfd
 from ..shared.scoreboard cimport Scoreboard
 
+cdef enum:
+    NUMBERS_MAX = 64  # bytes
+
+cdef struct Executable:  # by which workers are executed anew
+    int fd  # of this program
+    int scoreboard_fd
+    const char **arguments  # of a worker: these texts, and those of this program
+    char numbers[NUMBERS_MAX]
+    char name[320]  # an option
+    char workers[32]  # likewise
+    char max_connections[48]  # likewise
+
 cdef struct WorkerProcess:
     pid_t pid  # 0: not running
     int lifeline  # hangs up when the worker dies; a byte on it is the worker's notification
@@ -20,6 +32,7 @@ cdef struct WorkerProcess:
 
 cdef struct Supervisor:
     Scoreboard *scoreboard
+    Executable *executable  # NULL: workers stay copies of this process
     const Config *config
     const Replica *replica
     WorkerProcess *processes

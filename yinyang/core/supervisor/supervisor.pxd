@@ -39,8 +39,8 @@ cdef enum:
 
 cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, const Replica *replica, int listener,
                                 int caller_fd) noexcept nogil:
-    """Everything but the workers; 0 or -errno. In either case supervisor_close is due. `supervisor` is zeros before;
-    `config`, which is complete, and `replica` must stay."""
+    """Everything but the workers; 0 or -errno. In either case supervisor_close is due. `supervisor` is zeros before,
+    but for `executable`; `config`, which is complete, and `replica` must stay."""
     cdef int workers = config.numbers[OPTION_WORKERS]
     cdef int i
     supervisor.config = config
@@ -50,7 +50,10 @@ cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, co
     supervisor.listener_has_both = listener_has_both(listener)
     supervisor.workers = workers
     supervisor.caller_fd = caller_fd
-    supervisor.scoreboard = scoreboard_open(workers)
+    supervisor.scoreboard = scoreboard_open(
+        workers, &supervisor.executable.scoreboard_fd if supervisor.executable != NULL else NULL)
+    if supervisor.executable != NULL and supervisor.executable.scoreboard_fd < 0:
+        supervisor.executable = NULL
     supervisor.processes = <WorkerProcess *>map_memory(workers * sizeof(WorkerProcess), MAP_PRIVATE)
     supervisor.pollfds = <pollfd *>map_memory((workers + 2) * sizeof(pollfd), MAP_PRIVATE)
     if supervisor.scoreboard == NULL or supervisor.processes == NULL or supervisor.pollfds == NULL:

@@ -16,9 +16,10 @@ from ..os.descriptors cimport fill_standard_fds
 from ..os.sandbox cimport GUARD_DESCRIPTORS, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
     EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPERM, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL, SIG_UNBLOCK,
-    accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait, epoll_watch, errno, eventfd_signal,
-    map_memory, monotonic_ms, pthread_sigmask, send, sigaddset, sigemptyset, signal, sigset_t, wall_second
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, PR_SET_NAME, SIGPROF, SIG_DFL,
+    SIG_UNBLOCK, accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait, epoll_watch, errno,
+    eventfd_signal, map_memory, monotonic_ms, prctl, pthread_sigmask, send, sigaddset, sigemptyset, signal, sigset_t,
+    wall_second
 )
 from ..routes.table cimport responses_open
 from ..shared.scoreboard cimport (
@@ -28,6 +29,9 @@ from .connection cimport Clients, client_expired, client_open, client_ready, cli
 from .timers cimport (
     LAST_MOMENT, LINGER_TIMEOUT_AT_END, WAIT_LINGER, timers_expired, timers_set_limits, timers_timeout
 )
+
+cdef extern from "yinyang.h" nogil:
+    const char *WORKER_NAME
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -79,6 +83,7 @@ cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Config *confi
     cdef int error
     if w == NULL:
         return ENOMEM
+    prctl(PR_SET_NAME, <unsigned long>WORKER_NAME)
     w.scoreboard = scoreboard
     w.listener = listener
     w.listener_is_shared = listener_is_shared
@@ -124,8 +129,8 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
 
 cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required) noexcept nogil:
     """0 or -errno."""
-    cdef int refused
-    cdef int guards = sandbox_enter(False, w.wakeup_fd, &refused)
+    cdef int refused = 0
+    cdef int guards = sandbox_enter(False, w.wakeup_fd, -1, &refused)
     if alone:
         guards |= GUARD_DESCRIPTORS
     else:
