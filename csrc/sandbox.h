@@ -136,9 +136,9 @@ static const unsigned short call_groups[] = {
 #endif
     GROUP_END,
     /* What its parent does besides: wait, log, and start workers, so this includes what a worker does before it serves. */
-    SYS_ppoll, SYS_read, SYS_lseek, SYS_setsockopt, SYS_getsockname, SYS_wait4, SYS_waitid, SYS_kill,
+    SYS_ppoll, SYS_read, SYS_setsockopt, SYS_getsockopt, SYS_getsockname, SYS_listen, SYS_wait4, SYS_waitid, SYS_kill,
     SYS_rt_sigprocmask, SYS_socketpair, SYS_clone, SYS_set_tid_address, SYS_gettid, SYS_getpid, SYS_getppid, SYS_prctl,
-    SYS_rt_sigaction, SYS_dup, SYS_close_range, SYS_munmap, SYS_prlimit64, SYS_epoll_create1,
+    SYS_rt_sigaction, SYS_dup, SYS_close_range, SYS_munmap, SYS_mprotect, SYS_prlimit64, SYS_epoll_create1,
     SYS_landlock_create_ruleset, SYS_landlock_restrict_self, SYS_seccomp,
 #ifdef SYS_fork
     SYS_fork,
@@ -148,9 +148,6 @@ static const unsigned short call_groups[] = {
 #endif
 #ifdef SYS_ppoll_time64
     SYS_ppoll_time64,
-#endif
-#ifdef SYS__llseek
-    SYS__llseek,
 #endif
 #ifdef SYS_mmap2
     SYS_mmap2,

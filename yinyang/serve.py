@@ -39,8 +39,14 @@ def main() -> int:
 
 def _open_standard_descriptors() -> None:
     """Started without stdin, stdout or stderr, its sockets must not take their places."""
-    while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
-        pass
+    try:
+        while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
+            pass
+    except OSError:  # without /dev, a socket that is connected to nobody is as silent
+        import _socket  # noqa: PLC0415
+
+        while (fd := _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM).detach()) < 3:
+            pass
     os.close(fd)
 
 
@@ -59,10 +65,15 @@ def _serve(server: Server) -> int:
     is_init = os.getpid() == 1  # the first process of a container inherits the children of others
     signal.signal(signal.SIGCHLD, lambda _number, _frame: server.reap_orphans() if is_init else None)
     signal.set_wakeup_fd(server.waker, warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [*stops, signal.SIGCHLD])  # whoever started this may have blocked them
+    if is_init:
+        server.reap_orphans()  # those that have ended before anybody minded
     try:
         server.run(_log())
     finally:
         signal.set_wakeup_fd(-1)
+        for number in stops:  # a terminal may not take the line that says why it failed
+            signal.signal(number, signal.SIG_DFL)
     return 0
 
 

@@ -7,10 +7,10 @@ from ..log.timezone cimport Timezone, timezone_open
 from ..os.listener cimport listener_error_message, listener_open
 from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible
 from ..os.syscalls cimport MAP_PRIVATE, map_memory
-from ..supervisor.server cimport Server, server_wait, server_write_log
+from ..supervisor.server cimport Server, server_has_failed, server_wait, server_write_log
 from ..supervisor.state cimport Supervisor
 from ..supervisor.supervisor cimport supervisor_open, supervisor_start
-from ..text.buffer cimport Text, text_format, text_open, text_system_error
+from ..text.buffer cimport Text, text_format, text_open, text_string, text_system_error
 from .healthcheck cimport healthcheck
 from .options cimport ACTION_ERROR, ACTION_HELP, ACTION_VERSION, options_parse, usage_message
 
@@ -61,12 +61,16 @@ cdef inline bint program_healthcheck(Program *p) noexcept nogil:
 
 cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil:
     """Start to serve and to log to the descriptor `log`; False, with a message, if that fails. program_turn returns
-    when `caller_fd` can be read."""
+    when `caller_fd`, which tells of signals, can be read; -errno if there is none."""
     cdef const char *host = p.config.texts[OPTION_HOST]
     cdef int port = p.config.numbers[OPTION_PORT]
     cdef Text message
     cdef int listener, error
     program_message(p, &message)
+    if caller_fd < 0:
+        text_string(&message, "no signal could stop the server, as they cannot be received: ")
+        text_system_error(&message, -caller_fd)
+        return False
     if not sandbox_is_possible(p.config.numbers[OPTION_SANDBOX], &message):
         return False
     if not config_complete(&p.config, &message):
@@ -100,11 +104,14 @@ cdef inline int program_serve(Program *p, int listener, int log, int caller_fd) 
     return error
 
 
-cdef inline bint program_turn(Program *p, int stops) noexcept nogil:
-    """Wait for something to do, and do it; False when all is over. `stops` is as for server_wait."""
+cdef inline int program_turn(Program *p, int stops) noexcept nogil:
+    """Wait for something to do, and do it: 1. When all is over: 0, or -1, with a message, if it could not serve.
+    `stops` is as for server_wait."""
+    cdef Text message
     cdef int delay = -1
     cdef int fd = log_queue_wait_for(&p.log, &delay)
     if not server_wait(&p.server, stops, fd, delay):
-        return False
+        program_message(p, &message)
+        return -1 if server_has_failed(&p.server, &message) else 0
     server_write_log(&p.server, &p.log, &p.timezone)
-    return True
+    return 1

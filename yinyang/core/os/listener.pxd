@@ -1,13 +1,14 @@
 """The listening socket: opening it, and the messages about where it listens or why it cannot."""
 
-from libc.string cimport strcmp
+from libc.string cimport memcmp, memset, strcmp
 
 from ..text.buffer cimport Text, llu, text_format, text_string, text_system_error
 from .address cimport Address, address_parse, text_url
 from .syscalls cimport (
-    AF_INET6, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_BINDTOIFINDEX, SO_REUSEADDR, TCP_NODELAY, bind, close, errno,
-    getsockname, listen, port_bytes, sockaddr, sockaddr_in, socket, socket_option
+    AF_INET6, AF_UNSPEC, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY,
+    SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ACCEPTCONN, SO_BINDTOIFINDEX, SO_REUSEADDR, TCP_NODELAY,
+    bind, close, connect, errno, getsockname, getsockopt, listen, port_bytes, sockaddr, sockaddr_in, socket,
+    socket_option, socklen_t
 )
 
 cdef enum:
@@ -30,6 +31,35 @@ cdef inline int listener_open(const char *host, int port) noexcept nogil:
 
 
 cdef inline int listener_at(const Address *address) noexcept nogil:
+    """A descriptor or -errno. Any free port is chosen by a socket that is bound to it before: a socket that was bound
+    by its number keeps it when it is shut down (listener_revive)."""
+    cdef Address chosen
+    cdef int first, fd
+    if (<const sockaddr_in *>&address.storage).sin_port:  # in the same place for both families
+        return listener_start(bound_socket(address))
+    first = bound_socket(address)
+    if first < 0:
+        return first
+    fd = listener_address(first, &chosen)
+    if fd == 0:
+        fd = bound_socket(&chosen)
+    if fd < 0:
+        return listener_start(first)  # where a port cannot be shared for this moment
+    close(first)
+    return listener_start(fd)
+
+
+cdef inline int listener_start(int fd) noexcept nogil:
+    """Have a socket listen, if it is none of -errno; itself or -errno."""
+    cdef int error
+    if fd < 0 or listen(fd, BACKLOG) == 0:
+        return fd
+    error = errno
+    close(fd)
+    return -error
+
+
+cdef inline int bound_socket(const Address *address) noexcept nogil:
     """A descriptor or -errno. What is set here is inherited by every connection that is accepted."""
     cdef int family = address.storage.ss_family
     cdef int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
@@ -40,7 +70,7 @@ cdef inline int listener_at(const Address *address) noexcept nogil:
     socket_option(fd, IPPROTO_TCP, TCP_NODELAY, True)
     if family == AF_INET6:
         socket_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, False)
-    if bind(fd, <const sockaddr *>&address.storage, address.size) < 0 or listen(fd, BACKLOG) < 0:
+    if bind(fd, <const sockaddr *>&address.storage, address.size) < 0:
         error = errno
         close(fd)
         return -error
@@ -53,6 +83,34 @@ cdef inline void listener_refuse(int fd) noexcept nogil:
     connection finds no listener there, while one that has begun has found its own. (Linux 5.7. The alternative, a
     packet filter, is forbidden to unprivileged processes.)"""
     socket_option(fd, SOL_SOCKET, SO_BINDTOIFINDEX, 0x7FFFFFFF)
+
+
+cdef inline int listener_address(int fd, Address *address) noexcept nogil:
+    """0 or -errno."""
+    memset(address, 0, sizeof(Address))
+    address.size = sizeof(address.storage)
+    return 0 if getsockname(fd, <sockaddr *>&address.storage, &address.size) == 0 else -errno
+
+
+cdef inline bint listener_is_open(int fd) noexcept nogil:
+    """Has nobody shut it down?"""
+    cdef int listens = 0
+    cdef socklen_t size = sizeof(listens)
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 and listens
+
+
+cdef inline int listener_revive(int fd, const Address *address) noexcept nogil:
+    """Have a socket listen again at its address that was shut down, or connected to somewhere. 0 or -errno. All who
+    have the socket go on with it."""
+    cdef sockaddr nowhere
+    cdef Address now
+    memset(&nowhere, 0, sizeof(nowhere))
+    nowhere.sa_family = AF_UNSPEC
+    connect(fd, &nowhere, sizeof(nowhere))  # which ends a connection
+    bind(fd, <const sockaddr *>&address.storage, address.size)  # in vain if it has its address still
+    if listener_address(fd, &now) < 0 or memcmp(&now.storage, &address.storage, address.size) != 0:
+        return -EADDRNOTAVAIL
+    return 0 if listen(fd, BACKLOG) == 0 else -errno
 
 
 cdef inline const char *listener_host(int fd, const char *host, int *port) noexcept nogil:

@@ -8,8 +8,10 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 cdef extern from "<errno.h>" nogil:
     int errno
     enum:
+        EPERM
         EINTR
         EBADF
+        ECHILD
         EAGAIN
         ENOMEM
         EACCES
@@ -34,11 +36,12 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void *buffer, size_t size)
     enum:
         SEEK_CUR
-        SEEK_END
     int64_t lseek(int fd, int64_t offset, int whence)
+    int isatty(int fd)
     int gethostname(char *name, size_t size)
     pid_t getpid()
     pid_t getppid()
+    int getpagesize()
     pid_t fork "_Fork"()  # without the handlers that the embedding program has registered by pthread_atfork(3)
     void _exit(int code)
     long syscall(long number, ...)
@@ -51,9 +54,17 @@ cdef extern from "<sys/syscall.h>" nogil:
 cdef extern from "<fcntl.h>" nogil:
     enum:
         O_RDONLY
+        O_WRONLY
         O_CLOEXEC
+        O_NOCTTY
         O_NONBLOCK
     int open(const char *path, int flags)
+
+cdef extern from "<sys/stat.h>" nogil:
+    struct stat:
+        unsigned int st_mode
+    int fstat(int fd, stat *status)
+    bint S_ISFIFO(unsigned int mode)
 
 cdef extern from "<sys/time.h>" nogil:
     struct timeval:
@@ -86,6 +97,7 @@ cdef extern from "<sys/mman.h>" nogil:
     void *MAP_FAILED
     void *mmap(void *address, size_t size, int protection, int flags, int fd, int64_t offset)
     int munmap(void *address, size_t size)
+    int mprotect(void *address, size_t size, int protection)
 
 cdef extern from "<sys/resource.h>" nogil:
     struct rlimit:
@@ -110,12 +122,14 @@ cdef extern from "<sys/socket.h>" nogil:
         size_t msg_iovlen
     enum:
         AF_UNIX
+        AF_UNSPEC
         AF_INET
         AF_INET6
         SOCK_STREAM
         SOCK_NONBLOCK
         SOCK_CLOEXEC
         SOL_SOCKET
+        SO_ACCEPTCONN
         SO_BINDTOIFINDEX
         SO_REUSEADDR
         SO_RCVTIMEO
@@ -127,6 +141,7 @@ cdef extern from "<sys/socket.h>" nogil:
     int socket(int domain, int type, int protocol)
     int socketpair(int domain, int type, int protocol, int fds[2])
     int setsockopt(int fd, int level, int option, const void *value, socklen_t size)
+    int getsockopt(int fd, int level, int option, void *value, socklen_t *size)
     int bind(int fd, const sockaddr *address, socklen_t size)
     int listen(int fd, int backlog)
     int connect(int fd, const sockaddr *address, socklen_t size)
@@ -172,6 +187,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLOUT
         EPOLLET
         EPOLLEXCLUSIVE
+        EPOLLHUP
         EPOLL_CLOEXEC
         EPOLL_CTL_ADD
         EPOLL_CTL_MOD
@@ -258,6 +274,15 @@ cdef inline int64_t wall_second() noexcept nogil:
     cdef timespec time
     clock_gettime(CLOCK_REALTIME_COARSE, &time)
     return time.tv_sec
+
+
+cdef inline int64_t cpu_time_of(pid_t pid) noexcept nogil:
+    """The CPU time that a child has used, in ns; -errno. Not by clock_getcpuclockid(3), which also asks whether that
+    clock is there; how its number is made is part of Linux's interface."""
+    cdef timespec time
+    if clock_gettime((-pid - 1) * 8 + 2, &time) < 0:
+        return -errno
+    return time.tv_sec * 1000000000 + time.tv_nsec
 
 
 cdef inline int accept_client(int listener) noexcept nogil:

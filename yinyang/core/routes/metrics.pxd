@@ -5,10 +5,10 @@ from libc.string cimport strcmp
 
 from ..http.responses cimport ROUTE_COUNT, STATUS_COUNT, routes, statuses
 from ..identity.replica cimport ABOUT_VERSION
-from ..os.atomic cimport atomic_get_u32
 from ..os.syscalls cimport monotonic_ms
 from ..shared.scoreboard cimport (
-    Counts, PHASE_SERVING, Scoreboard, scoreboard_answered, scoreboard_counts, scoreboard_ready_workers
+    Counts, PHASE_SERVING, Scoreboard, scoreboard_answered, scoreboard_counts, scoreboard_phase,
+    scoreboard_ready_workers
 )
 from ..text.buffer cimport Text, llu, text_format, text_open, text_string
 from .request cimport Request, response_begin, response_end
@@ -87,5 +87,5 @@ cdef inline void metrics_totals(Text *text, const Scoreboard *scoreboard) noexce
         "# HELP process_start_time_seconds start, since 1970\n"
         "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %llu\n",
         <llu>counts.accepted, <llu>counts.open, <llu>counts.pages,
-        <llu>(atomic_get_u32(&scoreboard.phase) != PHASE_SERVING), <llu>scoreboard.workers,
+        <llu>(scoreboard_phase(scoreboard) != PHASE_SERVING), <llu>scoreboard.workers,
         <llu>scoreboard_ready_workers(scoreboard, monotonic_ms()), <llu>scoreboard.started)
