@@ -17,12 +17,8 @@ _Static_assert(__atomic_always_lock_free(sizeof(unsigned long long), 0),
 /* Everything written before a `publish` is visible to whoever saw its value by `observe`. */
 #define atomic_observe(place) __atomic_load_n((place), __ATOMIC_ACQUIRE)
 #define atomic_publish(place, value) __atomic_store_n((place), (value), __ATOMIC_RELEASE)
-#define atomic_swap(place, value) __atomic_exchange_n((place), (value), __ATOMIC_SEQ_CST)
 /* Orders an earlier write before a later read of another place. */
 #define atomic_barrier() __atomic_thread_fence(__ATOMIC_SEQ_CST)
-
-/* A counter that begins a cache line. A struct that begins with one is a whole number of cache lines. */
-typedef uint64_t cache_line_u64 __attribute__((aligned(64)));
 
 #define STATIC_ASSERT(condition) _Static_assert(condition, #condition)
 

@@ -48,7 +48,7 @@ static int complain(const struct yinyang *program, int code)
     return say(STDERR_FILENO, "\n", code);
 }
 
-/* A descriptor that tells of the signals that a server minds. They are blocked, so that they are seen in the first process
+/* A descriptor that tells of the signals that a server minds, or -errno. They are blocked, so that they are seen in the first process
  * of a container too, for which the kernel drops all that would do what is done by default. Those of a log that cannot be
  * written, SIGPIPE and SIGXFSZ, just stay blocked. */
 static int signals_open(void)
@@ -61,12 +61,24 @@ static int signals_open(void)
     sigaddset(&minded, SIGCHLD);
     if (signal(SIGHUP, SIG_DFL) != SIG_IGN) /* else it is to outlive its terminal (nohup(1)) */
         sigaddset(&minded, SIGHUP);
+    signal(SIGCHLD, SIG_DFL); /* where it is ignored, the kernel does not tell how a child has ended */
     fd = signalfd(-1, &minded, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0)
+        return -errno;
     sigaddset(&minded, SIGHUP);
     sigaddset(&minded, SIGPIPE);
     sigaddset(&minded, SIGXFSZ);
     pthread_sigmask(SIG_BLOCK, &minded, NULL);
     return fd;
+}
+
+/* Say why. Signals end the program meanwhile, as a terminal may not take the line. */
+static int give_up(const struct yinyang *program)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
+    return complain(program, EXIT_FAILED);
 }
 
 static int serve(struct yinyang *program)
@@ -75,17 +87,18 @@ static int serve(struct yinyang *program)
     int is_init = getpid() == 1;
     int stops = 0;
     int signals = signals_open();
+    int goes_on;
     if (!yinyang_open(program, STDERR_FILENO, signals))
-        return complain(program, EXIT_FAILED);
+        return give_up(program);
     if (is_init)
-        yinyang_reap_orphans(program); /* those that ended before */
-    while (yinyang_turn(program, stops))
+        yinyang_reap_orphans(program); /* those that have ended before anybody minded */
+    while ((goes_on = yinyang_turn(program, stops)) > 0)
         while (read(signals, &signal, sizeof signal) == sizeof signal)
             if (signal.ssi_signo != SIGCHLD)
                 stops++;
             else if (is_init)
                 yinyang_reap_orphans(program);
-    return 0;
+    return goes_on < 0 ? give_up(program) : 0;
 }
 
 int main(int argc, char **argv)

@@ -26,11 +26,13 @@ HIDDEN const char *yinyang_message(const struct yinyang *program);
 /* Does the server on the configured port answer? If not, the message says why. */
 HIDDEN int yinyang_healthcheck(struct yinyang *program);
 
-/* Listen and start the workers; the log goes to the descriptor `log`. 0 if that fails; the message says why. */
+/* Listen and start the workers; the log goes to the descriptor `log`. 0 if that fails; the message says why. `caller_fd`
+ * tells of signals; -errno if there is none. */
 HIDDEN int yinyang_open(struct yinyang *program, int log, int caller_fd);
 
 /* Wait for something to do, or until the descriptor `caller_fd` can be read, and do it. `stops` is how often it was told to
- * stop: once, gently; twice, at once. 0 when all is over. */
+ * stop: once, gently; twice, at once. 1 if it goes on; when all is over 0, or -1 if it could not serve; the message says
+ * why. */
 HIDDEN int yinyang_turn(struct yinyang *program, int stops);
 
 /* Serve as a worker, by the arguments that its parent has executed it with; the exit code. */

@@ -47,7 +47,6 @@ PARENT = [
     ("?poll,ppoll", "EINTR ENOMEM"),
     ("recvfrom", "EINTR EAGAIN"),
     ("waitid", "EINTR ECHILD"),
-    ("lseek", "ESPIPE"),
     ("sendto", "EINTR EAGAIN"),
     ("write", "EINTR EAGAIN EIO ENOSPC EPIPE"),
 ]
@@ -411,21 +410,6 @@ def test_a_call_when_it_starts(call: str, turns: int, errors: str, shape: Shape)
             done = shape.run("--port", "0", "--workers", "2", wrap=fault)
             assert done.returncode == 1
             assert re.fullmatch(r"yinyang: [^\n]+\n", done.stderr)
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        "epoll_create1:error=EMFILE:when=1",
-        "epoll_ctl:error=ENOSPC:when=1",
-        "epoll_ctl:error=ENOMEM:when=2",
-        "epoll_ctl:error=ENOMEM:when=3",
-    ],
-)
-def test_workers_that_cannot_begin(fault: str, shape: Shape, tmp_path: Path) -> None:
-    """They are replaced, and each fails as the first did."""
-    with started_with(fault, shape, tmp_path / "log") as replica:
-        wait_until(lambda: replica.log.read_text().count(") could not go on: ") > 2)
 
 
 def test_what_the_listener_can_do_without(shape: Shape, tmp_path: Path) -> None:

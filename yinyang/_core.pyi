@@ -127,7 +127,11 @@ class Server:
         """Wait for something to log, for `wake` or a byte on `waker`, or until the descriptor `log` can be written; at
         most `timeout` milliseconds, without end if negative. False when all is over. `stops` is how often the server
         was asked to stop: once, to drain, finish what is being answered, and wait for a log that may take the last
-        lines soon; twice, to end at once."""
+        lines soon; twice, to end at once. Raises OSError if none of the processes could begin to serve."""
+
+    @property
+    def serves(self) -> bool:
+        """Has any of its processes begun to serve?"""
 
     def next_record(self) -> _Record | None:
         """The next thing to log; None when there is none, for now. The kind, the second since 1970, how many equal ones
@@ -140,7 +144,7 @@ class Server:
         """Wait for dead children of this process that are not its workers, as the first process of a container must."""
 
     def close(self) -> None:
-        """End everything, and free the port."""
+        """End everything, and free the port. What other threads may use (`wake`, `waker`, `counts`) stays."""
 
     @property
     def waker(self) -> int:

@@ -39,12 +39,12 @@ from .core.os.listener cimport (
     listener_open
 )
 from .core.os.sandbox cimport sandbox_is_possible
-from .core.os.syscalls cimport ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, getpid, pipe2, read, write
+from .core.os.syscalls cimport ECHILD, ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, getpid, pipe2, read, write
 from .core.routes.table cimport responses_open
-from .core.shared.scoreboard cimport Counts, scoreboard_counts
+from .core.shared.scoreboard cimport Counts, scoreboard_close, scoreboard_counts
 from .core.supervisor.reap cimport supervisor_reap_orphans
 from .core.supervisor.server cimport (
-    LogRecord, Server as ServerState, server_next_record, server_wait, server_write_log
+    LogRecord, Server as ServerState, server_has_failed, server_next_record, server_wait, server_write_log
 )
 from .core.supervisor.supervisor cimport supervisor_close, supervisor_open, supervisor_start
 from .core.text.buffer cimport Text, text_measure, text_open, text_system_error
@@ -500,17 +500,21 @@ cdef class Server:
         return 0
 
     def __dealloc__(self):
-        self._close()
-
-    cdef void _close(self) noexcept:
         cdef int fd
-        if self._state.supervisor.scoreboard != NULL and self._process == getpid():
-            with nogil:
-                supervisor_close(&self._state.supervisor)
-        for fd in self._listener, self._waker[0], self._waker[1]:
+        self._close()
+        # other threads may have used these at any time until now
+        scoreboard_close(&self._state.supervisor.scoreboard)
+        for fd in self._waker[0], self._waker[1]:
             if fd >= 0:
                 close(fd)
-        self._listener = self._waker[0] = self._waker[1] = -1
+
+    cdef void _close(self) noexcept:
+        if self._state.supervisor.processes != NULL and self._process == getpid():
+            with nogil:
+                supervisor_close(&self._state.supervisor)
+        if self._listener >= 0:
+            close(self._listener)
+        self._listener = -1
 
     def close(self):
         self._close()
@@ -523,12 +527,21 @@ cdef class Server:
 
     def wait(self, int stops, int log, int timeout):
         cdef char bytes[64]
+        cdef char words[MESSAGE_MAX]
+        cdef Text message
         cdef bint goes_on
         with nogil:
             goes_on = server_wait(&self._state, stops, log, timeout)
             while self._state.supervisor.caller_ready and read(self._waker[0], bytes, sizeof(bytes)) == sizeof(bytes):
                 pass
+        text_open(&message, words, MESSAGE_MAX)
+        if not goes_on and server_has_failed(&self._state, &message):
+            raise OSError(ECHILD, text_decoded(&message))
         return goes_on
+
+    @property
+    def serves(self):
+        return bool(self._state.supervisor.has_been_up)
 
     def next_record(self):
         cdef LogRecord record
@@ -573,9 +586,9 @@ cdef class Server:
 
     def counts(self):
         cdef Counts counts
-        if self._state.supervisor.scoreboard == NULL:
+        if self._state.supervisor.scoreboard.notice == NULL:
             return 0, 0, 0
-        counts = scoreboard_counts(self._state.supervisor.scoreboard)
+        counts = scoreboard_counts(&self._state.supervisor.scoreboard)
         return counts.pages, counts.accepted, counts.open
 
 
@@ -606,7 +619,7 @@ cdef public int yinyang_worker(int count, const char **arguments) noexcept nogil
     return program_worker(count, arguments)
 
 
-cdef public bint yinyang_turn(yinyang *program, int stops) noexcept nogil:
+cdef public int yinyang_turn(yinyang *program, int stops) noexcept nogil:
     return program_turn(<Program *>program, stops)
 
 

@@ -78,12 +78,15 @@ def _serve(server: Server) -> int:
     is_init = os.getpid() == 1  # the first process of a container inherits the children of others
     signal.signal(signal.SIGCHLD, lambda _number, _frame: server.reap_orphans() if is_init else None)
     signal.set_wakeup_fd(server.waker, warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [*stops, signal.SIGCHLD])  # whoever started this may have blocked them
     if is_init:
-        server.reap_orphans()  # those that ended before
+        server.reap_orphans()  # those that have ended before anybody minded
     try:
         server.run(_log())
     finally:
         signal.set_wakeup_fd(-1)
+        for number in stops:  # a terminal may not take the line that says why it failed
+            signal.signal(number, signal.SIG_DFL)
     return 0
 
 

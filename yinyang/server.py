@@ -146,8 +146,8 @@ class Server:
         return self._core.waker
 
     def start(self) -> Self:
-        """Begin to serve, watched by a thread, until `stop` or the end of the program. Raises OSError if the processes
-        cannot be started."""
+        """Begin to serve, watched by a thread, until `stop` or the end of the program. Raises OSError if none of the
+        processes can begin to serve."""
         if self._thread or self._counts:
             raise RuntimeError("a server is started once")
         import atexit  # noqa: PLC0415
@@ -200,10 +200,10 @@ class Server:
         try:
             self._core.start()
             log.write(self._core)
-            if self._started:
-                self._started.set()
             while self._core.wait(self._stops, *log.wait_for()):
                 log.write(self._core)
+                if self._started and self._core.serves:
+                    self._started.set()
         finally:
             self._close()
 

@@ -16,10 +16,10 @@ from ..supervisor.executable cimport (
     NUMBER_ALONE, NUMBER_DUMPABLE, NUMBER_LIFELINE, NUMBER_LISTENER, NUMBER_LISTENER_IS_SHARED, NUMBER_SCOREBOARD,
     NUMBER_SLOT, NUMBER_WAKEUP, WORKER_NUMBERS, executable_open, worker_numbers_parse
 )
-from ..supervisor.server cimport Server, server_wait, server_write_log
+from ..supervisor.server cimport Server, server_has_failed, server_wait, server_write_log
 from ..supervisor.state cimport Executable, Supervisor
 from ..supervisor.supervisor cimport supervisor_open, supervisor_start
-from ..text.buffer cimport Text, text_format, text_open, text_system_error
+from ..text.buffer cimport Text, text_format, text_open, text_string, text_system_error
 from ..worker.loop cimport worker_run
 from .healthcheck cimport healthcheck
 from .options cimport ACTION_ERROR, ACTION_HELP, ACTION_SERVE, ACTION_VERSION, options_parse, usage_message
@@ -78,13 +78,17 @@ cdef inline bint program_healthcheck(Program *p) noexcept nogil:
 
 cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil:
     """Start to serve and to log to the descriptor `log`; False, with a message, if that fails. program_turn returns
-    when `caller_fd` can be read."""
+    when `caller_fd`, which tells of signals, can be read; -errno if there is none."""
     cdef const char *host = p.config.texts[OPTION_HOST]
     cdef int port = p.config.numbers[OPTION_PORT]
     cdef Text message
     cdef int refused = 0
     cdef int listener, error
     program_message(p, &message)
+    if caller_fd < 0:
+        text_string(&message, "no signal could stop the server, as they cannot be received: ")
+        text_system_error(&message, -caller_fd)
+        return False
     if not sandbox_is_possible(p.config.numbers[OPTION_SANDBOX], &message):
         return False
     if not config_complete(&p.config, &message):
@@ -132,14 +136,17 @@ cdef inline int program_serve(Program *p, int listener, int log, int caller_fd, 
     return error
 
 
-cdef inline bint program_turn(Program *p, int stops) noexcept nogil:
-    """Wait for something to do, and do it; False when all is over. `stops` is as for server_wait."""
+cdef inline int program_turn(Program *p, int stops) noexcept nogil:
+    """Wait for something to do, and do it: 1. When all is over: 0, or -1, with a message, if it could not serve.
+    `stops` is as for server_wait."""
+    cdef Text message
     cdef int delay = -1
     cdef int fd = log_queue_wait_for(&p.log, &delay)
     if not server_wait(&p.server, stops, fd, delay):
-        return False
+        program_message(p, &message)
+        return -1 if server_has_failed(&p.server, &message) else 0
     server_write_log(&p.server, &p.log, &p.timezone)
-    return True
+    return 1
 
 
 cdef inline int program_worker(int count, const char **arguments) noexcept nogil:
@@ -147,7 +154,7 @@ cdef inline int program_worker(int count, const char **arguments) noexcept nogil
     cdef Program *p = NULL
     cdef int numbers[WORKER_NUMBERS]
     cdef Text message
-    cdef Scoreboard *scoreboard
+    cdef Scoreboard scoreboard
     if not worker_numbers_parse(arguments[0], numbers):
         return EINVAL
     if program_parse(&p, count - 1, arguments + 1, "") != ACTION_SERVE or p.config.numbers[OPTION_WORKERS] == 0:
@@ -156,11 +163,12 @@ cdef inline int program_worker(int count, const char **arguments) noexcept nogil
     if not config_complete(&p.config, &message):
         return EINVAL
     replica_set(&p.replica, &p.config)
-    scoreboard = scoreboard_attach(numbers[NUMBER_SCOREBOARD], p.config.numbers[OPTION_WORKERS])
-    if scoreboard == NULL or numbers[NUMBER_SLOT] >= p.config.numbers[OPTION_WORKERS]:
+    if (numbers[NUMBER_SLOT] >= p.config.numbers[OPTION_WORKERS]
+            or not scoreboard_attach(&scoreboard, p.config.numbers[OPTION_WORKERS], numbers[NUMBER_SCOREBOARD])):
         return EINVAL
     close(numbers[NUMBER_SCOREBOARD])
     if not numbers[NUMBER_DUMPABLE]:
         prctl(PR_SET_DUMPABLE, 0)
-    return worker_run(scoreboard, numbers[NUMBER_SLOT], &p.config, &p.replica, numbers[NUMBER_LISTENER],
-                      numbers[NUMBER_LISTENER_IS_SHARED], numbers[NUMBER_LIFELINE], numbers[NUMBER_WAKEUP], numbers[NUMBER_ALONE])
+    return worker_run(&scoreboard, numbers[NUMBER_SLOT], &p.config, &p.replica, numbers[NUMBER_LISTENER],
+                      numbers[NUMBER_LISTENER_IS_SHARED], numbers[NUMBER_LIFELINE],
+                      numbers[NUMBER_WAKEUP], numbers[NUMBER_ALONE])

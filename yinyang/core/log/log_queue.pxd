@@ -8,13 +8,14 @@ again a second later, so no line is lost to a fault that passes.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove
 
-from ..os.syscalls cimport ENOMEM, MAP_NORESERVE, MAP_PRIVATE, map_memory, monotonic_ms, munmap
-from .log_write cimport log_write
+from ..os.syscalls cimport ENOMEM, MAP_NORESERVE, MAP_PRIVATE, close, map_memory, monotonic_ms, munmap
+from .log_write cimport LOG_WRITE_MAX, log_reopen, log_room, log_write
 
 cdef enum:
     LOG_QUEUE_SIZE = 16 << 20  # bytes; full after two days or so in which pages were served in every second
     LOG_QUEUE_RESERVE = 4096  # bytes of it for pages alone
     RETRY_DELAY = 1000  # ms
+    FLUSH_MAX = 4 << 20  # bytes in a row: a file takes any number
 
 cdef struct LogEntry:  # and behind it, its line
     uint64_t count  # how often the line is still to be written
@@ -24,6 +25,9 @@ cdef struct LogEntry:  # and behind it, its line
 
 cdef struct LogQueue:
     int fd
+    bint is_reopened  # the descriptor is this queue's own
+    size_t room  # bytes that are written at once
+    char *buffer  # for them
     char *entries
     size_t first  # position of the oldest entry
     size_t last  # position of the newest entry
@@ -34,15 +38,25 @@ cdef struct LogQueue:
 
 cdef inline int log_queue_open(LogQueue *log, int fd) noexcept nogil:
     """An empty queue of lines for the descriptor `fd`; 0 or -errno. `log` is zeros before."""
-    log.fd = fd
-    log.entries = <char *>map_memory(LOG_QUEUE_SIZE, MAP_PRIVATE | MAP_NORESERVE)
-    return 0 if log.entries != NULL else -ENOMEM
+    log.entries = <char *>map_memory(LOG_QUEUE_SIZE + <size_t>LOG_WRITE_MAX, MAP_PRIVATE | MAP_NORESERVE)
+    if log.entries == NULL:
+        return -ENOMEM
+    log.buffer = log.entries + LOG_QUEUE_SIZE
+    log.fd = log_reopen(fd)
+    log.is_reopened = log.fd >= 0
+    if not log.is_reopened:
+        log.fd = fd
+    log.room = log_room(log.fd, log.is_reopened)
+    return 0
 
 
 cdef inline void log_queue_close(LogQueue *log) noexcept nogil:
     """Drop what is pending."""
     if log.entries != NULL:
-        munmap(log.entries, LOG_QUEUE_SIZE)
+        munmap(log.entries, LOG_QUEUE_SIZE + <size_t>LOG_WRITE_MAX)
+    if log.is_reopened:
+        close(log.fd)
+    log.is_reopened = False
     log.entries = NULL
     log.first = log.last = log.end = 0
 
@@ -99,24 +113,28 @@ cdef inline void log_queue_append(LogQueue *log, const char *line, uint32_t leng
 
 
 cdef inline void log_queue_flush(LogQueue *log) noexcept nogil:
-    """Write the pending lines, as far as they can be written now."""
+    """Write the pending lines, as far as they can be written now; FLUSH_MAX in a row."""
     cdef LogEntry *entry
+    cdef size_t left = FLUSH_MAX
     cdef ssize_t written
     if not log_queue_has_pending(log) or monotonic_ms() < log.refused_until:
         return
-    while log_queue_has_pending(log):
+    while log_queue_has_pending(log) and left:
         entry = log_queue_entry(log, log.first)
-        written = log_write(log.fd, <const char *>(entry + 1), entry.length, entry.count, log.offset)
+        written = log_write(log.fd, log.buffer, log.room, <const char *>(entry + 1), entry.length, entry.count,
+                            log.offset)
         if written < 0:
             log.refused_until = monotonic_ms() + RETRY_DELAY
         if written <= 0:
             return
+        left -= min(left, <size_t>written)
         log.offset += <size_t>written
         entry.count -= log.offset // entry.length
         log.offset %= entry.length
         if entry.count == 0:
             log.first += entry.size
-    log.first = log.last = log.end = 0
+    if not log_queue_has_pending(log):
+        log.first = log.last = log.end = 0
 
 
 cdef inline int log_queue_wait_for(const LogQueue *log, int *delay) noexcept nogil:

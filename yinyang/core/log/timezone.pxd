@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcmp
 
 from ..os.syscalls cimport (
-    MAP_FAILED, MAP_PRIVATE, O_CLOEXEC, O_RDONLY, PROT_READ, SEEK_END, close, getenv, lseek, mmap, munmap, open
+    MAP_PRIVATE, O_CLOEXEC, O_NONBLOCK, O_RDONLY, close, getenv, map_memory, munmap, open, read
 )
 from ..text.buffer cimport Text, number_parse, text_fits, text_open, text_string
 from ..text.calendar cimport date_of, days_until
@@ -48,26 +48,35 @@ cdef inline void timezone_open(Timezone *timezone) noexcept nogil:
 
 cdef inline void timezone_close(Timezone *timezone) noexcept nogil:
     if timezone.file != NULL:
-        munmap(<void *>timezone.file, <size_t>timezone.size)
+        munmap(<void *>timezone.file, TZIF_MAX)
     timezone.file = NULL
 
 
 cdef inline bint timezone_open_file(Timezone *timezone, const char *path) noexcept nogil:
-    cdef int fd = open(path, O_RDONLY | O_CLOEXEC)
-    cdef void *file = MAP_FAILED
+    """Its bytes are read, not mapped: somebody may make the file shorter while the server runs."""
+    cdef int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    cdef uint8_t *file
     if fd < 0:
         return False
-    timezone.size = lseek(fd, 0, SEEK_END)
-    if TZIF_HEADER < timezone.size < TZIF_MAX:
-        file = mmap(NULL, <size_t>timezone.size, PROT_READ, MAP_PRIVATE, fd, 0)
+    file = <uint8_t *>map_memory(TZIF_MAX, MAP_PRIVATE)
+    timezone.size = file_read(fd, file) if file != NULL else 0
     close(fd)
-    if file == MAP_FAILED:
-        return False
-    if memcmp(file, "TZif", 4) != 0:
-        munmap(file, <size_t>timezone.size)
-        return False
-    timezone.file = <const uint8_t *>file
-    return True
+    if TZIF_HEADER < timezone.size < TZIF_MAX and memcmp(file, "TZif", 4) == 0:
+        timezone.file = file
+        return True
+    if file != NULL:
+        munmap(file, TZIF_MAX)
+    return False
+
+
+cdef inline int64_t file_read(int fd, uint8_t *bytes) noexcept nogil:
+    """Read at most TZIF_MAX bytes of a file; how many they are."""
+    cdef int64_t size = 0
+    cdef ssize_t part = 1
+    while part > 0 and size < TZIF_MAX:
+        part = read(fd, bytes + size, <size_t>(TZIF_MAX - size))
+        size += max(part, <ssize_t>0)
+    return size
 
 
 cdef inline int64_t timezone_offset(const Timezone *timezone, int64_t second) noexcept nogil:

@@ -11,5 +11,4 @@ cdef extern from "atomic.h" nogil:
     uint64_t atomic_observe_u64 "atomic_observe"(const uint64_t *place)
     void atomic_publish_u32 "atomic_publish"(uint32_t *place, uint32_t value)
     void atomic_publish_u64 "atomic_publish"(uint64_t *place, uint64_t value)
-    uint32_t atomic_swap_u32 "atomic_swap"(uint32_t *place, uint32_t value)
     void atomic_barrier()

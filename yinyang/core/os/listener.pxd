@@ -1,16 +1,16 @@
 """The listening socket: opening it or taking it over, and the messages about where it listens or why it cannot."""
 
 from libc.stdint cimport int64_t
-from libc.string cimport memset, strlen
+from libc.string cimport memcmp, memset, strlen
 
 from ..text.buffer cimport Text, llu, number_parse, text_format, text_printable, text_string, text_system_error
-from .address cimport Address, address_is_any, address_make_local, address_parse, text_url
+from .address cimport Address, address_is_any, address_make_local, address_parse, address_port, text_url
 from .syscalls cimport (
-    AF_INET, AF_INET6, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, FD_CLOEXEC, F_GETFL, F_SETFD, F_SETFL,
-    IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, O_NONBLOCK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
+    AF_INET, AF_INET6, AF_UNSPEC, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, FD_CLOEXEC, F_GETFL, F_SETFD,
+    F_SETFL, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, O_NONBLOCK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
     SO_ACCEPTCONN, SO_BINDTOIFINDEX, SO_DOMAIN, SO_RCVBUF, SO_RCVTIMEO, SO_REUSEADDR, SO_SNDBUF, SO_TYPE, TCP_NODELAY,
-    bind, close, errno, fcntl, getenv, getpid, getsockname, getsockopt, listen, sockaddr, socket, socket_option,
-    socket_timeout, socklen_t
+    bind, close, connect, errno, fcntl, getenv, getpid, getsockname, getsockopt, listen, sockaddr, socket,
+    socket_option, socket_timeout, socklen_t
 )
 
 cdef enum:
@@ -38,6 +38,35 @@ cdef inline int listener_open(const char *host, int port) noexcept nogil:
 
 
 cdef inline int listener_at(const Address *address) noexcept nogil:
+    """A descriptor or -errno. Any free port is chosen by a socket that is bound to it before: a socket that was bound
+    by its number keeps it when it is shut down (listener_revive)."""
+    cdef Address chosen
+    cdef int first, fd
+    if address_port(address):
+        return listener_start(bound_socket(address))
+    first = bound_socket(address)
+    if first < 0:
+        return first
+    fd = listener_address(first, &chosen)
+    if fd == 0:
+        fd = bound_socket(&chosen)
+    if fd < 0:
+        return listener_start(first)  # where a port cannot be shared for this moment
+    close(first)
+    return listener_start(fd)
+
+
+cdef inline int listener_start(int fd) noexcept nogil:
+    """Have a socket listen, if it is none of -errno; itself or -errno."""
+    cdef int error
+    if fd < 0 or listen(fd, BACKLOG) == 0:
+        return fd
+    error = errno
+    close(fd)
+    return -error
+
+
+cdef inline int bound_socket(const Address *address) noexcept nogil:
     """A descriptor or -errno."""
     cdef int family = address.storage.ss_family
     cdef int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
@@ -48,7 +77,7 @@ cdef inline int listener_at(const Address *address) noexcept nogil:
     listener_set_options(fd)
     if family == AF_INET6:
         socket_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, False)
-    if bind(fd, <const sockaddr *>&address.storage, address.size) < 0 or listen(fd, BACKLOG) < 0:
+    if bind(fd, <const sockaddr *>&address.storage, address.size) < 0:
         error = errno
         close(fd)
         return -error
@@ -71,6 +100,25 @@ cdef inline void listener_refuse(int fd) noexcept nogil:
     packet filter, is forbidden to unprivileged processes.) Not for a socket that was handed over: it would refuse for
     all who have it."""
     socket_option(fd, SOL_SOCKET, SO_BINDTOIFINDEX, 0x7FFFFFFF)
+
+
+cdef inline bint listener_is_open(int fd) noexcept nogil:
+    """Has nobody shut it down?"""
+    return listener_property(fd, SO_ACCEPTCONN) == 1
+
+
+cdef inline int listener_revive(int fd, const Address *address) noexcept nogil:
+    """Have a socket listen again at its address that was shut down, or connected to somewhere. 0 or -errno. All who
+    have the socket go on with it."""
+    cdef sockaddr nowhere
+    cdef Address now
+    memset(&nowhere, 0, sizeof(nowhere))
+    nowhere.sa_family = AF_UNSPEC
+    connect(fd, &nowhere, sizeof(nowhere))  # which ends a connection
+    bind(fd, <const sockaddr *>&address.storage, address.size)  # in vain if it has its address still
+    if listener_address(fd, &now) < 0 or memcmp(&now.storage, &address.storage, address.size) != 0:
+        return -EADDRNOTAVAIL
+    return 0 if listen(fd, BACKLOG) == 0 else -errno
 
 
 # ---- one that was handed over -------------------------------------------------------------------------------------

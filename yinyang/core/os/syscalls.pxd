@@ -11,6 +11,7 @@ cdef extern from "<errno.h>" nogil:
         EPERM
         EINTR
         EBADF
+        ECHILD
         EAGAIN
         ENOMEM
         EACCES
@@ -36,11 +37,12 @@ cdef extern from "<unistd.h>" nogil:
     ssize_t write(int fd, const void *buffer, size_t size)
     enum:
         SEEK_CUR
-        SEEK_END
     int64_t lseek(int fd, int64_t offset, int whence)
+    int isatty(int fd)
     int gethostname(char *name, size_t size)
     pid_t getpid()
     pid_t getppid()
+    int getpagesize()
     pid_t fork "_Fork"()  # without the handlers that the embedding program has registered by pthread_atfork(3)
     void _exit(int code)
     long syscall(long number, ...)
@@ -66,7 +68,9 @@ cdef extern from "<fcntl.h>" nogil:
         F_SETFD
         F_SETFL
         O_RDONLY
+        O_WRONLY
         O_CLOEXEC
+        O_NOCTTY
         O_NONBLOCK
         O_PATH
         F_ADD_SEALS
@@ -80,6 +84,12 @@ cdef extern from "<sys/auxv.h>" nogil:
     enum:
         AT_EXECFN
     unsigned long getauxval(unsigned long type)
+
+cdef extern from "<sys/stat.h>" nogil:
+    struct stat:
+        unsigned int st_mode
+    int fstat(int fd, stat *status)
+    bint S_ISFIFO(unsigned int mode)
 
 cdef extern from "<sys/time.h>" nogil:
     struct timeval:
@@ -112,6 +122,7 @@ cdef extern from "<sys/mman.h>" nogil:
     void *MAP_FAILED
     void *mmap(void *address, size_t size, int protection, int flags, int fd, int64_t offset)
     int munmap(void *address, size_t size)
+    int mprotect(void *address, size_t size, int protection)
 
 cdef extern from "<sys/resource.h>" nogil:
     struct rlimit:
@@ -134,6 +145,7 @@ cdef extern from "<sys/socket.h>" nogil:
         uint16_t ss_family
     enum:
         AF_UNIX
+        AF_UNSPEC
         AF_INET
         AF_INET6
         SOCK_STREAM
@@ -198,6 +210,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLOUT
         EPOLLET
         EPOLLEXCLUSIVE
+        EPOLLHUP
         EPOLL_CLOEXEC
         EPOLL_CTL_ADD
         EPOLL_CTL_DEL
@@ -296,6 +309,15 @@ cdef inline int64_t wall_second() noexcept nogil:
     cdef timespec time
     clock_gettime(CLOCK_REALTIME_COARSE, &time)
     return time.tv_sec
+
+
+cdef inline int64_t cpu_time_of(pid_t pid) noexcept nogil:
+    """The CPU time that a child has used, in ns; -errno. Not by clock_getcpuclockid(3), which also asks whether that
+    clock is there; how its number is made is part of Linux's interface."""
+    cdef timespec time
+    if clock_gettime((-pid - 1) * 8 + 2, &time) < 0:
+        return -errno
+    return time.tv_sec * 1000000000 + time.tv_nsec
 
 
 # Not by the C library: on i386 and s390x, glibc calls socketcall(2) instead, whose arguments the sandbox cannot see.

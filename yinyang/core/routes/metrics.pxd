@@ -5,10 +5,10 @@ from libc.string cimport strcmp
 
 from ..http.responses cimport ROUTE_COUNT, STATUS_COUNT, routes, statuses
 from ..identity.replica cimport ABOUT_VERSION
-from ..os.atomic cimport atomic_get_u32
 from ..os.syscalls cimport monotonic_ms
 from ..shared.scoreboard cimport (
-    Counts, PHASE_SERVING, Scoreboard, scoreboard_answered, scoreboard_counts, scoreboard_ready_workers
+    Counts, PHASE_SERVING, Scoreboard, scoreboard_answered, scoreboard_counts, scoreboard_phase,
+    scoreboard_ready_workers
 )
 from ..text.buffer cimport Text, llu, text_format, text_open
 from .request cimport Request, response_begin, response_end
@@ -69,7 +69,7 @@ cdef inline uint64_t answered_by_label(const Scoreboard *scoreboard, int first, 
 
 cdef inline void metrics_totals(Text *text, const Scoreboard *scoreboard) noexcept nogil:
     cdef Counts counts = scoreboard_counts(scoreboard)
-    cdef bint draining = atomic_get_u32(&scoreboard.phase) != PHASE_SERVING
+    cdef bint draining = scoreboard_phase(scoreboard) != PHASE_SERVING
     cdef uint32_t ready = scoreboard_ready_workers(scoreboard, monotonic_ms())
     metric(text, "yinyang_connections_accepted_total", "counter", "connections accepted", counts.accepted)
     metric(text, "yinyang_connections_open", "gauge", "connections open now", counts.open)

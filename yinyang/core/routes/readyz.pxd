@@ -2,16 +2,15 @@
 
 from libc.stdint cimport uint32_t
 
-from ..os.atomic cimport atomic_get_u32
 from ..os.syscalls cimport monotonic_ms
-from ..shared.scoreboard cimport PHASE_SERVING, scoreboard_ready_workers
+from ..shared.scoreboard cimport PHASE_SERVING, scoreboard_phase, scoreboard_ready_workers
 from ..text.buffer cimport Text, llu, text_format, text_open, text_string
 from .request cimport Request, response_begin, response_end
 
 
 cdef inline int readyz_render(Text *text, const Request *request) noexcept nogil:
     """503 while it drains, or while a worker is stopped, dead, or keeps dying: connections may wait for that worker."""
-    cdef bint drains = atomic_get_u32(&request.scoreboard.phase) != PHASE_SERVING
+    cdef bint drains = scoreboard_phase(request.scoreboard) != PHASE_SERVING
     cdef uint32_t serving = scoreboard_ready_workers(request.scoreboard, monotonic_ms())
     cdef uint32_t workers = request.scoreboard.workers
     cdef int code = 503 if drains or serving != workers else 200

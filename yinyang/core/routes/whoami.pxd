@@ -9,8 +9,7 @@ from libc.stdint cimport uint64_t
 from ..http.parser cimport parser_prefers_text
 from ..identity.identity cimport Identity
 from ..identity.replica cimport ABOUTS, Replica
-from ..os.atomic cimport atomic_get_u32
-from ..shared.scoreboard cimport PHASE_SERVING, scoreboard_counts
+from ..shared.scoreboard cimport PHASE_SERVING, scoreboard_counts, scoreboard_phase
 from ..text.buffer cimport Text, llu, text_format, text_open, text_string
 from ..text.calendar cimport stamp_render
 from .request cimport Request, request_asks, response_begin, response_end
@@ -56,7 +55,7 @@ cdef inline void whoami_state(State *state, const Request *request) noexcept nog
     cdef Text text
     state.requests = request.number
     state.pages = scoreboard_counts(request.scoreboard).pages
-    state.draining = atomic_get_u32(&request.scoreboard.phase) != PHASE_SERVING
+    state.draining = scoreboard_phase(request.scoreboard) != PHASE_SERVING
     text_open(&text, state.started, sizeof(state.started) - 1)
     stamp_render(&text, "%llu-%02llu-%02lluT%02llu:%02llu:%02lluZ", request.scoreboard.started)  # RFC 3339
     state.started[min(text.length, text.room)] = 0

@@ -1,13 +1,21 @@
-"""The memory that the parent and its workers share: a slot for each worker, and what holds for all of them."""
+"""The memory that the parent and its workers share: what the parent tells all workers, and a slot for each worker.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+A worker can write its own slot and nothing else: the rest is read-only for it (scoreboard_protect), and its sandbox
+keeps it from changing that. The parent takes from a slot only what it has checked. Sizes and places are in no shared
+memory: each process has a Scoreboard of its own, as of the fork.
+"""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ..os.atomic cimport (
-    atomic_barrier, atomic_get_i64, atomic_get_u32, atomic_get_u64, atomic_set_u64, atomic_swap_u32
+    atomic_barrier, atomic_get_i64, atomic_get_u32, atomic_get_u64, atomic_publish_u32, atomic_publish_u64,
+    atomic_set_i64, atomic_set_u64
 )
-from ..os.syscalls cimport MAP_SHARED, map_file, map_memory, munmap, shared_memory_open, wall_second
-from .page_ring cimport PageRing, page_ring_has_more
+from ..os.syscalls cimport (
+    MAP_SHARED, PROT_READ, errno, getpagesize, map_file, map_memory, mprotect, munmap, shared_memory_open, wall_second
+)
+from .page_ring cimport PageRing
 
 cdef extern from "routes.h" nogil:
     enum:
@@ -16,27 +24,33 @@ cdef extern from "routes.h" nogil:
         STATUS_200
         STATUS_COUNT
 
-cdef extern from "atomic.h" nogil:
-    ctypedef uint64_t line_u64 "cache_line_u64"  # begins a cache line, and so makes its struct a whole number of lines
-    void static_assert "STATIC_ASSERT"(bint condition)
-
 cdef enum:
-    GUARD_ENTERED = 1 << 16
+    WORKER_UP = 1 << 16
 
 cdef enum Phase:
     PHASE_SERVING
     PHASE_DRAINING  # each response is the last one on its connection
     PHASE_STOPPING  # and no connections are accepted
 
-cdef struct WorkerSlot:  # written by its worker alone, but for ready_from, and for the reader's part of the page ring
-    line_u64 open  # connections
+cdef struct WorkerSlot:  # written by its worker alone
+    uint64_t open  # connections
     uint64_t accepted  # connections, ever
     uint64_t shed  # connections that were closed to make room, ever
     uint64_t open_max  # connections that it can have
-    uint64_t guards  # GUARD_ENTERED, and the parts of the sandbox that hold, once the worker has entered it
-    int64_t ready_from  # ms; written by the parent: the worker is ready from then on; INT64_MAX: it is not
+    uint64_t state  # WORKER_UP, and the guards of the sandbox that hold, from when the worker is about to serve
+    uint64_t turns  # ever; a worker that lives takes one when its parent has sent a byte
     uint64_t answered[ROUTE_COUNT][STATUS_COUNT]  # responses, ever
     PageRing page_ring
+
+cdef struct WorkerNotice:  # what the parent tells of a worker
+    int64_t ready_from  # ms: the worker counts as ready from then on; INT64_MAX: it is not there
+    uint64_t oldest  # of the reader of its page ring
+
+cdef struct Notice:  # what the parent tells all workers
+    int64_t started  # s of the wall clock
+    uint32_t phase
+    uint32_t sleep  # odd while the parent waits, and wants to be notified of the next page: a number for each wait
+    WorkerNotice workers[1]  # one for each worker
 
 cdef struct Counts:
     uint64_t pages
@@ -46,51 +60,104 @@ cdef struct Counts:
     uint64_t open_max
 
 cdef struct Scoreboard:
-    int64_t started  # s of the wall clock
-    uint32_t parent_sleeps  # the parent waits, and wants a wakeup for the next page
-    uint32_t phase
+    Notice *notice  # the shared memory begins with it; NULL: there is none
+    char *slots
+    size_t slot_size  # whole pages of memory
     uint32_t workers
-    WorkerSlot slots[1]  # `workers` of them
+    int64_t started  # s of the wall clock
 
 
-cdef inline size_t scoreboard_size(int workers) noexcept nogil:
-    static_assert(sizeof(WorkerSlot) % 64 == 0)  # so the counters of two workers are never in one cache line
-    return sizeof(Scoreboard) + (<size_t>workers - 1) * sizeof(WorkerSlot)
+cdef inline size_t whole_pages(size_t size) noexcept nogil:
+    cdef size_t page = <size_t>getpagesize()
+    return (size + page - 1) // page * page
 
 
-cdef inline Scoreboard *scoreboard_open(int workers, int *fd) noexcept nogil:
-    """A scoreboard of empty slots, or NULL. For those that do not inherit it, `fd` (NULL: there are none) becomes its
-    descriptor, or -1 if there is none to be had."""
-    cdef size_t size = scoreboard_size(workers)
-    cdef Scoreboard *scoreboard
+cdef inline size_t notice_size(uint32_t workers) noexcept nogil:
+    return whole_pages(sizeof(Notice) + (<size_t>workers - 1) * sizeof(WorkerNotice))
+
+
+cdef inline size_t scoreboard_size(const Scoreboard *scoreboard) noexcept nogil:
+    return notice_size(scoreboard.workers) + scoreboard.workers * scoreboard.slot_size
+
+
+cdef inline void scoreboard_measure(Scoreboard *scoreboard, int workers) noexcept nogil:
+    scoreboard.workers = <uint32_t>workers
+    scoreboard.slot_size = whole_pages(sizeof(WorkerSlot))
+
+
+cdef inline bint scoreboard_place(Scoreboard *scoreboard, void *memory) noexcept nogil:
+    """Use this memory; False if there is none."""
+    scoreboard.notice = <Notice *>memory
+    scoreboard.slots = <char *>memory + notice_size(scoreboard.workers)
+    return memory != NULL
+
+
+cdef inline bint scoreboard_open(Scoreboard *scoreboard, int workers, int *fd) noexcept nogil:
+    """Of empty slots; False if there is no memory for them. For those that do not inherit it, `fd` (NULL: there are
+    none) becomes its descriptor, or -1 if there is none to be had."""
+    cdef void *memory = NULL
+    scoreboard_measure(scoreboard, workers)
     if fd != NULL:
-        fd[0] = shared_memory_open(size)
+        fd[0] = shared_memory_open(scoreboard_size(scoreboard))
     if fd != NULL and fd[0] >= 0:
-        scoreboard = <Scoreboard *>map_file(fd[0], size)
+        memory = map_file(fd[0], scoreboard_size(scoreboard))
     else:
-        scoreboard = <Scoreboard *>map_memory(size, MAP_SHARED)
-    if scoreboard != NULL:
-        scoreboard.workers = workers
-        scoreboard.started = wall_second()
-    return scoreboard
+        memory = map_memory(scoreboard_size(scoreboard), MAP_SHARED)
+    if not scoreboard_place(scoreboard, memory):
+        return False
+    scoreboard.started = scoreboard.notice.started = wall_second()
+    return True
 
 
-cdef inline Scoreboard *scoreboard_attach(int fd, int workers) noexcept nogil:
-    """The scoreboard that another process has opened, or NULL."""
-    return <Scoreboard *>map_file(fd, scoreboard_size(workers))
+cdef inline bint scoreboard_attach(Scoreboard *scoreboard, int workers, int fd) noexcept nogil:
+    """The one that another process has opened; False if that fails."""
+    scoreboard_measure(scoreboard, workers)
+    if not scoreboard_place(scoreboard, map_file(fd, scoreboard_size(scoreboard))):
+        return False
+    scoreboard.started = scoreboard.notice.started
+    return True
 
 
 cdef inline void scoreboard_close(Scoreboard *scoreboard) noexcept nogil:
-    if scoreboard != NULL:
-        munmap(scoreboard, scoreboard_size(scoreboard.workers))
+    if scoreboard.notice != NULL:
+        munmap(scoreboard.notice, scoreboard_size(scoreboard))
+    scoreboard.notice = NULL
 
 
-cdef inline bint scoreboard_has_pages(Scoreboard *scoreboard) noexcept nogil:
-    cdef uint32_t i
-    for i in range(scoreboard.workers):
-        if page_ring_has_more(&scoreboard.slots[i].page_ring):
-            return True
-    return False
+cdef inline WorkerSlot *scoreboard_slot(const Scoreboard *scoreboard, uint32_t slot) noexcept nogil:
+    return <WorkerSlot *>(scoreboard.slots + slot * scoreboard.slot_size)
+
+
+cdef inline int scoreboard_protect(const Scoreboard *scoreboard, uint32_t slot) noexcept nogil:
+    """In the worker of a slot: from now on the rest can only be read. 0 or -errno."""
+    cdef char *begin = <char *>scoreboard.notice
+    cdef char *own = <char *>scoreboard_slot(scoreboard, slot)
+    cdef char *behind = own + scoreboard.slot_size
+    cdef char *end = begin + scoreboard_size(scoreboard)
+    if mprotect(begin, <size_t>(own - begin), PROT_READ) < 0:
+        return -errno
+    if end > behind and mprotect(behind, <size_t>(end - behind), PROT_READ) < 0:
+        return -errno
+    return 0
+
+
+# ---- what the parent tells ----------------------------------------------------------------------------------------
+
+cdef inline void scoreboard_set_phase(const Scoreboard *scoreboard, uint32_t phase) noexcept nogil:
+    atomic_publish_u32(&scoreboard.notice.phase, phase)
+
+
+cdef inline uint32_t scoreboard_phase(const Scoreboard *scoreboard) noexcept nogil:
+    return atomic_get_u32(&scoreboard.notice.phase)
+
+
+cdef inline void scoreboard_set_ready(const Scoreboard *scoreboard, uint32_t slot, int64_t since) noexcept nogil:
+    atomic_set_i64(&scoreboard.notice.workers[slot].ready_from, since)
+
+
+cdef inline bint scoreboard_is_there(const Scoreboard *scoreboard, uint32_t slot) noexcept nogil:
+    """Has the slot a worker that is neither dead nor stopped?"""
+    return atomic_get_i64(&scoreboard.notice.workers[slot].ready_from) != INT64_MAX
 
 
 cdef inline uint32_t scoreboard_ready_workers(const Scoreboard *scoreboard, int64_t now) noexcept nogil:
@@ -98,9 +165,51 @@ cdef inline uint32_t scoreboard_ready_workers(const Scoreboard *scoreboard, int6
     cdef uint32_t ready = 0
     cdef uint32_t i
     for i in range(scoreboard.workers):
-        ready += atomic_get_i64(&scoreboard.slots[i].ready_from) <= now
+        ready += atomic_get_i64(&scoreboard.notice.workers[i].ready_from) <= now
     return ready
 
+
+cdef inline void scoreboard_set_oldest(const Scoreboard *scoreboard, uint32_t slot, uint64_t oldest) noexcept nogil:
+    """The worker may use the slots of its page ring before this one again."""
+    atomic_publish_u64(&scoreboard.notice.workers[slot].oldest, oldest)
+
+
+cdef inline void scoreboard_prepare_slot(const Scoreboard *scoreboard, uint32_t slot) noexcept nogil:
+    """For the next worker, which goes on with the counters of the one before."""
+    atomic_set_u64(&scoreboard_slot(scoreboard, slot).open, 0)
+    atomic_set_u64(&scoreboard_slot(scoreboard, slot).state, 0)
+
+
+cdef inline void scoreboard_clear_slot(const Scoreboard *scoreboard, uint32_t slot) noexcept nogil:
+    """Forget what a worker wrote that is dead, and was not to be trusted."""
+    memset(scoreboard_slot(scoreboard, slot), 0, sizeof(WorkerSlot))
+    scoreboard_set_oldest(scoreboard, slot, 0)
+
+
+# ---- waking the parent --------------------------------------------------------------------------------------------
+#
+# Either a worker sees that the parent waits, or the parent sees the pages: both write first and read after a barrier.
+
+cdef inline void scoreboard_begin_sleep(const Scoreboard *scoreboard, uint32_t sleep) noexcept nogil:
+    """The parent is about to wait; after this it looks whether there are pages already. `sleep` is odd."""
+    atomic_publish_u32(&scoreboard.notice.sleep, sleep)
+    atomic_barrier()
+
+
+cdef inline void scoreboard_end_sleep(const Scoreboard *scoreboard, uint32_t sleep) noexcept nogil:
+    atomic_publish_u32(&scoreboard.notice.sleep, sleep + 1)
+
+
+cdef inline uint32_t scoreboard_sleep(const Scoreboard *scoreboard) noexcept nogil:
+    """A worker has added to its page ring: the number of the wait that it must end, by one byte; 0: the parent does not
+    wait."""
+    cdef uint32_t sleep
+    atomic_barrier()
+    sleep = atomic_get_u32(&scoreboard.notice.sleep)
+    return sleep if sleep & 1 else 0
+
+
+# ---- counters -----------------------------------------------------------------------------------------------------
 
 cdef inline void slot_count(WorkerSlot *slot, int route, int status) noexcept nogil:
     """Count a response."""
@@ -112,7 +221,7 @@ cdef inline uint64_t scoreboard_answered(const Scoreboard *scoreboard, int route
     cdef uint64_t count = 0
     cdef uint32_t i
     for i in range(scoreboard.workers):
-        count += atomic_get_u64(&scoreboard.slots[i].answered[route][status])
+        count += atomic_get_u64(&scoreboard_slot(scoreboard, i).answered[route][status])
     return count
 
 
@@ -123,31 +232,8 @@ cdef inline Counts scoreboard_counts(const Scoreboard *scoreboard) noexcept nogi
     memset(&counts, 0, sizeof(Counts))
     counts.pages = scoreboard_answered(scoreboard, ROUTE_PAGE, STATUS_200)
     for i in range(scoreboard.workers):
-        counts.accepted += atomic_get_u64(&scoreboard.slots[i].accepted)
-        counts.shed += atomic_get_u64(&scoreboard.slots[i].shed)
-        counts.open += atomic_get_u64(&scoreboard.slots[i].open)
-        counts.open_max += atomic_get_u64(&scoreboard.slots[i].open_max)
+        counts.accepted += atomic_get_u64(&scoreboard_slot(scoreboard, i).accepted)
+        counts.shed += atomic_get_u64(&scoreboard_slot(scoreboard, i).shed)
+        counts.open += atomic_get_u64(&scoreboard_slot(scoreboard, i).open)
+        counts.open_max += atomic_get_u64(&scoreboard_slot(scoreboard, i).open_max)
     return counts
-
-
-cdef inline bint scoreboard_prepare_sleep(Scoreboard *scoreboard) noexcept nogil:
-    """The parent is about to wait without a timeout. False if it must not, as there are pages already.
-
-    Either the worker sees the flag, or the parent sees the pages: both write first and read after a barrier."""
-    atomic_swap_u32(&scoreboard.parent_sleeps, 1)
-    atomic_barrier()
-    if scoreboard_has_pages(scoreboard):
-        atomic_swap_u32(&scoreboard.parent_sleeps, 0)
-        return False
-    return True
-
-
-cdef inline void scoreboard_return_wakeup(Scoreboard *scoreboard) noexcept nogil:
-    """After scoreboard_claim_wakeup, if the wakeup failed."""
-    atomic_swap_u32(&scoreboard.parent_sleeps, 1)
-
-
-cdef inline bint scoreboard_claim_wakeup(Scoreboard *scoreboard) noexcept nogil:
-    """A worker has written to its page ring. True if it must wake the parent."""
-    atomic_barrier()
-    return atomic_get_u32(&scoreboard.parent_sleeps) != 0 and atomic_swap_u32(&scoreboard.parent_sleeps, 0) != 0

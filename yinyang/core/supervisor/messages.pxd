@@ -1,12 +1,17 @@
-"""What the log says about workers: their deaths, and the sandbox they entered."""
+"""What the log says about workers: their deaths, the sandbox they entered, and what became of the socket they share."""
+
+from libc.stdint cimport uint32_t
 
 from ..os.atomic cimport atomic_get_u64
 from ..os.sandbox cimport SANDBOX_OFF, sandbox_message
-from ..os.syscalls cimport SIGPROF, WEXITSTATUS, WIFSIGNALED, WTERMSIG
-from ..shared.scoreboard cimport GUARD_ENTERED, PHASE_STOPPING
+from ..os.syscalls cimport SIGPROF, WEXITSTATUS, WIFSIGNALED, WTERMSIG, monotonic_ms
+from ..shared.scoreboard cimport PHASE_STOPPING, WORKER_UP, scoreboard_slot
 from ..text.buffer cimport Text, llu, text_format, text_string, text_system_error
-from .state cimport Supervisor, WorkerProcess
-
+from .spawn cimport worker_is_due
+from .state cimport (
+    KILL_FLOODED, KILL_HUNG_UP, KILL_LIED, KILL_SILENT, KILL_STOPPED, LISTENER_FINE, LISTENER_REVIVED, Supervisor,
+    WorkerProcess
+)
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -14,17 +19,19 @@ cdef extern from "option_table.h" nogil:
 
 
 cdef inline bint supervisor_take_death(Supervisor *supervisor, Text *text) noexcept nogil:
-    """Put the message about a death that is not logged yet into the text; False if there is none."""
+    """Put the message about a death that is not logged yet into the text; False if there is none. Until a worker is up,
+    none is logged: supervisor_failure_message may tell of it."""
     cdef WorkerProcess *process
     cdef int i
+    if not supervisor.has_been_up:
+        return False
     for i in range(supervisor.workers):
         process = &supervisor.processes[i]
-        if process.dead_pid:
+        if process.dead_pid and not worker_is_due(supervisor, i, monotonic_ms()):
             death_message(text, i, process)
             if supervisor.phase != PHASE_STOPPING:
                 restart_message(text, process)
             process.dead_pid = 0
-            process.killed_as_hung = False
             return True
     return False
 
@@ -35,18 +42,29 @@ cdef inline void death_message(Text *text, int slot, const WorkerProcess *proces
         text_string(text, " could not be started: ")
         text_system_error(text, -process.dead_status)
         return
-    text_format(text, " (pid %llu", <llu>process.dead_pid)
-    if process.killed_as_hung:
-        text_string(text, ") did nothing for too long")
+    text_format(text, " (pid %llu)", <llu>process.dead_pid)
+    text_end_of(text, process)
+
+
+cdef inline void text_end_of(Text *text, const WorkerProcess *process) noexcept nogil:
+    """How a worker ended."""
+    if process.dead_reason == KILL_STOPPED or process.dead_reason == KILL_SILENT:
+        text_string(text, " did nothing for too long")
+    elif process.dead_reason == KILL_HUNG_UP:
+        text_string(text, " closed its connection to the parent and went on, so it was killed")
+    elif process.dead_reason == KILL_FLOODED:
+        text_string(text, " notified the parent more often than it has reason to, so it was killed")
+    elif process.dead_reason == KILL_LIED:
+        text_string(text, " reported pages that it cannot have served, so it was killed")
     elif WIFSIGNALED(process.dead_status) and WTERMSIG(process.dead_status) == SIGPROF:
-        text_string(text, ") was stuck")
+        text_string(text, " was stuck")
     elif WIFSIGNALED(process.dead_status):
-        text_format(text, ") was killed by signal %llu", <llu>WTERMSIG(process.dead_status))
+        text_format(text, " was killed by signal %llu", <llu>WTERMSIG(process.dead_status))
     elif WEXITSTATUS(process.dead_status):
-        text_string(text, ") could not go on: ")
+        text_string(text, " could not go on: ")
         text_system_error(text, WEXITSTATUS(process.dead_status))
     else:
-        text_string(text, ") ended")
+        text_string(text, " ended")
 
 
 cdef inline void restart_message(Text *text, const WorkerProcess *process) noexcept nogil:
@@ -65,9 +83,29 @@ cdef inline bint supervisor_take_sandbox(Supervisor *supervisor, Text *text) noe
     if supervisor.config.numbers[OPTION_SANDBOX] == SANDBOX_OFF or supervisor.sandbox_logged:
         return False
     for i in range(supervisor.workers):
-        guards &= <int>atomic_get_u64(&supervisor.scoreboard.slots[i].guards)
-    if not guards & GUARD_ENTERED:
+        guards &= <int>atomic_get_u64(&scoreboard_slot(&supervisor.scoreboard, <uint32_t>i).state)
+    if not guards & WORKER_UP:
         return False
-    sandbox_message(text, supervisor.guards, guards & ~GUARD_ENTERED)
+    sandbox_message(text, supervisor.guards, guards & ~WORKER_UP)
     supervisor.sandbox_logged = True
+    return True
+
+
+cdef inline void supervisor_failure_message(const Supervisor *supervisor, Text *text) noexcept nogil:
+    """Why supervisor_has_failed: how the first worker ended. The others fared alike."""
+    text_string(text, "no worker could begin to serve: the first one")
+    text_end_of(text, &supervisor.processes[0])
+
+
+cdef inline bint supervisor_take_listener(Supervisor *supervisor, Text *text) noexcept nogil:
+    """Put the message about the listening socket into the text; False if there is none."""
+    if supervisor.listener_event == LISTENER_FINE:
+        return False
+    text_string(text, "Somebody shut down the listening socket, ")
+    if supervisor.listener_event == LISTENER_REVIVED:
+        text_string(text, "and it listens again")
+    else:
+        text_string(text, "which is tried to be mended: ")
+        text_system_error(text, supervisor.listener_error)
+    supervisor.listener_event = LISTENER_FINE
     return True

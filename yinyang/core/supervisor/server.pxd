@@ -19,16 +19,20 @@ from ..log.timezone cimport Timezone
 from ..os.listener cimport listening_message
 from ..os.syscalls cimport monotonic_ms, wall_second
 from ..text.buffer cimport Text, text_format, text_open
-from .messages cimport supervisor_take_death, supervisor_take_sandbox
+from .messages cimport (
+    supervisor_failure_message, supervisor_take_death, supervisor_take_listener, supervisor_take_sandbox
+)
+from .pages cimport supervisor_look, supervisor_take_pages
 from .state cimport Supervisor
 from .supervisor cimport (
-    supervisor_is_over, supervisor_kill, supervisor_stop, supervisor_stop_timeout, supervisor_take_pages,
+    supervisor_has_failed, supervisor_is_over, supervisor_kill, supervisor_stop, supervisor_stop_timeout,
     supervisor_wait
 )
 
 cdef enum:
     RECORD_MAX = 1024  # bytes of a message
     LINE_MAX = 1100  # bytes: a message and its time
+    PAGE_RECORDS_MAX = 128  # in a turn: twice the seconds that a page ring holds
 
 cdef enum Greeting:  # what was logged at the beginning
     GREETING_NONE
@@ -47,27 +51,37 @@ cdef struct Server:
     Supervisor supervisor
     int greeting
     int stops  # how often it was asked to stop
+    int page_records  # of this turn
     int64_t log_deadline  # ms: lines that are pending after the end are not waited for any longer
     char message[RECORD_MAX]  # of the last record
 
 
 cdef inline bint server_wait(Server *server, int stops, int log, int timeout) noexcept nogil:
     """Wait for something to do or to log, until the descriptor `log` can be written, or for `timeout` ms, as
-    log_queue_wait_for has them; False when all is over. `stops` is how often the server has been asked to stop: once,
-    to drain and write the last lines; twice, to end at once."""
+    log_queue_wait_for has them; False when all is over, or when server_has_failed. `stops` is how often the server has
+    been asked to stop: once, to drain and write the last lines; twice, to end at once."""
     if stops and not server.stops:
         server.log_deadline = monotonic_ms() + supervisor_stop_timeout(&server.supervisor)
     server.stops = stops
+    server.page_records = 0
     if stops == 1:
         supervisor_stop(&server.supervisor)
     elif stops > 1:
         supervisor_kill(&server.supervisor)
     if supervisor_is_over(&server.supervisor):
         # a log that refuses its last lines is not waited for; one that may take them soon is
-        if log < 0 or stops > 1 or monotonic_ms() >= server.log_deadline:
+        if monotonic_ms() >= server.log_deadline or stops > 1 or log < 0 and not supervisor_look(&server.supervisor):
             return False
         timeout = <int>(server.log_deadline - monotonic_ms())
     supervisor_wait(&server.supervisor, log, timeout)
+    return not supervisor_has_failed(&server.supervisor)
+
+
+cdef inline bint server_has_failed(const Server *server, Text *message) noexcept nogil:
+    """After server_wait has returned False: could the server not serve at all? The message says why."""
+    if not supervisor_has_failed(&server.supervisor):
+        return False
+    supervisor_failure_message(&server.supervisor, message)
     return True
 
 
@@ -93,8 +107,9 @@ cdef inline bint server_next_record(Server *server, LogRecord *record) noexcept 
         listening_message(&record.message, supervisor.listener, supervisor.listener_is_shared,
                           supervisor.listener_has_both, supervisor.workers)
         return True
-    pages = supervisor_take_pages(supervisor, &second)
+    pages = supervisor_take_pages(supervisor, &second) if server.page_records < PAGE_RECORDS_MAX else 0
     if pages:
+        server.page_records += 1
         record.second = second
         record.count = pages
         record.are_pages = True
@@ -103,7 +118,7 @@ cdef inline bint server_next_record(Server *server, LogRecord *record) noexcept 
     if supervisor_take_sandbox(supervisor, &record.message):
         return True
     record.is_warning = True
-    return supervisor_take_death(supervisor, &record.message)
+    return supervisor_take_listener(supervisor, &record.message) or supervisor_take_death(supervisor, &record.message)
 
 
 cdef inline void record_image(LogRecord *record, const Replica *replica, const char *template) noexcept nogil:

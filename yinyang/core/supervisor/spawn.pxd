@@ -1,17 +1,16 @@
 """Starting worker processes: fork, what a worker keeps of the parent's descriptors, and when to restart one."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
-from ..os.atomic cimport atomic_set_i64
 from ..os.descriptors cimport close_all_except
 from ..os.syscalls cimport (
     AF_UNIX, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM, close, errno, fork, getpid,
     getppid, monotonic_ms, pid_t, prctl, pthread_sigmask, sigfillset, sigset_t, socketpair, _exit
 )
-from ..shared.scoreboard cimport PHASE_STOPPING
+from ..shared.scoreboard cimport PHASE_STOPPING, scoreboard_prepare_slot, scoreboard_set_ready
 from ..worker.loop cimport worker_run
 from .executable cimport executable_run
-from .state cimport Executable, Supervisor, WorkerProcess
+from .state cimport Executable, KILL_NONE, Supervisor, WorkerProcess
 
 cdef extern from "stack_canary.h" nogil:
     void stack_canary_renew()
@@ -37,7 +36,7 @@ cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogi
     # no handler of the parent's may ever run in a worker. worker/loop.pxd unblocks SIGPROF alone.
     sigfillset(&all_signals)
     pthread_sigmask(SIG_SETMASK, &all_signals, &before)
-    supervisor.scoreboard.slots[slot].open = 0
+    scoreboard_prepare_slot(&supervisor.scoreboard, <uint32_t>slot)
     pid = fork()
     if pid == 0:
         stack_canary_renew()
@@ -50,29 +49,49 @@ cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogi
         return -error
     process.pid = pid
     process.lifeline = ends[0]
-    process.started_at = monotonic_ms()
-    process.stopped_at = 0
+    process.started_at = process.turns_at = monotonic_ms()
+    process.is_up = False
+    process.stopped_at = process.hung_up_at = process.killed_at = process.probed_at = 0
+    process.kill_reason = KILL_NONE
+    process.notifications = 0
+    process.notifications_max = 1  # that it is up
     # after a short life, a worker counts as ready only once it has lived longer
-    atomic_set_i64(&supervisor.scoreboard.slots[slot].ready_from,
-                   process.started_at + (SHORT_LIFE if process.short_lives else 0))
+    scoreboard_set_ready(&supervisor.scoreboard, <uint32_t>slot,
+                         process.started_at + (SHORT_LIFE if process.short_lives else 0))
     supervisor.running += 1
     return 0
 
 
 cdef inline void supervisor_respawn(Supervisor *supervisor) noexcept nogil:
     """Restart the workers whose time has come."""
+    cdef WorkerProcess *process
     cdef int64_t now
     cdef int i, error
-    if supervisor.running == supervisor.workers or supervisor.phase == PHASE_STOPPING:
+    if supervisor.running == supervisor.workers:
         return
     now = monotonic_ms()
     for i in range(supervisor.workers):
-        if supervisor.processes[i].pid == 0 and supervisor.processes[i].restart_at <= now:
-            error = supervisor_spawn(supervisor, i)
-            if error:
-                supervisor.processes[i].dead_status = error
-                supervisor.processes[i].dead_pid = -1
-                schedule_restart(&supervisor.processes[i], True, now)
+        process = &supervisor.processes[i]
+        if not worker_is_due(supervisor, i, now):
+            continue
+        error = supervisor_spawn(supervisor, i)
+        if error:
+            process.dead_status = error
+            process.dead_pid = -1
+            schedule_restart(process, True, now)
+
+
+cdef inline bint worker_is_due(const Supervisor *supervisor, int slot, int64_t now) noexcept nogil:
+    """Is it to be restarted now?"""
+    cdef const WorkerProcess *process = &supervisor.processes[slot]
+    if process.pid or process.restart_at > now or supervisor.phase == PHASE_STOPPING:
+        return False
+    return worker_may_restart(supervisor, slot)
+
+
+cdef inline bint worker_may_restart(const Supervisor *supervisor, int slot) noexcept nogil:
+    """One that could not begin to serve waits until another one could, as none can most often then."""
+    return supervisor.has_been_up or not supervisor.processes[slot].failed_start
 
 
 cdef inline void schedule_restart(WorkerProcess *process, bint short_life, int64_t now) noexcept nogil:
@@ -108,7 +127,7 @@ cdef inline int run_worker(Supervisor *supervisor, int slot, int lifeline, pid_t
                        supervisor.wakeup_fd, alone)
         close(executable.fd)  # that was refused, so this copy of the parent serves
         close(executable.scoreboard_fd)
-    return worker_run(supervisor.scoreboard, slot, supervisor.config, supervisor.replica, supervisor.listener,
+    return worker_run(&supervisor.scoreboard, slot, supervisor.config, supervisor.replica, supervisor.listener,
                       supervisor.listener_is_shared, lifeline, supervisor.wakeup_fd, alone)
 
 

@@ -5,24 +5,28 @@ The caller must be the thread that opened the supervisor, since the kernel ends 
 it ends (PR_SET_PDEATHSIG in prctl(2)).
 """
 
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
 from ..config.config cimport Config
 from ..identity.replica cimport Replica
-from ..os.atomic cimport atomic_publish_u32, atomic_swap_u32
-from ..os.listener cimport listener_has_both, listener_refuse
+from ..os.listener cimport (
+    listener_address, listener_has_both, listener_is_open, listener_refuse, listener_revive
+)
 from ..os.syscalls cimport (
-    EFD_CLOEXEC, EFD_NONBLOCK, ENOMEM, MAP_PRIVATE, POLLIN, POLLOUT, SIGKILL, close, errno, eventfd, eventfd_signal,
-    kill, map_memory, monotonic_ms, munmap, poll, pollfd
+    EFD_CLOEXEC, EFD_NONBLOCK, ENOMEM, MAP_PRIVATE, POLLIN, POLLOUT, close, errno, eventfd, map_memory, monotonic_ms,
+    munmap, poll, pollfd, wall_second
 )
-from ..shared.page_ring cimport page_ring_peek, page_ring_take
 from ..shared.scoreboard cimport (
-    PHASE_DRAINING, PHASE_SERVING, PHASE_STOPPING, scoreboard_close, scoreboard_has_pages, scoreboard_open,
-    scoreboard_prepare_sleep
+    PHASE_DRAINING, PHASE_SERVING, PHASE_STOPPING, scoreboard_begin_sleep, scoreboard_end_sleep, scoreboard_open,
+    scoreboard_set_phase
 )
-from .reap cimport HANG_TIMEOUT, supervisor_check_stopped, supervisor_on_worker_event
-from .spawn cimport supervisor_respawn, supervisor_spawn
-from .state cimport Supervisor, WorkerProcess
+from .pages cimport supervisor_look, supervisor_note_wall
+from .reap cimport (
+    HANG_TIMEOUT, KILL_TIMEOUT, process_check_end_at, process_wake, supervisor_check_workers, supervisor_forgive,
+    supervisor_kill_worker, supervisor_on_worker_event
+)
+from .spawn cimport supervisor_respawn, supervisor_spawn, worker_may_restart
+from .state cimport KILL_END, LISTENER_LOST, LISTENER_REVIVED, Supervisor, WorkerProcess
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -30,9 +34,17 @@ cdef extern from "option_table.h" nogil:
         OPTION_WORKERS
 
 cdef enum:
-    STOP_TIMEOUT = 8000  # ms until workers that do not end are killed; Docker kills everything after 10 s
+    STOP_TIMEOUT = 8000  # ms that stopping takes at most; Docker kills everything after 10 s
     STOP_TIMEOUT_AFTER_DRAIN = 3000  # ms of it that are left when draining is over
     LOG_INTERVAL = 50  # ms between two looks for pages while more and more are served
+    STANDSTILL = 2000  # ms: if a turn comes so much later than it was due, this process could not run
+    LISTENER_RETRY = 100  # ms between two tries to have the listening socket listen again
+
+cdef enum:  # the pollfds after those of the workers
+    POLLFD_CALLER
+    POLLFD_LOG
+    POLLFD_LISTENER
+    POLLFDS
 
 
 # ---- opening and closing ------------------------------------------------------------------------------------------
@@ -42,7 +54,7 @@ cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, co
     """Everything but the workers; 0 or -errno. In either case supervisor_close is due. `supervisor` is zeros before,
     but for `executable`; `config`, which is complete, and `replica` must stay."""
     cdef int workers = config.numbers[OPTION_WORKERS]
-    cdef int i
+    cdef int i, error
     supervisor.config = config
     supervisor.wakeup_fd = -1
     supervisor.replica = replica
@@ -50,33 +62,38 @@ cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, co
     supervisor.listener_has_both = listener_has_both(listener)
     supervisor.workers = workers
     supervisor.caller_fd = caller_fd
-    supervisor.scoreboard = scoreboard_open(
-        workers, &supervisor.executable.scoreboard_fd if supervisor.executable != NULL else NULL)
+    supervisor.sleep = 1
+    supervisor.turn_at = supervisor.due_at = monotonic_ms()
+    supervisor.wall_at = supervisor.wall_first = supervisor.wall_last = wall_second()
+    supervisor.processes = <WorkerProcess *>map_memory(workers * sizeof(WorkerProcess), MAP_PRIVATE)
+    supervisor.pollfds = <pollfd *>map_memory((workers + POLLFDS) * sizeof(pollfd), MAP_PRIVATE)
+    if (not scoreboard_open(&supervisor.scoreboard, workers,
+                            &supervisor.executable.scoreboard_fd if supervisor.executable != NULL else NULL)
+            or supervisor.processes == NULL or supervisor.pollfds == NULL):
+        return -ENOMEM
     if supervisor.executable != NULL and supervisor.executable.scoreboard_fd < 0:
         supervisor.executable = NULL
-    supervisor.processes = <WorkerProcess *>map_memory(workers * sizeof(WorkerProcess), MAP_PRIVATE)
-    supervisor.pollfds = <pollfd *>map_memory((workers + 2) * sizeof(pollfd), MAP_PRIVATE)
-    if supervisor.scoreboard == NULL or supervisor.processes == NULL or supervisor.pollfds == NULL:
-        return -ENOMEM
     for i in range(workers):
         supervisor.processes[i].lifeline = -1
+    error = listener_address(listener, &supervisor.address)
+    if error:
+        return error
     supervisor.wakeup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
     return 0 if supervisor.wakeup_fd >= 0 else -errno
 
 
 cdef inline void supervisor_close(Supervisor *supervisor) noexcept nogil:
-    """End whatever still runs, and give everything back but the listener."""
+    """End whatever still runs, and give everything back but the listener, and the scoreboard, of which other threads
+    may ask the counts."""
     supervisor_kill(supervisor)
     while supervisor.running:
         supervisor_wait(supervisor, -1, -1)
     if supervisor.wakeup_fd >= 0:
         close(supervisor.wakeup_fd)
-    scoreboard_close(supervisor.scoreboard)
     if supervisor.processes != NULL:
         munmap(supervisor.processes, supervisor.workers * sizeof(WorkerProcess))
     if supervisor.pollfds != NULL:
-        munmap(supervisor.pollfds, (supervisor.workers + 2) * sizeof(pollfd))
-    supervisor.scoreboard = NULL
+        munmap(supervisor.pollfds, (supervisor.workers + POLLFDS) * sizeof(pollfd))
     supervisor.processes = NULL
     supervisor.pollfds = NULL
     supervisor.wakeup_fd = -1
@@ -97,31 +114,60 @@ cdef inline int supervisor_start(Supervisor *supervisor) noexcept nogil:
 cdef inline void supervisor_wait(Supervisor *supervisor, int log, int timeout_max) noexcept nogil:
     """Wait until the caller has something to do: pages or a death to log, `caller_fd` to read, the descriptor `log`
     (-1: none) to write; at most `timeout_max` ms (-1: no end). Deaths are noticed and workers restarted here."""
-    cdef int timeout, count, i
+    cdef pollfd *others = &supervisor.pollfds[supervisor.workers]
+    cdef int running = supervisor.running
+    cdef int timeout = 0
+    cdef int count, i
+    supervisor_begin_turn(supervisor)
     # Before it sleeps, not after: by now the caller has taken the SIGCHLD that may have come since the last look.
-    supervisor_check_stopped(supervisor)
-    timeout = supervisor_timeout(supervisor, timeout_max)
+    supervisor_check_workers(supervisor)
+    if (supervisor.busy or supervisor_begin_sleep(supervisor)) and supervisor.running == running:
+        timeout = supervisor_timeout(supervisor, timeout_max)
     supervisor_fill_pollfds(supervisor, log)
-    if timeout and not supervisor.busy and not scoreboard_prepare_sleep(supervisor.scoreboard):
-        timeout = 0
-    count = poll(supervisor.pollfds, <unsigned long>supervisor.workers + 2, timeout)
-    atomic_swap_u32(&supervisor.scoreboard.parent_sleeps, 0)
-    supervisor.busy = scoreboard_has_pages(supervisor.scoreboard)
-    supervisor.caller_ready = count > 0 and supervisor.pollfds[supervisor.workers].revents != 0
+    supervisor.due_at = monotonic_ms() + timeout if timeout >= 0 else INT64_MAX
+    count = poll(supervisor.pollfds, <unsigned long>supervisor.workers + POLLFDS, timeout)
+    scoreboard_end_sleep(&supervisor.scoreboard, supervisor.sleep)
+    supervisor_begin_turn(supervisor)
+    supervisor.busy = supervisor_look(supervisor)
+    supervisor.caller_ready = count > 0 and others[POLLFD_CALLER].revents != 0
     for i in range(supervisor.workers if count > 0 else 0):
-        if supervisor.pollfds[i].revents:
+        if supervisor.pollfds[i].revents and supervisor.processes[i].lifeline >= 0:
             supervisor_on_worker_event(supervisor, i)
+    if count > 0 and others[POLLFD_LISTENER].revents:
+        supervisor_check_listener(supervisor)
     supervisor_respawn(supervisor)
     supervisor_check_deadlines(supervisor)
 
 
+cdef inline void supervisor_begin_turn(Supervisor *supervisor) noexcept nogil:
+    cdef int64_t now = monotonic_ms()
+    if supervisor.due_at != INT64_MAX and now > supervisor.due_at + STANDSTILL:
+        supervisor_forgive(supervisor, now)
+    supervisor.due_at = now
+    supervisor_note_wall(supervisor, now)
+
+
+cdef inline bint supervisor_begin_sleep(Supervisor *supervisor) noexcept nogil:
+    """Have the workers notify this process of the next page, each once. False if there are pages already."""
+    cdef int i
+    supervisor.sleep += 2
+    for i in range(supervisor.workers):
+        supervisor.processes[i].notifications_max += 1
+    scoreboard_begin_sleep(&supervisor.scoreboard, supervisor.sleep)
+    return not supervisor_look(supervisor)
+
+
 cdef inline void supervisor_fill_pollfds(Supervisor *supervisor, int log) noexcept nogil:
     """poll(2) ignores descriptors below 0."""
+    cdef pollfd *others = &supervisor.pollfds[supervisor.workers]
     cdef int i
     for i in range(supervisor.workers):
         pollfd_set(&supervisor.pollfds[i], supervisor.processes[i].lifeline, POLLIN)
-    pollfd_set(&supervisor.pollfds[supervisor.workers], supervisor.caller_fd, POLLIN)
-    pollfd_set(&supervisor.pollfds[supervisor.workers + 1], log, POLLOUT)
+    pollfd_set(&others[POLLFD_CALLER], supervisor.caller_fd, POLLIN)
+    pollfd_set(&others[POLLFD_LOG], log, POLLOUT)
+    # a socket that listens can never be written to, and one that does not can, or has an error
+    pollfd_set(&others[POLLFD_LISTENER], supervisor.listener if supervisor_watches_listener(supervisor) else -1,
+               POLLOUT)
 
 
 cdef inline void pollfd_set(pollfd *entry, int fd, short events) noexcept nogil:
@@ -135,39 +181,52 @@ cdef inline int supervisor_timeout(const Supervisor *supervisor, int timeout_max
     it."""
     cdef int64_t now = monotonic_ms()
     cdef int64_t until = now + timeout_max if timeout_max >= 0 else INT64_MAX
+    cdef const WorkerProcess *process
     cdef int i
     if supervisor.busy:
         until = min(until, now + LOG_INTERVAL)
     if supervisor.phase == PHASE_DRAINING:
         until = min(until, supervisor.drain_deadline)
-    elif supervisor.phase == PHASE_STOPPING and supervisor.running:
-        until = min(until, supervisor.stop_deadline)
+    elif supervisor.phase == PHASE_STOPPING and supervisor.running and not supervisor.all_killed:
+        until = min(until, supervisor.stop_deadline - KILL_TIMEOUT)
+    if supervisor.phase != PHASE_STOPPING and not supervisor_watches_listener(supervisor):
+        until = min(until, supervisor.listener_checked_at + LISTENER_RETRY)
     for i in range(supervisor.workers):
-        if supervisor.processes[i].stopped_at:
-            until = min(until, supervisor.processes[i].stopped_at + HANG_TIMEOUT)
-        elif supervisor.processes[i].pid == 0 and supervisor.phase != PHASE_STOPPING:
-            until = min(until, supervisor.processes[i].restart_at)
+        process = &supervisor.processes[i]
+        if process.pid == 0:
+            if supervisor.phase != PHASE_STOPPING and worker_may_restart(supervisor, i):
+                until = min(until, process.restart_at)
+        elif process.killed_at or process.hung_up_at:
+            until = min(until, process_check_end_at(process, now))
+        elif process.stopped_at:
+            until = min(until, process.stopped_at + HANG_TIMEOUT)
+        elif process.probed_at:
+            until = min(until, process.probed_at + HANG_TIMEOUT)
     if until == INT64_MAX:
         return -1
     return <int>(until - now) if until > now else 0
 
 
-# ---- the pages that were served -----------------------------------------------------------------------------------
+# ---- the listening socket -----------------------------------------------------------------------------------------
 
-cdef inline uint64_t supervisor_take_pages(Supervisor *supervisor, int64_t *second) noexcept nogil:
-    """The pages of the oldest second of which any are not taken yet, by all workers; 0 when there are none, for now."""
-    cdef uint64_t count = 0
-    cdef int64_t oldest = INT64_MAX
-    cdef int64_t found = 0
-    cdef int i
-    for i in range(supervisor.workers):
-        if page_ring_peek(&supervisor.scoreboard.slots[i].page_ring, &found):
-            oldest = min(oldest, found)
-    for i in range(supervisor.workers):
-        if page_ring_peek(&supervisor.scoreboard.slots[i].page_ring, &found) and found == oldest:
-            count += page_ring_take(&supervisor.scoreboard.slots[i].page_ring)
-    second[0] = oldest
-    return count
+cdef inline bint supervisor_watches_listener(const Supervisor *supervisor) noexcept nogil:
+    """Not while it ends, and not for a moment after it was shut down."""
+    if supervisor.phase == PHASE_STOPPING:
+        return False
+    return supervisor.listener_checked_at == 0 or monotonic_ms() >= supervisor.listener_checked_at + LISTENER_RETRY
+
+
+cdef inline void supervisor_check_listener(Supervisor *supervisor) noexcept nogil:
+    """Workers share the listening socket, so whoever has taken one of them over may shut it down. It is made to listen
+    again, and the workers go on with it."""
+    cdef int error
+    supervisor.listener_checked_at = monotonic_ms()
+    if listener_is_open(supervisor.listener):
+        return
+    error = -listener_revive(supervisor.listener, &supervisor.address)
+    if error == 0 or error != supervisor.listener_error:
+        supervisor.listener_event = LISTENER_LOST if error else LISTENER_REVIVED
+    supervisor.listener_error = error
 
 
 # ---- ending -------------------------------------------------------------------------------------------------------
@@ -184,7 +243,7 @@ cdef inline void supervisor_stop(Supervisor *supervisor) noexcept nogil:
 
 
 cdef inline int supervisor_stop_timeout(const Supervisor *supervisor) noexcept nogil:
-    """ms that stopping may take, until workers that do not end are killed."""
+    """ms that stopping may take, with the end of workers that have to be killed."""
     return max(<int>STOP_TIMEOUT, supervisor.config.numbers[OPTION_DRAIN] + STOP_TIMEOUT_AFTER_DRAIN)
 
 
@@ -192,10 +251,25 @@ cdef inline bint supervisor_is_over(const Supervisor *supervisor) noexcept nogil
     return supervisor.phase == PHASE_STOPPING and supervisor.running == 0
 
 
+cdef inline bint supervisor_has_failed(const Supervisor *supervisor) noexcept nogil:
+    """Could none of the workers begin to serve?"""
+    cdef int i
+    if supervisor.running or supervisor.phase == PHASE_STOPPING:
+        return False
+    for i in range(supervisor.workers):
+        if worker_may_restart(supervisor, i):
+            return False
+    return True
+
+
 cdef inline void supervisor_set_phase(Supervisor *supervisor, int phase) noexcept nogil:
+    """Tell the workers, by their lifelines: the eventfd may be at its limit, as any worker can raise it."""
+    cdef int i
     supervisor.phase = phase
-    atomic_publish_u32(&supervisor.scoreboard.phase, <uint32_t>phase)
-    eventfd_signal(supervisor.wakeup_fd)
+    scoreboard_set_phase(&supervisor.scoreboard, <uint32_t>phase)
+    for i in range(supervisor.workers):
+        if supervisor.processes[i].lifeline >= 0:
+            process_wake(&supervisor.processes[i])
 
 
 cdef inline void supervisor_check_deadlines(Supervisor *supervisor) noexcept nogil:
@@ -203,7 +277,8 @@ cdef inline void supervisor_check_deadlines(Supervisor *supervisor) noexcept nog
         if not supervisor.listener_is_shared:
             listener_refuse(supervisor.listener)
         supervisor_set_phase(supervisor, PHASE_STOPPING)
-    if supervisor.phase == PHASE_STOPPING and supervisor.running and monotonic_ms() >= supervisor.stop_deadline:
+    if (supervisor.phase == PHASE_STOPPING and supervisor.running
+            and monotonic_ms() >= supervisor.stop_deadline - KILL_TIMEOUT):
         supervisor_kill(supervisor)
 
 
@@ -211,6 +286,6 @@ cdef inline void supervisor_kill(Supervisor *supervisor) noexcept nogil:
     """End all workers at once."""
     cdef int i
     supervisor.phase = PHASE_STOPPING
+    supervisor.all_killed = True
     for i in range(supervisor.workers if supervisor.processes != NULL else 0):
-        if supervisor.processes[i].pid > 0:
-            kill(supervisor.processes[i].pid, SIGKILL)
+        supervisor_kill_worker(supervisor, i, KILL_END)

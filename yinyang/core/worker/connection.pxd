@@ -71,6 +71,7 @@ cdef struct Clients:  # large members come last, so the code reaches the others 
     const Replica *replica
     const Scoreboard *scoreboard
     WorkerSlot *slot
+    const uint64_t *ring_oldest  # of the reader of its page ring
     int64_t now  # ms, as of this wake-up
     int64_t second  # of the wall clock, likewise
     uint64_t logged  # lines in the page ring, ever
@@ -320,7 +321,7 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
 cdef inline void client_log(Clients *clients, uint64_t lines) noexcept nogil:
     if lines and clients.log_pages:
         clients.logged += lines
-        page_ring_add(&clients.slot.page_ring, clients.second, lines)
+        page_ring_add(&clients.slot.page_ring, clients.ring_oldest, clients.second, lines)
 
 
 cdef inline void client_answer_early(Clients *clients, uint32_t fd) noexcept nogil:

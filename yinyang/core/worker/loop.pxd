@@ -1,8 +1,8 @@
 """A worker process: it accepts, serves, drains and ends. It runs core code only, from fork to exit.
 
 Its descriptors are the listening socket, which all workers share; an epoll; its lifeline to the parent, which hangs up
-when either of the two dies; and the wakeup, an eventfd that reaches all workers at once. Nobody reads the
-eventfd: each worker sees its edge, and a worker that starts later sees it at once.
+when either of the two dies, and on which a byte says that there is something to look at; and the wakeup, an eventfd by
+which a worker reaches all others at once. Nobody reads the eventfd: each worker sees its edge.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -11,19 +11,20 @@ from ..config.config cimport Config
 from ..http.request_cache cimport request_cache_clear
 from ..http.responses cimport Responses, responses_set_date
 from ..identity.replica cimport Replica
-from ..os.atomic cimport atomic_get_u32, atomic_get_u64
+from ..os.atomic cimport atomic_get_u64, atomic_set_u64
 from ..os.descriptors cimport fill_standard_fds
 from ..os.sandbox cimport GUARD_DESCRIPTORS, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
-    EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPERM, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN,
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, PR_SET_NAME, SIGPROF, SIG_DFL,
-    SIG_UNBLOCK, accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait, epoll_watch, errno,
-    eventfd_signal, map_memory, monotonic_ms, prctl, pthread_sigmask, send, sigaddset, sigemptyset, signal, sigset_t,
-    wall_second
+    EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSYS, ENOTSOCK, EPERM, EPOLLET, EPOLLEXCLUSIVE,
+    EPOLLHUP, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL,
+    PR_SET_NAME, SIGPROF, SIG_DFL, SIG_UNBLOCK, accept_client, close, cpu_time_limit, epoll_create1, epoll_event,
+    epoll_wait, epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, prctl, pthread_sigmask, recv, send,
+    sigaddset, sigemptyset, signal, sigset_t, wall_second
 )
 from ..routes.table cimport responses_open
 from ..shared.scoreboard cimport (
-    GUARD_ENTERED, PHASE_STOPPING, Scoreboard, scoreboard_claim_wakeup, scoreboard_return_wakeup
+    PHASE_STOPPING, Scoreboard, WORKER_UP, scoreboard_is_there, scoreboard_phase, scoreboard_protect, scoreboard_sleep,
+    scoreboard_slot
 )
 from .connection cimport Clients, client_expired, client_open, client_ready, client_shed, clients_end_idle, clients_open
 from .timers cimport (
@@ -56,7 +57,7 @@ cdef enum WorkerState:
     WORKER_CLOSING  # accepts no connections; ends once the open ones are closed
 
 cdef struct Worker:  # large members come last, so the code reaches the others with short offsets
-    Scoreboard *scoreboard
+    const Scoreboard *scoreboard
     int state  # enum WorkerState
     uint32_t phase  # of the server, as of the last turn
     int listener
@@ -64,6 +65,7 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
     int lifeline
     int wakeup_fd
     int failed  # the errno of a fatal error
+    uint32_t ended_sleep  # of the parent, that this worker ended by a byte
     int64_t accept_at  # ms: accept then, without an event; or NEVER
     int64_t last_call_ends  # ms; NEVER in the other states
     int64_t clock_read_at  # ms of the monotonic clock
@@ -74,12 +76,13 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
     epoll_event events[EVENTS_MAX]
 
 
-cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Config *config, const Replica *replica, int listener,
-                           bint listener_is_shared, int lifeline, int wakeup_fd, bint alone) noexcept nogil:
+cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config *config, const Replica *replica,
+                           int listener, bint listener_is_shared, int lifeline, int wakeup_fd, bint alone) noexcept nogil:
     """Serve until told to stop, or until the parent is gone. `alone`: it has no other descriptor than these and the
     standard ones. The exit code: 0, or the errno of a fatal error."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
     cdef int sandbox = config.numbers[OPTION_SANDBOX]
+    cdef int guards = 0
     cdef int error
     if w == NULL:
         return ENOMEM
@@ -93,19 +96,27 @@ cdef inline int worker_run(Scoreboard *scoreboard, int slot, const Config *confi
     w.last_call_ends = NEVER
     w.clients.replica = replica
     w.clients.scoreboard = scoreboard
-    w.clients.slot = &scoreboard.slots[slot]
+    w.clients.slot = scoreboard_slot(scoreboard, <uint32_t>slot)
+    w.clients.ring_oldest = &scoreboard.notice.workers[slot].oldest
     w.clients.responses = &w.responses
     w.clients.log_pages = config.numbers[OPTION_ACCESS_LOG]
     timers_set_limits(&w.clients.timers, config)
-    error = responses_open(&w.responses, replica)
+    error = scoreboard_protect(scoreboard, <uint32_t>slot)
+    if error == 0:
+        error = responses_open(&w.responses, replica)
     if error == 0:
         error = clients_open(&w.clients, config.numbers[OPTION_MAX_CONNECTIONS] // scoreboard.workers)
     if error == 0:
         error = worker_watch(w)
     worker_enable_watchdog()
     if error == 0 and sandbox != SANDBOX_OFF:
-        error = worker_enter_sandbox(w, alone, sandbox == SANDBOX_REQUIRE)
-    return worker_serve(w) if error == 0 else -error
+        error = worker_enter_sandbox(w, alone, sandbox == SANDBOX_REQUIRE, &guards)
+    if error == 0:
+        error = worker_try_accept()
+    if error:
+        return -error
+    worker_report_up(w, guards)
+    return worker_serve(w)
 
 
 cdef inline int worker_watch(Worker *w) noexcept nogil:
@@ -127,19 +138,28 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
     return fill_standard_fds(own, 4, w.clients.epoll)
 
 
-cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required) noexcept nogil:
-    """0 or -errno."""
+cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required, int *guards) noexcept nogil:
+    """0 or -errno; the guards that hold from now on."""
     cdef int refused = 0
-    cdef int guards = sandbox_enter(False, w.wakeup_fd, -1, &refused)
+    guards[0] = sandbox_enter(False, w.wakeup_fd, -1, &refused)
     if alone:
-        guards |= GUARD_DESCRIPTORS
+        guards[0] |= GUARD_DESCRIPTORS
     else:
         refused = GUARD_DESCRIPTORS
-    if required and refused:
-        return -EPERM
-    w.clients.slot.guards = GUARD_ENTERED | <uint64_t>guards
+    return -EPERM if required and refused else 0
+
+
+cdef inline int worker_try_accept() noexcept nogil:
+    """-errno if a sandbox that is not ours lets nobody accept connections. Here none can be accepted, as -1 is no
+    descriptor."""
+    accept_client(-1)
+    return -errno if errno == ENOSYS or errno == EPERM else 0
+
+
+cdef inline void worker_report_up(Worker *w, int guards) noexcept nogil:
+    """Tell the parent that this worker serves from now on, and what it has given up."""
+    atomic_set_u64(&w.clients.slot.state, WORKER_UP | <uint64_t>guards)
     send(w.lifeline, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL)
-    return 0
 
 
 cdef inline int worker_serve(Worker *w) noexcept nogil:
@@ -149,6 +169,7 @@ cdef inline int worker_serve(Worker *w) noexcept nogil:
     while True:
         timeout = worker_timeout(w)
         count = epoll_wait(w.clients.epoll, w.events, EVENTS_MAX, timeout)
+        atomic_set_u64(&w.clients.slot.turns, w.clients.slot.turns + 1)
         if count < 0 and errno != EINTR:
             return errno
         w.clients.now = worker_clock(w, timeout)
@@ -162,7 +183,9 @@ cdef inline int worker_serve(Worker *w) noexcept nogil:
             if fd == <uint64_t>w.listener:
                 worker_accept(w, False)
             elif fd == <uint64_t>w.lifeline:
-                return 0  # the parent is gone
+                if w.events[i].events & EPOLLHUP:
+                    return 0  # the parent is gone
+                worker_read_lifeline(w)
             elif fd == <uint64_t>w.wakeup_fd:
                 worker_on_wakeup(w)
             else:
@@ -220,13 +243,22 @@ cdef inline void worker_check_deadlines(Worker *w) noexcept nogil:
 
 
 cdef inline void worker_notify_parent(Worker *w) noexcept nogil:
-    """Wake the parent, if there are lines to write and it sleeps; if that fails, in the next turn."""
+    """Wake the parent by a byte, if there are lines to write and it sleeps; if that fails, in the next turn."""
+    cdef uint32_t sleep
     if w.clients.logged == w.logged_reported:
         return
-    if scoreboard_claim_wakeup(w.scoreboard) and send(w.lifeline, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0:
-        scoreboard_return_wakeup(w.scoreboard)
-    else:
-        w.logged_reported = w.clients.logged
+    sleep = scoreboard_sleep(w.scoreboard)
+    if sleep and sleep != w.ended_sleep:
+        if send(w.lifeline, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0:
+            return
+        w.ended_sleep = sleep
+    w.logged_reported = w.clients.logged
+
+
+cdef inline void worker_read_lifeline(Worker *w) noexcept nogil:
+    """The parent has sent a byte, to have this worker take a turn, which begins with a look at the phase."""
+    cdef char bytes[64]
+    recv(w.lifeline, bytes, sizeof(bytes), MSG_DONTWAIT)
 
 
 # ---- the watchdog -------------------------------------------------------------------------------------------------
@@ -250,11 +282,12 @@ cdef inline void worker_reset_watchdog() noexcept nogil:
 # ---- accepting ----------------------------------------------------------------------------------------------------
 
 cdef inline bint worker_has_more_than_share(const Worker *w) noexcept nogil:
-    """Whether another worker has clearly fewer connections."""
+    """Whether another worker has clearly fewer connections. One that is dead or stopped can take none."""
     cdef uint64_t fewest = w.clients.slot.open
     cdef uint32_t i
     for i in range(w.scoreboard.workers):
-        fewest = min(fewest, atomic_get_u64(&w.scoreboard.slots[i].open))
+        if scoreboard_is_there(w.scoreboard, i):
+            fewest = min(fewest, atomic_get_u64(&scoreboard_slot(w.scoreboard, i).open))
     return w.clients.slot.open > fewest + (fewest >> 3) + 4
 
 
@@ -290,7 +323,11 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
                 w.accept_at = w.clients.now + ACCEPT_PAUSE
                 return
             shed = True
-        elif errno == EBADF or errno == EINVAL or errno == ENOTSOCK:
+        elif errno == EINVAL:  # somebody has shut the listening socket down, and the parent has it listen again
+            if w.state != WORKER_LAST_CALL:
+                w.accept_at = w.clients.now + ACCEPT_PAUSE
+            return
+        elif errno == EBADF or errno == ENOTSOCK:
             w.failed = errno  # the listening socket is unusable
             return
         else:  # an error of that connection alone, as after a reset (accept(2))
@@ -316,7 +353,7 @@ cdef inline void worker_notify_workers(Worker *w) noexcept nogil:
 cdef inline void worker_check_phase(Worker *w) noexcept nogil:
     """In each turn before any request, as the wakeup may be reported after requests that came later: epoll keeps the
     place of a connection that it has reported, until it is asked again."""
-    cdef uint32_t phase = atomic_get_u32(&w.scoreboard.phase)
+    cdef uint32_t phase = scoreboard_phase(w.scoreboard)
     if phase == w.phase:
         return
     w.phase = phase
@@ -328,7 +365,7 @@ cdef inline void worker_check_phase(Worker *w) noexcept nogil:
 
 
 cdef inline void worker_on_wakeup(Worker *w) noexcept nogil:
-    """The phase is another one, or a worker has left connections in the queue for others."""
+    """A worker has left connections in the queue for others."""
     if w.clients.draining or not worker_has_more_than_share(w):
         worker_accept(w, False)
 

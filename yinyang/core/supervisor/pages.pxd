@@ -1,0 +1,92 @@
+"""The pages that workers report, and whether they can have served them."""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+
+from ..os.syscalls cimport monotonic_ms, wall_second
+from ..shared.page_ring cimport LOOK_IMPOSSIBLE, LOOK_NOTHING, LOOK_PAGES, page_reader_look, page_reader_take
+from ..shared.scoreboard cimport scoreboard_set_oldest, scoreboard_slot
+from .reap cimport process_is_distrusted, process_note_cpu_time, supervisor_forget, supervisor_kill_worker
+from .state cimport KILL_LIED, Supervisor, WorkerProcess
+
+cdef enum:
+    PAGE_COST_MIN = 100  # ns of CPU time; one of many pipelined pages takes 700
+    PAGES_FREE = 1000  # pages that need not have taken any, as clocks of CPU time may be coarse
+    SECOND_TOLERANCE = 1  # s
+
+
+cdef inline bint supervisor_look(Supervisor *supervisor) noexcept nogil:
+    """Look for pages in all page rings; whether there are any. A worker that reports what cannot be is killed."""
+    cdef bint found = False
+    cdef int i
+    for i in range(supervisor.workers):
+        found |= supervisor_look_at(supervisor, i)
+    return found
+
+
+cdef inline bint supervisor_look_at(Supervisor *supervisor, int slot) noexcept nogil:
+    cdef WorkerProcess *process = &supervisor.processes[slot]
+    cdef int look
+    process.reader.found = 0
+    if process.pid and process_is_distrusted(process):
+        return False
+    look = page_reader_look(&process.reader, &scoreboard_slot(&supervisor.scoreboard, <uint32_t>slot).page_ring)
+    if look == LOOK_PAGES and not pages_are_possible(supervisor, process):
+        look = LOOK_IMPOSSIBLE
+    if look != LOOK_IMPOSSIBLE:
+        scoreboard_set_oldest(&supervisor.scoreboard, <uint32_t>slot, process.reader.oldest)
+        return look != LOOK_NOTHING
+    process.reader.found = 0
+    if process.pid:
+        supervisor_kill_worker(supervisor, slot, KILL_LIED)
+    else:
+        supervisor_forget(supervisor, slot)
+    return False
+
+
+cdef inline bint pages_are_possible(const Supervisor *supervisor, WorkerProcess *process) noexcept nogil:
+    """Can a worker have served what the last look found, in that second, and with the CPU time that it has used?"""
+    if not (supervisor.wall_first - SECOND_TOLERANCE <= process.reader.second
+            <= supervisor.wall_last + SECOND_TOLERANCE):
+        return False
+    if process.reader.found <= pages_left(process):
+        return True
+    if process.pid:
+        process_note_cpu_time(process, monotonic_ms())
+    return process.reader.found <= pages_left(process)
+
+
+cdef inline uint64_t pages_left(const WorkerProcess *process) noexcept nogil:
+    """How many more pages it can have served."""
+    cdef uint64_t pages = <uint64_t>(process.cpu_time_before + process.cpu_time) // PAGE_COST_MIN + PAGES_FREE
+    return pages - process.pages if pages > process.pages else 0
+
+
+cdef inline void supervisor_note_wall(Supervisor *supervisor, int64_t now) noexcept nogil:
+    """What the wall clock can have shown since the last turn, if it was set at most once meanwhile."""
+    cdef int64_t wall = wall_second()
+    cdef int64_t passed = (now - supervisor.turn_at) // 1000 + 1
+    supervisor.wall_last = max(supervisor.wall_last, max(wall, supervisor.wall_at + passed))
+    supervisor.wall_first = min(supervisor.wall_first, wall - passed)
+    supervisor.wall_at = wall
+    supervisor.turn_at = now
+
+
+cdef inline uint64_t supervisor_take_pages(Supervisor *supervisor, int64_t *second) noexcept nogil:
+    """The pages of the oldest second of which any are not taken yet, by all workers; 0 when there are none, for now."""
+    cdef WorkerProcess *process
+    cdef uint64_t count = 0
+    cdef uint64_t taken
+    cdef int64_t oldest = INT64_MAX
+    cdef int i
+    supervisor_look(supervisor)
+    for i in range(supervisor.workers):
+        if supervisor.processes[i].reader.found:
+            oldest = min(oldest, supervisor.processes[i].reader.second)
+    for i in range(supervisor.workers):
+        process = &supervisor.processes[i]
+        if process.reader.found and process.reader.second == oldest:
+            taken = page_reader_take(&process.reader)
+            process.pages += taken
+            count += taken
+    second[0] = oldest
+    return count
