@@ -1,7 +1,7 @@
 """A fuzz target (libFuzzer) for the reader of time zones: files as in TZif, and rules as in TZ.
 
-For any bytes and any second: reading ends, within the bytes; the same bytes give the same line of the log; and the line is
-of the length that is reserved for it.
+For any bytes and any second: reading ends, within the bytes; the same bytes give the same line of the log; and the line
+is of the length that is reserved for it.
 """
 
 from libc.stdint cimport int64_t, uint8_t

@@ -228,8 +228,8 @@ cdef inline void usage_message(Text *text) noexcept nogil:
                 "Options, the variables that set them too, and the defaults in parentheses:\n")
     for option in range(OPTION_COUNT):
         usage_line(text, option, options, variables)
-    text_string(text, "\nThe variable PORT sets the port where YINYANG_PORT is not set. A socket that is handed over by\n"
-                "LISTEN_FDS, as systemd does, takes the place of --host and --port.\n")
+    text_string(text, "\nThe variable PORT sets the port where YINYANG_PORT is not set. A socket that is handed over\n"
+                "by LISTEN_FDS, as systemd does, takes the place of --host and --port.\n")
 
 
 cdef inline size_t option_width(int option) noexcept nogil:
