@@ -13,8 +13,9 @@ help: ## say what there is to make
 dev: .venv/made ## have the package in .venv, with all that its tests need; again when the core was changed
 .venv/made: setup.py pyproject.toml $(CORE)
 	$(PYTHON) -m venv .venv
+	@touch .venv/begun  # a file that is changed while this runs is newer
 	$(BIN)/pip install -q -e '.[test]'
-	@touch $@
+	@mv .venv/begun $@
 
 test: dev ## run the tests, on all CPUs; OPTIONS='-k NAME' chooses some
 	$(BIN)/pytest -q -n auto --dist loadgroup $(OPTIONS)
@@ -62,7 +63,7 @@ wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on anothe
 bench: dev ## compare what a request costs, with other servers (benchmarks/README.md)
 	$(BIN)/python -m benchmarks.compare $(OPTIONS)
 
-instructions: dev ## count the instructions of a request, and compare them with the committed figures (valgrind)
+instructions: dev ## count the instructions of parsing a request, and compare them with the committed figures (valgrind)
 	$(BIN)/python -m benchmarks.instructions --check
 
 studies: dev ## make the studies of shutdown, hostile clients and logs anew; minutes each, with no other load

@@ -53,7 +53,7 @@ enum route_flag {
 #define ERROR_CODES (0 HTTP_ERRORS(X))
 
 /* name, path, label in /metrics, kind, codes that the label has a counter for, fields of a prebuilt response, whether it
- * ends its connection, flags. No path: requests are not routed there by their path alone. Without PLAIN, the path may
+ * ends its connection, flags. A row without a path is chosen by code. Without PLAIN, the path may
  * have a slash at its end. Rows with the same label are counted as one. */
 #define ROUTES(X) \
     X(PAGE, "", "page", PREBUILT, CODE(200), HTML, KEEPS, LOGGED | PLAIN) /* no other row matches */ \
