@@ -263,10 +263,6 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
         {SYS_waitid, OF_PARENT, {}},
         {SYS_wait4, OF_PARENT, {}},
         {SYS_read, OF_PARENT, {}},
-        {SYS_lseek, OF_PARENT, {}},
-#ifdef SYS__llseek
-        {SYS__llseek, OF_PARENT, {}},
-#endif
         {SYS_setsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_BINDTOIFINDEX)}},
         {SYS_getsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_ACCEPTCONN)}},
         {SYS_getsockname, OF_PARENT, {}},

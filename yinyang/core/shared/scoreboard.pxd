@@ -64,7 +64,6 @@ cdef struct Scoreboard:
     char *slots
     size_t slot_size  # whole pages of memory
     uint32_t workers
-    int64_t started  # s of the wall clock
 
 
 cdef inline size_t whole_pages(size_t size) noexcept nogil:
@@ -105,17 +104,14 @@ cdef inline bint scoreboard_open(Scoreboard *scoreboard, int workers, int *fd) n
         memory = map_memory(scoreboard_size(scoreboard), MAP_SHARED)
     if not scoreboard_place(scoreboard, memory):
         return False
-    scoreboard.started = scoreboard.notice.started = wall_second()
+    scoreboard.notice.started = wall_second()
     return True
 
 
 cdef inline bint scoreboard_attach(Scoreboard *scoreboard, int workers, int fd) noexcept nogil:
     """The one that another process has opened; False if that fails."""
     scoreboard_measure(scoreboard, workers)
-    if not scoreboard_place(scoreboard, map_file(fd, scoreboard_size(scoreboard))):
-        return False
-    scoreboard.started = scoreboard.notice.started
-    return True
+    return scoreboard_place(scoreboard, map_file(fd, scoreboard_size(scoreboard)))
 
 
 cdef inline void scoreboard_close(Scoreboard *scoreboard) noexcept nogil:

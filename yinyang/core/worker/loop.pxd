@@ -77,7 +77,8 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
 
 
 cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config *config, const Replica *replica,
-                           int listener, bint listener_is_shared, int lifeline, int wakeup_fd, bint alone) noexcept nogil:
+                           int listener, bint listener_is_shared, int lifeline, int wakeup_fd,
+                           bint alone) noexcept nogil:
     """Serve until told to stop, or until the parent is gone. `alone`: it has no other descriptor than these and the
     standard ones. The exit code: 0, or the errno of a fatal error."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
