@@ -65,9 +65,9 @@ class Shared:
 
 
 def mappings(pid: int) -> Iterator[tuple[int, int, str]]:
-    """Its shared memory without a file, as begin, end and rights."""
+    """The memory that it shares with its parent, as begin, end and rights."""
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        found = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) .*/dev/zero \(deleted\)$", line)
+        found = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) .*/(?:dev/zero|memfd:yinyang) \(deleted\)$", line)
         if found:
             yield int(found[1], 16), int(found[2], 16), found[3]
 

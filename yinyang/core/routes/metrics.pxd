@@ -88,4 +88,4 @@ cdef inline void metrics_totals(Text *text, const Scoreboard *scoreboard) noexce
         "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %llu\n",
         <llu>counts.accepted, <llu>counts.open, <llu>counts.pages,
         <llu>(scoreboard_phase(scoreboard) != PHASE_SERVING), <llu>scoreboard.workers,
-        <llu>scoreboard_ready_workers(scoreboard, monotonic_ms()), <llu>scoreboard.started)
+        <llu>scoreboard_ready_workers(scoreboard, monotonic_ms()), <llu>scoreboard.notice.started)

@@ -43,6 +43,7 @@ cdef struct WorkerNotice:  # what the parent tells of a worker
     uint64_t oldest  # of the reader of its page ring
 
 cdef struct Notice:  # what the parent tells all workers
+    int64_t started  # s of the wall clock
     uint32_t phase
     uint32_t sleep  # odd while the parent waits, and wants to be notified of the next page: a number for each wait
     WorkerNotice workers[1]  # one for each worker
@@ -57,7 +58,6 @@ cdef struct Scoreboard:
     char *slots
     size_t slot_size  # whole pages of memory
     uint32_t workers
-    int64_t started  # s of the wall clock
 
 
 cdef inline size_t whole_pages(size_t size) noexcept nogil:
@@ -77,10 +77,12 @@ cdef inline bint scoreboard_open(Scoreboard *scoreboard, int workers) noexcept n
     """Of empty slots; False if there is no memory for them."""
     scoreboard.workers = <uint32_t>workers
     scoreboard.slot_size = whole_pages(sizeof(WorkerSlot))
-    scoreboard.started = wall_second()
     scoreboard.notice = <Notice *>map_memory(scoreboard_size(scoreboard), MAP_SHARED)
+    if scoreboard.notice == NULL:
+        return False
+    scoreboard.notice.started = wall_second()
     scoreboard.slots = <char *>scoreboard.notice + notice_size(scoreboard.workers)
-    return scoreboard.notice != NULL
+    return True
 
 
 cdef inline void scoreboard_close(Scoreboard *scoreboard) noexcept nogil:
