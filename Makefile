@@ -66,7 +66,7 @@ instructions: dev ## count the instructions of a request, and compare them with 
 	$(BIN)/python -m benchmarks.instructions --check
 
 studies: dev ## make the studies of shutdown, hostile clients and logs anew; minutes each, with no other load
-	for study in drain hostile listener_close log_faults rolling; do $(BIN)/python -m benchmarks.studies.$$study || exit 1; done
+	for study in drain handover hostile listener_close log_faults rolling; do $(BIN)/python -m benchmarks.studies.$$study || exit 1; done
 
 sanitize: dev ## run the black-box tests with AddressSanitizer and UndefinedBehaviorSanitizer (clang)
 	PYTHON=$(BIN)/python tests/sanitize $(OPTIONS)
@@ -74,7 +74,7 @@ sanitize: dev ## run the black-box tests with AddressSanitizer and UndefinedBeha
 memcheck: dev ## run the black-box tests under valgrind
 	PYTHON=$(BIN)/python tests/memcheck $(OPTIONS)
 
-fuzz: dev ## fuzz the framing of requests; FOR=60 seconds (clang)
+fuzz: dev ## fuzz what reads the bytes of others; FOR=60 seconds in all (clang)
 	PYTHON=$(BIN)/python tests/fuzz/run $(or $(FOR),60)
 
 bare: ## try README's commands on a bare Debian; SUITE=trixie, OPTIONS='-u -n 1024' (root)

@@ -20,4 +20,6 @@ _Static_assert(__atomic_always_lock_free(sizeof(unsigned long long), 0),
 /* Orders an earlier write before a later read of another place. */
 #define atomic_barrier() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 
+#define STATIC_ASSERT(condition) _Static_assert(condition, #condition)
+
 #endif

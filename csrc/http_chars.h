@@ -80,6 +80,7 @@ static const unsigned char byte_roles[256] = {
     ['|'] = BYTE_TOKEN | PLAIN,
     ['}'] = PLAIN,
     ['~'] = BYTE_TOKEN | BYTE_HOST | PLAIN,
+    [0x80 ... 0xff] = PLAIN, /* not in RFC 3986, but clients send UTF-8 as it is */
 };
 
 #undef LETTERS
@@ -117,7 +118,10 @@ static const unsigned long long method_names[METHODS] = {
     [METHOD_TRACE] = NAME(0, 0, 'T', 'R', 'A', 'C', 'E'),
 };
 
-#undef NAME
+/* What other protocols begin with, where HTTP/1 has a method. */
+#define NAME_PRI NAME(0, 0, 0, 0, 'P', 'R', 'I')          /* the preface of HTTP/2, RFC 9113 section 3.4 */
+#define NAME_PROXY NAME(0, 0, 'P', 'R', 'O', 'X', 'Y')    /* the header of the PROXY protocol, version 1 */
+#define NAME_SSH NAME(0, 0, 0, 'S', 'S', 'H', '-')        /* the version of SSH, RFC 4253 section 4.2 */
 
 /* The words that are read in a request, in lower case. A set of candidates is a byte, one bit for each word. */
 enum {
@@ -132,8 +136,17 @@ enum {
     WORD_KEEP_ALIVE,
     WORD_CHUNKED,
     WORD_CONTINUE,
-    WORD_TEXT_PLAIN,
     WORD_VALUES,
+    RANGE_ANY = 0, /* media ranges of Accept */
+    RANGE_APPLICATION,
+    RANGE_TEXT,
+    RANGE_JSON,
+    RANGE_TEXT_PLAIN,
+    RANGES, /* the number of media ranges; the other words are parameters */
+    PARAMETER_QUALITY = RANGES,
+    PARAMETER_UTF_8,
+    PARAMETER_UTF_8_QUOTED,
+    WORD_ACCEPTS,
     WORD_SIZE = 18, /* of the longest one, and a NUL */
 };
 
@@ -151,7 +164,17 @@ static const char value_words[WORD_VALUES][WORD_SIZE] = {
     [WORD_KEEP_ALIVE] = "keep-alive",
     [WORD_CHUNKED] = "chunked",
     [WORD_CONTINUE] = "100-continue",
-    [WORD_TEXT_PLAIN] = "text/plain",
+};
+
+static const char accept_words[WORD_ACCEPTS][WORD_SIZE] = {
+    [RANGE_ANY] = "*/*",
+    [RANGE_APPLICATION] = "application/*",
+    [RANGE_TEXT] = "text/*",
+    [RANGE_JSON] = "application/json",
+    [RANGE_TEXT_PLAIN] = "text/plain",
+    [PARAMETER_QUALITY] = "q",
+    [PARAMETER_UTF_8] = "charset=utf-8",
+    [PARAMETER_UTF_8_QUOTED] = "charset=\"utf-8\"",
 };
 
 /* clang-format on */

@@ -7,12 +7,19 @@
 #define HTTP_ERRORS(X) \
     X(ERROR_METHOD, 400, "the request must begin with a method, one space and a target, as in: GET / HTTP/1.1") \
     X(ERROR_TLS, 400, "this looks like TLS, but the port speaks plain HTTP: use http:// instead of https://") \
+    X(ERROR_HTTP_2, 400, "this looks like HTTP/2, but the port speaks HTTP/1.1 only") \
+    X(ERROR_PROXY_HEADER, 400, \
+      "this looks like a header of the PROXY protocol, which is not understood: let the proxy send none") \
+    X(ERROR_SSH, 400, "this looks like SSH, but the port speaks HTTP") \
+    X(ERROR_SOCKS, 400, "this looks like SOCKS, but the port speaks HTTP, and this server is no proxy") \
     X(ERROR_TARGET, 400, \
-      "the target must be a path of visible ASCII such as /x?y, a whole http:// address, or * with OPTIONS") \
+      "the target must be a path without spaces or # such as /x?y, a whole http:// address, or * with OPTIONS") \
     X(ERROR_PERCENT, 400, "a % in the path must be followed by two hexadecimal digits") \
     X(ERROR_AUTHORITY, 400, \
       "the address in the target must name a host, without user name, and a port of digits only") \
     X(ERROR_VERSION, 400, "the request line must end in one space, HTTP/1.1 or HTTP/1.0, and CR LF") \
+    X(ERROR_VERSION_MISSING, 400, \
+      "the request line has no version, as in HTTP/0.9: it must end in one space, HTTP/1.1 or HTTP/1.0, and CR LF") \
     X(ERROR_LINE_END, 400, "each line must end in CR LF, and CR or LF can stand nowhere else") \
     X(ERROR_FIELD_NAME, 400, "a header line must begin with a name, then a colon with no space before it") \
     X(ERROR_FIELD_VALUE, 400, "a header value must not hold control bytes other than HTAB") \
@@ -25,6 +32,8 @@
     X(ERROR_CODING_IN_1_0, 400, "an HTTP/1.0 request must not have a Transfer-Encoding header") \
     X(ERROR_CODING_ORDER, 400, "chunked must be the last transfer coding, and stand once") \
     X(ERROR_CHUNK_SIZE, 400, "a chunk must begin with its size, 1 to 16 hexadecimal digits, and CR LF") \
+    X(ERROR_CHUNK_EXTENSION, 400, \
+      "a chunk extension must be ;name or ;name=value, where a value is a token or a quoted string with its end") \
     X(ERROR_CHUNK_LINE, 400, "the line before a chunk must not be longer than 4 KiB") \
     X(ERROR_CHUNK_END, 400, "the data of a chunk must be as long as its size says, and be followed by CR LF") \
     X(ERROR_CHUNK_EXTRA, 400, "chunk extensions and trailers must not be longer than 16 KiB in all") \

@@ -91,7 +91,7 @@ static int serve(struct yinyang *program)
     if (!yinyang_open(program, STDERR_FILENO, signals))
         return give_up(program);
     if (is_init)
-        yinyang_reap_orphans(program); /* those that have ended before anybody minded */
+        yinyang_reap_orphans(program); /* those that ended before */
     while ((goes_on = yinyang_turn(program, stops)) > 0)
         while (read(signals, &signal, sizeof signal) == sizeof signal)
             if (signal.ssi_signo != SIGCHLD)
@@ -104,9 +104,13 @@ static int serve(struct yinyang *program)
 int main(int argc, char **argv)
 {
     struct yinyang *program = NULL;
+    if (argc > 1 && strcmp(argv[0], WORKER_NAME) == 0)
+        return yinyang_worker(argc - 1, (const char **)argv + 1);
     open_standard_descriptors();
     switch (yinyang_parse(&program, argc - (argc > 0), (const char **)argv + (argc > 0))) {
     case YINYANG_SERVE:
+        if (*yinyang_message(program)) /* what was passed over */
+            complain(program, 0);
         return serve(program);
     case YINYANG_HEALTHCHECK:
         return yinyang_healthcheck(program) ? 0 : complain(program, EXIT_FAILED);

@@ -43,12 +43,14 @@ enum option_kind {
       .help = "serve the page on every path: no /whoami, /wall, probes, metrics") \
     X(WORKERS, .word = "workers", .value = "N", .kind = KIND_NUMBER, .min = 1, .max = 1024, \
       .unset = "the CPUs this process may use", .help = "number of worker processes") \
+    X(MAX_CONNECTIONS, .word = "max-connections", .value = "N", .kind = KIND_NUMBER, .min = 1, .max = 1 << 20, \
+      .unset = "what descriptors and memory allow", .help = "connections at a time, of all workers together") \
     X(HEAD_TIMEOUT, .word = "head-timeout", .value = "S", .kind = KIND_SECONDS, .number = 10, .min = 1, .max = 3600, \
       .help = "seconds a client may take to send the head of a request") \
     X(BODY_TIMEOUT, .word = "body-timeout", .value = "S", .kind = KIND_SECONDS, .number = 10, .min = 1, .max = 3600, \
-      .help = "seconds a client may take to send the body of a request") \
+      .help = "seconds a client may be late in sending a body, at 240 bytes/s") \
     X(SEND_TIMEOUT, .word = "send-timeout", .value = "S", .kind = KIND_SECONDS, .number = 15, .min = 1, .max = 3600, \
-      .help = "seconds a client may stop reading its answers") \
+      .help = "seconds a client may be late in reading its answers, at 4096 bytes/s") \
     X(IDLE_TIMEOUT, .word = "idle-timeout", .value = "S", .kind = KIND_SECONDS, .number = 650, .min = 1, .max = 3600, \
       .help = "seconds a connection may stay open without a request") \
     X(DRAIN, .word = "drain", .value = "S", .kind = KIND_SECONDS, .max = 3600, \

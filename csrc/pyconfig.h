@@ -5,6 +5,7 @@
 
 #define _GNU_SOURCE 1
 #define HAVE_PTHREAD_H 1
+#define HAVE_WCHAR_H 1
 #define SIZEOF_SHORT __SIZEOF_SHORT__
 #define SIZEOF_INT __SIZEOF_INT__
 #define SIZEOF_LONG __SIZEOF_LONG__

@@ -10,6 +10,7 @@
 
 #include "http_errors.h"
 #include "messages.h"
+#include "wall.h"
 
 enum route_kind {
     PREBUILT, /* rendered once, before the first request */
@@ -27,26 +28,42 @@ enum route_flag {
     LOGGED = 1 << 0,       /* the log has a line for each response */
     PLAIN = 1 << 1,        /* the route exists with --plain too */
     READS_ACCEPT = 1 << 2, /* the renderer uses the Accept of the request */
+    ON_OPTIONS = 1 << 3,   /* for the method OPTIONS only */
 };
+
+/* Fields of all routes that the original does not have. No cache stores them, nobody takes them for another type, and
+ * whoever follows a link from them does not tell where. Except for the wall, they need no other resource, and no page
+ * may show any of them in a frame. */
+#define NOT_STORED "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+#define POLICY(sources) "Content-Security-Policy: default-src 'none'; " sources "frame-ancestors 'none'\r\n"
+#define NO_RESOURCES POLICY("")
+#define WALL_RESOURCES POLICY(WALL_SOURCES "connect-src 'self'; base-uri 'none'; form-action 'none'; ")
+
+/* Pages of all origins may read /whoami, with any method and fields (Fetch standard, section 3.3). The wildcard does not
+ * include Authorization. */
+#define ANY_ORIGIN "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: *\r\n"
+#define ANY_REQUEST \
+    "Access-Control-Allow-Methods: *\r\nAccess-Control-Allow-Headers: *, Authorization\r\n" \
+    "Access-Control-Max-Age: 7200\r\n"
 
 #define CODE(code) (1 << STATUS_##code)
 #define HTML "Content-Type: text/html; charset=utf-8\r\n"
 #define TEXT "Content-Type: text/plain; charset=utf-8\r\n"
-#define NO_STORE "Cache-Control: no-store\r\n"
 #define X(name, status, message) | CODE(status)
 #define ERROR_CODES (0 HTTP_ERRORS(X))
 
 /* name, path, label in /metrics, kind, codes that the label has a counter for, fields of a prebuilt response, whether it
- * ends its connection, flags. A path that ends in a slash is a prefix. No path: requests are not routed there by their
- * path alone. Rows with the same label are counted as one. */
+ * ends its connection, flags. No path: requests are not routed there by their path alone. Without PLAIN, the path may
+ * have a slash at its end. Rows with the same label are counted as one. */
 #define ROUTES(X) \
     X(PAGE, "", "page", PREBUILT, CODE(200), HTML, KEEPS, LOGGED | PLAIN) /* no other row matches */ \
     X(EMPTY, "/favicon.ico", "empty", PREBUILT, CODE(200), "", KEEPS, PLAIN) /* and OPTIONS * */ \
-    X(LIVEZ, "/livez", "livez", PREBUILT, CODE(200), TEXT NO_STORE, KEEPS, 0) \
-    X(HEALTHZ, "/healthz", "livez", PREBUILT, CODE(200), TEXT NO_STORE, KEEPS, 0) \
-    X(HOSTNAME, "/hostname", "hostname", PREBUILT, CODE(200), TEXT NO_STORE, KEEPS, 0) \
-    X(WALL, "/wall", "wall", PREBUILT, CODE(200), HTML NO_STORE, ENDS, 0) \
+    X(LIVEZ, "/livez", "livez", PREBUILT, CODE(200), TEXT NOT_STORED NO_RESOURCES, KEEPS, 0) \
+    X(HEALTHZ, "/healthz", "livez", PREBUILT, CODE(200), TEXT NOT_STORED NO_RESOURCES, KEEPS, 0) \
+    X(HOSTNAME, "/hostname", "hostname", PREBUILT, CODE(200), TEXT NOT_STORED NO_RESOURCES, KEEPS, 0) \
+    X(WALL, "/wall", "wall", PREBUILT, CODE(200), HTML NOT_STORED WALL_RESOURCES, ENDS, 0) \
     X(REDIRECT, "", "redirect", RENDERED, CODE(301), "", KEEPS, PLAIN) /* the path is unclean */ \
+    X(PREFLIGHT, "/whoami", "whoami", PREBUILT, CODE(200), NOT_STORED ANY_ORIGIN ANY_REQUEST, KEEPS, ON_OPTIONS) \
     X(WHOAMI, "/whoami", "whoami", RENDERED, CODE(200), "", ENDS_UNLESS_ASKED, READS_ACCEPT) \
     X(READYZ, "/readyz", "readyz", RENDERED, CODE(200) | CODE(503), "", KEEPS, 0) \
     X(METRICS, "/metrics", "metrics", RENDERED, CODE(200), "", KEEPS, 0) \
@@ -97,24 +114,23 @@ static const struct route {
 #undef CODE
 #undef HTML
 #undef TEXT
-#undef NO_STORE
 #undef X
 #undef ERROR_CODES
 #undef VARIANTS
 
 static inline int route_matches(const struct route *route, const unsigned char *path, size_t length)
 {
-    if (length < route->path_length || route->path_length == 0)
-        return 0;
-    return (length == route->path_length || route->path[route->path_length - 1] == '/') &&
-           memcmp(route->path, path, route->path_length) == 0;
+    if (!(route->flags & PLAIN) && length > 1 && path[length - 1] == '/')
+        length--;
+    return route->path_length && length == route->path_length && memcmp(route->path, path, length) == 0;
 }
 
 /* The route of a path, which is without its query. */
-static inline int route_of(const unsigned char *path, size_t length, int plain)
+static inline int route_of(const unsigned char *path, size_t length, int asks_options, int plain)
 {
     for (int i = 0; i < ROUTE_COUNT; i++)
-        if ((!plain || routes[i].flags & PLAIN) && route_matches(&routes[i], path, length))
+        if ((!plain || routes[i].flags & PLAIN) && (asks_options || !(routes[i].flags & ON_OPTIONS)) &&
+            route_matches(&routes[i], path, length))
             return i;
     return ROUTE_PAGE;
 }

@@ -5,28 +5,41 @@
 /* clang-format off */ /* its tables are laid out by hand */
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 enum sandbox_guard { /* a set */
-    GUARD_PRIVILEGES = 1, /* no new ones, whatever is executed */
-    GUARD_USER = 2,       /* root no more */
-    GUARD_FILES = 4,      /* none can be opened */
-    GUARD_TCP = 8,        /* no address can be bound or connected to */
-    GUARD_CALLS = 16,     /* few system calls are left */
+    GUARD_PRIVILEGES = 1,   /* no new ones, whatever is executed */
+    GUARD_USER = 2,         /* root no more */
+    GUARD_FILES = 4,        /* none can be opened */
+    GUARD_TCP = 8,          /* no address can be bound or connected to by bind(2) and connect(2) */
+    GUARD_CALLS = 16,       /* few system calls are left, with few of their arguments */
+    GUARD_DESCRIPTORS = 32, /* none is open but what serving needs */
 };
 
-enum { NOBODY = 65534 };
+enum {
+    NOBODY = 65534,
+    REFUSE_EXECUTABLE = 65, /* PR_SET_MDWE of prctl(2): no memory becomes executable (Linux 6.3) */
+};
 
 /* ---- Landlock (landlock(7)) ------------------------------------------------------------------------------------- */
 
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
+#define SYS_landlock_add_rule 445
 #define SYS_landlock_restrict_self 446
 #endif
+
+enum { LANDLOCK_EXECUTE = 1, LANDLOCK_READ = 4, LANDLOCK_BENEATH = 1 /* LANDLOCK_RULE_PATH_BENEATH */ };
 
 /* The version of Landlock that this kernel has; below 1: none. */
 static inline int landlock_version(void)
@@ -34,9 +47,9 @@ static inline int landlock_version(void)
     return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, 1 /* LANDLOCK_CREATE_RULESET_VERSION */);
 }
 
-/* Give up all that this version can take away: there is a set of what is restricted, and no rule that allows any of it.
- * The guards, or -errno. */
-static inline int sandbox_landlock(void)
+/* Give up all that this version can take away: there is a set of what is restricted, and no rule that allows any of it,
+ * but to execute the file `program`, if it is one. The guards, or -errno. */
+static inline int sandbox_landlock(int program)
 {
     int version = landlock_version();
     static const uint16_t files[] = {0, 0x1fff, 0x3fff, 0x7fff, 0x7fff, 0xffff}; /* each version knows more of them */
@@ -45,12 +58,15 @@ static inline int sandbox_landlock(void)
         version >= 4 ? 3 : 0, /* to bind, to connect */
         version >= 6 ? 3 : 0, /* abstract Unix sockets and signals to processes outside */
     };
+    struct { uint64_t allowed; int32_t file; } __attribute__((packed)) rule = {LANDLOCK_EXECUTE | LANDLOCK_READ, program};
     int rules, result;
     if (version < 1)
         return version ? -errno : -ENOSYS;
     rules = (int)syscall(SYS_landlock_create_ruleset, &restricted, sizeof restricted, 0);
     if (rules < 0)
         return -errno;
+    if (program >= 0)
+        syscall(SYS_landlock_add_rule, rules, LANDLOCK_BENEATH, &rule, 0);
     result = (int)syscall(SYS_landlock_restrict_self, rules, 0, 0) ? -errno : GUARD_FILES | (version >= 4 ? GUARD_TCP : 0);
     close(rules);
     return result;
@@ -58,8 +74,8 @@ static inline int sandbox_landlock(void)
 
 /* ---- system calls (seccomp(2)) ---------------------------------------------------------------------------------- */
 
-/* A program of classic BPF, which the kernel runs over the number of each call (Documentation/networking/filter.rst in
- * Linux). Declared here, as not every C library comes with Linux's headers. */
+/* A program of classic BPF, which the kernel runs over the number and the arguments of each call
+ * (Documentation/networking/filter.rst in Linux). Declared here, as not every C library comes with Linux's headers. */
 struct bpf_step {
     uint16_t code;
     uint8_t if_so, if_not; /* steps to skip */
@@ -71,19 +87,24 @@ struct bpf_program {
     const struct bpf_step *steps;
 };
 
-#define BPF_LOAD_WORD(at) {0x20, 0, 0, at}
-#define BPF_IF_EQUAL(value, if_so, if_not) {0x15, if_so, if_not, value}
-#define BPF_RETURN(value) {0x06, 0, 0, value}
+enum bpf_code {
+    BPF_LOAD_WORD = 0x20,
+    BPF_IF_EQUAL = 0x15,
+    BPF_IF_ANY_BIT = 0x45,
+    BPF_RETURN = 0x06,
+};
 
 enum {
-    SECCOMP_MODE = 1,           /* SECCOMP_SET_MODE_FILTER */
-    SECCOMP_IS_AVAILABLE = 2,   /* SECCOMP_GET_ACTION_AVAIL */
+    SECCOMP_MODE = 1,            /* SECCOMP_SET_MODE_FILTER */
+    SECCOMP_IS_AVAILABLE = 2,    /* SECCOMP_GET_ACTION_AVAIL */
     SECCOMP_SPECULATES = 1 << 2, /* SECCOMP_FILTER_FLAG_SPEC_ALLOW: no mitigation that would slow down everything */
     SECCOMP_ALLOW = 0x7fff0000,
     SECCOMP_ERROR = 0x00050000, /* + errno */
     CALL_NUMBER = 0,            /* where they are in struct seccomp_data */
     CALL_MACHINE = 4,
-    CALL_ARGUMENT = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 20 : 16, /* the lower half of the first one */
+    CALL_ARGUMENTS = 16, /* of 64 bits each */
+    LOWER_HALF = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0,
+    UPPER_HALF = 4 - LOWER_HALF,
 };
 
 #define SECCOMP_KILL 0x80000000u
@@ -107,106 +128,252 @@ enum {
 #define MACHINE 0u /* unknown: no filter */
 #endif
 
-enum { GROUP_END = 0xffff };
-
-/* By what both C libraries call: musl and glibc. What some machines lack, or call otherwise, stands under an #ifdef: older
- * ones have calls of their own for what is a case of a newer one; those with 32 bits have further ones for 64-bit times
- * and offsets, and musl appends 32 to the names of the former ones. */
-static const unsigned short call_groups[] = {
-    /* What a worker does from when it serves. */
-    SYS_accept4, SYS_recvfrom, SYS_sendto, SYS_sendmsg, SYS_shutdown, SYS_close, SYS_epoll_ctl, SYS_epoll_pwait,
-    SYS_write, SYS_setitimer, SYS_restart_syscall, SYS_exit_group,
-#ifdef SYS_recv
-    SYS_recv,
-#endif
-#ifdef SYS_send
-    SYS_send,
-#endif
-#ifdef SYS_epoll_wait
-    SYS_epoll_wait,
-#endif
-#ifdef SYS_clock_gettime
-    SYS_clock_gettime,
-#endif
-#ifdef SYS_clock_gettime32
-    SYS_clock_gettime32,
-#endif
-#ifdef SYS_clock_gettime64
-    SYS_clock_gettime64,
-#endif
-    GROUP_END,
-    /* What its parent does besides: wait, log, and start workers, so this includes what a worker does before it serves. */
-    SYS_ppoll, SYS_read, SYS_setsockopt, SYS_getsockopt, SYS_getsockname, SYS_listen, SYS_wait4, SYS_waitid, SYS_kill,
-    SYS_rt_sigprocmask, SYS_socketpair, SYS_clone, SYS_set_tid_address, SYS_gettid, SYS_getpid, SYS_getppid, SYS_prctl,
-    SYS_rt_sigaction, SYS_dup, SYS_close_range, SYS_munmap, SYS_mprotect, SYS_prlimit64, SYS_epoll_create1,
-    SYS_landlock_create_ruleset, SYS_landlock_restrict_self, SYS_seccomp,
-#ifdef SYS_fork
-    SYS_fork,
-#endif
-#ifdef SYS_poll
-    SYS_poll,
-#endif
-#ifdef SYS_ppoll_time64
-    SYS_ppoll_time64,
-#endif
-#ifdef SYS_mmap2
-    SYS_mmap2,
-#else
-    SYS_mmap,
-#endif
-    GROUP_END,
-    /* What nobody tries by mistake. */
-    SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_bpf, SYS_mount, SYS_unshare,
-    SYS_setns, SYS_init_module, SYS_finit_module, SYS_perf_event_open,
-    GROUP_END,
+/* What must hold of an argument. Of a number, only the lower 32 bits are looked at, as the kernel takes no more from the
+ * register, and as whoever calls may leave anything in the upper half; a pointer is looked at as a whole. */
+struct condition {
+    uint32_t bits; /* of the argument; none: there is no condition */
+    uint32_t value; /* that they have */
+    uint8_t argument;
+    uint8_t differs;    /* they have another value instead */
+    uint8_t is_pointer; /* and the upper half is 0 */
 };
 
-enum { OF_WORKER, OF_PARENT, OF_ATTACKERS, GROUPS };
+#define IS(n, expected) {.argument = n, .bits = ~0u, .value = expected}
+#define IS_NOT(n, forbidden) {.argument = n, .bits = ~0u, .value = forbidden, .differs = 1}
+#define ONLY(n, flags) {.argument = n, .bits = ~(uint32_t)(flags)}
+#define NOT_NEGATIVE(n) {.argument = n, .bits = 0x80000000}
+#define NO_POINTER(n) {.argument = n, .bits = ~0u, .is_pointer = 1}
 
-#ifdef SYS_socketcall
-/* What a worker does by socketcall(2), which glibc calls for all that is done with sockets on i386 and s390x; its first
- * argument says what: to send (9, 11, 16), to receive (10, 12), to shut down (13). */
-static const unsigned char socket_calls[] = {9, 10, 11, 12, 13, 16};
+enum {
+    CONDITIONS_MAX = 3,
+    RULES_MAX = 96,
+    FILTER_MAX = RULES_MAX * (4 * CONDITIONS_MAX + 3), /* steps, if each rule had that many conditions on pointers */
+};
+
+/* A way to make a call. Those of one call stand in a row; it may be made in each of these ways. */
+struct rule {
+    uint32_t call;
+    unsigned char whose;
+    struct condition conditions[CONDITIONS_MAX];
+};
+
+enum { /* whose: a set */
+    OF_WORKER = 1,
+    OF_PARENT = 2,
+    OF_ATTACKERS = 4, /* what nobody tries by mistake: it ends the process */
+    OF_BOTH = OF_WORKER | OF_PARENT,
+};
+
+enum {
+#ifdef __s390x__
+    CLONE_FLAGS = 1, /* which argument of clone(2) has them */
+#else
+    CLONE_FLAGS = 0,
 #endif
+    OF_FORK = 0xff /* the signal at its end */ | 0x00200000 /* CLONE_CHILD_CLEARTID */ | 0x01000000 /* …_SETTID */,
+    EMPTY_PATH = 0x1000, /* AT_EMPTY_PATH: the file is the descriptor */
+    OF_MAPPING = MAP_PRIVATE | MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+};
 
+/* The steps by which a rule allows a call, or goes on behind them. */
+static inline struct bpf_step *sandbox_rule(struct bpf_step *step, const struct rule *rule)
+{
+    struct bpf_step *jumps[CONDITIONS_MAX * 2]; /* which leave the rule */
+    int count = 0;
+    for (const struct condition *c = rule->conditions; c < rule->conditions + CONDITIONS_MAX && c->bits; c++) {
+        uint32_t at = CALL_ARGUMENTS + 8 * c->argument;
+        if (c->is_pointer) {
+            *step++ = (struct bpf_step){BPF_LOAD_WORD, 0, 0, at + UPPER_HALF};
+            jumps[count++] = step;
+            *step++ = (struct bpf_step){BPF_IF_EQUAL, 0, 1, 0};
+        }
+        *step++ = (struct bpf_step){BPF_LOAD_WORD, 0, 0, at + LOWER_HALF};
+        jumps[count++] = step;
+        if (c->bits != ~0u) /* none of them may be set */
+            *step++ = (struct bpf_step){BPF_IF_ANY_BIT, 1, 0, c->bits};
+        else if (c->differs)
+            *step++ = (struct bpf_step){BPF_IF_EQUAL, 1, 0, c->value};
+        else
+            *step++ = (struct bpf_step){BPF_IF_EQUAL, 0, 1, c->value};
+    }
+    *step++ = (struct bpf_step){BPF_RETURN, 0, 0, rule->whose == OF_ATTACKERS ? SECCOMP_KILL : SECCOMP_ALLOW};
+    while (count--) {
+        uint8_t over = (uint8_t)(step - jumps[count] - 1);
+        if (jumps[count]->if_so)
+            jumps[count]->if_so = over;
+        else
+            jumps[count]->if_not = over;
+    }
+    return step;
+}
+
+/* The filter over all calls of a worker, or of its parent, which has to allow what a worker does too, as that inherits it.
+ * The number of its steps. `wakeup` is the event by which workers wake each other; `program` is a file that may be executed,
+ * or -1. That no other file may is Landlock's business.
+ *
+ * The rules are searched from the top, so what a request takes comes first. A call without a condition costs nothing, as
+ * the kernel remembers it (Linux 5.11); so there are conditions only where an argument could do harm.
+ *
+ * The calls are those that both C libraries make: musl and glibc. What some machines lack, or call otherwise, stands under
+ * an #ifdef: older ones have calls of their own for what is a case of a newer one; those with 32 bits have further ones for
+ * 64-bit times and offsets, and musl appends 32 to the names of the former ones. There is no socketcall(2), whose arguments
+ * lie in memory, where no filter sees them: glibc calls it on i386 and s390x, so the core does not leave it to the C library
+ * to send, receive and shut down. */
+static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wakeup, int program)
+{
+    const struct rule rules[] = {
+        /* What a worker does from when it serves. Without an address, and without MSG_FASTOPEN, nothing can be sent on a
+         * socket that is not connected. The listening one stays open whatever is done to its side for writing. */
+        {SYS_sendto, OF_BOTH, {ONLY(3, MSG_NOSIGNAL | MSG_DONTWAIT), NO_POINTER(4)}},
+        {SYS_accept4, OF_BOTH, {IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)}},
+        {SYS_epoll_ctl, OF_BOTH, {IS(1, EPOLL_CTL_ADD)}},
+        {SYS_epoll_ctl, OF_BOTH, {IS(1, EPOLL_CTL_MOD)}},
+        {SYS_shutdown, OF_BOTH, {IS(1, SHUT_WR)}},
+        {SYS_write, OF_WORKER, {IS(0, (uint32_t)wakeup)}},
+        {SYS_write, OF_PARENT, {}},
+        {SYS_setitimer, OF_BOTH, {IS(0, ITIMER_PROF)}},
+        {SYS_epoll_pwait, OF_BOTH, {}},
+#ifdef SYS_epoll_wait
+        {SYS_epoll_wait, OF_BOTH, {}},
+#endif
+        {SYS_recvfrom, OF_BOTH, {}},
+        {SYS_writev, OF_BOTH, {}},
+        {SYS_close, OF_BOTH, {}},
+        {SYS_restart_syscall, OF_BOTH, {}},
+        {SYS_exit_group, OF_BOTH, {}},
+#ifdef SYS_clock_gettime
+        {SYS_clock_gettime, OF_BOTH, {}},
+#endif
+#ifdef SYS_clock_gettime32
+        {SYS_clock_gettime32, OF_BOTH, {}},
+#endif
+#ifdef SYS_clock_gettime64
+        {SYS_clock_gettime64, OF_BOTH, {}},
+#endif
+        /* What its parent does besides: wait, log, and start workers, so this includes what a worker does before it
+         * serves. No memory can be executed but the program. New processes have no namespaces of their own. */
+        {SYS_ppoll, OF_PARENT, {}},
+#ifdef SYS_poll
+        {SYS_poll, OF_PARENT, {}},
+#endif
+#ifdef SYS_ppoll_time64
+        {SYS_ppoll_time64, OF_PARENT, {}},
+#endif
+        {SYS_waitid, OF_PARENT, {}},
+        {SYS_wait4, OF_PARENT, {}},
+        {SYS_read, OF_PARENT, {}},
+        {SYS_setsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_BINDTOIFINDEX)}},
+        {SYS_getsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_ACCEPTCONN)}},
+        {SYS_getsockname, OF_PARENT, {}},
+        {SYS_listen, OF_PARENT, {}},
+        {SYS_kill, OF_PARENT, {NOT_NEGATIVE(0), IS_NOT(0, 0), IS(1, SIGKILL)}},
+        {SYS_socketpair, OF_PARENT, {IS(0, AF_UNIX), ONLY(1, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)}},
+        {SYS_clone, OF_PARENT, {ONLY(CLONE_FLAGS, OF_FORK)}},
+#ifdef SYS_fork
+        {SYS_fork, OF_PARENT, {}},
+#endif
+        {SYS_set_tid_address, OF_PARENT, {}},
+        {SYS_gettid, OF_PARENT, {}},
+        {SYS_getpid, OF_PARENT, {}},
+        {SYS_getppid, OF_PARENT, {}},
+        {SYS_getrandom, OF_PARENT, {}},
+        {SYS_prctl, OF_PARENT, {IS(0, PR_SET_PDEATHSIG)}},
+        {SYS_prctl, OF_PARENT, {IS(0, PR_SET_NAME)}},
+        {SYS_prctl, OF_PARENT, {IS(0, PR_SET_NO_NEW_PRIVS)}},
+        {SYS_prctl, OF_PARENT, {IS(0, PR_GET_DUMPABLE)}},
+        {SYS_prctl, OF_PARENT, {IS(0, PR_SET_DUMPABLE), IS(1, 0)}},
+        {SYS_prctl, OF_PARENT, {IS(0, REFUSE_EXECUTABLE)}},
+        {SYS_rt_sigprocmask, OF_PARENT, {}},
+        {SYS_rt_sigaction, OF_PARENT, {IS(0, SIGPROF)}},
+        {SYS_close_range, OF_PARENT, {}},
+        {SYS_dup3, OF_PARENT, {}},
+#if defined SYS_mmap2
+        {SYS_mmap2, OF_PARENT, {ONLY(2, PROT_READ | PROT_WRITE), ONLY(3, OF_MAPPING)}},
+#elif defined __s390x__
+        {SYS_mmap, OF_PARENT, {}}, /* its arguments lie in memory; REFUSE_EXECUTABLE stands in */
+#else
+        {SYS_mmap, OF_PARENT, {ONLY(2, PROT_READ | PROT_WRITE), ONLY(3, OF_MAPPING)}},
+#endif
+        {SYS_mprotect, OF_PARENT, {ONLY(2, PROT_READ | PROT_WRITE)}},
+        {SYS_munmap, OF_PARENT, {}},
+        {SYS_prlimit64, OF_PARENT, {IS(0, 0), NO_POINTER(2)}},
+        {SYS_epoll_create1, OF_PARENT, {}},
+        {SYS_landlock_create_ruleset, OF_PARENT, {}},
+        {SYS_landlock_restrict_self, OF_PARENT, {}},
+        {SYS_seccomp, OF_PARENT, {IS(0, SECCOMP_MODE), IS(1, SECCOMP_SPECULATES)}},
+        /* What a program does that is executed anew, as a worker is. */
+        {SYS_fcntl, OF_PARENT, {IS(1, F_SETFD)}},
+        {SYS_execveat, program < 0 ? 0 : OF_PARENT, {IS(0, (uint32_t)program), IS(4, EMPTY_PATH)}},
+        {SYS_execveat, OF_ATTACKERS, {}},
+#ifdef __x86_64__
+        {SYS_arch_prctl, OF_PARENT, {IS(0, 0x1002 /* ARCH_SET_FS */)}},
+#elif defined __i386__
+        {SYS_set_thread_area, OF_PARENT, {}},
+#elif defined __arm__
+        {0xf0005 /* __ARM_NR_set_tls */, OF_PARENT, {}},
+#endif
+        {SYS_execve, OF_ATTACKERS, {}},
+        {SYS_ptrace, OF_ATTACKERS, {}},
+        {SYS_process_vm_readv, OF_ATTACKERS, {}},
+        {SYS_process_vm_writev, OF_ATTACKERS, {}},
+        {SYS_bpf, OF_ATTACKERS, {}},
+        {SYS_mount, OF_ATTACKERS, {}},
+        {SYS_unshare, OF_ATTACKERS, {}},
+        {SYS_setns, OF_ATTACKERS, {}},
+        {SYS_init_module, OF_ATTACKERS, {}},
+        {SYS_finit_module, OF_ATTACKERS, {}},
+        {SYS_perf_event_open, OF_ATTACKERS, {}},
+    };
+    const int whose = (is_parent ? OF_PARENT : OF_WORKER) | OF_ATTACKERS;
+    const struct rule *const end = rules + sizeof rules / sizeof *rules;
+    const struct rule *rule = rules;
+    struct bpf_step *step = steps;
+    _Static_assert(sizeof rules / sizeof *rules <= RULES_MAX, "there is room for their steps");
+    *step++ = (struct bpf_step){BPF_LOAD_WORD, 0, 0, CALL_MACHINE};
+    *step++ = (struct bpf_step){BPF_IF_EQUAL, 1, 0, MACHINE};
+    *step++ = (struct bpf_step){BPF_RETURN, 0, 0, SECCOMP_KILL};
+    *step++ = (struct bpf_step){BPF_LOAD_WORD, 0, 0, CALL_NUMBER};
+    while (rule < end) {
+        uint32_t call = rule->call;
+        struct bpf_step *of_call = step++;
+        int is_decided = 0;
+        for (; rule < end && rule->call == call; rule++) {
+            if (rule->whose & whose) {
+                step = sandbox_rule(step, rule);
+                is_decided |= !rule->conditions[0].bits;
+            }
+        }
+        if (step == of_call + 1) { /* it is not for this process */
+            step--;
+            continue;
+        }
+        if (!is_decided)
+            *step++ = (struct bpf_step){BPF_RETURN, 0, 0, SECCOMP_ERROR | EPERM};
+        *of_call = (struct bpf_step){BPF_IF_EQUAL, 0, (uint8_t)(step - of_call - 1), call};
+    }
+    *step++ = (struct bpf_step){BPF_RETURN, 0, 0, SECCOMP_ERROR | ENOSYS};
+    return (int)(step - steps);
+}
+
+/* If not, errno says why. */
 static inline int seccomp_is_available(void)
 {
     uint32_t action = SECCOMP_KILL;
+    errno = ENOSYS;
     return MACHINE && syscall(SYS_seccomp, SECCOMP_IS_AVAILABLE, 0, &action) == 0;
 }
 
-/* From now on these calls work, attackers' ones end the process, and all others do not exist. The guard, or -errno. */
-static inline int sandbox_calls(int is_parent)
+/* From now on these calls work in these ways; in others they are not permitted. Attackers' ones end the process, and all
+ * others do not exist. The guard, or -errno. */
+static inline int sandbox_calls(int is_parent, int wakeup, int program)
 {
-    struct bpf_step steps[sizeof call_groups / sizeof call_groups[0] * 2 + 32];
-    const unsigned short *call = call_groups;
-    struct bpf_step *step = steps;
-    struct bpf_program program;
+    struct bpf_step steps[FILTER_MAX];
+    struct bpf_program filter;
     if (!MACHINE)
         return -ENOSYS;
-    *step++ = (struct bpf_step)BPF_LOAD_WORD(CALL_MACHINE);
-    *step++ = (struct bpf_step)BPF_IF_EQUAL(MACHINE, 1, 0);
-    *step++ = (struct bpf_step)BPF_RETURN(SECCOMP_KILL);
-    *step++ = (struct bpf_step)BPF_LOAD_WORD(CALL_NUMBER);
-    for (int group = 0; group < GROUPS; group++, call++)
-        for (; *call != GROUP_END; call++)
-            if (group != OF_PARENT || is_parent) {
-                *step++ = (struct bpf_step)BPF_IF_EQUAL(*call, 0, 1);
-                *step++ = (struct bpf_step)BPF_RETURN(group == OF_ATTACKERS ? SECCOMP_KILL : SECCOMP_ALLOW);
-            }
-#ifdef SYS_socketcall
-    *step++ = (struct bpf_step)BPF_IF_EQUAL(SYS_socketcall, 1, 0);
-    *step++ = (struct bpf_step)BPF_RETURN(SECCOMP_ERROR | ENOSYS);
-    *step++ = (struct bpf_step)BPF_LOAD_WORD(CALL_ARGUMENT);
-    for (unsigned int i = 0; i < sizeof socket_calls; i++) {
-        *step++ = (struct bpf_step)BPF_IF_EQUAL(socket_calls[i], 0, 1);
-        *step++ = (struct bpf_step)BPF_RETURN(SECCOMP_ALLOW);
-    }
-#endif
-    *step++ = (struct bpf_step)BPF_RETURN(SECCOMP_ERROR | ENOSYS);
-    program.length = (uint16_t)(step - steps);
-    program.steps = steps;
-    return syscall(SYS_seccomp, SECCOMP_MODE, SECCOMP_SPECULATES, &program) ? -errno : GUARD_CALLS;
+    filter.length = (uint16_t)sandbox_filter(steps, is_parent, wakeup, program);
+    filter.steps = steps;
+    return syscall(SYS_seccomp, SECCOMP_MODE, SECCOMP_SPECULATES, &filter) ? -errno : GUARD_CALLS;
 }
 
 /* ---- all of it -------------------------------------------------------------------------------------------------- */
@@ -229,17 +396,17 @@ static inline int sandbox_user(void)
     return GUARD_USER;
 }
 
-/* The guards that hold from now on, or -errno if `required` and one of them cannot be had. */
-static inline int sandbox_enter(int is_parent, int required)
+/* The guards that hold from now on. In `refused`: one that cannot be had here, or 0. */
+static inline int sandbox_enter(int is_parent, int wakeup, int program, int *refused)
 {
-    int guards = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : GUARD_PRIVILEGES;
-    for (int i = is_parent ? 0 : 1; i < 3; i++) {
-        int guard = i == 0 ? sandbox_user() : i == 1 ? sandbox_landlock() : sandbox_calls(is_parent);
-        if (required && (guards < 0 || guard < 0))
-            return guards < 0 ? guards : guard;
-        guards = (guards > 0 ? guards : 0) | (guard > 0 ? guard : 0);
-    }
-    return guards;
+    int guards = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? 0 : GUARD_PRIVILEGES;
+    int user = is_parent ? sandbox_user() : 0;
+    int files = sandbox_landlock(program);
+    int calls;
+    prctl(REFUSE_EXECUTABLE, 1 /* PR_MDWE_REFUSE_EXEC_GAIN */, 0, 0, 0); /* the filter does without, but on s390x */
+    calls = sandbox_calls(is_parent, wakeup, files > 0 ? program : -1);
+    *refused = !guards ? GUARD_PRIVILEGES : user < 0 ? GUARD_USER : files < 0 ? GUARD_FILES : calls < 0 ? GUARD_CALLS : 0;
+    return guards | (user > 0 ? user : 0) | (files > 0 ? files : 0) | (calls > 0 ? calls : 0);
 }
 
 /* clang-format on */

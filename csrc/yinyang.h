@@ -4,6 +4,8 @@
 
 #define HIDDEN __attribute__((visibility("hidden")))
 
+#define WORKER_NAME "yinyang-worker" /* by which a worker is executed, as its argument 0 */
+
 struct yinyang; /* a server, from its command line to its end */
 
 enum yinyang_action { /* as in yinyang/core/cli/options.pxd */
@@ -32,6 +34,9 @@ HIDDEN int yinyang_open(struct yinyang *program, int log, int caller_fd);
  * stop: once, gently; twice, at once. 1 if it goes on; when all is over 0, or -1 if it could not serve; the message says
  * why. */
 HIDDEN int yinyang_turn(struct yinyang *program, int stops);
+
+/* Serve as a worker, by the arguments that its parent has executed it with; the exit code. */
+HIDDEN int yinyang_worker(int count, const char **arguments);
 
 /* Wait for dead children that are not workers, as the first process of a container must. */
 HIDDEN void yinyang_reap_orphans(struct yinyang *program);

@@ -4,16 +4,21 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, ROOT, Replica, Shape, clean_environment, copy_sources, needs
+from conftest import PAGE, PATIENCE, ROOT, Replica, Shape, clean_environment, copy_sources, needs
 
 pytestmark = [pytest.mark.static, pytest.mark.needs("patch"), pytest.mark.xdist_group("contributing")]
 
+Start = Callable[..., Replica]
+
 MESSAGE = "a <line>"
-PATCHES = re.findall(r"^## ([^\n]+)$|^```diff\n(.*?)^```$", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S)
+TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+PATCHES = re.findall(r"^## ([^\n]+)$|^```diff\n(.*?)^```$", TEXT, re.M | re.S)
+NUMBERS = {1: "one file", 3: "three files", 4: "four files"}  # as the text has them
+FILES = {"Add a route": 3, "Add an option": 4, "Add a counter": 3, "Add a fault": 1}  # that its patch changes
 
 
 def patches() -> dict[str, str]:
@@ -48,11 +53,18 @@ def patched_shape(patched: Path, request: pytest.FixtureRequest) -> Shape:
 
 
 @pytest.fixture
-def replica(patched: Path, patched_shape: Shape) -> Iterator[Replica]:
-    replica = patched_shape.replica(patched / "log", "--workers", "1", YINYANG_MESSAGE=MESSAGE)
-    replica.wait_for_port()
-    yield replica
-    replica.kill()
+def start(patched: Path, patched_shape: Shape) -> Iterator[Callable[..., Replica]]:
+    """Starts one server with all patches, and ends it."""
+    replicas: list[Replica] = []
+
+    def start_one(*options: str, **variables: str) -> Replica:
+        replicas.append(patched_shape.replica(patched / "log", "--workers", "1", *options, **variables))
+        replicas[-1].wait_for_port()
+        return replicas[-1]
+
+    yield start_one
+    for replica in replicas:
+        replica.kill()
 
 
 def get(replica: Replica, path: str) -> bytes:
@@ -77,16 +89,37 @@ def run(folder: Path, *command: str, stdin: str = "", **variables: str) -> str:
 
 
 def test_each_patch_is_tried_here() -> None:
-    assert list(patches()) == ["Add a route", "Add an option", "Add a counter", "Add a fault"]
+    assert {heading: patch.count("\n+++ b/") for heading, patch in patches().items()} == FILES
+    assert TEXT.count("```diff") == len(FILES)
 
 
-def test_the_route_answers(replica: Replica) -> None:
+def test_the_text_says_how_many_files_change() -> None:
+    for heading, count in FILES.items():
+        introduction = TEXT.partition(f"## {heading}\n")[2].partition("```diff")[0]
+        assert introduction.endswith(f"in {NUMBERS[count]}:\n\n")
+
+
+def test_the_route_answers(start: Start) -> None:
+    replica = start()
     assert get(replica, "/colour").endswith(b"\r\n\r\n#b8d868\n")
     assert b'http_requests_total{code="200",route="colour"} 1\n' in get(replica, "/metrics")
 
 
-def test_the_option_is_on_the_page(patched: Path, patched_shape: Shape, replica: Replica) -> None:
-    assert b"<h1>vm</h1><p>a &lt;line&gt;</p><svg " in get(replica, "/")
+@pytest.mark.parametrize(
+    ("options", "variables"),
+    [(("--message", MESSAGE), {}), ((), {"YINYANG_MESSAGE": MESSAGE})],
+    ids=["option", "variable"],
+)
+def test_the_option_is_on_the_page(options: tuple[str, ...], variables: dict[str, str], start: Start) -> None:
+    page = get(start(*options, **variables), "/").partition(b"\r\n\r\n")[2]
+    assert page == PAGE.replace(b"</h1>", b"</h1><p>a &lt;line&gt;</p>")
+
+
+def test_the_page_without_the_option_is_the_page_without_the_patch(start: Start) -> None:
+    assert get(start(), "/").partition(b"\r\n\r\n")[2] == PAGE
+
+
+def test_the_option_is_in_the_help(patched: Path, patched_shape: Shape) -> None:
     helped = run(patched, *patched_shape.command("--help"))
     assert re.search(r"^ +--message TEXT +YINYANG_MESSAGE +line under the heading of the page", helped, re.M)
 
@@ -96,12 +129,16 @@ def test_the_option_is_an_argument_too(patched: Path) -> None:
     assert run(patched, sys.executable, "-c", statement) == f"{patched / 'yinyang/__init__.py'}\n"
 
 
-def test_the_counter_counts(replica: Replica) -> None:
-    def received() -> int:
-        return int(re.search(rb"^yinyang_received_bytes_total (\d+)$", get(replica, "/metrics"), re.M)[1])
+def test_the_counter_counts(start: Start) -> None:
+    replica = start("--body-timeout", "1")
 
-    before = received()
-    assert received() > before
+    def timeouts() -> int:
+        return int(re.search(rb"^yinyang_timeouts_total (\d+)$", get(replica, "/metrics"), re.M)[1])
+
+    assert timeouts() == 0
+    late = replica.ask(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n")
+    assert late.startswith(b"HTTP/1.1 408 ")
+    assert timeouts() > 0
 
 
 @pytest.mark.strace

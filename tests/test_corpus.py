@@ -8,7 +8,7 @@ import pytest
 
 import yinyang
 
-INPUTS = sorted((Path(__file__).parent / "fuzz/corpus").iterdir())
+INPUTS = sorted((Path(__file__).parent / "fuzz/corpus/framing").iterdir())
 REQUEST_LEAST = 25  # bytes of the shortest request that keeps its connection open
 
 

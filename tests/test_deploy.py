@@ -6,7 +6,9 @@ import importlib.util
 import itertools
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +25,7 @@ from conftest import PATIENCE, ROOT, clean_environment, free_port, missing, need
 COMPOSE = ROOT / "deploy/compose.yaml"
 KUBERNETES = ROOT / "deploy/kubernetes.yaml"
 HAPROXY = ROOT / "deploy/haproxy.cfg"
+UNITS = [ROOT / "deploy/yinyang.socket", ROOT / "deploy/yinyang.service"]
 ENGINE = """
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]  # may not be raised everywhere
@@ -364,3 +367,65 @@ def test_compose_with_a_balancer_of_connections(cluster: Cluster) -> None:
     assert len(set(hosts["keep"])) == 1
     assert reconnected == [False] * 12 + [True] * 12
     assert len(set(hosts["new"])) == 3
+
+
+# ---- systemd --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def units(static_program: Path, tmp_path: Path) -> Path:
+    """A folder with the units, for the program where it is here."""
+    for unit in UNITS:
+        text = unit.read_text()
+        (tmp_path / unit.name).write_text(text.replace("/usr/local/bin/yinyang", str(static_program)))
+    return tmp_path
+
+
+def analyze(*arguments: str | Path) -> str:
+    """What systemd-analyze says if it succeeds. It looks at files alone, so nothing of systemd need run."""
+    line = [needs("systemd-analyze"), "--no-pager", *arguments]
+    done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.static
+@pytest.mark.needs("systemd-analyze")
+def test_units_are_valid(units: Path) -> None:
+    assert analyze("verify", "--man=no", *(units / unit.name for unit in UNITS)) == ""
+
+
+@pytest.mark.static
+@pytest.mark.needs("systemd-analyze")
+def test_service_is_hardly_exposed(units: Path) -> None:
+    """On the scale from 0 to 10 of `systemd-analyze security`, which takes its threshold in tenths."""
+    assert "SAFE" in analyze("security", "--offline=true", "--threshold=3", units / "yinyang.service")
+
+
+@pytest.mark.static
+@pytest.mark.needs("root", "unshare", "setpriv")
+def test_service_needs_neither_network_nor_user(units: Path) -> None:
+    """As PrivateNetwork= and DynamicUser= have it, with the options of the unit."""
+    [start] = re.findall("^ExecStart=(.*)$", (units / "yinyang.service").read_text(), re.MULTILINE)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        fd = listener.fileno()
+        script = (
+            f"exec 3<&{fd}; LISTEN_FDS=1 LISTEN_PID=$$ exec setpriv --reuid 12345 --clear-groups --no-new-privs {start}"
+        )
+        process = subprocess.Popen(
+            ["unshare", "--net", "bash", "-c", script],
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=[fd],
+            env=clean_environment(),
+        )
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{listener.getsockname()[1]}/hostname", timeout=PATIENCE
+            ) as answer:
+                assert answer.read().decode().strip() == socket.gethostname()
+        finally:
+            process.terminate()
+            _, log = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert "Sandbox: no new privileges, no files, no connections out, few system calls" in log

@@ -35,7 +35,7 @@ WORKER = [
     ("accept4", "ECONNABORTED EPROTO EINTR EPERM", "EMFILE ENFILE ENOBUFS ENOMEM"),
     ("recvfrom", "EINTR EAGAIN", "ECONNRESET ENOMEM ETIMEDOUT"),
     ("sendto", "EINTR EAGAIN", "EPIPE ECONNRESET ENOBUFS ENOMEM"),
-    ("sendmsg", "EINTR", "EAGAIN EPIPE ECONNRESET ENOBUFS ENOMEM"),  # after EAGAIN, one rendered answer is kept
+    ("writev", "EINTR", "EAGAIN EPIPE ECONNRESET ENOBUFS ENOMEM"),  # after EAGAIN, one rendered answer is kept
     ("?epoll_wait,epoll_pwait", "EINTR", ""),
     ("epoll_ctl", "", "ENOMEM ENOSPC"),
     ("shutdown", "ENOTCONN", ""),

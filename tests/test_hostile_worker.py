@@ -89,10 +89,14 @@ def socket_of(worker: int, family: int) -> Iterator[socket.socket]:
     for name in os.listdir(f"/proc/{worker}/fd"):
         if os.readlink(f"/proc/{worker}/fd/{name}").startswith("socket:"):
             with socket.socket(fileno=copy_of(worker, int(name))) as found:
-                if found.family == family:
+                if found.family == family and (family == socket.AF_UNIX or listens(found)):
                     yield found
                     return
     raise AssertionError("there is no such socket")
+
+
+def listens(found: socket.socket) -> bool:
+    return found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import html
 import itertools
 import json
 import mmap
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from conftest import GET, PAGE, PATIENCE, Replica, read_all, wait_until
@@ -296,6 +298,12 @@ def read_answers(row: dict, client: socket.socket, last: bool = False) -> None:
             rb'%bContent-Length: 50\r\n\r\n<a href="/b/c\?d=//&amp;e">Moved Permanently</a>\.\n\n',
         ),
         (
+            b'HEAD //a"<b>/[\xc3\xa9]%41?"%zz%4&%%41 HTTP/1.1\r\nHost: a\r\n\r\n',
+            rb"HTTP/1\.1 301 Moved Permanently\r\nContent-Type: text/html; charset=utf-8\r\n"
+            rb"Location: /a%%22%%3Cb%%3E/%%5B%%C3%%A9%%5D%%41\?%%22%%25zz%%254&%%25%%41\r\n%b"
+            rb"Content-Length: \d+\r\n\r\n",
+        ),
+        (
             b"HEAD //\\evil HTTP/1.1\r\nHost: a\r\n\r\n",
             rb"HTTP/1\.1 301 Moved Permanently\r\nContent-Type: text/html; charset=utf-8\r\nLocation: /%%5Cevil\r\n%b"
             rb"Content-Length: \d+\r\n\r\n",
@@ -315,6 +323,50 @@ def read_answers(row: dict, client: socket.socket, last: bool = False) -> None:
 def test_bytes_of_the_answer(request_: bytes, answer: bytes, shared_replica: Replica) -> None:
     received = shared_replica.ask(request_, half_close=True)
     assert re.fullmatch(answer % DATE, received), received
+
+
+def test_location_is_a_uri_reference(shared_replica: Replica) -> None:
+    """Whatever bytes the target has, Location has those of a path and a query only, and stands for the same bytes."""
+    byte = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2}"  # RFC 3986 section 3.3, and a slash
+    other_bytes = bytes(byte for byte in range(0x21, 0x100) if byte not in b"#%/.?\x7f")
+    for target in (
+        b"//" + other_bytes,
+        b"//x?" + other_bytes,
+        b"//" + b"\\" * 254,
+        b"//" + b"'" * 127 + b"?" + b"'" * 126,
+        b"//\xe3\x80\x82?%",
+        b"//%2e%2e?//evil.example",
+    ):
+        received = shared_replica.ask(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        head, _, body = received.partition(b"\r\n\r\n")
+        location = re.search(rb"\r\nLocation: (.*)\r\n", head)[1]
+        assert re.fullmatch(rb"/(?!/)(%b)*(\?(%b|\?)*)?" % (byte, byte), location), location
+        assert unquote_to_bytes(location) == unquote_to_bytes(target[1:])
+        assert int(re.search(rb"Content-Length: (\d+)", head)[1]) == len(body)
+        link = re.fullmatch(rb'<a href="([^"<>]*)">Moved Permanently</a>\.\n\n', body)[1]
+        assert html.unescape(link.decode()) == location.decode()
+
+
+WORDS = {
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": b"HTTP/2",
+    b"PROXY TCP4 192.0.2.1 192.0.2.2 1 80\r\n": b"PROXY protocol",
+    b"PROXY UNKNOWN\r\n": b"PROXY protocol",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c": b"PROXY protocol",
+    b"\x16\x03\x01\x02\0": b"TLS",
+    b"SSH-2.0-OpenSSH_9.6\r\n": b"SSH",
+    b"\x05\x01\0": b"SOCKS",
+    b"GET /\r\n": b"HTTP/0.9",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;a=[\r\n": b"chunk extension",
+    b"GET / HTTP/1.1\r\nHost: [zz]\r\n": b"Host",
+    b"GET http://[zz]/ HTTP/1.1\r\n": b"address in the target",
+}
+
+
+@pytest.mark.parametrize("sent", WORDS)
+def test_words_name_what_is_wrong(sent: bytes, shared_replica: Replica) -> None:
+    status, _, body = shared_replica.ask(sent).partition(b"\r\n")
+    assert status == b"HTTP/1.1 400 Bad Request"
+    assert WORDS[sent] in body.rpartition(b"\r\n\r\n")[2]
 
 
 def test_date_is_now(shared_replica: Replica) -> None:
@@ -392,18 +444,6 @@ def test_slow_reader_gets_every_byte(shared_replica: Replica) -> None:
             tail = whole[-(len(PAGE) - 1) :]
         assert pages == count
         assert sent == len(requests)
-
-
-def test_long_body_is_answered_at_once(shared_replica: Replica) -> None:
-    body = bytes(1_000_000)
-    with shared_replica.connect() as client:
-        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
-        answers = Answers(client)
-        status, headers, found = answers.next()
-        assert (status, headers[b"Connection"], found) == (200, b"close", PAGE)
-        with contextlib.suppress(ConnectionError):
-            client.sendall(body)
-    assert PAGE in shared_replica.ask(LAST)
 
 
 @pytest.mark.parametrize("length", [1, 4095, 4096, 65536, 262144])

@@ -85,8 +85,7 @@ def test_whoami_in_plain_text(shared_replica: Replica) -> None:
     for target, *fields in (
         ("/whoami?format=text",),
         ("/whoami?keep=0&format=text",),
-        ("/whoami", "Accept: text/plain"),
-        ("/whoami", "Accept: text/html, Text/Plain;q=0.5, */*"),
+        ("/whoami?format=text", "Accept: application/json"),
         ("http://other.example/whoami", "ACCEPT:text/plain"),
     ):
         status, found, body = ask(shared_replica, target, "GET", *fields)
@@ -95,12 +94,122 @@ def test_whoami_in_plain_text(shared_replica: Replica) -> None:
     for target, *fields in (
         ("/whoami?format=texts",),
         ("/whoami?aformat=text",),
-        ("/whoami", "Accept: */*"),
-        ("/whoami", "Accept: text/plainer"),
-        ("/whoami", "Accept: application/json;profile=text/plain"),
         ("/whoami", "Accepts: text/plain"),
     ):
         assert json.loads(ask(shared_replica, target, "GET", *fields)[2])["host"] == "vm"
+
+
+PREFERENCES = {
+    "text": [
+        ["text/plain"],
+        ["text/*"],
+        ["Text/PLAIN"],
+        ["text/html, text/plain;q=0.9, application/json;q=0.8"],
+        ["text/plain , application/json;q=0.999"],
+        ["application/json;q=0, */*"],  # the more specific range decides, wherever it stands
+        ["*/*, application/json;q=0.5"],
+        ["*/*;q=0.2, application/*;q=0.1"],
+        ["application/*;q=0.3, text/*;q=0.4"],
+        ["text/plain;q=0.001"],
+        ["text/plain;q=.5"],  # as old clients write it
+        ["application/json;q=0.5", "text/plain;q=0.6"],  # fields are one list
+        ["text/plain;charset=utf-8"],
+        ['application/json;q=0.1, text/plain; Charset="UTF-8" ;Q=0.2'],
+        ["application/json;profile=x, text/plain"],  # not the JSON that there is
+        ['x/y;a="\\",application/json", text/plain'],
+        ["text/plain;;q=1, application/json ;\tq=0.9"],
+        ["text/plain;q=1;x=y, application/json;q=0.9"],
+    ],
+    "json": [
+        [""],
+        ["*/*"],
+        ["application/json, text/plain, */*"],  # equal
+        ["text/plain;q=0"],
+        ["text/plain;q=0.000, text/html"],
+        ["text/html, text/plain;q=0.5, */*"],
+        ["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"],
+        ["text/plain;q=0.5, application/json;q=0.501"],
+        ["text/*;q=1, text/plain;q=0.1, */*;q=0.5"],
+        ["text/plainer, text/plai, text, text/, /plain, text/plain/x, text /plain, text/pl ain"],
+        ["image/png, application/xml;q=0.9"],
+        ["application/json;profile=text/plain"],
+        ['x/y;a=",text/plain,"'],
+        ['x/y;a=", text/plain'],  # a quote without its end
+        ["text/plain;q=x, text/plain;q=0.1.2, text/plain;q=, text/plain;q=0 1, text/plain;q=-1"],
+        ["text/plain;format=flowed"],
+        ["text/plain;charset=latin-1"],
+        ["text/plain;q=0.9", "application/json"],
+        ["text/plain;q=2, application/json;q=1"],
+    ],
+}
+
+
+@pytest.mark.parametrize("preferred", PREFERENCES)
+def test_whoami_in_the_form_that_accept_prefers(preferred: str, shared_replica: Replica) -> None:
+    expected = {"text": "text/plain; charset=utf-8", "json": "application/json"}[preferred]
+    for values in PREFERENCES[preferred]:
+        fields = [f"Accept: {value}" for value in values]
+        _, found, body = ask(shared_replica, "/whoami", "GET", *fields)
+        assert found["Content-Type"] == expected, fields
+        assert body.startswith(b'{"host":"vm",' if preferred == "json" else b"host: vm\n")
+
+
+def test_accept_is_read_wherever_it_is_cut(lone_replica: Replica) -> None:
+    request = (
+        b'GET /whoami HTTP/1.1\r\nHost: [::1]\r\nAccept: application/json;q=0.25, x/y;z="\\","\r\n'
+        b"Content-Length: 3\r\nACCEPT: text/plain;charset=utf-8;q=0.251\r\nConnection: close\r\n\r\nabc"
+    )
+    for cut in range(1, len(request)):
+        with lone_replica.connect() as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.sendall(request[:cut])
+            assert PAGE in lone_replica.ask(LAST)  # the server has one worker, so it has seen the first part
+            client.sendall(request[cut:])
+            assert b"\r\n\r\nhost: vm\n" in read_all(client), cut
+
+
+def test_whoami_may_be_read_by_pages_of_other_origins(shared_replica: Replica) -> None:
+    """Also with a field of their own, for which a browser asks first (Fetch standard, section 4.8)."""
+    asked = ["Origin: http://a", "Access-Control-Request-Method: GET", "Access-Control-Request-Headers: x-own"]
+    for target in ("/whoami", "/whoami/?keep=1"):
+        status, fields, body = ask(shared_replica, target, "OPTIONS", *asked)
+        assert (status, body) == (200, b"")
+        assert fields["Access-Control-Allow-Origin"] == "*"
+        assert fields["Access-Control-Allow-Methods"] == "*"
+        assert fields["Access-Control-Allow-Headers"] == "*, Authorization"
+        assert 0 < int(fields["Access-Control-Max-Age"]) <= 7200  # browsers have limits
+        assert "Content-Type" not in fields
+    assert ask(shared_replica, "/whoami", "GET", "Origin: http://a")[1]["Access-Control-Allow-Origin"] == "*"
+    for target in set(ROUTES) - {"/whoami"} | {"/", "/x"}:
+        for method in ("OPTIONS", "GET"):
+            _, fields, _ = ask(shared_replica, target, method, *asked)
+            assert not [name for name in fields if name.startswith("Access-Control-")]
+    assert ask(shared_replica, "/", "OPTIONS", *asked)[2] == PAGE
+
+
+def test_a_path_may_end_in_a_slash(shared_replica: Replica) -> None:
+    for target in ROUTES:
+        first, second = (ask(shared_replica, each) for each in (target, f"{target}/?a"))
+        assert (second[0], second[1]["Content-Type"]) == (first[0], first[1]["Content-Type"])
+        assert second[2] != PAGE
+    assert ask(shared_replica, "/favicon.ico/")[2] == PAGE  # as the original
+
+
+def test_fields_that_protect(shared_replica: Replica) -> None:
+    """The page and all else that the original has too is as there."""
+    ours = ("Cache-Control", "X-Content-Type-Options", "Referrer-Policy", "Content-Security-Policy")
+    for target in (*ROUTES, "/whoami?format=text", "/whoami/"):
+        for method in ("GET", "HEAD", "POST"):
+            fields = ask(shared_replica, target, method)[1]
+            assert [fields[name] for name in ours[:3]] == ["no-store", "nosniff", "no-referrer"]
+            directives = set(fields["Content-Security-Policy"].split("; "))
+            assert {"default-src 'none'", "frame-ancestors 'none'"} <= directives
+            assert len(directives) == (2 if target != "/wall" else 7)
+            for name in fields:
+                assert len(fields.get_all(name)) == 1
+    for target, method in (("/", "GET"), ("/x", "OPTIONS"), ("/favicon.ico", "GET"), ("*", "OPTIONS"), ("//", "GET")):
+        fields = ask(shared_replica, target, method)[1]
+        assert not {*ours} & {*fields}
 
 
 def test_whoami_ends_its_connection_unless_asked_not_to(shared_replica: Replica) -> None:
@@ -149,6 +258,15 @@ def test_what_is_not_text_is_replaced(start: Start) -> None:
 )
 def test_short_names(name: str, short: str, start: Start) -> None:
     assert whoami(start("--name", name))["short"] == short
+
+
+def test_the_longest_texts_fit(start: Start) -> None:
+    """Each of their bytes takes three in JSON, and one in a field."""
+    longest = {"name": 255, "app-version": 128, "node": 253, "namespace": 63, "zone": 63}
+    options = [item for word, size in longest.items() for item in (f"--{word}", os.fsdecode(b"\xff" * size))]
+    replica = start(*options)
+    assert whoami(replica)["node"] == "\ufffd" * 253
+    assert ask(replica, "/metrics")[0] == 200
 
 
 def test_hostname_is_the_name_alone(start: Start) -> None:
@@ -312,13 +430,14 @@ def test_none_of_the_routes_is_logged(start: Start) -> None:
 
 def test_plain_switches_the_routes_off(start: Start) -> None:
     for replica in (start("--plain"), start(YINYANG_PLAIN="on")):
-        for target in (*ROUTES, "/whoami?format=text"):
+        for target in (*ROUTES, "/whoami?format=text", "/readyz/"):
             assert ask(replica, target)[2] == PAGE
+            assert ask(replica, target, "OPTIONS")[2] == PAGE
         assert ask(replica, "/favicon.ico")[2] == b""
 
 
 @pytest.mark.parametrize(
-    "target", ["/whoami/", "/Whoami", "/whoami%20", "/wall/x", "/metric", "/readyz.", "/livez//.."]
+    "target", ["/Whoami", "/whoami%20", "/whoami/x", "/wall/x", "/metric", "/readyz.", "/livez//..", "/readyz//"]
 )
 def test_other_paths_are_no_routes(target: str, shared_replica: Replica) -> None:
     status, _, body = ask(shared_replica, target)

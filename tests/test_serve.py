@@ -174,7 +174,7 @@ def test_help_has_a_row_for_each_option(shape: Shape) -> None:
             rows[row[1].replace("-", "_")] = row
     assert len({row.start(3) for row in rows.values()}) == 1
     assert len({row.start(2) for row in rows.values() if row[2]}) == 1
-    settings = inspect.signature(yinyang.Server).parameters
+    settings = {name: it for name, it in inspect.signature(yinyang.Server).parameters.items() if name != "listener"}
     assert set(rows) == {*settings, "no_access_log", "healthcheck", "version", "help"}
     for name, row in rows.items():
         assert row[2] == (f"YINYANG_{name.upper()}" if name in settings else None)
@@ -184,12 +184,12 @@ def test_help_has_a_row_for_each_option(shape: Shape) -> None:
 
 
 def test_server_has_the_defaults_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All but the port, which is any free one."""
+    """All but the port, which is any free one, and the listener, which is no option."""
     for name in set(os.environ) - set(clean_environment()):
         monkeypatch.delenv(name)
     parameters = inspect.signature(yinyang.Server).parameters
-    defaults = {name: parameter.default for name, parameter in parameters.items()}
-    assert _core.parse_options(["--port", "0"]) == ("serve", defaults)
+    defaults = {name: parameter.default for name, parameter in parameters.items() if name != "listener"}
+    assert _core.parse_options(["--port", "0"]) == ("serve", defaults, "")
 
 
 def test_options_win_over_environment(start: Start) -> None:
@@ -237,6 +237,27 @@ def test_service_link_of_kubernetes_is_no_port(link: str, shape: Shape, shared_r
     done = shape.run("--healthcheck", YINYANG_PORT=link, PORT=str(shared_replica.port))
     assert (done.returncode, done.stderr) == (0, "")
     assert shape.run("--healthcheck", "--port", str(shared_replica.port), YINYANG_PORT=link).returncode == 0
+
+
+def test_service_link_beside_an_option_is_not_looked_at(start: Start) -> None:
+    replica = start(YINYANG_PORT="tcp://10.96.0.17:80")  # beside --port, it is not looked at
+    assert "YINYANG_PORT" not in replica.log.read_text()
+
+
+@pytest.mark.host
+def test_service_link_is_passed_over_in_words(shape: Shape, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    variables = {"YINYANG_PORT": "tcp://10.96.0.17:80", "PORT": "0", "YINYANG_NAME": "vm"}
+    with log.open("wb") as file:
+        process = subprocess.Popen(shape.command(), stderr=file, env=clean_environment() | variables)
+    replica = Replica(process, log)
+    try:
+        replica.wait_for_port()
+        words = "YINYANG_PORT names a Service of Kubernetes and no port, so it is passed over: 'tcp://10.96.0.17:80'"
+        assert replica.lines()[0] == f"yinyang: {words}"
+        assert replica.stop() == 0
+    finally:
+        replica.kill()
 
 
 @pytest.mark.host

@@ -9,7 +9,7 @@ which is then in build/csrc.
 import sys
 from pathlib import Path
 
-from bundle_wall import bundle_wall
+from bundle_wall import allowed_sources, bundle_wall
 
 WALL = Path("build/csrc/wall.h")
 INCLUDES = ("csrc", str(WALL.parent))  # for the C compiler
@@ -39,7 +39,15 @@ def generate(source, folder="build", directives=None, line_directives=False):
 def write_wall_header():
     """Write the wall as constant data, to a file that changes only when the wall does."""
     page = bundle_wall()
-    text = f"enum {{ WALL_SIZE = {len(page)} }};\nstatic const unsigned char wall[] = {{{','.join(map(str, page))}}};\n"
+    text = "\n".join(
+        [
+            "#pragma once",
+            f"enum {{ WALL_SIZE = {len(page)} }};",
+            f'#define WALL_SOURCES "{allowed_sources(page)}"',
+            f"static const unsigned char wall[] = {{{','.join(map(str, page))}}};",
+            "",
+        ]
+    )
     if not WALL.exists() or WALL.read_text() != text:
         WALL.parent.mkdir(parents=True, exist_ok=True)
         WALL.write_text(text)

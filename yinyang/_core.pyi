@@ -69,15 +69,19 @@ class Parser:
 
 def parse_options(
     arguments: Iterable[str],
-) -> tuple[Literal["serve", "healthcheck", "help", "version"], dict[str, Any]]:
-    """The command line, less the program's name, and the environment: what to do, and the arguments for `Server`.
-    Raises ValueError with one line that says what is wrong and what would be right."""
+) -> tuple[Literal["serve", "healthcheck", "help", "version"], dict[str, Any], str]:
+    """The command line, less the program's name, and the environment: what to do, the arguments for `Server`, and what
+    was passed over, in words. Raises ValueError with one line that says what is wrong and what would be right."""
 
 def usage() -> str:
     """What --help shows."""
 
 def check_health(host: str | None, port: int) -> str | None:
     """Does the server at a numeric address (None: of this host) answer with its page, within 2 s? If not, why."""
+
+def inherited_listener() -> int | None:
+    """The descriptor of a listening socket that was handed over to this process, as sd_listen_fds(3) has it. Raises
+    ValueError if it cannot be served."""
 
 def usable_cpus() -> int:
     """The CPUs that this process may use, by affinity and control group; at least 1."""
@@ -113,8 +117,8 @@ class Server:
     """
 
     identity: Identity
-    def __init__(self, settings: dict[str, object]) -> None:
-        """`settings` has a value for each argument of `yinyang.Server`, by its name."""
+    def __init__(self, settings: dict[str, object], listener: int | None = None) -> None:
+        """`settings` has a value for each argument of `yinyang.Server`, by its name, but for `listener`."""
 
     def start(self) -> None:
         """Start the processes that serve. Raises OSError."""
@@ -148,5 +152,9 @@ class Server:
 
     @property
     def address(self) -> tuple[str, int]: ...
+    @property
+    def url(self) -> str:
+        """A URL of the page that works on this host."""
+
     def counts(self) -> tuple[int, int, int]:
         """Pages served and connections accepted since the start, and connections open now."""

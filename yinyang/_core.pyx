@@ -5,6 +5,7 @@ The types and the documentation for readers are in _core.pyi.
 
 from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stddef cimport wchar_t
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 from libc.string cimport memset
 
@@ -12,7 +13,7 @@ from .core.cli.healthcheck cimport healthcheck
 from .core.cli.options cimport (
     ACTION_ERROR, ACTION_HELP, ACTION_SERVE, ACTION_VERSION, options_parse, usage_message
 )
-from .core.cli.program cimport Program, program_healthcheck, program_open, program_parse, program_turn
+from .core.cli.program cimport Program, program_healthcheck, program_open, program_parse, program_turn, program_worker
 from .core.config.config cimport (
     Config, HOST_NAME_MAX, KIND_ADDRESS, KIND_NUMBER, KIND_SECONDS, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT,
     OPTION_NAME, Option, config_complete, config_set, config_set_defaults, host_name, is_setting, option_table,
@@ -31,10 +32,14 @@ from .core.log.log_queue cimport (
     LogQueue as LogQueueState, log_queue_add, log_queue_close, log_queue_flush, log_queue_open, log_queue_wait_for
 )
 from .core.log.timezone cimport Timezone, timezone_close, timezone_open
+from .core.os.address cimport Address, address_port, text_address, text_url
 from .core.os.cpus cimport cpus_usable
-from .core.os.listener cimport listener_error_message, listener_host, listener_open
+from .core.os.listener cimport (
+    NO_LISTENER, listener_address, listener_adopt, listener_error_message, listener_inherited, listener_local_address,
+    listener_open
+)
 from .core.os.sandbox cimport sandbox_is_possible
-from .core.os.syscalls cimport ECHILD, ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, pipe2, read, write
+from .core.os.syscalls cimport ECHILD, ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, getpid, pipe2, read, write
 from .core.routes.table cimport responses_open
 from .core.shared.scoreboard cimport Counts, scoreboard_close, scoreboard_counts
 from .core.supervisor.reap cimport supervisor_reap_orphans
@@ -62,6 +67,7 @@ cdef extern from *:
 
 cdef enum:
     MESSAGE_MAX = 4096
+    ADDRESS_MAX = 64  # bytes of the text of an address, or of a URL of nothing else
 
 version = YINYANG_VERSION.decode()
 
@@ -313,8 +319,27 @@ cdef str expected(int option):
     return text_decoded(&text)
 
 
+cdef extern from "Python.h":
+    wchar_t *PyUnicode_AsWideCharString(object text, Py_ssize_t *size) except NULL
+    char *Py_EncodeLocale(const wchar_t *text, size_t *error_position)
+
+
+cdef bytes argument_bytes(str argument):
+    """The bytes that the program was given. Python has decoded them by the C library, whose idea of some charsets is
+    not that of Python's codecs, which os.fsencode uses."""
+    cdef wchar_t *wide = PyUnicode_AsWideCharString(argument, NULL)
+    cdef char *given = Py_EncodeLocale(wide, NULL)
+    PyMem_Free(wide)
+    if given == NULL:
+        return encoded(argument)  # not from the command line
+    try:
+        return <bytes>given
+    finally:
+        PyMem_Free(given)
+
+
 def parse_options(arguments):
-    cdef list given = [encoded(argument) for argument in arguments]
+    cdef list given = [argument_bytes(argument) for argument in arguments]
     cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
     cdef char words[MESSAGE_MAX]
     cdef Text message
@@ -330,8 +355,8 @@ def parse_options(arguments):
         if action == ACTION_ERROR:
             raise ValueError(text_decoded(&message))
         if action == ACTION_HELP or action == ACTION_VERSION:
-            return "help" if action == ACTION_HELP else "version", {}
-        return "serve" if action == ACTION_SERVE else "healthcheck", settings_of(&config)
+            return "help" if action == ACTION_HELP else "version", {}, ""
+        return "serve" if action == ACTION_SERVE else "healthcheck", settings_of(&config), text_decoded(&message)
     finally:
         PyMem_Free(pointers)
 
@@ -354,6 +379,17 @@ def check_health(host, int port):
     with nogil:
         answered = healthcheck(pointer, port, &message)
     return None if answered else text_decoded(&message)
+
+
+def inherited_listener():
+    cdef char words[MESSAGE_MAX]
+    cdef Text message
+    cdef int fd
+    text_open(&message, words, MESSAGE_MAX)
+    fd = listener_inherited(&message)
+    if fd < 0 and fd != NO_LISTENER:
+        raise ValueError(text_decoded(&message))
+    return None if fd == NO_LISTENER else fd
 
 
 def usable_cpus():
@@ -402,11 +438,13 @@ cdef class Server:
     cdef Config _config
     cdef int _listener
     cdef int _waker[2]  # the ends of a pipe
+    cdef int _process  # that opened it; a fork of that has a copy, whose end must not be that of the workers
 
     def __cinit__(self):
+        self._process = getpid()
         self._listener = self._waker[0] = self._waker[1] = -1
 
-    def __init__(self, dict settings not None):
+    def __init__(self, dict settings not None, listener=None):
         cdef char words[MESSAGE_MAX]
         cdef Text message
         cdef int option
@@ -423,7 +461,10 @@ cdef class Server:
             raise ValueError(text_decoded(&message))
         replica_set(&self._replica, &self._config)
         self.identity = Identity(<bytes>self._config.texts[OPTION_NAME], settings["palette"])
-        self._listen()
+        if listener is None:
+            self._listen()
+        else:
+            self._adopt(listener)
         if pipe2(self._waker, O_CLOEXEC | O_NONBLOCK) < 0:
             checked(-errno)
         checked(supervisor_open(&self._state.supervisor, &self._config, &self._replica, self._listener, self._waker[0]))
@@ -434,6 +475,16 @@ cdef class Server:
         text_open(&text, words, MESSAGE_MAX)
         if not sandbox_is_possible(self._config.numbers[OPTION_SANDBOX], &text):
             raise OSError(ENOSYS, text_decoded(&text))
+        return 0
+
+    cdef int _adopt(self, int fd) except -1:
+        cdef char words[MESSAGE_MAX]
+        cdef Text text
+        text_open(&text, words, MESSAGE_MAX)
+        if not listener_adopt(fd, &text):
+            raise ValueError(text_decoded(&text))
+        self._listener = fd
+        self._state.supervisor.listener_is_shared = True
         return 0
 
     cdef int _listen(self) except -1:
@@ -450,10 +501,11 @@ cdef class Server:
 
     def __dealloc__(self):
         cdef int fd
-        self._close()
+        if self._process == getpid():
+            self._close()
         # other threads may have used these at any time until now
         scoreboard_close(&self._state.supervisor.scoreboard)
-        for fd in self._waker[0], self._waker[1]:
+        for fd in self._listener, self._waker[0], self._waker[1]:
             if fd >= 0:
                 close(fd)
 
@@ -515,9 +567,23 @@ cdef class Server:
 
     @property
     def address(self):
-        cdef int port = 0
-        cdef const char *host = listener_host(self._listener, self._config.texts[OPTION_HOST], &port)
-        return host.decode("ascii"), checked(port)
+        cdef char words[ADDRESS_MAX]
+        cdef Address address
+        cdef Text text
+        text_open(&text, words, ADDRESS_MAX)
+        checked(listener_address(self._listener, &address))
+        text_address(&text, &address)
+        return text_decoded(&text), address_port(&address)
+
+    @property
+    def url(self):
+        cdef char words[ADDRESS_MAX]
+        cdef Address address
+        cdef Text text
+        text_open(&text, words, ADDRESS_MAX)
+        checked(listener_local_address(self._listener, &address))
+        text_url(&text, &address)
+        return text_decoded(&text) + "/"
 
     def counts(self):
         cdef Counts counts
@@ -548,6 +614,10 @@ cdef public bint yinyang_healthcheck(yinyang *program) noexcept nogil:
 
 cdef public bint yinyang_open(yinyang *program, int log, int caller_fd) noexcept nogil:
     return program_open(<Program *>program, log, caller_fd)
+
+
+cdef public int yinyang_worker(int count, const char **arguments) noexcept nogil:
+    return program_worker(count, arguments)
 
 
 cdef public int yinyang_turn(yinyang *program, int stops) noexcept nogil:

@@ -6,14 +6,14 @@ import _signal as signal  # type: ignore[import-not-found]  # the module `signal
 import os
 import sys
 
-from yinyang._core import LogQueue, check_health, parse_options, usage, version
+from yinyang._core import LogQueue, check_health, inherited_listener, parse_options, usage, version
 from yinyang.server import Server
 
 TYPE_CHECKING = False  # true for those who check types
 if TYPE_CHECKING:
     from yinyang.log import Log
 
-STDERR = 2
+STDOUT, STDERR = 1, 2
 EXIT_FAILED = 1  # it cannot start
 EXIT_USAGE = 2  # it was called wrongly
 
@@ -22,38 +22,51 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
     _open_standard_descriptors()
     try:
-        action, settings = parse_options(sys.argv[1:])
+        action, settings, passed_over = parse_options(sys.argv[1:])
     except ValueError as error:
         return _complain(error, EXIT_USAGE)
     if action == "healthcheck":
         problem = check_health(settings["host"], settings["port"])
         return _complain(problem, EXIT_FAILED) if problem else 0
     if action != "serve":
-        print(usage() if action == "help" else f"yinyang {version}", end="" if action == "help" else "\n")
+        _say(STDOUT, usage() if action == "help" else f"yinyang {version}\n")
         return 0
+    if passed_over:
+        _complain(passed_over, 0)
     try:
-        return _serve(Server(**settings))
+        return _serve(Server(**settings, listener=inherited_listener()))
     except (OSError, ValueError) as error:
         return _complain(error, EXIT_FAILED)
 
 
 def _open_standard_descriptors() -> None:
-    """Started without stdin, stdout or stderr, its sockets must not take their places."""
-    try:
-        while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
-            pass
-    except OSError:  # without /dev, a socket that is connected to nobody is as silent
-        import _socket  # noqa: PLC0415
+    """Started without stdin, stdout or stderr, its sockets must not take their places. Where there is no /dev, a socket
+    that is connected to nobody is as silent."""
+    fd = 0
+    while fd < 3:
+        try:
+            fd = os.open(os.devnull, os.O_RDWR)
+        except OSError:
+            import socket  # noqa: PLC0415
 
-        while (fd := _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM).detach()) < 3:
-            pass
+            fd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).detach()
     os.close(fd)
 
 
 def _complain(error: Exception | str, code: int) -> int:
     message = error.strerror if isinstance(error, OSError) else error
-    print(f"yinyang: {message}", file=sys.stderr)
+    _say(STDERR, f"yinyang: {message}\n")
     return code
+
+
+def _say(fd: int, words: str) -> None:
+    """Write the bytes that are meant, whatever the locale, as far as they can be written."""
+    left = words.encode("utf-8", "surrogateescape")
+    try:
+        while left:
+            left = left[os.write(fd, left) :]
+    except OSError:
+        return
 
 
 def _serve(server: Server) -> int:

@@ -42,13 +42,17 @@ class Server:
     plain: every path is the page, as in the original; else there are also `/whoami`, `/hostname`, `/wall`, `/metrics`,
         `/livez`, `/healthz` and `/readyz`.
     workers: processes that serve; None for as many as the CPUs that this process may use.
+    max_connections: connections at a time, of all workers together; None for what descriptors and memory allow.
     access_log: log a line for each page, to the logger `yinyang` at level INFO.
-    head_timeout, body_timeout: seconds that the head of a request, and its body, may take.
-    send_timeout: seconds that a client may take none of the answers that wait for it.
+    head_timeout: seconds that the head of a request may take.
+    body_timeout: seconds that a client may be late in sending a body, at 240 bytes a second.
+    send_timeout: seconds that it may be late in reading the answers that wait for it, at 4096 bytes a second.
     idle_timeout: seconds that a connection may be without a request.
     drain: seconds to go on accepting connections once it was told to stop.
     sandbox: what the processes that serve give up, where it is of no use to them: `auto`, as much as the kernel lets
         them; `off`, nothing; `require`, all of it, or OSError.
+    listener: the descriptor of a TCP socket that listens already, in place of host and port. The server makes it
+        non-blocking and closes it; other processes may go on using the socket.
 
     Opening the listening socket is part of making a Server: ValueError says which argument cannot be, OSError why it
     cannot listen. Serving begins with `start`, or on entering a `with` block, which stops it at its end. A server is
@@ -69,6 +73,7 @@ class Server:
         zone: str | bytes | None = None,
         plain: bool = False,
         workers: int | None = None,
+        max_connections: int | None = None,
         access_log: bool = True,
         head_timeout: float = 10,
         body_timeout: float = 10,
@@ -76,6 +81,7 @@ class Server:
         idle_timeout: float = 650,
         drain: float = 0,
         sandbox: Literal["auto", "off", "require"] = "auto",
+        listener: int | None = None,
     ) -> None:
         self._core = _core.Server(
             {
@@ -90,6 +96,7 @@ class Server:
                 "zone": zone,
                 "plain": plain,
                 "workers": workers,
+                "max_connections": max_connections,
                 "access_log": access_log,
                 "head_timeout": head_timeout,
                 "body_timeout": body_timeout,
@@ -97,12 +104,13 @@ class Server:
                 "idle_timeout": idle_timeout,
                 "drain": drain,
                 "sandbox": sandbox,
-            }
+            },
+            listener,
         )
-        self._address = self._core.address
+        self._address, self._url = self._core.address, self._core.url
         self._thread: threading.Thread | None = None
         self._started: threading.Event | None = None
-        self._failure: OSError | None = None
+        self._failure: OSError | RuntimeError | None = None
         self._stops = 0  # how often it was asked to stop
         self._counts: Counts | None = None  # the last ones, once it has ended
 
@@ -124,8 +132,7 @@ class Server:
     @property
     def url(self) -> str:
         """A URL of the page that works on this host."""
-        host = {"::": "::1", "0.0.0.0": "127.0.0.1"}.get(self._address[0], self._address[0])
-        return f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
+        return self._url
 
     @property
     def counts(self) -> Counts:
@@ -139,19 +146,24 @@ class Server:
         return self._core.waker
 
     def start(self) -> Self:
-        """Begin to serve, watched by a thread. Raises OSError if none of the processes can begin to serve."""
+        """Begin to serve, watched by a thread, until `stop` or the end of the program. Raises OSError if none of the
+        processes can begin to serve."""
         if self._thread or self._counts:
             raise RuntimeError("a server is started once")
+        import atexit  # noqa: PLC0415
         import threading  # noqa: PLC0415
 
         self._started = threading.Event()
-        # not a daemon thread: the workers would then outlive the interpreter's end only to be killed
-        self._thread = threading.Thread(target=self._run_in_thread, args=[self._started], name="yinyang")
+        # A daemon thread, as the interpreter waits for others before it calls what atexit has.
+        self._thread = threading.Thread(
+            target=self._run_in_thread, args=[threading.get_native_id()], name="yinyang", daemon=True
+        )
         self._thread.start()
         self._started.wait()
         if self._failure:
             self._thread.join()
             raise self._failure
+        atexit.register(self._end_with_program)  # the thread has imported logging by now, which so is shut down later
         return self
 
     def stop(self) -> None:
@@ -160,7 +172,10 @@ class Server:
         once."""
         self.request_stop()
         if self._thread:
+            import atexit  # noqa: PLC0415
+
             self._thread.join()
+            atexit.unregister(self._end_with_program)
         elif not self._counts:
             self._close()
 
@@ -192,13 +207,29 @@ class Server:
         finally:
             self._close()
 
-    def _run_in_thread(self, started: threading.Event) -> None:
+    def _run_in_thread(self, starter: int) -> None:
+        import threading  # noqa: PLC0415
+
         try:
+            if threading.get_native_id() == starter:
+                self._close()
+                raise RuntimeError(
+                    "a server needs a thread of its own, and here threads are coroutines (gevent, eventlet); call "
+                    "run() in a native thread, such as one of gevent.get_hub().threadpool, or serve from a process "
+                    "of its own: python -m yinyang.serve"
+                )
             self.run()
-        except OSError as failure:
+        except (OSError, RuntimeError) as failure:
             self._failure = failure
         finally:
-            started.set()
+            if self._started:
+                self._started.set()
+
+    def _end_with_program(self) -> None:
+        if not self._stops:
+            self.request_stop()
+        if self._thread:
+            self._thread.join()
 
     def _close(self) -> None:
         self._counts = Counts(*self._core.counts())

@@ -1,12 +1,13 @@
 """A fuzz target (libFuzzer) for the parser of requests, and for the redirect that is rendered from a request.
 
 For any bytes: the outcome is the same wherever they are cut; a request that keeps its connection open is not so short
-that a segment could hold more responses than there is room for; a redirect fits into its buffer and leads to this host.
+that a segment could hold more responses than there is room for; a redirect fits into its buffer, leads to this host,
+and has only bytes that a URI may have.
 """
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport abort, free, malloc
-from libc.string cimport memchr, memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy, memset, strspn
 
 from yinyang.core.http.parser cimport (
     FLAG_UNCLEAN, OUTCOME_MORE, OUTCOME_READY, OUTCOME_TARGET, Parser, TARGET_KEPT, Target, parser_feed,
@@ -74,6 +75,8 @@ cdef void record_all(const uint8_t *data, size_t size, size_t step, Records *rec
 
 
 cdef void check_redirect(const Record *record) noexcept nogil:
+    cdef const char *uri_bytes = (  # RFC 3986 section 2, without # and brackets
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/?@!$&'()*+,;=%")
     cdef char *rendered = <char *>malloc(RENDERED_MAX)
     cdef char location[LOCATION_MAX]
     cdef Text text
@@ -86,7 +89,7 @@ cdef void check_redirect(const Record *record) noexcept nogil:
     text_open(&text, rendered, RENDERED_MAX)
     redirect_render(&text, &request)
     length = location_render(&record.parser, record.target, location)
-    if not text_fits(&text) or length == 0 or location[0] != b'/' or memchr(location, b'\r', length) != NULL:
+    if not text_fits(&text) or location[0] != b'/' or strspn(location, uri_bytes) != length:
         abort()
     if length > 1 and (location[1] == b'/' or location[1] == b'\\'):
         abort()

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def page_as_sent(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The body of /wall."""
+def page_as_sent(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, str]]:
+    """The body of /wall, and its fields."""
     log = tmp_path_factory.mktemp("wall") / "log"
     with (
         serving(PROCESSES, log, "--host", "127.0.0.1", "--workers", "1") as replica,
         urllib.request.urlopen(f"http://127.0.0.1:{replica.port}/wall", timeout=PATIENCE) as response,
     ):
-        return response.read()
+        return response.read(), dict(response.headers)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +54,7 @@ def open_wall(browser: "Browser") -> Iterator[Callable[..., Wall]]:
 
 
 @pytest.fixture
-def new_page(browser: "Browser", page_as_sent: bytes) -> Iterator[Callable[..., "Page"]]:
+def new_page(browser: "Browser", page_as_sent: tuple[bytes, dict[str, str]]) -> Iterator[Callable[..., "Page"]]:
     """Makes a page that finds a wall at `page.SIMULATED`, whose requests to /whoami the test handles:
     `new_page(handle, **options)`."""
     pages: list[Page] = []
@@ -62,7 +62,8 @@ def new_page(browser: "Browser", page_as_sent: bytes) -> Iterator[Callable[..., 
     def make(handle: Callable[["Route"], None], **options: object) -> "Page":
         page = browser.new_page(**options)
         pages.append(page)
-        page.route("**/prefix/wall", lambda route: route.fulfill(body=page_as_sent, content_type="text/html"))
+        body, fields = page_as_sent
+        page.route("**/prefix/wall", lambda route: route.fulfill(body=body, headers=fields))
         page.route("**/prefix/whoami*", handle)
         return page
 

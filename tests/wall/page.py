@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from conftest import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Request
+    from playwright.sync_api import ConsoleMessage, Page, Request
 
 SIMULATED = "http://127.0.0.1:9/prefix"  # where a test answers what the wall asks
 
@@ -26,16 +26,17 @@ class Tile:
 class Wall:
     """A wall that samples what is at a URL."""
 
-    def __init__(self, page: "Page", url: str = SIMULATED, rate: str = "40") -> None:
+    def __init__(self, page: "Page", url: str = SIMULATED, rate: str = "40", path: str = "wall") -> None:
         self.page = page
         self.errors: list[str] = []
         self.asked = 0  # requests for whoami
         self.in_flight = 0
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._note_violation)
         page.on("request", lambda request: self._count(request, 1))
         page.on("requestfinished", lambda request: self._count(request, -1))
         page.on("requestfailed", lambda request: self._count(request, -1))
-        page.goto(f"{url}/wall")
+        page.goto(f"{url}/{path}")
         page.get_by_label("Rate").select_option(rate)
 
     def verdict(self) -> str:
@@ -96,6 +97,11 @@ class Wall:
         """Pause it, and let what is under way come in."""
         self.press("Pause")
         self.wait(lambda: self.in_flight == 0 and self.total() == min(self.asked, 1000), "the requests in flight")
+
+    def _note_violation(self, message: "ConsoleMessage") -> None:
+        """Of the Content-Security-Policy; a failed request is another message."""
+        if "Content Security Policy" in message.text:
+            self.errors.append(message.text)
 
     def _count(self, request: "Request", change: int) -> None:
         if "/whoami" in request.url:

@@ -45,9 +45,11 @@ def test_it_is_small_and_self_contained(made: tuple[str, bytes]) -> None:
     assert re.findall(rb"(?:src|href)\s*=|https?:|@import|url\(", page) == []
 
 
-def test_it_samples_and_judges(made: tuple[str, bytes], new_page: Callable) -> None:
+def test_it_samples_and_judges(made: tuple[str, bytes], bundle_wall: ModuleType, new_page: Callable) -> None:
     page = new_page(lambda route: route.fulfill(json={"host": "web-1", "colours": ["#000000", "#ffffff"]}))
-    page.route("**/prefix/wall", lambda route: route.fulfill(body=made[1], content_type="text/html"))
+    policy = f"default-src 'none'; connect-src 'self'; {bundle_wall.allowed_sources(made[1])}"
+    fields = {"Content-Type": "text/html", "Content-Security-Policy": policy}
+    page.route("**/prefix/wall", lambda route: route.fulfill(body=made[1], headers=fields))
     wall = Wall(page, SIMULATED)
     wall.wait_for_verdict(r"one replica only, others under \d+ % \(n=\d+\)")
     assert list(wall.tiles()) == ["web-1"]

@@ -2,14 +2,17 @@
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from balancers import PROCESSES
+from conftest import serving, wait_until
 
 from wall.page import SIMULATED, Wall
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = [pytest.mark.browser, pytest.mark.host]
 
@@ -120,6 +123,59 @@ def test_sleep_is_no_outage_and_no_burst_follows(new_page: NewPage) -> None:
     answers = wall.tiles()["web-1"].count
     wait_while_time_passes(lambda: wall.tiles()["web-1"].count > answers, "its next answer")
     assert wall.gaps() is None
+
+
+ADD_SCRIPT = """() => {
+    const script = document.createElement("script");
+    script.textContent = "document.title = 'taken over'";
+    document.body.append(script);
+}"""
+
+
+@pytest.mark.parametrize("path", ["wall", "wall/"])
+def test_it_works_under_its_own_policy(path: str, browser: "Browser", tmp_path: Path) -> None:
+    """In a browser that gets it from a server: nothing that it does is refused, and what it does not do is."""
+    said: list[str] = []
+    with (
+        serving(PROCESSES, tmp_path / "log", "--host", "127.0.0.1") as replica,
+        browser.new_page() as page,
+    ):
+        page.on("console", lambda message: said.append(message.text))
+        wall = Wall(page, f"http://127.0.0.1:{replica.port}", path=path)
+        wall.wait_for_verdict("one replica only")
+        assert wall.tiles()["vm"].count > 0
+        colour = page.locator("#tiles circle").first.evaluate("circle => getComputedStyle(circle).fill")
+        assert colour == "rgb(184, 216, 104)"
+        wall.stop()
+        assert said == []
+        page.evaluate(ADD_SCRIPT)
+        page.evaluate("fetch('http://127.0.0.2:9/').catch(() => 0)")
+        assert page.title() != "taken over"
+        for refused in "Executing inline script violates", "Connecting to 'http://127.0.0.2:9/' violates":
+            wait_until(lambda words=refused: page.evaluate("1") and words in " ".join(said), refused)
+
+
+ASK = """async ([url, options]) => {
+    try { return (await (await fetch(url, options)).text()).slice(0, 12) } catch (error) { return error.name }
+}"""
+
+
+def test_pages_of_other_origins_may_read_whoami_alone(browser: "Browser", tmp_path: Path) -> None:
+    """Also with a method and fields for which the browser asks first."""
+    own = {"method": "PUT", "headers": {"X-Own": "1", "Authorization": "Basic YTpi"}}
+    with (
+        serving(PROCESSES, tmp_path / "one", "--host", "127.0.0.1") as one,
+        serving(PROCESSES, tmp_path / "other", "--host", "127.0.0.1") as other,
+        browser.new_page() as page,
+    ):
+        page.goto(f"http://127.0.0.1:{one.port}/")
+        for path, options, expected in (
+            ("whoami", {}, '{"host":"vm"'),
+            ("whoami", own, '{"host":"vm"'),
+            ("metrics", {}, "TypeError"),
+            ("readyz", own, "TypeError"),
+        ):
+            assert page.evaluate(ASK, [f"http://127.0.0.1:{other.port}/{path}", options]) == expected
 
 
 COLLECT_SHIFTS = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {

@@ -19,6 +19,7 @@ const NO_CONNECTION = "no connection";
 const FAILURE_COLOURS = ["#d33", "#0000"];
 const UNKNOWN_COLOUR = "#888";
 const COLOUR = /^#[\da-f]{6}$/i;
+const WHOAMI = location.pathname.endsWith("/") ? "../whoami" : "whoami";  // beside this page
 
 const byId = id => document.getElementById(id);
 const heading = byId("verdict");
@@ -59,7 +60,7 @@ const formatDuration = seconds => {
 const ask = async (kept, withCookies) => {
   let failure = NO_CONNECTION;
   try {
-    const response = await fetch(kept ? "whoami?keep=1" : "whoami", {
+    const response = await fetch(kept ? WHOAMI + "?keep=1" : WHOAMI, {
       cache: "no-store",
       credentials: withCookies ? "same-origin" : "omit",
       signal: AbortSignal.timeout(REQUEST_TIMEOUT),

@@ -33,7 +33,8 @@ cdef struct Given:  # by an argument
 
 
 cdef inline int options_parse(Config *config, int count, const char **arguments, Text *message) noexcept nogil:
-    """From the arguments (without the program's name) and the environment; an Action. The config borrows from both."""
+    """From the arguments (without the program's name) and the environment; an Action. The config borrows from both. The
+    message says what is wrong, or what was passed over."""
     cdef Given given
     memset(&given, 0, sizeof(given))
     config_set_defaults(config)
@@ -47,6 +48,7 @@ cdef inline int options_parse(Config *config, int count, const char **arguments,
         return ACTION_ERROR
     if not given.options[OPTION_HEALTHCHECK]:
         return ACTION_SERVE
+    message.length = 0  # a health check is about the server alone
     if config.numbers[OPTION_PORT] == 0:
         text_string(message, "--healthcheck wants the port of a server, not 0")
         return ACTION_ERROR
@@ -169,10 +171,15 @@ cdef inline bint options_from_environment(Config *config, const Given *given, Te
         variable_name(option, own)
         variable = own
         value = variable_value(variable)
-        if option == OPTION_PORT and (value == NULL or is_service_link(value)):
+        if option == OPTION_PORT and value != NULL and is_service_link(value):
+            text_format(message, "%s names a Service of Kubernetes and no port, so it is passed over: ", variable)
+            text_quoted(message, value)
+            value = NULL
+        if option == OPTION_PORT and value == NULL:
             variable = "PORT"  # which many platforms set
             value = variable_value(variable)
         if value != NULL and not config_set(config, option, value):
+            message.length = 0
             text_string(message, variable)
             text_wants(message, option, value)
             return False
@@ -221,7 +228,8 @@ cdef inline void usage_message(Text *text) noexcept nogil:
                 "Options, the variables that set them too, and the defaults in parentheses:\n")
     for option in range(OPTION_COUNT):
         usage_line(text, option, options, variables)
-    text_string(text, "\nThe variable PORT sets the port where YINYANG_PORT is not set.\n")
+    text_string(text, "\nThe variable PORT sets the port where YINYANG_PORT is not set. A socket that is handed over by\n"
+                "LISTEN_FDS, as systemd does, takes the place of --host and --port.\n")
 
 
 cdef inline size_t option_width(int option) noexcept nogil:

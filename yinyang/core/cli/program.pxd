@@ -1,24 +1,35 @@
 """The server as a program without Python: its options, its life and its log in one place."""
 
+from libc.string cimport memset
+
 from ..config.config cimport Config, config_complete
 from ..identity.replica cimport Replica, replica_set
 from ..log.log_queue cimport LogQueue, log_queue_open, log_queue_wait_for
 from ..log.timezone cimport Timezone, timezone_open
-from ..os.listener cimport listener_error_message, listener_open
-from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible
-from ..os.syscalls cimport MAP_PRIVATE, map_memory
+from ..os.listener cimport NO_LISTENER, listener_error_message, listener_inherited, listener_open
+from ..os.sandbox cimport (
+    GUARD_FILES, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible, sandbox_refusal_message
+)
+from ..os.syscalls cimport EINVAL, ENOMEM, EPERM, MAP_PRIVATE, PR_SET_DUMPABLE, close, map_memory, prctl
+from ..shared.scoreboard cimport Scoreboard, scoreboard_attach
+from ..supervisor.executable cimport (
+    NUMBER_ALONE, NUMBER_DUMPABLE, NUMBER_LIFELINE, NUMBER_LISTENER, NUMBER_LISTENER_IS_SHARED, NUMBER_SCOREBOARD,
+    NUMBER_SLOT, NUMBER_WAKEUP, WORKER_NUMBERS, executable_open, worker_numbers_parse
+)
 from ..supervisor.server cimport Server, server_has_failed, server_wait, server_write_log
-from ..supervisor.state cimport Supervisor
+from ..supervisor.state cimport Executable, Supervisor
 from ..supervisor.supervisor cimport supervisor_open, supervisor_start
 from ..text.buffer cimport Text, text_format, text_open, text_string, text_system_error
+from ..worker.loop cimport worker_run
 from .healthcheck cimport healthcheck
-from .options cimport ACTION_ERROR, ACTION_HELP, ACTION_VERSION, options_parse, usage_message
+from .options cimport ACTION_ERROR, ACTION_HELP, ACTION_SERVE, ACTION_VERSION, options_parse, usage_message
 
 cdef extern from "option_table.h" nogil:
     enum:
         OPTION_HOST
         OPTION_PORT
         OPTION_SANDBOX
+        OPTION_WORKERS
 
 cdef enum:
     MESSAGE_MAX = 4096
@@ -29,10 +40,14 @@ cdef struct Program:
     LogQueue log
     Timezone timezone
     Config config
-    char message[MESSAGE_MAX]  # of the last call; ends with NUL, as the memory is zeros before
+    int count  # of the arguments
+    const char **arguments
+    Executable executable
+    char message[MESSAGE_MAX]  # of the last call; ends with NUL
 
 
 cdef inline void program_message(Program *program, Text *message) noexcept nogil:
+    memset(program.message, 0, MESSAGE_MAX)
     text_open(message, program.message, MESSAGE_MAX - 1)
 
 
@@ -44,6 +59,8 @@ cdef inline int program_parse(Program **program, int count, const char **argumen
     program[0] = p
     if p == NULL:
         return ACTION_ERROR
+    p.count = count
+    p.arguments = arguments
     program_message(p, &message)
     action = options_parse(&p.config, count, arguments, &message)
     if action == ACTION_HELP:
@@ -65,6 +82,7 @@ cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil
     cdef const char *host = p.config.texts[OPTION_HOST]
     cdef int port = p.config.numbers[OPTION_PORT]
     cdef Text message
+    cdef int refused = 0
     cdef int listener, error
     program_message(p, &message)
     if caller_fd < 0:
@@ -76,27 +94,41 @@ cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil
     if not config_complete(&p.config, &message):
         return False
     replica_set(&p.replica, &p.config)
-    listener = listener_open(host, port)
+    listener = listener_inherited(&message)
+    p.server.supervisor.listener_is_shared = listener >= 0
+    if listener == NO_LISTENER:
+        listener = listener_open(host, port)
+        if listener < 0:
+            listener_error_message(&message, -listener, host, port)
     if listener < 0:
-        listener_error_message(&message, -listener, host, port)
         return False
-    error = program_serve(p, listener, log, caller_fd)
-    if error:
+    error = program_serve(p, listener, log, caller_fd, &refused)
+    if refused:
+        sandbox_refusal_message(&message, refused)
+    elif error:
         text_system_error(&message, -error)
     return error == 0
 
 
-cdef inline int program_serve(Program *p, int listener, int log, int caller_fd) noexcept nogil:
-    """0 or -errno."""
+cdef inline int program_serve(Program *p, int listener, int log, int caller_fd, int *refused) noexcept nogil:
+    """0 or -errno. In `refused`: a part of the sandbox that is required and cannot be had."""
     cdef Supervisor *supervisor = &p.server.supervisor
     cdef int sandbox = p.config.numbers[OPTION_SANDBOX]
     cdef int error = log_queue_open(&p.log, log)
+    if sandbox != SANDBOX_OFF and executable_open(&p.executable, p.count, p.arguments, &p.config):
+        supervisor.executable = &p.executable
     if error == 0:
         error = supervisor_open(supervisor, &p.config, &p.replica, listener, caller_fd)
     timezone_open(&p.timezone)  # before the sandbox closes the file system
     if error == 0 and sandbox != SANDBOX_OFF:
-        supervisor.guards = sandbox_enter(True, sandbox == SANDBOX_REQUIRE)
-        error = min(supervisor.guards, 0)
+        supervisor.guards = sandbox_enter(
+            True, supervisor.wakeup_fd, p.executable.fd if supervisor.executable != NULL else -1, refused)
+        if not supervisor.guards & GUARD_FILES:
+            supervisor.executable = NULL  # as other programs could be executed then
+        if sandbox != SANDBOX_REQUIRE:
+            refused[0] = 0
+        elif refused[0]:
+            error = -EPERM
     if error == 0:
         error = supervisor_start(supervisor)
     if error == 0:
@@ -115,3 +147,27 @@ cdef inline int program_turn(Program *p, int stops) noexcept nogil:
         return -1 if server_has_failed(&p.server, &message) else 0
     server_write_log(&p.server, &p.log, &p.timezone)
     return 1
+
+
+cdef inline int program_worker(int count, const char **arguments) noexcept nogil:
+    """Be the worker that another process has executed with these arguments; its exit code."""
+    cdef Program *p = NULL
+    cdef int numbers[WORKER_NUMBERS]
+    cdef Text message
+    cdef Scoreboard scoreboard
+    if not worker_numbers_parse(arguments[0], numbers):
+        return EINVAL
+    if program_parse(&p, count - 1, arguments + 1, "") != ACTION_SERVE or p.config.numbers[OPTION_WORKERS] == 0:
+        return EINVAL if p != NULL else ENOMEM
+    program_message(p, &message)
+    if not config_complete(&p.config, &message):
+        return EINVAL
+    replica_set(&p.replica, &p.config)
+    if (numbers[NUMBER_SLOT] >= p.config.numbers[OPTION_WORKERS]
+            or not scoreboard_attach(&scoreboard, p.config.numbers[OPTION_WORKERS], numbers[NUMBER_SCOREBOARD])):
+        return EINVAL
+    close(numbers[NUMBER_SCOREBOARD])
+    if not numbers[NUMBER_DUMPABLE]:
+        prctl(PR_SET_DUMPABLE, 0)
+    return worker_run(&scoreboard, numbers[NUMBER_SLOT], &p.config, &p.replica, numbers[NUMBER_LISTENER],
+                      numbers[NUMBER_LISTENER_IS_SHARED], numbers[NUMBER_LIFELINE], numbers[NUMBER_WAKEUP], numbers[NUMBER_ALONE])

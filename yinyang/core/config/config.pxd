@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset, strcmp, strlen
 
 from ..os.address cimport Address, address_parse
+from ..os.capacity cimport connections_affordable
 from ..os.cpus cimport cpus_usable
 from ..os.syscalls cimport gethostname
 from ..text.buffer cimport Text, is_printable, llu, number_parse, text_format, text_string
@@ -22,6 +23,7 @@ cdef extern from "option_table.h" nogil:
         KIND_SWITCH
         KIND_OFF
         KIND_ACTION
+        OPTION_MAX_CONNECTIONS
         OPTION_NAME
         OPTION_WORKERS
         OPTION_COUNT
@@ -140,9 +142,12 @@ cdef inline void text_alternatives(Text *text, const char *const *words) noexcep
 
 
 cdef inline bint config_complete(Config *config, Text *message) noexcept nogil:
-    """Find out what depends on this host: its name and its CPUs. False, with a message, if it has no name to show."""
+    """Find out what depends on this host: its name, CPUs, descriptors and memory. False, with a message, if it has no
+    name to show."""
     if config.numbers[OPTION_WORKERS] == 0:
         config.numbers[OPTION_WORKERS] = cpus_usable()
+    if config.numbers[OPTION_MAX_CONNECTIONS] == 0:
+        config.numbers[OPTION_MAX_CONNECTIONS] = connections_affordable(config.numbers[OPTION_WORKERS])
     if config.texts[OPTION_NAME] == NULL:
         if not host_name(config.host_name, message):
             return False

@@ -3,10 +3,11 @@
 It is a state machine over the grammar of RFC 9112 (HTTP/1.1), RFC 9110 (fields) and RFC 3986 (targets). It reads only
 the fields that decide where a request ends, whether the connection persists, and which response is due. Its rules:
 
-1.  Each byte is read once. The state of a request is a `Parser` of 32 bytes; the parser copies nothing and allocates
+1.  Each byte is read once. The state of a request is a `Parser` of 40 bytes; the parser copies nothing and allocates
     nothing. Segments may be cut anywhere without a change of the outcome.
 2.  The first byte that cannot belong to a valid request is an error at once. Errors that depend on the whole head are
-    found at its end: first the method, then Host and framing, then valid requests that are not supported.
+    found at its end, or where it becomes too long: first the method, then Host and framing, then valid requests that
+    are not supported.
 3.  Lines end in CR LF only. RFC 9112 section 2.2 allows a server to accept a bare LF, but two parsers that differ in
     this allow request smuggling. Empty lines before a request are skipped, as that section requires.
 4.  Nothing is repaired. These are errors: a space before a colon, a folded line (section 5.2), a second Host (section
@@ -52,14 +53,27 @@ cdef extern from "http_chars.h" nogil:
         WORD_KEEP_ALIVE
         WORD_CHUNKED
         WORD_CONTINUE
-        WORD_TEXT_PLAIN
         WORD_VALUES
+        RANGE_ANY
+        RANGE_APPLICATION
+        RANGE_TEXT
+        RANGE_JSON
+        RANGE_TEXT_PLAIN
+        RANGES
+        PARAMETER_QUALITY
+        PARAMETER_UTF_8
+        PARAMETER_UTF_8_QUOTED
+        WORD_ACCEPTS
         WORD_SIZE
     int lowest_bit(unsigned int set)
     const uint8_t byte_roles[256]
     const uint64_t method_names[10]
+    const uint64_t NAME_PRI
+    const uint64_t NAME_PROXY
+    const uint64_t NAME_SSH
     const char field_words[6][WORD_SIZE]
-    const char value_words[5][WORD_SIZE]
+    const char value_words[4][WORD_SIZE]
+    const char accept_words[8][WORD_SIZE]
 
 cdef extern from "simd_scan.h" nogil:
     bint byte_in_value(uint8_t byte)
@@ -70,10 +84,15 @@ cdef extern from "http_errors.h" nogil:
         ERROR_NOTHING
         ERROR_METHOD
         ERROR_TLS
+        ERROR_HTTP_2
+        ERROR_PROXY_HEADER
+        ERROR_SSH
+        ERROR_SOCKS
         ERROR_TARGET
         ERROR_PERCENT
         ERROR_AUTHORITY
         ERROR_VERSION
+        ERROR_VERSION_MISSING
         ERROR_LINE_END
         ERROR_FIELD_NAME
         ERROR_FIELD_VALUE
@@ -86,6 +105,7 @@ cdef extern from "http_errors.h" nogil:
         ERROR_CODING_IN_1_0
         ERROR_CODING_ORDER
         ERROR_CHUNK_SIZE
+        ERROR_CHUNK_EXTENSION
         ERROR_CHUNK_LINE
         ERROR_CHUNK_END
         ERROR_CHUNK_EXTRA
@@ -108,17 +128,23 @@ cdef extern from "http_errors.h" nogil:
 cdef enum:
     TARGET_MAX = 16 * 1024  # bytes
     HEAD_MAX = 64 * 1024  # bytes, the request line and the empty line included
-    BODY_MAX = 256 * 1024  # bytes of data that are skipped to find the next request
+    LONG_BODY = 256 * 1024  # bytes: the response to a longer body does not wait for one that does not begin to come
     CHUNK_LINE_MAX = 4 * 1024  # bytes, without its CR LF
     CHUNK_EXTRA_MAX = 16 * 1024  # bytes of extensions and trailers in one body
     TARGET_KEPT = 256  # bytes of a target that are kept for its response
+    METHOD_MAX = 7  # bytes of the longest method that is known
+    OCTET_MAX = 0x255  # the greatest octet of an IPv4 address, its decimal digits as hexadecimal ones
 
 cdef enum:  # bytes with a meaning in the grammar
+    NUL = 0
+    SOCKS_4 = 4
+    SOCKS_5 = 5
     HTAB = 9
     LF = 10
     CR = 13
     TLS_HANDSHAKE = 22
     SP = 32
+    QUOTE = 34
     PERCENT = 37
     ASTERISK = 42
     COMMA = 44
@@ -128,12 +154,17 @@ cdef enum:  # bytes with a meaning in the grammar
     NINE = 57
     COLON = 58
     SEMICOLON = 59
+    EQUALS = 61
     QUESTION = 63
     UPPER_A = 65
+    UPPER_T = 84
+    UPPER_U = 85
     UPPER_Z = 90
-    LOWER_A = 97
     BRACKET = 91
+    BACKSLASH = 92
     BRACKET_END = 93
+    LOWER_A = 97
+    LOWER_V = 118
 
 cdef enum State:  # in the order of a request
     STATE_START  # before the method; empty lines are skipped
@@ -158,12 +189,12 @@ cdef enum State:  # in the order of a request
     STATE_FIELD_VALUE  # of a field that is not read
     STATE_HOST
     STATE_CONTENT_LENGTH
-    STATE_LIST  # of Connection, Transfer-Encoding, Expect or Accept
+    STATE_LIST  # of Connection, Transfer-Encoding or Expect
+    STATE_ACCEPT
     STATE_FIELD_LF
     STATE_HEAD_LF
     STATE_BODY  # the head is complete from here on
     STATE_CHUNK_SIZE
-    STATE_CHUNK_SPACE
     STATE_CHUNK_EXTENSION
     STATE_CHUNK_LF
     STATE_CHUNK_DATA
@@ -191,19 +222,27 @@ cdef enum Flag:
     FLAG_UNCLEAN = 1 << 11  # the path has an empty segment, or one of . and ..
     FLAG_BODY_LEFT = 1 << 12  # the response does not wait for the end of the body
     FLAG_READS_ACCEPT = 1 << 13  # the caller wants Accept to be read
-    FLAG_TEXT_PLAIN = 1 << 14  # Accept is read, and lists text/plain
+    FLAG_BARE_ADDRESS = 1 << 14  # Host is an IPv6 address without brackets
+    FLAG_BODY_AWAITED = 1 << 15  # the body is announced as a long one, and no byte of it has come
 
 cdef enum Host:  # the position in uri-host [":" port]
     HOST_START
     HOST_NAME
     HOST_PERCENT
     HOST_PERCENT_DIGIT
-    HOST_BRACKET
-    HOST_LITERAL
-    HOST_LITERAL_END
+    HOST_LITERAL_END  # after the ] of an IP literal
     HOST_PORT
-    HOST_BARE_IPV6  # an IPv6 address without brackets
     HOST_END  # only spaces may follow
+    HOST_BRACKET  # after the [ of an IP literal; the next ones are within it, or in an IPv6 address without brackets
+    HOST_FIRST_COLON  # of the two that an address may begin with
+    HOST_GROUP  # 1 to 4 hexadecimal digits
+    HOST_COLON  # between two groups
+    HOST_COLONS  # :: in place of one or more groups that are 0
+    HOST_OCTET  # of the IPv4 address at the end
+    HOST_DOT
+    HOST_VERSION  # of an address of the future
+    HOST_VERSION_DOT
+    HOST_FUTURE  # its address
 
 cdef enum Segment:  # what the segment of the path is so far
     SEGMENT_EMPTY
@@ -211,10 +250,35 @@ cdef enum Segment:  # what the segment of the path is so far
     SEGMENT_DOTS
     SEGMENT_OTHER
 
+cdef enum:  # what Accept says about a type: the specificity of a range, above its quality
+    QUALITY_MAX = 1000
+    QUALITY_MASK = 1023
+    SPECIFICITY = 1024
+
 cdef enum Value:  # the position in a Content-Length, or in an element of a list
     VALUE_START
     VALUE_TOKEN
     VALUE_SPACE  # after the token
+    VALUE_QUOTED  # in a quoted string
+    VALUE_ESCAPED  # after a backslash in it
+
+cdef enum Extension:  # the position in *( BWS ";" BWS name [ BWS "=" BWS value ] ) behind a chunk size
+    EXTENSION_SPACE  # only ; may follow
+    EXTENSION_START  # a name must follow
+    EXTENSION_NAME
+    EXTENSION_NAME_SPACE  # only = or ; may follow
+    EXTENSION_EQUALS  # a value must follow
+    EXTENSION_TOKEN
+    EXTENSION_QUOTED
+    EXTENSION_ESCAPED
+    EXTENSION_QUOTED_END
+
+cdef enum RangePart:  # of an element of Accept
+    PART_RANGE
+    PART_PARAMETER
+    PART_QUALITY  # the digits before the dot
+    PART_FRACTION  # those behind it
+    PART_REST  # after the quality
 
 cdef enum Outcome:
     OUTCOME_MORE
@@ -227,31 +291,45 @@ cdef union Number:
     uint64_t content_length  # in the head, once there is one
     uint64_t body_left  # bytes of the body, or of the chunk, that are not read yet
 
-cdef union Size:
-    uint32_t head  # bytes of the head so far
-    uint32_t chunks  # bytes of chunk data announced so far
-
 cdef union Position:  # by the state
     uint8_t major  # of the version
     uint8_t host  # enum Host
     uint8_t segment  # enum Segment
     uint8_t value  # enum Value
+    uint8_t extension  # enum Extension
+
+cdef struct IpAddress:  # an IPv6 address as far as it is read
+    uint16_t digits  # of the group or octet at hand, as one hexadecimal number
+    uint8_t parts  # its groups; once there is a dot, the octets of the IPv4 address at its end
+    uint8_t compressed  # whether there is a ::
+
+cdef struct MediaRange:  # an element of Accept as far as it is read
+    uint16_t quality  # in thousandths
+    uint8_t name  # the one of accept_words, or WORD_ACCEPTS
+    uint8_t part  # enum RangePart
+
+cdef union Item:  # by the state
+    IpAddress address
+    MediaRange range
 
 cdef struct Parser:
     Number number
-    Size size
+    uint32_t head_size  # bytes of the head so far
     uint16_t target_length  # bytes of the target so far
     uint16_t path  # offset in the target at which its path begins
     uint16_t path_end  # offset at which it ends
     uint16_t chunk_line  # bytes of the chunk line so far
     uint16_t chunk_extra  # bytes of chunk extensions and trailers so far
     uint16_t flags  # a set of Flag
+    uint16_t json  # how much Accept prefers it, as a specificity and a quality
+    uint16_t text  # likewise plain text
+    Item item
     uint8_t state
     uint8_t method
     uint8_t minor  # of the version: 0 or 1
     uint8_t field  # the one of field_words whose value is read
     uint8_t candidates  # the set of words that can begin with the token so far
-    uint8_t token_length  # bytes of the token so far: a method, version, name, list element, or chunk size
+    uint8_t token_length  # bytes of the token so far: a method, version, name, list element, digits, or empty lines
     Position position
     uint8_t error
 
@@ -297,7 +375,7 @@ cdef inline void parser_next(Parser *p) noexcept nogil:
 
 cdef inline bint parser_is_new(const Parser *p) noexcept nogil:
     """Whether no byte has been read since the last request."""
-    return p.state == STATE_START and p.size.head == 0
+    return p.state == STATE_START and p.head_size == 0
 
 
 cdef inline bint parser_has_begun(const Parser *p) noexcept nogil:
@@ -322,13 +400,19 @@ cdef inline bint parser_keeps_alive(const Parser *p) noexcept nogil:
     return p.minor != 0 or p.flags & FLAG_KEEP_ALIVE != 0
 
 
+cdef inline bint parser_prefers_text(const Parser *p) noexcept nogil:
+    """Whether Accept prefers plain text to JSON (RFC 9110 section 12.5.1). Equal qualities, and none, mean JSON."""
+    return p.text & QUALITY_MASK > p.json & QUALITY_MASK
+
+
 cdef inline uint64_t parser_skippable(const Parser *p) noexcept nogil:
     """The number of bytes of the body that come next and need not be read."""
     return p.number.body_left if p.state == STATE_BODY or p.state == STATE_CHUNK_DATA else 0
 
 
 cdef inline void parser_skip(Parser *p, uint64_t count) noexcept nogil:
-    """Skip `count` bytes of the body, at most parser_skippable."""
+    """Skip `count` bytes of the body, at least 1 and at most parser_skippable."""
+    p.flags &= ~FLAG_BODY_AWAITED
     p.number.body_left -= count
     if p.number.body_left == 0:
         p.state = STATE_READY if p.state == STATE_BODY else STATE_CHUNK_DATA_CR
@@ -358,8 +442,8 @@ cdef inline const uint8_t *parse_head(Parser *p, const uint8_t *pos, const uint8
     """Read up to the end of the target, of the head, or of the bytes, or up to an error."""
     cdef const uint8_t *begin = pos
     cdef const uint8_t *stop = end
-    if end - pos > HEAD_MAX - <int>p.size.head:
-        stop = pos + (HEAD_MAX - p.size.head)
+    if end - pos > HEAD_MAX - <int>p.head_size:
+        stop = pos + (HEAD_MAX - p.head_size)
     while pos != stop and not p.error:
         if p.state == STATE_START:
             pos = parse_start(p, pos)
@@ -388,18 +472,29 @@ cdef inline const uint8_t *parse_head(Parser *p, const uint8_t *pos, const uint8
             pos = parse_content_length(p, pos, stop)
         elif p.state == STATE_LIST:
             pos = parse_list(p, pos, stop)
+        elif p.state == STATE_ACCEPT:
+            pos = parse_accept(p, pos, stop)
         elif p.state == STATE_FIELD_LF:
             pos = parse_lf(p, pos, STATE_FIELD_LINE)
         elif p.state == STATE_HEAD_LF:
             pos = parse_lf(p, pos, STATE_BODY)
         else:  # STATE_TARGET_READY, STATE_BODY
             break
-    p.size.head += <uint32_t>(pos - begin)
+    p.head_size += <uint32_t>(pos - begin)
     if p.state == STATE_BODY and not p.error:
         head_complete(p)
     elif p.state < STATE_BODY and pos == stop and stop != end and not p.error:
-        p.error = ERROR_HEAD_LONG
+        p.error = <uint8_t>long_head_error(p)
     return pos
+
+
+cdef inline int long_head_error(const Parser *p) noexcept nogil:
+    """A method that is not known comes first, however long it is (RFC 9112 section 3)."""
+    if p.state == STATE_METHOD and p.token_length > METHOD_MAX:
+        return ERROR_METHOD_UNKNOWN
+    if p.state > STATE_METHOD and p.method == METHOD_UNKNOWN:
+        return ERROR_METHOD_UNKNOWN
+    return ERROR_HEAD_LONG
 
 
 cdef inline const uint8_t *parse_lf(Parser *p, const uint8_t *pos, uint8_t state) noexcept nogil:
@@ -412,16 +507,22 @@ cdef inline const uint8_t *parse_lf(Parser *p, const uint8_t *pos, uint8_t state
 
 
 cdef inline const uint8_t *parse_start(Parser *p, const uint8_t *pos) noexcept nogil:
-    """The CR of an empty line, or the first byte of the method, which is left to parse_method."""
+    """The CR of an empty line, or the first byte of the method, which is left to parse_method. Two empty lines and a
+    NUL begin the header of the PROXY protocol, version 2."""
     if pos[0] == CR:
+        p.token_length = 1 if p.token_length == 0 else 2
         p.state = STATE_START_LF
         return pos + 1
+    if pos[0] == NUL and p.token_length == 2:
+        p.error = ERROR_PROXY_HEADER
+        return pos + 1
+    p.token_length = 0
     p.state = STATE_METHOD
     return pos
 
 
 cdef inline const uint8_t *parse_method(Parser *p, const uint8_t *pos, const uint8_t *end) noexcept nogil:
-    """method SP (RFC 9112 section 3.1). Its first 8 bytes become a number; no known method is longer than 7."""
+    """method SP (RFC 9112 section 3.1). Its first 8 bytes become a number; no known method is as long."""
     while pos != end:
         if pos[0] == SP:
             p.method = method_of(p.number.method) if p.token_length <= 8 else METHOD_UNKNOWN
@@ -430,7 +531,7 @@ cdef inline const uint8_t *parse_method(Parser *p, const uint8_t *pos, const uin
                 p.error = ERROR_METHOD
             return pos + 1
         if not byte_roles[pos[0]] & BYTE_TOKEN:
-            p.error = ERROR_TLS if pos[0] == TLS_HANDSHAKE and p.token_length == 0 else ERROR_METHOD
+            p.error = <uint8_t>method_error(p, pos[0])
             return pos + 1
         if p.token_length < 8:
             p.number.method = p.number.method << 8 | pos[0]
@@ -438,6 +539,15 @@ cdef inline const uint8_t *parse_method(Parser *p, const uint8_t *pos, const uin
             p.token_length += 1
         pos += 1
     return pos
+
+
+cdef inline int method_error(const Parser *p, uint8_t byte) noexcept nogil:
+    """The error for a byte that no method has. Some other protocols can be told by their first bytes."""
+    if p.token_length == 0 and byte == TLS_HANDSHAKE:
+        return ERROR_TLS
+    if p.token_length == 0 and (byte == SOCKS_4 or byte == SOCKS_5):
+        return ERROR_SOCKS
+    return ERROR_SSH if p.number.method >> 32 == NAME_SSH else ERROR_METHOD
 
 
 cdef inline uint8_t method_of(uint64_t name) noexcept nogil:
@@ -510,10 +620,21 @@ cdef inline void parse_target_form(Parser *p, uint8_t byte) noexcept nogil:
     elif byte == ASTERISK and p.method == METHOD_OPTIONS:
         p.flags |= FLAG_ASTERISK
         p.state = STATE_ASTERISK
+    elif p.number.method == NAME_PRI and byte == ASTERISK:
+        p.error = ERROR_HTTP_2
+    elif p.number.method == NAME_PROXY and (byte == UPPER_T or byte == UPPER_U):  # TCP4, TCP6 or UNKNOWN
+        p.error = ERROR_PROXY_HEADER
+    elif p.number.method >> 32 == NAME_SSH:
+        p.error = ERROR_SSH
     elif UPPER_A <= byte & 0xDF <= UPPER_Z:
         p.state = STATE_SCHEME
     else:
         p.error = ERROR_TARGET
+
+
+cdef inline int target_error(uint8_t byte) noexcept nogil:
+    """The error for a byte that no path or query has."""
+    return ERROR_VERSION_MISSING if byte == CR or byte == LF else ERROR_TARGET
 
 
 cdef inline void parse_authority(Parser *p, uint8_t byte) noexcept nogil:
@@ -537,30 +658,124 @@ cdef inline bint parse_host_byte(Parser *p, uint8_t byte) noexcept nogil:
     """A byte of uri-host [":" port] (RFC 9110 section 7.2). False if it is not valid in its position."""
     cdef uint8_t roles = byte_roles[byte]
     cdef uint8_t host = p.position.host
+    if host >= HOST_BRACKET:
+        return parse_literal_byte(p, byte)
     if host == HOST_PERCENT or host == HOST_PERCENT_DIGIT:
         p.position.host = HOST_PERCENT_DIGIT if host == HOST_PERCENT else HOST_NAME
         return roles & BYTE_HEX != 0
     if host == HOST_PORT:
         return roles & BYTE_DIGIT != 0
-    if host == HOST_BARE_IPV6:
-        return roles & BYTE_HEX != 0 or byte == COLON or byte == DOT
-    if byte == BRACKET:
-        if host != HOST_START:
-            return False
+    if host == HOST_START and (byte == BRACKET or byte == COLON):
+        memset(&p.item.address, 0, sizeof(IpAddress))
         p.position.host = HOST_BRACKET
-    elif byte == BRACKET_END:
-        if host != HOST_LITERAL:
-            return False
-        p.position.host = HOST_LITERAL_END
-    elif host == HOST_BRACKET or host == HOST_LITERAL:
-        p.position.host = HOST_LITERAL
-    elif byte == COLON:
-        p.position.host = HOST_BARE_IPV6 if host == HOST_START else HOST_PORT
-    elif host == HOST_LITERAL_END:
+        if byte == COLON:
+            p.flags |= FLAG_BARE_ADDRESS
+            p.position.host = HOST_FIRST_COLON
+        return True
+    if byte == COLON:
+        p.position.host = HOST_PORT
+        return True
+    if host == HOST_LITERAL_END or byte == BRACKET or byte == BRACKET_END:
         return False
-    else:
-        p.position.host = HOST_PERCENT if byte == PERCENT else HOST_NAME
+    p.position.host = HOST_PERCENT if byte == PERCENT else HOST_NAME
     return roles & BYTE_HOST != 0
+
+
+cdef inline bint parse_literal_byte(Parser *p, uint8_t byte) noexcept nogil:
+    """A byte of IP-literal after its [, or of an IPv6 address without brackets (RFC 3986 section 3.2.2). Zone
+    identifiers are no part of it (RFC 9844), and clients leave them out."""
+    cdef uint8_t roles = byte_roles[byte]
+    cdef uint8_t host = p.position.host
+    cdef bint complete
+    if byte == BRACKET_END:
+        complete = literal_is_complete(p) and not p.flags & FLAG_BARE_ADDRESS
+        p.position.host = HOST_LITERAL_END
+        return complete
+    if host == HOST_BRACKET and byte | 0x20 == LOWER_V:
+        p.token_length = 0
+        p.position.host = HOST_VERSION
+        return True
+    if host == HOST_VERSION and roles & BYTE_HEX:
+        p.token_length = 1
+        return True
+    if host == HOST_VERSION:
+        p.position.host = HOST_VERSION_DOT
+        return byte == DOT and p.token_length != 0
+    if host == HOST_VERSION_DOT or host == HOST_FUTURE:
+        p.position.host = HOST_FUTURE
+        return roles & BYTE_HOST != 0 and byte != BRACKET and byte != PERCENT
+    if roles & BYTE_HEX:
+        return parse_address_digit(p, byte)
+    if byte == COLON:
+        return parse_address_colon(p)
+    return byte == DOT and parse_address_dot(p)
+
+
+cdef inline bint parse_address_digit(Parser *p, uint8_t byte) noexcept nogil:
+    """A digit of a group of 16 bits, or of an octet. An IPv6 address has 8 groups, and with :: at most 7."""
+    cdef IpAddress *address = &p.item.address
+    if p.position.host == HOST_FIRST_COLON:
+        return False
+    if p.position.host != HOST_GROUP and p.position.host != HOST_OCTET:
+        p.position.host = HOST_OCTET if p.position.host == HOST_DOT else HOST_GROUP
+        p.token_length = 0
+        address.digits = 0
+        address.parts += 1
+        if address.parts > (4 if p.position.host == HOST_OCTET else 8 - address.compressed):
+            return False
+    address.digits = <uint16_t>(address.digits << 4 | hex_digit(byte))
+    p.token_length += 1
+    return p.token_length <= 4
+
+
+cdef inline bint parse_address_colon(Parser *p) noexcept nogil:
+    """The colon after a group, or one of ::, which stands for one or more groups, once."""
+    if p.position.host == HOST_GROUP:
+        p.position.host = HOST_COLON
+        return True
+    if p.position.host == HOST_BRACKET:
+        p.position.host = HOST_FIRST_COLON
+        return True
+    if p.position.host != HOST_COLON and p.position.host != HOST_FIRST_COLON or p.item.address.compressed:
+        return False
+    p.item.address.compressed = True
+    p.position.host = HOST_COLONS
+    return p.item.address.parts < 8
+
+
+cdef inline bint parse_address_dot(Parser *p) noexcept nogil:
+    """The dot after an octet. After the first one, what looked like a group begins an IPv4 address, which stands for
+    the last two groups."""
+    cdef IpAddress *address = &p.item.address
+    if p.position.host == HOST_GROUP:
+        if address.parts > 6 if address.compressed else address.parts != 7:
+            return False
+        address.parts = 1
+    elif p.position.host != HOST_OCTET:
+        return False
+    p.position.host = HOST_DOT
+    return is_octet(p)
+
+
+cdef inline bint literal_is_complete(const Parser *p) noexcept nogil:
+    if p.position.host == HOST_GROUP:
+        return p.item.address.compressed or p.item.address.parts == 8
+    if p.position.host == HOST_OCTET:
+        return p.item.address.parts == 4 and is_octet(p)
+    return p.position.host == HOST_COLONS or p.position.host == HOST_FUTURE
+
+
+cdef inline bint is_octet(const Parser *p) noexcept nogil:
+    """Whether the digits at hand are dec-octet: 0 to 255 in decimal, without a leading zero."""
+    cdef uint16_t digits = p.item.address.digits
+    if digits > OCTET_MAX or digits & 15 > 9 or digits >> 4 & 15 > 9:
+        return False
+    return p.token_length == 1 or digits >> 4 * (p.token_length - 1) != 0
+
+
+cdef inline uint8_t hex_digit(uint8_t byte) noexcept nogil:
+    """The value of a hexadecimal digit."""
+    return <uint8_t>((byte & 15) if byte <= NINE else (byte & 15) + 9)
 
 
 cdef inline const uint8_t *parse_path(Parser *p, const uint8_t *pos, const uint8_t *end) noexcept nogil:
@@ -596,7 +811,7 @@ cdef inline void parse_path_delimiter(Parser *p, uint8_t byte) noexcept nogil:
         path_complete(p)
         p.state = STATE_QUERY
     else:
-        p.error = ERROR_TARGET
+        p.error = <uint8_t>target_error(byte)
 
 
 cdef inline void path_complete(Parser *p) noexcept nogil:
@@ -607,12 +822,13 @@ cdef inline void path_complete(Parser *p) noexcept nogil:
 
 
 cdef inline const uint8_t *parse_query(Parser *p, const uint8_t *pos, const uint8_t *end) noexcept nogil:
-    """query (RFC 3986 section 3.4): visible ASCII but '#'. A % without digits is accepted, as no query is decoded."""
+    """query (RFC 3986 section 3.4): any byte but '#', SP and control bytes. A % without digits is accepted, as no query
+    is decoded."""
     cdef const uint8_t *begin = pos
     while pos != end and byte_roles[pos[0]] & BYTE_QUERY:
         pos += 1
     if pos != end and pos[0] != SP:
-        p.error = ERROR_TARGET
+        p.error = <uint8_t>target_error(pos[0])
     p.target_length += <uint16_t>(pos - begin)
     return pos
 
@@ -746,6 +962,9 @@ cdef inline void field_name_complete(Parser *p) noexcept nogil:
         p.number.content_length = 0
         p.position.value = VALUE_START
         p.state = STATE_CONTENT_LENGTH
+    elif p.field == WORD_ACCEPT:
+        media_range_begin(p)
+        p.state = STATE_ACCEPT
     else:
         if p.field == WORD_TRANSFER_ENCODING:
             p.flags |= FLAG_CODING
@@ -767,8 +986,8 @@ cdef inline const uint8_t *parse_field_value(Parser *p, const uint8_t *pos, cons
 
 
 cdef inline const uint8_t *parse_host(Parser *p, const uint8_t *pos, const uint8_t *end) noexcept nogil:
-    """OWS [ uri-host [ ":" port ] ] OWS CR (RFC 9112 section 3.2). `::1` without brackets is accepted, as clients send
-    it and it is not ambiguous."""
+    """OWS [ uri-host [ ":" port ] ] OWS CR (RFC 9112 section 3.2). An IPv6 address that begins with a colon, as `::1`,
+    is accepted without brackets, as clients send it and it is not ambiguous."""
     cdef uint8_t byte
     while pos != end and not p.error:
         if p.position.host == HOST_NAME:
@@ -778,8 +997,8 @@ cdef inline const uint8_t *parse_host(Parser *p, const uint8_t *pos, const uint8
         byte = pos[0]
         pos += 1
         if byte == SP or byte == HTAB or byte == CR:
-            if (p.position.host != HOST_START and p.position.host != HOST_END and p.position.host != HOST_BARE_IPV6
-                    and not host_is_complete(p)):
+            if (p.position.host != HOST_START and p.position.host != HOST_END and not host_is_complete(p)
+                    and not (p.flags & FLAG_BARE_ADDRESS and literal_is_complete(p))):
                 p.error = ERROR_HOST
             if byte == CR:
                 p.state = STATE_FIELD_LF
@@ -830,7 +1049,7 @@ cdef inline void element_begin(Parser *p) noexcept nogil:
 
 
 cdef inline const uint8_t *parse_list(Parser *p, const uint8_t *pos, const uint8_t *end) noexcept nogil:
-    """#element CR (RFC 9110 section 5.6.1), the value of Connection, Transfer-Encoding, Expect or Accept."""
+    """#element CR (RFC 9110 section 5.6.1), the value of Connection, Transfer-Encoding or Expect."""
     cdef uint8_t byte
     while pos != end:
         byte = pos[0]
@@ -844,21 +1063,24 @@ cdef inline const uint8_t *parse_list(Parser *p, const uint8_t *pos, const uint8
         elif byte == SP or byte == HTAB:
             if p.position.value == VALUE_TOKEN:
                 p.position.value = VALUE_SPACE
-        elif byte == SEMICOLON and p.field == WORD_ACCEPT:
-            element_complete(p)
-            p.candidates = 0  # parameters follow
-        elif byte_in_value(byte) or p.field == WORD_TRANSFER_ENCODING and byte != LF and byte != 0:
+        elif (byte_roles[byte] & BYTE_TOKEN or byte_in_value(byte)
+              or p.field == WORD_TRANSFER_ENCODING and byte != LF and byte != NUL):
             # a control byte in Transfer-Encoding makes an unknown coding, which has an error of its own
-            if p.position.value == VALUE_SPACE:
-                p.candidates = 0
-            p.candidates = words_left(value_words, p.candidates, p.token_length, byte)
-            if p.token_length < WORD_SIZE - 1:
-                p.token_length += 1
-            p.position.value = VALUE_TOKEN
+            token_byte(p, value_words, byte)
         else:
             p.error = ERROR_LINE_END if byte == LF else ERROR_FIELD_VALUE
             return pos
     return pos
+
+
+cdef inline void token_byte(Parser *p, const char (*words)[WORD_SIZE], uint8_t byte) noexcept nogil:
+    """A byte of a token that may be one of these words; a token with a space in it is none."""
+    if p.position.value == VALUE_SPACE:
+        p.candidates = 0
+    p.candidates = words_left(words, p.candidates, p.token_length, byte)
+    if p.token_length < WORD_SIZE - 1:
+        p.token_length += 1
+    p.position.value = VALUE_TOKEN
 
 
 cdef inline void element_complete(Parser *p) noexcept nogil:
@@ -874,15 +1096,135 @@ cdef inline void element_complete(Parser *p) noexcept nogil:
             p.flags |= FLAG_CONTINUE
         elif p.token_length:
             p.flags |= FLAG_OTHER_EXPECTATION
-    elif p.field == WORD_ACCEPT:
-        if word == WORD_TEXT_PLAIN:
-            p.flags |= FLAG_TEXT_PLAIN
     elif p.flags & FLAG_CHUNKED:
         p.flags |= FLAG_AFTER_CHUNKED
     elif word == WORD_CHUNKED:
         p.flags |= FLAG_CHUNKED
     else:
         p.flags |= FLAG_UNKNOWN_CODING
+
+
+cdef inline void media_range_begin(Parser *p) noexcept nogil:
+    p.candidates = (1 << RANGES) - 1
+    p.token_length = 0
+    p.position.value = VALUE_START
+    p.item.range.quality = QUALITY_MAX
+    p.item.range.name = WORD_ACCEPTS
+    p.item.range.part = PART_RANGE
+
+
+cdef inline const uint8_t *parse_accept(Parser *p, const uint8_t *pos, const uint8_t *end) noexcept nogil:
+    """#( media-range [ weight ] ) CR (RFC 9110 section 12.5.1). An element that is not valid is passed over."""
+    cdef uint8_t byte
+    while pos != end:
+        byte = pos[0]
+        pos += 1
+        if byte == CR:
+            media_range_complete(p)
+            p.state = STATE_FIELD_LF
+            return pos
+        if not byte_in_value(byte):
+            p.error = ERROR_LINE_END if byte == LF else ERROR_FIELD_VALUE
+            return pos
+        if p.position.value >= VALUE_QUOTED:
+            parse_quoted_byte(p, byte)
+        elif byte == COMMA:
+            media_range_complete(p)
+            media_range_begin(p)
+        elif byte == SEMICOLON:
+            range_part_complete(p)
+        elif byte == SP or byte == HTAB:
+            if p.position.value == VALUE_TOKEN:
+                p.position.value = VALUE_SPACE
+        else:
+            parse_range_byte(p, byte)
+    return pos
+
+
+cdef inline void parse_range_byte(Parser *p, uint8_t byte) noexcept nogil:
+    """A byte of a media range, or of a parameter outside of quotes."""
+    cdef MediaRange *range_ = &p.item.range
+    if range_.part >= PART_QUALITY:
+        parse_quality_byte(p, byte)
+    elif (byte == EQUALS and range_.part == PART_PARAMETER and p.position.value == VALUE_TOKEN
+          and word_complete(accept_words, WORD_ACCEPTS, p.candidates, p.token_length) == PARAMETER_QUALITY):
+        range_.quality = 0
+        range_.part = PART_QUALITY
+        p.token_length = 0
+        p.position.value = VALUE_START
+    else:
+        token_byte(p, accept_words, byte)
+    if byte == QUOTE:
+        p.position.value = VALUE_QUOTED
+
+
+cdef inline void parse_quoted_byte(Parser *p, uint8_t byte) noexcept nogil:
+    """A byte of a quoted string behind its first quote."""
+    cdef uint8_t value = p.position.value
+    if p.item.range.part == PART_PARAMETER:
+        token_byte(p, accept_words, byte)
+    if value == VALUE_ESCAPED or byte != BACKSLASH and byte != QUOTE:
+        p.position.value = VALUE_QUOTED
+    else:
+        p.position.value = VALUE_ESCAPED if byte == BACKSLASH else VALUE_TOKEN
+
+
+cdef inline void parse_quality_byte(Parser *p, uint8_t byte) noexcept nogil:
+    """A byte of qvalue (RFC 9110 section 12.4.2), 0 to 1 with at most three digits behind the dot."""
+    cdef MediaRange *range_ = &p.item.range
+    cdef bint digit = byte_roles[byte] & BYTE_DIGIT != 0
+    if range_.part == PART_REST:
+        return
+    if p.position.value == VALUE_SPACE or not digit and (byte != DOT or range_.part == PART_FRACTION):
+        range_.name = WORD_ACCEPTS
+    elif byte == DOT:
+        range_.part = PART_FRACTION
+        p.token_length = 0
+    elif range_.part == PART_QUALITY:
+        range_.quality = QUALITY_MAX if byte != ZERO else range_.quality
+    elif p.token_length < 3:
+        p.token_length += 1
+        range_.quality += (byte - ZERO) * (100 if p.token_length == 1 else 10 if p.token_length == 2 else 1)
+    p.position.value = VALUE_TOKEN
+
+
+cdef inline void range_part_complete(Parser *p) noexcept nogil:
+    """The media range or a parameter ends here, and another parameter may follow. A range with a parameter that neither
+    response has is about others."""
+    cdef MediaRange *range_ = &p.item.range
+    cdef int word = word_complete(accept_words, WORD_ACCEPTS, p.candidates, p.token_length)
+    if range_.part == PART_RANGE:
+        range_.name = <uint8_t>word
+    elif (range_.part == PART_PARAMETER and p.token_length and word != PARAMETER_UTF_8
+          and word != PARAMETER_UTF_8_QUOTED):
+        range_.name = WORD_ACCEPTS
+    elif range_.part == PART_QUALITY and p.position.value == VALUE_START:
+        range_.name = WORD_ACCEPTS
+    range_.part = PART_PARAMETER if range_.part < PART_QUALITY else PART_REST
+    p.candidates = (1 << WORD_ACCEPTS) - (1 << RANGES)
+    p.token_length = 0
+    p.position.value = VALUE_START
+
+
+cdef inline void media_range_complete(Parser *p) noexcept nogil:
+    """Note what the range says about JSON and plain text. The most specific one decides about each."""
+    cdef uint16_t quality
+    cdef uint8_t name
+    if p.position.value >= VALUE_QUOTED:
+        return  # the quoted string has no end
+    range_part_complete(p)
+    name = p.item.range.name
+    quality = min(p.item.range.quality, <uint16_t>QUALITY_MAX)
+    if name == RANGE_ANY:
+        quality |= SPECIFICITY
+    elif name == RANGE_APPLICATION or name == RANGE_TEXT:
+        quality |= 2 * SPECIFICITY
+    else:
+        quality |= 3 * SPECIFICITY
+    if name == RANGE_ANY or name == RANGE_APPLICATION or name == RANGE_JSON:
+        p.json = max(p.json, quality)
+    if name == RANGE_ANY or name == RANGE_TEXT or name == RANGE_TEXT_PLAIN:
+        p.text = max(p.text, quality)
 
 
 cdef inline int head_error(const Parser *p) noexcept nogil:
@@ -911,17 +1253,18 @@ cdef inline void head_complete(Parser *p) noexcept nogil:
     """Find how the body is framed, if there is one (RFC 9112 section 6.3)."""
     cdef bint chunked = p.flags & FLAG_CODING != 0
     p.error = <uint8_t>head_error(p)
-    p.size.chunks = 0
     p.number.body_left = p.number.content_length if p.flags & FLAG_LENGTH else 0
     if not chunked and p.number.body_left == 0:
         p.state = STATE_READY
-    elif p.number.body_left > BODY_MAX or p.flags & FLAG_CONTINUE and p.minor:
-        # The response is sent at once: the body is too long to skip, or the client waits before it sends it (RFC 9110
-        # section 10.1.1; 1.0 has no expectations). Both end the connection, as the body is not read.
+    elif p.flags & FLAG_CONTINUE and p.minor:
+        # The client waits for the response before it sends the body (RFC 9110 section 10.1.1; 1.0 has no expectations).
+        # It may send none, or all of it, so this ends the connection.
         p.flags |= FLAG_BODY_LEFT
         p.state = STATE_READY
     elif chunked:
         chunk_begin(p)
+    elif p.number.body_left > LONG_BODY:
+        p.flags |= FLAG_BODY_AWAITED
 
 
 # ---- the body -----------------------------------------------------------------------------------------------------
@@ -949,31 +1292,68 @@ cdef inline void chunk_begin(Parser *p) noexcept nogil:
 
 
 cdef inline void parse_chunk_line(Parser *p, uint8_t byte) noexcept nogil:
-    """A byte of chunk-size [ chunk-ext ] CR (RFC 9112 section 7.1). Extensions are not read."""
+    """A byte of chunk-size [ chunk-ext ] CR (RFC 9112 section 7.1). Extensions are checked, and have no effect."""
+    cdef bint is_size = p.state == STATE_CHUNK_SIZE
     p.chunk_line += 1
     if byte == CR:
         if p.token_length == 0:
             p.error = ERROR_CHUNK_SIZE
-        elif p.state == STATE_CHUNK_SPACE:
-            p.error = ERROR_LINE_END
+        elif not is_size and not chunk_extension_may_end(p.position.extension):
+            p.error = ERROR_CHUNK_EXTENSION
         p.state = STATE_CHUNK_LF
     elif p.chunk_line > CHUNK_LINE_MAX:
         p.error = ERROR_CHUNK_LINE
-    elif p.state == STATE_CHUNK_EXTENSION:
-        if not byte_in_value(byte):
-            p.error = ERROR_LINE_END if byte == LF else ERROR_CHUNK_SIZE
-        count_chunk_extra(p)
-    elif byte == SEMICOLON and p.token_length:
-        p.state = STATE_CHUNK_EXTENSION
-        count_chunk_extra(p)
-    elif (byte == SP or byte == HTAB) and p.token_length:
-        p.state = STATE_CHUNK_SPACE
-        count_chunk_extra(p)
-    elif byte_roles[byte] & BYTE_HEX and p.state == STATE_CHUNK_SIZE and p.token_length < 16:
-        p.number.body_left = p.number.body_left << 4 | ((byte & 15) if byte <= NINE else (byte & 15) + 9)
+    elif is_size and byte_roles[byte] & BYTE_HEX and p.token_length < 16:
+        p.number.body_left = p.number.body_left << 4 | hex_digit(byte)
         p.token_length += 1
-    else:
+    elif byte == LF or p.token_length == 0 or is_size and byte != SP and byte != HTAB and byte != SEMICOLON:
         p.error = ERROR_LINE_END if byte == LF else ERROR_CHUNK_SIZE
+    else:
+        p.state = STATE_CHUNK_EXTENSION
+        if is_size:
+            p.position.extension = EXTENSION_SPACE
+        if not parse_chunk_extension(p, byte):
+            p.error = ERROR_CHUNK_EXTENSION
+        count_chunk_extra(p)
+
+
+cdef inline bint chunk_extension_may_end(uint8_t extension) noexcept nogil:
+    return extension == EXTENSION_NAME or extension == EXTENSION_TOKEN or extension == EXTENSION_QUOTED_END
+
+
+cdef inline bint parse_chunk_extension(Parser *p, uint8_t byte) noexcept nogil:
+    """A byte of *( BWS ";" BWS name [ BWS "=" BWS value ] ), where a value is a token or a quoted string (RFC 9112
+    section 7.1.1). False if it is not valid in its position."""
+    cdef uint8_t extension = p.position.extension
+    if extension == EXTENSION_ESCAPED:
+        p.position.extension = EXTENSION_QUOTED
+        return byte_in_value(byte)
+    if extension == EXTENSION_QUOTED:
+        if byte == QUOTE or byte == BACKSLASH:
+            p.position.extension = EXTENSION_QUOTED_END if byte == QUOTE else EXTENSION_ESCAPED
+        return byte_in_value(byte)
+    if byte == SP or byte == HTAB:
+        if extension == EXTENSION_NAME:
+            p.position.extension = EXTENSION_NAME_SPACE
+        elif extension == EXTENSION_TOKEN or extension == EXTENSION_QUOTED_END:
+            p.position.extension = EXTENSION_SPACE
+        return True
+    if byte == SEMICOLON:
+        p.position.extension = EXTENSION_START
+        return extension != EXTENSION_START and extension != EXTENSION_EQUALS
+    if byte == EQUALS:
+        p.position.extension = EXTENSION_EQUALS
+        return extension == EXTENSION_NAME or extension == EXTENSION_NAME_SPACE
+    if byte == QUOTE:
+        p.position.extension = EXTENSION_QUOTED
+        return extension == EXTENSION_EQUALS
+    if extension == EXTENSION_START:
+        p.position.extension = EXTENSION_NAME
+    elif extension == EXTENSION_EQUALS:
+        p.position.extension = EXTENSION_TOKEN
+    elif extension != EXTENSION_NAME and extension != EXTENSION_TOKEN:
+        return False
+    return byte_roles[byte] & BYTE_TOKEN != 0
 
 
 cdef inline void count_chunk_extra(Parser *p) noexcept nogil:
@@ -995,11 +1375,7 @@ cdef inline void parse_chunk_end(Parser *p, uint8_t byte) noexcept nogil:
         chunk_begin(p)
     elif p.number.body_left == 0:
         p.state = STATE_TRAILER
-    elif p.number.body_left > BODY_MAX - p.size.chunks:
-        p.flags |= FLAG_BODY_LEFT
-        p.state = STATE_READY
     else:
-        p.size.chunks += <uint32_t>p.number.body_left
         p.state = STATE_CHUNK_DATA
 
 

@@ -51,7 +51,7 @@ cdef extern from "routes.h" nogil:
         uint8_t flags
         uint8_t response
     const Route routes[ROUTE_COUNT]
-    int route_of(const uint8_t *path, size_t length, bint plain)
+    int route_of(const uint8_t *path, size_t length, bint asks_options, bint plain)
 
 cdef enum:
     PAGE_COPIES = 32

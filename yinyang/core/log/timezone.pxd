@@ -151,6 +151,11 @@ cdef inline const char *name_end(const char *pos) noexcept nogil:
     return pos
 
 
+cdef inline int64_t rule_number(const char **pos, int64_t least, int64_t most) noexcept nogil:
+    """The number at *pos within these limits, which are those of POSIX; the least if there is none."""
+    return min(max(number_parse(pos), least), most)
+
+
 cdef inline int64_t clock_parse(const char **pos) noexcept nogil:
     """[+-]hh[:mm[:ss]] in seconds."""
     cdef bint minus = pos[0][0] == b'-'
@@ -159,7 +164,7 @@ cdef inline int64_t clock_parse(const char **pos) noexcept nogil:
     if minus or pos[0][0] == b'+':
         pos[0] += 1
     while True:
-        seconds += max(number_parse(pos), 0) * unit
+        seconds += rule_number(pos, 0, 167 if unit == 3600 else 59) * unit
         unit //= 60
         if unit == 0 or pos[0][0] != b':':
             return -seconds if minus else seconds
@@ -172,23 +177,23 @@ cdef inline int64_t change_parse(const char **pos, int year) noexcept nogil:
     cdef int64_t day
     cdef int month
     cdef int64_t week
-    pos[0] += 1  # the comma
+    pos[0] += pos[0][0] == b','  # a rule may end before its second change
     if pos[0][0] == b'M':  # month, week (5 is the last), day of the week
         pos[0] += 1
-        month = <int>min(max(number_parse(pos), 1), 12)
+        month = <int>rule_number(pos, 1, 12)
         pos[0] += pos[0][0] == b'.'
-        week = number_parse(pos)
+        week = rule_number(pos, 1, 5)
         pos[0] += pos[0][0] == b'.'
         first = days_until(year, month, 1)
-        day = first + (number_parse(pos) - (first + 4) % 7 + 7) % 7 + 7 * (week - 1)
+        day = first + (rule_number(pos, 0, 6) - (first + 4) % 7 + 7) % 7 + 7 * (week - 1)
         if date_of(day).month != month:
             day -= 7
     elif pos[0][0] == b'J':  # without a leap day, from 1
         pos[0] += 1
-        day = number_parse(pos)
+        day = rule_number(pos, 1, 365)
         day += first - (day < 60 or days_until(year, 3, 1) - first == 59)
     else:
-        day = first + number_parse(pos)
+        day = first + rule_number(pos, 0, 365)
     if pos[0][0] != b'/':
         return day * DAY + 2 * 3600
     pos[0] += 1

@@ -1,12 +1,12 @@
-"""Numeric addresses, IPv4 and IPv6: from text to what the kernel takes.
+"""Numeric addresses, IPv4 and IPv6: from text to what the kernel takes, and back.
 
-Not by inet_pton(3): it is larger than this, and its C libraries differ in what they let pass.
+Not by inet_pton(3) and inet_ntop(3): they are larger than this, and C libraries differ in what they let pass and write.
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint8_t
-from libc.string cimport memmove, memset, strlen
+from libc.string cimport memcmp, memmove, memset, strlen
 
-from ..text.buffer cimport Text, llu, number_parse, text_format
+from ..text.buffer cimport Text, llu, number_parse, text_format, text_put, text_string
 from .syscalls cimport AF_INET, AF_INET6, port_bytes, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t
 
 cdef struct Address:
@@ -104,7 +104,98 @@ cdef inline int hex_digit(char digit) noexcept nogil:
     return digit - 87 if b'a' <= digit <= b'f' else -1
 
 
-cdef inline void text_url(Text *text, const char *host, int port) noexcept nogil:
-    cdef bint six = address_is_six(host)
-    cdef const char *template = "http://[%s]:%llu" if six else "http://%s:%llu"
-    text_format(text, template, host, <llu>port)
+cdef inline int address_port(const Address *address) noexcept nogil:
+    return port_bytes((<const sockaddr_in *>&address.storage).sin_port)  # in the same place for both
+
+
+cdef inline const uint8_t *address_bytes(const Address *address) noexcept nogil:
+    """4 of IPv4, 16 of IPv6."""
+    if address.storage.ss_family == AF_INET6:
+        return (<const sockaddr_in6 *>&address.storage).sin6_addr.s6_addr
+    return <const uint8_t *>&(<const sockaddr_in *>&address.storage).sin_addr
+
+
+cdef inline bint address_is_any(const Address *address) noexcept nogil:
+    """Does it stand for all addresses of this host?"""
+    cdef uint8_t zeros[16]
+    memset(zeros, 0, sizeof(zeros))
+    return memcmp(address_bytes(address), zeros, 16 if address.storage.ss_family == AF_INET6 else 4) == 0
+
+
+cdef inline void address_make_local(Address *address, bint has_both) noexcept nogil:
+    """In place of all addresses, the one by which this host reaches itself: of IPv4 wherever that will do (`has_both`:
+    IPv6 sockets of the server take IPv4 too), as ::1 is not there where IPv6 is disabled."""
+    cdef int port = address_port(address)
+    if not address_is_any(address):
+        return
+    if address.storage.ss_family == AF_INET6 and not has_both:
+        address_parse(address, "::1", port)
+    else:
+        address_parse(address, "127.0.0.1", port)
+
+
+# ---- as text ------------------------------------------------------------------------------------------------------
+
+cdef inline void text_address(Text *text, const Address *address) noexcept nogil:
+    if address.storage.ss_family == AF_INET6:
+        text_address_6(text, address_bytes(address))
+    else:
+        text_address_4(text, address_bytes(address))
+
+
+cdef inline void text_address_4(Text *text, const uint8_t *bytes) noexcept nogil:
+    text_format(text, "%llu.%llu.%llu.%llu", <llu>bytes[0], <llu>bytes[1], <llu>bytes[2], <llu>bytes[3])
+
+
+cdef inline void text_address_6(Text *text, const uint8_t *bytes) noexcept nogil:
+    """As RFC 5952 has it: the first of the longest runs of two or more zero groups is `::`, and an IPv4-mapped address
+    ends as IPv4 is written."""
+    cdef uint8_t mapped[12]
+    cdef int groups = 8
+    cdef int gap = -1, gap_length = 1, run, i
+    memset(mapped, 0, 10)
+    memset(mapped + 10, 0xFF, 2)
+    if memcmp(bytes, mapped, sizeof(mapped)) == 0:
+        groups = 6
+    for i in range(groups):
+        run = 0
+        while i + run < groups and group_at(bytes, i + run) == 0:
+            run += 1
+        if run > gap_length:
+            gap = i
+            gap_length = run
+    i = 0
+    while i < groups:
+        if i == gap:
+            text_string(text, "::")
+            i += gap_length
+            continue
+        if i and i != gap + gap_length:
+            text_string(text, ":")
+        text_hex(text, group_at(bytes, i))
+        i += 1
+    if groups == 6:
+        text_string(text, ":")
+        text_address_4(text, bytes + sizeof(mapped))
+
+
+cdef inline unsigned int group_at(const uint8_t *bytes, int index) noexcept nogil:
+    return <unsigned int>bytes[2 * index] << 8 | bytes[2 * index + 1]
+
+
+cdef inline void text_hex(Text *text, unsigned int number) noexcept nogil:
+    """In hexadecimal digits, four at most, without leading zeros."""
+    cdef const char *digits = "0123456789abcdef"
+    cdef int shift = 12
+    while shift and number >> shift == 0:
+        shift -= 4
+    while shift >= 0:
+        text_put(text, digits + (number >> shift & 0xF), 1)
+        shift -= 4
+
+
+cdef inline void text_url(Text *text, const Address *address) noexcept nogil:
+    cdef bint six = address.storage.ss_family == AF_INET6
+    text_string(text, "http://[" if six else "http://")
+    text_address(text, address)
+    text_format(text, "]:%llu" if six else ":%llu", <llu>address_port(address))

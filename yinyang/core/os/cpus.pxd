@@ -1,33 +1,27 @@
-"""How many CPUs this process may use: its affinity, and the quota of its control groups (version 2 and 1).
+"""How many CPUs this process may use: its affinity, and the quota of its control groups.
 
 A container that is limited to half a CPU on a host of 64 should get one worker, not 64.
 """
 
-from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy, memset, strlen, strncmp
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.string cimport memset
 
-from ..text.buffer cimport Text, number_parse, text_open, text_put, text_string
-from .syscalls cimport O_CLOEXEC, O_RDONLY, close, cpu_set_t, open, read, sched_getaffinity
+from ..text.buffer cimport number_parse
+from .control_groups cimport NUMBERS_MAX, file_of_group, groups_limit
+from .syscalls cimport cpu_set_t, sched_getaffinity
 
 cdef enum:
     CPU_WORDS = 128  # of 64 CPUs each; no kernel is built for more
-    FILE_MAX = 4096
-    PATH_MAX = 1024
-    QUOTA_NONE = 1 << 20  # CPUs
 
 
 cdef inline int cpus_usable() noexcept nogil:
     """At least 1."""
     cdef uint64_t allowed[CPU_WORDS]  # a bit for each CPU
     cdef int count = 1
-    cdef char groups[FILE_MAX]
     memset(allowed, 0, sizeof(allowed))
     if sched_getaffinity(0, sizeof(allowed), <cpu_set_t *>allowed) == 0:
         count = bits_in(allowed, CPU_WORDS)
-    file_read("/proc/self/cgroup", groups)
-    count = min(count, group_cpus(groups, "0::", "/sys/fs/cgroup"))
-    count = min(count, group_cpus(groups, "cpu,cpuacct:", "/sys/fs/cgroup/cpu"))
-    return max(count, 1)
+    return <int>max(min(<int64_t>count, groups_limit("cpu", quota_of_group)), <int64_t>1)
 
 
 cdef inline int bits_in(uint64_t *words, int count) noexcept nogil:
@@ -40,60 +34,10 @@ cdef inline int bits_in(uint64_t *words, int count) noexcept nogil:
     return bits
 
 
-cdef inline void file_read(const char *path, char *content) noexcept nogil:
-    """Read at most FILE_MAX - 1 bytes, and put a NUL behind them; a file that cannot be read is empty."""
-    cdef int fd = open(path, O_RDONLY | O_CLOEXEC)
-    content[0] = 0
-    if fd >= 0:
-        content[max(read(fd, content, FILE_MAX - 1), 0)] = 0
-        close(fd)
-
-
-cdef inline int group_cpus(const char *groups, const char *label, const char *mount) noexcept nogil:
-    """The smallest quota from this process's group up to the root, in CPUs, rounded up; QUOTA_NONE without any."""
-    cdef char path[PATH_MAX]
-    cdef const char *group = group_path(groups, label)
-    cdef size_t length = 0
-    cdef size_t root = strlen(mount)
-    cdef int cpus = QUOTA_NONE
-    cdef Text text
-    if group == NULL:
-        return cpus
-    while group[length] and group[length] != b'\n':
-        length += 1
-    text_open(&text, path, PATH_MAX - 32)
-    text_string(&text, mount)
-    text_put(&text, group, length)
-    length = min(text.length, text.room)
-    while True:
-        cpus = min(cpus, quota_cpus(path, length))
-        if length <= root:
-            return cpus
-        length -= 1
-        while length > root and path[length] != b'/':
-            length -= 1
-
-
-cdef inline const char *group_path(const char *groups, const char *label) noexcept nogil:
-    """In the lines `number:controllers:path` of cgroups(7), the path behind a label; NULL if there is none."""
-    cdef size_t length = strlen(label)
-    cdef const char *pos = groups
-    cdef bint path = False  # in a path, which may contain the text of a label
-    while pos[0]:
-        if not path and strncmp(pos, label, length) == 0:
-            return pos + length
-        if pos[0] == b'/':
-            path = True
-        elif pos[0] == b'\n':
-            path = False
-        pos += 1
-    return NULL
-
-
-cdef inline int quota_cpus(char *path, size_t length) noexcept nogil:
-    """Of one group: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1). Without a limit
+cdef inline int64_t quota_of_group(char *path, size_t length) noexcept nogil:
+    """CPUs, rounded up: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1). Without a limit
     the first is `max`, or -1."""
-    cdef char content[FILE_MAX]
+    cdef char content[NUMBERS_MAX]
     cdef const char *pos = file_of_group(path, length, "/cpu.max", content)
     cdef int64_t quota, period
     if not pos[0]:
@@ -104,12 +48,5 @@ cdef inline int quota_cpus(char *path, size_t length) noexcept nogil:
     pos += pos[0] == b' '
     period = number_parse(&pos)
     if quota <= 0 or period <= 0:
-        return QUOTA_NONE
-    return <int>min((quota + period - 1) // period, <int64_t>QUOTA_NONE)
-
-
-cdef inline const char *file_of_group(char *path, size_t length, const char *name, char *content) noexcept nogil:
-    """Read one file of a group, whose path has `length` bytes; `path` has room for a name behind them."""
-    memcpy(path + length, name, strlen(name) + 1)
-    file_read(path, content)
-    return content
+        return INT64_MAX
+    return (quota - 1) // period + 1

@@ -1,18 +1,25 @@
-"""The listening socket: opening it, and the messages about where it listens or why it cannot."""
+"""The listening socket: opening it or taking it over, and the messages about where it listens or why it cannot."""
 
-from libc.string cimport memcmp, memset, strcmp
+from libc.stdint cimport int64_t
+from libc.string cimport memcmp, memset, strlen
 
-from ..text.buffer cimport Text, llu, text_format, text_string, text_system_error
-from .address cimport Address, address_parse, text_url
+from ..text.buffer cimport Text, llu, number_parse, text_format, text_printable, text_string, text_system_error
+from .address cimport Address, address_is_any, address_make_local, address_parse, address_port, text_url
 from .syscalls cimport (
-    AF_INET6, AF_UNSPEC, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY,
-    SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_ACCEPTCONN, SO_BINDTOIFINDEX, SO_REUSEADDR, TCP_NODELAY,
-    bind, close, connect, errno, getsockname, getsockopt, listen, port_bytes, sockaddr, sockaddr_in, socket,
-    socket_option, socklen_t
+    AF_INET, AF_INET6, AF_UNSPEC, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, FD_CLOEXEC, F_GETFL, F_SETFD,
+    F_SETFL, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, O_NONBLOCK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
+    SO_ACCEPTCONN, SO_BINDTOIFINDEX, SO_DOMAIN, SO_RCVBUF, SO_RCVTIMEO, SO_REUSEADDR, SO_SNDBUF, SO_TYPE, TCP_NODELAY,
+    bind, close, connect, errno, fcntl, getenv, getpid, getsockname, getsockopt, listen, sockaddr, socket,
+    socket_option, socket_timeout, socklen_t
 )
 
 cdef enum:
     BACKLOG = 4096  # connections that wait to be accepted; the kernel lowers it to net.core.somaxconn
+    BUFFER_SIZE = 64 * 1024  # bytes of a connection that the kernel keeps in each direction; it takes twice the memory
+    LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START: the first descriptor that is handed over
+    NO_LISTENER = -1  # none was handed over
+    NAMES_SHOWN = 128  # bytes of the names of sockets that a message repeats
+    ACCEPT_TIMEOUT = 10  # ms
 
 cdef inline int listener_open(const char *host, int port) noexcept nogil:
     """A socket that listens there, or -errno. Without a host: on all addresses, of IPv6 and IPv4, or of IPv4 alone on a
@@ -35,7 +42,7 @@ cdef inline int listener_at(const Address *address) noexcept nogil:
     by its number keeps it when it is shut down (listener_revive)."""
     cdef Address chosen
     cdef int first, fd
-    if (<const sockaddr_in *>&address.storage).sin_port:  # in the same place for both families
+    if address_port(address):
         return listener_start(bound_socket(address))
     first = bound_socket(address)
     if first < 0:
@@ -60,14 +67,14 @@ cdef inline int listener_start(int fd) noexcept nogil:
 
 
 cdef inline int bound_socket(const Address *address) noexcept nogil:
-    """A descriptor or -errno. What is set here is inherited by every connection that is accepted."""
+    """A descriptor or -errno."""
     cdef int family = address.storage.ss_family
     cdef int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     cdef int error
     if fd < 0:
         return -errno
     socket_option(fd, SOL_SOCKET, SO_REUSEADDR, True)
-    socket_option(fd, IPPROTO_TCP, TCP_NODELAY, True)
+    listener_set_options(fd)
     if family == AF_INET6:
         socket_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, False)
     if bind(fd, <const sockaddr *>&address.storage, address.size) < 0:
@@ -77,19 +84,22 @@ cdef inline int bound_socket(const Address *address) noexcept nogil:
     return fd
 
 
+cdef inline void listener_set_options(int fd) noexcept nogil:
+    """What every connection inherits that is accepted from here."""
+    socket_option(fd, IPPROTO_TCP, TCP_NODELAY, True)
+    # Else the kernel lets the buffers of a client that reads nothing grow to megabytes. All responses to a segment of
+    # requests fit in.
+    socket_option(fd, SOL_SOCKET, SO_SNDBUF, BUFFER_SIZE)
+    socket_option(fd, SOL_SOCKET, SO_RCVBUF, BUFFER_SIZE)
+
+
 cdef inline void listener_refuse(int fd) noexcept nogil:
     """From now on the kernel refuses new connections and completes handshakes that have begun. So the queue runs empty,
     and closing the socket then resets nobody. The socket is bound to a network device that does not exist: a new
     connection finds no listener there, while one that has begun has found its own. (Linux 5.7. The alternative, a
-    packet filter, is forbidden to unprivileged processes.)"""
+    packet filter, is forbidden to unprivileged processes.) Not for a socket that was handed over: it would refuse for
+    all who have it."""
     socket_option(fd, SOL_SOCKET, SO_BINDTOIFINDEX, 0x7FFFFFFF)
-
-
-cdef inline int listener_address(int fd, Address *address) noexcept nogil:
-    """0 or -errno."""
-    memset(address, 0, sizeof(Address))
-    address.size = sizeof(address.storage)
-    return 0 if getsockname(fd, <sockaddr *>&address.storage, &address.size) == 0 else -errno
 
 
 cdef inline bint listener_is_open(int fd) noexcept nogil:
@@ -113,28 +123,94 @@ cdef inline int listener_revive(int fd, const Address *address) noexcept nogil:
     return 0 if listen(fd, BACKLOG) == 0 else -errno
 
 
-cdef inline const char *listener_host(int fd, const char *host, int *port) noexcept nogil:
-    """The address that a listener was opened with, or the one that stands for all; and its port, or -errno."""
-    cdef Address address
+# ---- one that was handed over -------------------------------------------------------------------------------------
+
+cdef inline int listener_inherited(Text *message) noexcept nogil:
+    """The socket that the one who started this process hands over, as sd_listen_fds(3) has it; NO_LISTENER if none;
+    -EINVAL, with a message, if it is not one TCP socket that listens."""
+    cdef const char *pid = getenv("LISTEN_PID")
+    cdef const char *count = getenv("LISTEN_FDS")
+    cdef const char *names = getenv("LISTEN_FDNAMES")
+    cdef int64_t number
+    if pid == NULL or count == NULL or number_parse(&pid) != getpid() or pid[0]:
+        return NO_LISTENER  # nothing, or meant for another process
+    number = number_parse(&count)
+    if count[0] or number < 0:
+        text_string(message, "LISTEN_FDS wants a number")
+        return -EINVAL
+    if number > 1:
+        text_format(message, "%llu sockets were handed over", <llu>number)
+        if names != NULL and names[0]:
+            text_string(message, " (")
+            text_printable(message, names, min(strlen(names), <size_t>NAMES_SHOWN))
+            text_string(message, ")")
+        text_string(message, ", and only one can be served; have one ListenStream= in the socket unit")
+        return -EINVAL
+    if number == 0:
+        return NO_LISTENER
+    return LISTEN_FDS_START if listener_adopt(LISTEN_FDS_START, message) else -EINVAL
+
+
+cdef inline bint listener_adopt(int fd, Text *message) noexcept nogil:
+    """Prepare a socket that somebody else has opened and may go on using; False, with a message, if it is not one that
+    can be served."""
+    cdef int family = listener_property(fd, SO_DOMAIN)
+    if (family != AF_INET and family != AF_INET6 or listener_property(fd, SO_TYPE) != SOCK_STREAM
+            or listener_property(fd, SO_ACCEPTCONN) != 1):
+        text_format(message, "descriptor %llu, which was handed over, is not a TCP socket that listens", <llu>fd)
+        return False
+    fcntl(fd, F_SETFD, FD_CLOEXEC)
+    # All who share the socket share this flag. To serve it, they all need it.
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL, 0) | O_NONBLOCK)
+    # systemd clears the flag when it starts another server (without NonBlocking=); then accept4(2) returns after this
+    # time all the same.
+    socket_timeout(fd, SO_RCVTIMEO, ACCEPT_TIMEOUT)
+    listener_set_options(fd)
+    return True
+
+
+cdef inline int listener_property(int fd, int option) noexcept nogil:
+    """-1 if it is no socket."""
+    cdef int value = -1
+    cdef socklen_t size = sizeof(value)
+    return value if getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 else -1
+
+
+# ---- where it listens ---------------------------------------------------------------------------------------------
+
+cdef inline int listener_address(int fd, Address *address) noexcept nogil:
+    """0 or -errno."""
+    memset(address, 0, sizeof(Address))
     address.size = sizeof(address.storage)
-    if getsockname(fd, <sockaddr *>&address.storage, &address.size) < 0:
-        port[0] = -errno
-    else:
-        # in the same place for both families
-        port[0] = port_bytes((<sockaddr_in *>&address.storage).sin_port)
-    if host != NULL:
-        return host
-    return "::" if address.storage.ss_family == AF_INET6 else "0.0.0.0"
+    return 0 if getsockname(fd, <sockaddr *>&address.storage, &address.size) == 0 else -errno
 
 
-cdef inline void listening_message(Text *text, int fd, const char *given, int workers) noexcept nogil:
-    """The message about where the server listens; `given` is the host as for listener_open."""
-    cdef int port = 0
-    cdef const char *host = listener_host(fd, given, &port)
-    text_string(text, "Listening on ")
-    text_url(text, host, port)
-    if strcmp(host, "::") == 0:
-        text_string(text, " (all addresses, IPv6 and IPv4)")
+cdef inline bint listener_has_both(int fd) noexcept nogil:
+    """Does an IPv6 socket take connections of IPv4 too?"""
+    cdef int only = 1
+    cdef socklen_t size = sizeof(only)
+    getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &size)
+    return not only
+
+
+cdef inline int listener_local_address(int fd, Address *address) noexcept nogil:
+    """Where a client on this host reaches it; 0 or -errno."""
+    cdef int error = listener_address(fd, address)
+    if error == 0:
+        address_make_local(address, listener_has_both(fd))
+    return error
+
+
+cdef inline void listening_message(Text *text, int fd, bint is_shared, bint has_both, int workers) noexcept nogil:
+    """The message about where the server listens."""
+    cdef Address address
+    if listener_address(fd, &address) == 0:
+        text_string(text, "Listening on ")
+        text_url(text, &address)
+        if address_is_any(&address) and address.storage.ss_family == AF_INET6:
+            text_string(text, " (all addresses, IPv6 and IPv4)" if has_both else " (all addresses, IPv6)")
+    if is_shared:
+        text_string(text, ", by a socket that was handed over")
     text_format(text, ", workers: %llu", <llu>workers)
 
 

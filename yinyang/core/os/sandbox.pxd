@@ -4,8 +4,9 @@ A worker enters it when it has everything that it needs to serve; the parent of 
 The parent of a Python program never does, since the rest of that program may need what the sandbox forbids.
 """
 
-
-from ..text.buffer cimport Text, llu, text_format, text_string
+from ..text.buffer cimport Text, llu, text_format, text_string, text_system_error
+from .descriptors cimport close_range_works
+from .syscalls cimport ENOSYS, EOPNOTSUPP, errno
 
 cdef extern from "sandbox.h" nogil:
     enum:
@@ -14,10 +15,11 @@ cdef extern from "sandbox.h" nogil:
         GUARD_FILES
         GUARD_TCP
         GUARD_CALLS
+        GUARD_DESCRIPTORS
         NOBODY
     int landlock_version()
     bint seccomp_is_available()
-    int sandbox_enter(bint is_parent, bint required)
+    int sandbox_enter(bint is_parent, int wakeup, int program, int *refused)
 
 cdef enum Sandbox:  # in the order of the words in csrc/option_table.h
     SANDBOX_AUTO  # as much of it as the kernel has
@@ -26,35 +28,57 @@ cdef enum Sandbox:  # in the order of the words in csrc/option_table.h
 
 
 cdef inline bint sandbox_is_possible(int sandbox, Text *message) noexcept nogil:
-    """False, with a message, if the sandbox is required and the kernel lacks a part of it."""
+    """False, with a message, if the sandbox is required and a part of it cannot be had here."""
     if sandbox != SANDBOX_REQUIRE:
         return True
     if landlock_version() < 1:
-        sandbox_error_message(message, "Landlock (Linux 5.13 or later, and on in its parameter lsm)")
-        return False
-    if not seccomp_is_available():
-        sandbox_error_message(message, "seccomp filters")
-        return False
-    return True
+        sandbox_error_message(message, "Landlock (Linux 5.13 or later, and on in its parameter lsm)", errno)
+    elif not seccomp_is_available():
+        sandbox_error_message(message, "seccomp filters", errno)
+    elif not close_range_works():
+        sandbox_error_message(message, "close_range(2) (Linux 5.9 or later)", errno)
+    else:
+        return True
+    return False
 
 
-cdef inline void sandbox_error_message(Text *message, const char *what) noexcept nogil:
-    text_format(message, "no sandbox, as this kernel has no %s; --sandbox auto takes what there is", what)
+cdef inline void sandbox_error_message(Text *message, const char *what, int error) noexcept nogil:
+    text_string(message, "no sandbox, as ")
+    if error == ENOSYS or error == EOPNOTSUPP:
+        text_format(message, "this kernel has no %s", what)
+    else:
+        text_format(message, "this container or service manager refuses %s: ", what)
+        text_system_error(message, error)
+    text_string(message, "; --sandbox auto takes what there is")
+
+
+cdef inline void sandbox_refusal_message(Text *message, int guard) noexcept nogil:
+    """What could not be had, though the kernel has all of it."""
+    text_string(message, "no sandbox, as ")
+    if guard == GUARD_USER:
+        text_format(message, "this process is root and may not become user %llu, for want of the capabilities SETUID "
+                    "and SETGID, or as its user namespace has no such user; start it as another user", <llu>NOBODY)
+    else:
+        text_string(message, "Landlock refuses" if guard == GUARD_FILES else "seccomp refuses" if guard == GUARD_CALLS
+                    else "the kernel refuses to rule out new privileges for")
+        text_string(message, " this process")
+    text_string(message, "; --sandbox auto takes what there is")
 
 
 cdef inline void sandbox_message(Text *text, int parent, int workers) noexcept nogil:
     """The message about what the parent and all workers have given up."""
     text_string(text, "Sandbox: " if parent else "Sandbox of the workers: ")
-    if not workers:
+    if not workers & ~GUARD_DESCRIPTORS:
         text_string(text, "none, as this kernel refuses all of it")
-        return
     if workers & GUARD_PRIVILEGES:
         text_string(text, "no new privileges")
     if parent & GUARD_USER:
         text_format(text, ", user %llu", <llu>NOBODY)
     if workers & GUARD_FILES:
         text_string(text, ", no files")
-    if workers & GUARD_TCP:
-        text_string(text, ", no connections out")
-    if workers & GUARD_CALLS:
-        text_string(text, ", few system calls")
+    if workers & GUARD_CALLS:  # of which none connects; Landlock minds only connect(2) of TCP
+        text_string(text, ", no connections out, few system calls")
+    elif workers & GUARD_TCP:
+        text_string(text, ", no connect and bind of TCP")
+    if not workers & GUARD_DESCRIPTORS:
+        text_string(text, "; but workers keep the descriptors that this program was started with or had open")

@@ -22,6 +22,7 @@ cdef extern from "<errno.h>" nogil:
         EAFNOSUPPORT
         ENOTSOCK
         ENOSYS
+        EOPNOTSUPP
         EADDRINUSE
         EADDRNOTAVAIL
         EINPROGRESS
@@ -30,7 +31,7 @@ cdef extern from "<errno.h>" nogil:
 cdef extern from "<unistd.h>" nogil:
     ctypedef int pid_t
     int close(int fd)
-    int dup(int fd)
+    int dup3(int fd, int copy, int flags)
     int pipe2(int fds[2], int flags)
     ssize_t read(int fd, void *buffer, size_t size)
     ssize_t write(int fd, const void *buffer, size_t size)
@@ -45,20 +46,44 @@ cdef extern from "<unistd.h>" nogil:
     pid_t fork "_Fork"()  # without the handlers that the embedding program has registered by pthread_atfork(3)
     void _exit(int code)
     long syscall(long number, ...)
+    int ftruncate(int fd, int64_t size)
+    char **environ
 
 cdef extern from "<sys/syscall.h>" nogil:
     enum:
         SYS_accept4
+        SYS_execveat
+        SYS_fcntl
+        SYS_memfd_create
         SYS_close_range
+        SYS_getdents64
+        SYS_recvfrom
+        SYS_sendto
+        SYS_shutdown
 
 cdef extern from "<fcntl.h>" nogil:
     enum:
+        FD_CLOEXEC
+        F_GETFL
+        F_SETFD
+        F_SETFL
         O_RDONLY
         O_WRONLY
         O_CLOEXEC
         O_NOCTTY
         O_NONBLOCK
+        O_PATH
+        F_ADD_SEALS
+        F_SEAL_GROW
+        F_SEAL_SEAL
+        F_SEAL_SHRINK
     int open(const char *path, int flags)
+    int fcntl(int fd, int operation, ...)
+
+cdef extern from "<sys/auxv.h>" nogil:
+    enum:
+        AT_EXECFN
+    unsigned long getauxval(unsigned long type)
 
 cdef extern from "<sys/stat.h>" nogil:
     struct stat:
@@ -110,6 +135,7 @@ cdef extern from "<sys/uio.h>" nogil:
     struct iovec:
         void *iov_base
         size_t iov_len
+    ssize_t writev(int fd, const iovec *vector, int count)
 
 cdef extern from "<sys/socket.h>" nogil:
     ctypedef unsigned int socklen_t
@@ -117,9 +143,6 @@ cdef extern from "<sys/socket.h>" nogil:
         uint16_t sa_family
     struct sockaddr_storage:
         uint16_t ss_family
-    struct msghdr:
-        iovec *msg_iov
-        size_t msg_iovlen
     enum:
         AF_UNIX
         AF_UNSPEC
@@ -131,9 +154,13 @@ cdef extern from "<sys/socket.h>" nogil:
         SOL_SOCKET
         SO_ACCEPTCONN
         SO_BINDTOIFINDEX
+        SO_DOMAIN
         SO_REUSEADDR
+        SO_RCVBUF
         SO_RCVTIMEO
+        SO_SNDBUF
         SO_SNDTIMEO
+        SO_TYPE
         MSG_DONTWAIT
         MSG_NOSIGNAL
         MSG_TRUNC
@@ -146,10 +173,6 @@ cdef extern from "<sys/socket.h>" nogil:
     int listen(int fd, int backlog)
     int connect(int fd, const sockaddr *address, socklen_t size)
     int getsockname(int fd, sockaddr *address, socklen_t *size)
-    ssize_t recv(int fd, void *buffer, size_t size, int flags)
-    ssize_t send(int fd, const void *bytes, size_t size, int flags)
-    ssize_t sendmsg(int fd, const msghdr *message, int flags)
-    int shutdown(int fd, int how)
 
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:
@@ -190,6 +213,7 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLHUP
         EPOLL_CLOEXEC
         EPOLL_CTL_ADD
+        EPOLL_CTL_DEL
         EPOLL_CTL_MOD
     int epoll_create1(int flags)
     int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
@@ -249,6 +273,8 @@ cdef extern from "<sys/wait.h>" nogil:
 
 cdef extern from "<sys/prctl.h>" nogil:
     enum:
+        PR_GET_DUMPABLE
+        PR_SET_DUMPABLE
         PR_SET_PDEATHSIG
         PR_SET_NAME
     int prctl(int option, unsigned long value)
@@ -260,6 +286,15 @@ cdef extern from "<sched.h>" nogil:
 
 cdef extern from "<stdlib.h>" nogil:
     char *getenv(const char *name)
+
+
+cdef enum:  # of memfd_create(2), which not every C library declares
+    MFD_CLOEXEC = 1
+    MFD_ALLOW_SEALING = 2
+    MFD_NOEXEC_SEAL = 8
+
+cdef enum:
+    AT_EMPTY_PATH = 0x1000  # of execveat(2), likewise
 
 
 cdef inline int64_t monotonic_ms() noexcept nogil:
@@ -285,10 +320,24 @@ cdef inline int64_t cpu_time_of(pid_t pid) noexcept nogil:
     return time.tv_sec * 1000000000 + time.tv_nsec
 
 
+# Not by the C library: on i386 and s390x, glibc calls socketcall(2) instead, whose arguments the sandbox cannot see.
+# And musl's accept4 takes EINVAL for an old kernel's and goes on to accept(2), which the sandbox refuses.
+
 cdef inline int accept_client(int listener) noexcept nogil:
-    """accept4(2), without the address. Not by musl's accept4, which takes EINVAL for an old kernel's and goes on to
-    accept(2), which the sandbox refuses."""
+    """accept4(2), without the address."""
     return <int>syscall(SYS_accept4, listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+
+
+cdef inline ssize_t recv(int fd, void *buffer, size_t size, int flags) noexcept nogil:
+    return syscall(SYS_recvfrom, fd, buffer, size, flags, NULL, NULL)
+
+
+cdef inline ssize_t send(int fd, const void *bytes, size_t size, int flags) noexcept nogil:
+    return syscall(SYS_sendto, fd, bytes, size, flags, NULL, 0)
+
+
+cdef inline int shutdown(int fd, int how) noexcept nogil:
+    return <int>syscall(SYS_shutdown, fd, how)
 
 
 cdef inline int epoll_watch(int epoll, int operation, int fd, uint32_t events) noexcept nogil:
@@ -302,6 +351,14 @@ cdef inline int epoll_watch(int epoll, int operation, int fd, uint32_t events) n
 cdef inline void socket_option(int fd, int level, int option, int value) noexcept nogil:
     """setsockopt(2) of an option that is a number."""
     setsockopt(fd, level, option, &value, sizeof(value))
+
+
+cdef inline void socket_timeout(int fd, int option, int ms) noexcept nogil:
+    """SO_RCVTIMEO or SO_SNDTIMEO: how long one call may wait; less than a second."""
+    cdef timeval timeout
+    timeout.tv_sec = 0
+    timeout.tv_usec = ms * 1000
+    setsockopt(fd, SOL_SOCKET, option, &timeout, sizeof(timeout))
 
 
 cdef inline void cpu_time_limit(int seconds) noexcept nogil:
@@ -324,3 +381,22 @@ cdef inline void *map_memory(size_t size, int flags) noexcept nogil:
     """Zeroed memory of its own, or NULL. Pages cost nothing until they are touched."""
     cdef void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0)
     return NULL if memory == MAP_FAILED else memory
+
+
+cdef inline void *map_file(int fd, size_t size) noexcept nogil:
+    """The memory of a file, shared with all that map it, or NULL."""
+    cdef void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+    return NULL if memory == MAP_FAILED else memory
+
+
+cdef inline int shared_memory_open(size_t size) noexcept nogil:
+    """A file of zeros in memory, whose size nobody can change any more; -1 if there is none to be had."""
+    cdef int fd = <int>syscall(SYS_memfd_create, b"yinyang", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)
+    if fd < 0 and errno == EINVAL:  # Linux before 6.3, which does not know the last one
+        fd = <int>syscall(SYS_memfd_create, b"yinyang", MFD_CLOEXEC | MFD_ALLOW_SEALING)
+    if fd < 0:
+        return -1
+    if ftruncate(fd, <int64_t>size) < 0 or fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0:
+        close(fd)
+        return -1
+    return fd

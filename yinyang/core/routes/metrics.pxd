@@ -1,6 +1,6 @@
 """`/metrics`: the counters of all workers, in the text format of Prometheus (version 0.0.4)."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport strcmp
 
 from ..http.responses cimport ROUTE_COUNT, STATUS_COUNT, routes, statuses
@@ -10,7 +10,7 @@ from ..shared.scoreboard cimport (
     Counts, PHASE_SERVING, Scoreboard, scoreboard_answered, scoreboard_counts, scoreboard_phase,
     scoreboard_ready_workers
 )
-from ..text.buffer cimport Text, llu, text_format, text_open, text_string
+from ..text.buffer cimport Text, llu, text_format, text_open
 from .request cimport Request, response_begin, response_end
 
 cdef extern from *:
@@ -29,9 +29,8 @@ cdef inline int metrics_render(Text *text, const Request *request) noexcept nogi
     text_open(&body, bytes, METRICS_MAX)
     metrics_requests(&body, request.scoreboard)
     metrics_totals(&body, request.scoreboard)
-    text_format(&body, "# HELP yinyang_build_info versions\n"
-                "# TYPE yinyang_build_info gauge\nyinyang_build_info{version=%-s,app_version=%-s} 1\n",
-                YINYANG_VERSION, app_version)
+    metric_begin(&body, "yinyang_build_info", "gauge", "versions")
+    text_format(&body, "yinyang_build_info{version=%-s,app_version=%-s} 1\n", YINYANG_VERSION, app_version)
     response_begin(text, request, 200, "text/plain; version=0.0.4; charset=utf-8", &body)
     response_end(text, request, &body)
     return 200
@@ -40,7 +39,7 @@ cdef inline int metrics_render(Text *text, const Request *request) noexcept nogi
 cdef inline void metrics_requests(Text *text, const Scoreboard *scoreboard) noexcept nogil:
     """Responses by status and route."""
     cdef int route, status
-    text_string(text, "# HELP http_requests_total answers, by status and route\n# TYPE http_requests_total counter\n")
+    metric_begin(text, "http_requests_total", "counter", "answers, by status and route")
     for route in range(ROUTE_COUNT):
         if first_with_label(route) != route:
             continue
@@ -70,22 +69,27 @@ cdef inline uint64_t answered_by_label(const Scoreboard *scoreboard, int first, 
 
 cdef inline void metrics_totals(Text *text, const Scoreboard *scoreboard) noexcept nogil:
     cdef Counts counts = scoreboard_counts(scoreboard)
-    text_format(
-        text,
-        "# HELP yinyang_connections_accepted_total connections accepted\n"
-        "# TYPE yinyang_connections_accepted_total counter\nyinyang_connections_accepted_total %llu\n"
-        "# HELP yinyang_connections_open connections open now\n"
-        "# TYPE yinyang_connections_open gauge\nyinyang_connections_open %llu\n"
-        "# HELP yinyang_pages_total pages served\n"
-        "# TYPE yinyang_pages_total counter\nyinyang_pages_total %llu\n"
-        "# HELP yinyang_draining 1 once told to stop\n"
-        "# TYPE yinyang_draining gauge\nyinyang_draining %llu\n"
-        "# HELP yinyang_workers processes\n"
-        "# TYPE yinyang_workers gauge\nyinyang_workers %llu\n"
-        "# HELP yinyang_workers_ready processes that serve\n"
-        "# TYPE yinyang_workers_ready gauge\nyinyang_workers_ready %llu\n"
-        "# HELP process_start_time_seconds start, since 1970\n"
-        "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds %llu\n",
-        <llu>counts.accepted, <llu>counts.open, <llu>counts.pages,
-        <llu>(scoreboard_phase(scoreboard) != PHASE_SERVING), <llu>scoreboard.workers,
-        <llu>scoreboard_ready_workers(scoreboard, monotonic_ms()), <llu>scoreboard.notice.started)
+    cdef bint draining = scoreboard_phase(scoreboard) != PHASE_SERVING
+    cdef uint32_t ready = scoreboard_ready_workers(scoreboard, monotonic_ms())
+    metric(text, "yinyang_connections_accepted_total", "counter", "connections accepted", counts.accepted)
+    metric(text, "yinyang_connections_open", "gauge", "connections open now", counts.open)
+    metric(text, "yinyang_connections_max", "gauge", "connections that can be open", counts.open_max)
+    metric(text, "yinyang_connections_shed_total", "counter", "connections closed to make room for others", counts.shed)
+    metric(text, "yinyang_pages_total", "counter", "pages served", counts.pages)
+    metric(text, "yinyang_draining", "gauge", "1 once told to stop", draining)
+    metric(text, "yinyang_workers", "gauge", "processes", scoreboard.workers)
+    metric(text, "yinyang_workers_ready", "gauge", "processes that serve", ready)
+    metric(text, "process_start_time_seconds", "gauge", "start, since 1970", <uint64_t>scoreboard.notice.started)
+
+
+cdef inline void metric(Text *text, const char *name, const char *type_, const char *description,
+                        uint64_t value) noexcept nogil:
+    """A metric with one sample, which has no labels."""
+    metric_begin(text, name, type_, description)
+    text_format(text, "%s %llu\n", name, <llu>value)
+
+
+cdef inline void metric_begin(Text *text, const char *name, const char *type_,
+                              const char *description) noexcept nogil:
+    """What comes before the samples of a metric."""
+    text_format(text, "# HELP %s %s\n# TYPE %s %s\n", name, description, name, type_)

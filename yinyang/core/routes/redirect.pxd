@@ -3,7 +3,9 @@
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
-from ..http.parser cimport DOT, Parser, SLASH, TARGET_KEPT
+from ..http.parser cimport (
+    BRACKET, BRACKET_END, BYTE_HEX, BYTE_HOST, DOT, PERCENT, Parser, SLASH, TARGET_KEPT, byte_roles
+)
 from ..text.buffer cimport Text, llu, text_format, text_html, text_open, text_put, text_string
 from ..text.calendar cimport HTTP_DATE_LENGTH, http_date_render
 from .request cimport Request, response_end
@@ -41,23 +43,43 @@ cdef inline size_t path_clean(const uint8_t *path, size_t length, char *clean) n
 
 cdef inline size_t location_render(const Parser *p, const uint8_t *target, char *location) noexcept nogil:
     """The clean path and the query and a NUL, into LOCATION_MAX bytes; its length. The target has at most TARGET_KEPT
-    bytes.
-
-    A backslash is written as %5C, since browsers take `/\\` at the beginning for the `//` of another host."""
+    bytes. The path begins with one slash, and a backslash, which browsers take for a slash, is encoded; so it leads to
+    no other host."""
     cdef char clean[TARGET_KEPT]
     cdef size_t length = path_clean(target + p.path, p.path_end - p.path, clean)
-    cdef size_t begin = 0, i
     cdef Text text
     text_open(&text, location, LOCATION_MAX)
-    for i in range(length):
-        if clean[i] == b'\\':
-            text_put(&text, clean + begin, i - begin)
-            text_string(&text, "%5C")
-            begin = i + 1
-    text_put(&text, clean + begin, length - begin)
-    text_put(&text, <const char *>target + p.path_end, p.target_length - p.path_end)
+    text_uri(&text, <const uint8_t *>clean, length)
+    text_uri(&text, target + p.path_end, p.target_length - p.path_end)
     location[text.length] = 0
     return text.length
+
+
+cdef inline void text_uri(Text *text, const uint8_t *bytes, size_t length) noexcept nogil:
+    """A path, or a query with its ?, with %XX for each byte that RFC 3986 does not allow there."""
+    cdef const char *digits = "0123456789ABCDEF"
+    cdef char encoded[3]
+    cdef size_t i
+    encoded[0] = b'%'
+    for i in range(length):
+        if byte_in_uri(bytes[i]) or bytes[i] == PERCENT and begins_with_hex_digits(bytes + i + 1, length - i - 1):
+            text_put(text, <const char *>bytes + i, 1)
+        else:
+            encoded[1] = digits[bytes[i] >> 4]
+            encoded[2] = digits[bytes[i] & 15]
+            text_put(text, encoded, 3)
+
+
+cdef inline bint byte_in_uri(uint8_t byte) noexcept nogil:
+    """pchar without its percent-encoding, / and ? (RFC 3986 section 3.4)."""
+    if byte_roles[byte] & BYTE_HOST:
+        return byte != BRACKET and byte != BRACKET_END and byte != PERCENT
+    return byte == b'/' or byte == b'?' or byte == b'@'
+
+
+cdef inline bint begins_with_hex_digits(const uint8_t *bytes, size_t length) noexcept nogil:
+    """Whether the two digits of a percent-encoding come first."""
+    return length >= 2 and byte_roles[bytes[0]] & byte_roles[bytes[1]] & BYTE_HEX != 0
 
 
 cdef inline int redirect_render(Text *text, const Request *request) noexcept nogil:

@@ -10,6 +10,10 @@ from ..shared.scoreboard cimport Scoreboard
 from ..text.buffer cimport Text, llu, text_fits, text_format, text_put
 from ..text.calendar cimport HTTP_DATE_LENGTH, http_date_render
 
+cdef extern from "routes.h" nogil:
+    const char *NOT_STORED
+    const char *NO_RESOURCES
+
 cdef struct Request:
     const Parser *parser
     const uint8_t *target  # its first TARGET_KEPT bytes
@@ -43,8 +47,8 @@ cdef inline void response_begin(Text *text, const Request *request, int code, co
     cdef char date[HTTP_DATE_LENGTH + 1]
     http_date_render(date, request.second)
     text_format(text, "HTTP/1.%llu %llu %s\r\nDate: %s\r\nContent-Length: %llu\r\nContent-Type: %s\r\n"
-                "Cache-Control: no-store\r\n", <llu>request.parser.minor, <llu>code,
-                statuses[status_of(code)].text, <const char *>date, <llu>body.length, type_)
+                "%s%s", <llu>request.parser.minor, <llu>code, statuses[status_of(code)].text, <const char *>date,
+                <llu>body.length, type_, NOT_STORED, NO_RESOURCES)
 
 
 cdef inline void response_end(Text *text, const Request *request, const Text *body) noexcept nogil:

@@ -6,7 +6,7 @@ in `route_render`.
 
 from libc.stdint cimport uint8_t
 
-from ..http.parser cimport ERROR_COUNT, FLAG_ASTERISK, FLAG_UNCLEAN, Parser, TARGET_KEPT
+from ..http.parser cimport ERROR_COUNT, FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_OPTIONS, Parser, TARGET_KEPT
 from ..http.responses cimport (
     ENDS, ENDS_UNLESS_ASKED, KEEPS, PAGE_COPIES, PLAIN, PREBUILT, ROUTE_COUNT, ROUTE_PAGE, Responses, Route,
     VARIANT_CLOSE, VARIANT_KEEP_ALIVE, response_begin_prebuilt, response_end_prebuilt, response_prebuild_error,
@@ -46,7 +46,7 @@ cdef inline int route_for(const Parser *p, const uint8_t *target, bint plain) no
     if p.flags & FLAG_UNCLEAN and p.target_length <= TARGET_KEPT:
         return ROUTE_REDIRECT
     if p.path_end <= TARGET_KEPT:
-        return route_of(target + p.path, p.path_end - p.path, plain)
+        return route_of(target + p.path, p.path_end - p.path, p.method == METHOD_OPTIONS, plain)
     return ROUTE_PAGE
 
 

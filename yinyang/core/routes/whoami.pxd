@@ -1,18 +1,21 @@
 """`/whoami`: what a replica tells about itself, for clients that count replicas.
 
-The fields are in the body, as JSON or as plain text (`?format=text`, or Accept lists text/plain), and in the headers.
+The fields are in the body, as JSON or as plain text (`?format=text`, or Accept prefers text/plain), and in the headers.
 The response ends its connection, so that the next request may reach another replica; `?keep=1` keeps it.
 """
 
 from libc.stdint cimport uint64_t
 
-from ..http.parser cimport FLAG_TEXT_PLAIN
+from ..http.parser cimport parser_prefers_text
 from ..identity.identity cimport Identity
 from ..identity.replica cimport ABOUTS, Replica
 from ..shared.scoreboard cimport PHASE_SERVING, scoreboard_counts, scoreboard_phase
 from ..text.buffer cimport Text, llu, text_format, text_open, text_string
 from ..text.calendar cimport stamp_render
 from .request cimport Request, request_asks, response_begin, response_end
+
+cdef extern from "routes.h" nogil:
+    const char *ANY_ORIGIN
 
 cdef extern from "whoami.h" nogil:
     struct Format "whoami_format":
@@ -34,7 +37,7 @@ cdef struct State:  # the fields that change, as they are now
 
 
 cdef inline int whoami_render(Text *text, const Request *request) noexcept nogil:
-    cdef bint plain = request.parser.flags & FLAG_TEXT_PLAIN or request_asks(request, "format=text")
+    cdef bint plain = request_asks(request, "format=text") or parser_prefers_text(request.parser)
     cdef char bytes[WHOAMI_MAX]
     cdef Text body
     cdef State state
@@ -42,7 +45,7 @@ cdef inline int whoami_render(Text *text, const Request *request) noexcept nogil
     text_open(&body, bytes, WHOAMI_MAX)
     whoami_format(&body, &whoami_text if plain else &whoami_json, request.replica, &state)
     response_begin(text, request, 200, "text/plain; charset=utf-8" if plain else "application/json", &body)
-    text_string(text, "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: *\r\n")
+    text_string(text, ANY_ORIGIN)
     whoami_format(text, &whoami_fields, request.replica, &state)
     response_end(text, request, &body)
     return 200

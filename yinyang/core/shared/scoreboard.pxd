@@ -12,7 +12,9 @@ from ..os.atomic cimport (
     atomic_barrier, atomic_get_i64, atomic_get_u32, atomic_get_u64, atomic_publish_u32, atomic_publish_u64,
     atomic_set_i64, atomic_set_u64
 )
-from ..os.syscalls cimport MAP_SHARED, PROT_READ, errno, getpagesize, map_memory, mprotect, munmap, wall_second
+from ..os.syscalls cimport (
+    MAP_SHARED, PROT_READ, errno, getpagesize, map_file, map_memory, mprotect, munmap, shared_memory_open, wall_second
+)
 from .page_ring cimport PageRing
 
 cdef extern from "routes.h" nogil:
@@ -33,6 +35,8 @@ cdef enum Phase:
 cdef struct WorkerSlot:  # written by its worker alone
     uint64_t open  # connections
     uint64_t accepted  # connections, ever
+    uint64_t shed  # connections that were closed to make room, ever
+    uint64_t open_max  # connections that it can have
     uint64_t state  # WORKER_UP, and the guards of the sandbox that hold, from when the worker is about to serve
     uint64_t turns  # ever; a worker that lives takes one when its parent has sent a byte
     uint64_t answered[ROUTE_COUNT][STATUS_COUNT]  # responses, ever
@@ -51,7 +55,9 @@ cdef struct Notice:  # what the parent tells all workers
 cdef struct Counts:
     uint64_t pages
     uint64_t accepted
+    uint64_t shed
     uint64_t open
+    uint64_t open_max
 
 cdef struct Scoreboard:
     Notice *notice  # the shared memory begins with it; NULL: there is none
@@ -73,16 +79,39 @@ cdef inline size_t scoreboard_size(const Scoreboard *scoreboard) noexcept nogil:
     return notice_size(scoreboard.workers) + scoreboard.workers * scoreboard.slot_size
 
 
-cdef inline bint scoreboard_open(Scoreboard *scoreboard, int workers) noexcept nogil:
-    """Of empty slots; False if there is no memory for them."""
-    scoreboard.workers = <uint32_t>workers
-    scoreboard.slot_size = whole_pages(sizeof(WorkerSlot))
-    scoreboard.notice = <Notice *>map_memory(scoreboard_size(scoreboard), MAP_SHARED)
-    if scoreboard.notice == NULL:
+cdef inline bint scoreboard_open(Scoreboard *scoreboard, int workers, int *fd) noexcept nogil:
+    """Of empty slots; False if there is no memory for them. For those that do not inherit it, `fd` (NULL: there are
+    none) becomes its descriptor, or -1 if there is none to be had."""
+    cdef void *memory
+    scoreboard_lay_out(scoreboard, workers)
+    if fd != NULL:
+        fd[0] = shared_memory_open(scoreboard_size(scoreboard))
+    if fd != NULL and fd[0] >= 0:
+        memory = map_file(fd[0], scoreboard_size(scoreboard))
+    else:
+        memory = map_memory(scoreboard_size(scoreboard), MAP_SHARED)
+    if not scoreboard_place(scoreboard, memory):
         return False
     scoreboard.notice.started = wall_second()
-    scoreboard.slots = <char *>scoreboard.notice + notice_size(scoreboard.workers)
     return True
+
+
+cdef inline bint scoreboard_attach(Scoreboard *scoreboard, int workers, int fd) noexcept nogil:
+    """One that another process has opened; False if that is not possible."""
+    scoreboard_lay_out(scoreboard, workers)
+    return scoreboard_place(scoreboard, map_file(fd, scoreboard_size(scoreboard)))
+
+
+cdef inline void scoreboard_lay_out(Scoreboard *scoreboard, int workers) noexcept nogil:
+    scoreboard.workers = <uint32_t>workers
+    scoreboard.slot_size = whole_pages(sizeof(WorkerSlot))
+
+
+cdef inline bint scoreboard_place(Scoreboard *scoreboard, void *memory) noexcept nogil:
+    """False if the memory is NULL."""
+    scoreboard.notice = <Notice *>memory
+    scoreboard.slots = <char *>memory + notice_size(scoreboard.workers)
+    return memory != NULL
 
 
 cdef inline void scoreboard_close(Scoreboard *scoreboard) noexcept nogil:
@@ -196,10 +225,11 @@ cdef inline Counts scoreboard_counts(const Scoreboard *scoreboard) noexcept nogi
     """Over all workers."""
     cdef Counts counts
     cdef uint32_t i
+    memset(&counts, 0, sizeof(Counts))
     counts.pages = scoreboard_answered(scoreboard, ROUTE_PAGE, STATUS_200)
-    counts.accepted = 0
-    counts.open = 0
     for i in range(scoreboard.workers):
         counts.accepted += atomic_get_u64(&scoreboard_slot(scoreboard, i).accepted)
+        counts.shed += atomic_get_u64(&scoreboard_slot(scoreboard, i).shed)
         counts.open += atomic_get_u64(&scoreboard_slot(scoreboard, i).open)
+        counts.open_max += atomic_get_u64(&scoreboard_slot(scoreboard, i).open_max)
     return counts

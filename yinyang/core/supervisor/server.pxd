@@ -29,10 +29,6 @@ from .supervisor cimport (
     supervisor_wait
 )
 
-cdef extern from "option_table.h" nogil:
-    enum:
-        OPTION_HOST
-
 cdef enum:
     RECORD_MAX = 1024  # bytes of a message
     LINE_MAX = 1100  # bytes: a message and its time
@@ -108,8 +104,8 @@ cdef inline bint server_next_record(Server *server, LogRecord *record) noexcept 
         return True
     if server.greeting == GREETING_SERVING:
         server.greeting = GREETING_LISTENING
-        listening_message(&record.message, supervisor.listener, supervisor.config.texts[OPTION_HOST],
-                          supervisor.workers)
+        listening_message(&record.message, supervisor.listener, supervisor.listener_is_shared,
+                          supervisor.listener_has_both, supervisor.workers)
         return True
     pages = supervisor_take_pages(supervisor, &second) if server.page_records < PAGE_RECORDS_MAX else 0
     if pages:

@@ -1,22 +1,25 @@
 """Starting worker processes: fork, what a worker keeps of the parent's descriptors, and when to restart one."""
 
-from libc.limits cimport UINT_MAX
 from libc.stdint cimport int64_t, uint32_t
 
+from ..os.descriptors cimport close_all_except
 from ..os.syscalls cimport (
-    AF_UNIX, PR_SET_NAME, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM, SYS_close_range, close,
-    dup, errno, fork, getpid, getppid, monotonic_ms, pid_t, prctl, pthread_sigmask, sigfillset, sigset_t, socketpair,
-    syscall, _exit
+    AF_UNIX, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM, close, errno, fork, getpid,
+    getppid, monotonic_ms, pid_t, prctl, pthread_sigmask, sigfillset, sigset_t, socketpair, _exit
 )
 from ..shared.scoreboard cimport PHASE_STOPPING, scoreboard_prepare_slot, scoreboard_set_ready
 from ..worker.loop cimport worker_run
-from .state cimport KILL_NONE, Supervisor, WorkerProcess
+from .executable cimport executable_run
+from .state cimport KILL_NONE, Executable, Supervisor, WorkerProcess
+
+cdef extern from "stack_canary.h" nogil:
+    void stack_canary_renew()
 
 cdef enum:
     SHORT_LIFE = 1000  # ms: a worker that lived shorter is restarted after a delay
     RESTART_DELAY_MIN = 100  # ms, doubled with every short life in a row
     RESTART_DELAY_MAX = 10000
-    WORKER_FDS = 3  # that it needs beside the standard ones
+    WORKER_FDS = 5  # of the parent's, that it needs
 
 
 cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogil:
@@ -36,6 +39,7 @@ cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogi
     scoreboard_prepare_slot(&supervisor.scoreboard, <uint32_t>slot)
     pid = fork()
     if pid == 0:
+        stack_canary_renew()
         _exit(run_worker(supervisor, slot, ends[1], parent))
     error = errno
     pthread_sigmask(SIG_SETMASK, &before, NULL)
@@ -104,57 +108,32 @@ cdef inline void schedule_restart(WorkerProcess *process, bint short_life, int64
 # ---- in the child -------------------------------------------------------------------------------------------------
 
 cdef inline int run_worker(Supervisor *supervisor, int slot, int lifeline, pid_t parent) noexcept nogil:
-    """Serve; the child's exit code. Of the parent's descriptors it keeps the standard ones and the three it needs."""
+    """Serve; the child's exit code."""
+    cdef Executable *executable = supervisor.executable
     cdef int kept[WORKER_FDS]
+    cdef bint alone
     prctl(PR_SET_PDEATHSIG, SIGKILL)
     if getppid() != parent:
         return 0
-    prctl(PR_SET_NAME, <unsigned long><const char *>"yinyang-worker")
     close_lifelines(supervisor)
-    fill_standard_descriptors(lifeline)
     kept[0] = supervisor.listener
     kept[1] = lifeline
     kept[2] = supervisor.wakeup_fd
-    close_all_except(kept)
+    kept[3] = executable.fd if executable != NULL else -1
+    kept[4] = executable.scoreboard_fd if executable != NULL else -1
+    alone = close_all_except(kept, WORKER_FDS)
+    if executable != NULL:
+        executable_run(executable, slot, supervisor.listener, supervisor.listener_is_shared, lifeline,
+                       supervisor.wakeup_fd, alone)
+        close(executable.fd)  # that was refused, so this copy of the parent serves
+        close(executable.scoreboard_fd)
     return worker_run(&supervisor.scoreboard, slot, supervisor.config, supervisor.replica, supervisor.listener,
-                      lifeline, supervisor.wakeup_fd)
+                      supervisor.listener_is_shared, lifeline, supervisor.wakeup_fd, alone)
 
 
 cdef inline void close_lifelines(const Supervisor *supervisor) noexcept nogil:
-    """A lifeline hangs up when its last copy is closed, so these are closed even where close_range(2) is refused."""
+    """A lifeline hangs up when its last copy is closed, so these are closed whatever close_all_except can do."""
     cdef int i
     for i in range(supervisor.workers):
         if supervisor.processes[i].lifeline >= 0:
             close(supervisor.processes[i].lifeline)
-
-
-cdef inline void fill_standard_descriptors(int fd) noexcept nogil:
-    """A program may be started without stdin, stdout or stderr; no connection may get one of their numbers."""
-    cdef int copy = dup(fd)
-    while 0 <= copy < 3:
-        copy = dup(fd)
-    if copy >= 0:
-        close(copy)
-
-
-cdef inline void close_all_except(const int *kept) noexcept nogil:
-    """Close every descriptor but the standard ones and the WORKER_FDS in `kept`."""
-    cdef unsigned int begin = 3
-    cdef unsigned int end
-    while True:
-        end = lowest_fd(kept, begin)
-        if end > begin:
-            syscall(SYS_close_range, begin, end - 1, 0)
-        if end == UINT_MAX:
-            return
-        begin = end + 1
-
-
-cdef inline unsigned int lowest_fd(const int *fds, unsigned int begin) noexcept nogil:
-    """The lowest of WORKER_FDS descriptors that is not below `begin`, or UINT_MAX."""
-    cdef unsigned int lowest = UINT_MAX
-    cdef int i
-    for i in range(WORKER_FDS):
-        if <unsigned int>fds[i] >= begin:
-            lowest = min(lowest, <unsigned int>fds[i])
-    return lowest

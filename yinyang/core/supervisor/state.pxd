@@ -18,6 +18,18 @@ cdef enum KillReason:  # why the supervisor killed a worker
     KILL_FLOODED
     KILL_LIED
 
+cdef enum:
+    NUMBERS_MAX = 64  # bytes
+
+cdef struct Executable:  # by which workers are executed anew
+    int fd  # of this program
+    int scoreboard_fd
+    const char **arguments  # of a worker: these texts, and those of this program
+    char numbers[NUMBERS_MAX]
+    char name[320]  # an option
+    char workers[32]  # likewise
+    char max_connections[48]  # likewise
+
 cdef struct WorkerProcess:
     pid_t pid  # 0: not running
     pid_t abandoned_pid  # of one that did not die in time, and is still to be waited for; 0: there is none
@@ -51,6 +63,7 @@ cdef enum ListenerEvent:  # what is to be logged about the listening socket
 
 cdef struct Supervisor:
     Scoreboard scoreboard
+    Executable *executable  # NULL: workers stay copies of this process
     const Config *config
     const Replica *replica
     WorkerProcess *processes
@@ -59,6 +72,8 @@ cdef struct Supervisor:
     int running
     bint has_been_up  # some worker has been
     int listener
+    bint listener_is_shared  # with other servers: it was handed over, and is left open for them
+    bint listener_has_both  # IPv6 and IPv4
     Address address  # of the listener
     int64_t listener_checked_at  # ms: when it was last found shut down; 0: never
     int listener_event  # enum ListenerEvent

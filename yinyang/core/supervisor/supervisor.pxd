@@ -9,7 +9,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
 from ..config.config cimport Config
 from ..identity.replica cimport Replica
-from ..os.listener cimport listener_address, listener_is_open, listener_refuse, listener_revive
+from ..os.listener cimport listener_address, listener_has_both, listener_is_open, listener_refuse, listener_revive
 from ..os.syscalls cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, ENOMEM, MAP_PRIVATE, POLLIN, POLLOUT, close, errno, eventfd, map_memory, monotonic_ms,
     munmap, poll, pollfd, wall_second
@@ -49,14 +49,15 @@ cdef enum:  # the pollfds after those of the workers
 
 cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, const Replica *replica, int listener,
                                 int caller_fd) noexcept nogil:
-    """Everything but the workers; 0 or -errno. In either case supervisor_close is due. `supervisor` is zeros before;
-    `config`, which is complete, and `replica` must stay."""
+    """Everything but the workers; 0 or -errno. In either case supervisor_close is due. `supervisor` is zeros before,
+    but for `executable`; `config`, which is complete, and `replica` must stay."""
     cdef int workers = config.numbers[OPTION_WORKERS]
     cdef int i, error
     supervisor.config = config
     supervisor.wakeup_fd = -1
     supervisor.replica = replica
     supervisor.listener = listener
+    supervisor.listener_has_both = listener_has_both(listener)
     supervisor.workers = workers
     supervisor.caller_fd = caller_fd
     supervisor.sleep = 1
@@ -64,9 +65,12 @@ cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, co
     supervisor.wall_at = supervisor.wall_first = supervisor.wall_last = wall_second()
     supervisor.processes = <WorkerProcess *>map_memory(workers * sizeof(WorkerProcess), MAP_PRIVATE)
     supervisor.pollfds = <pollfd *>map_memory((workers + POLLFDS) * sizeof(pollfd), MAP_PRIVATE)
-    if (not scoreboard_open(&supervisor.scoreboard, workers) or supervisor.processes == NULL
-            or supervisor.pollfds == NULL):
+    if (not scoreboard_open(&supervisor.scoreboard, workers,
+                            &supervisor.executable.scoreboard_fd if supervisor.executable != NULL else NULL)
+            or supervisor.processes == NULL or supervisor.pollfds == NULL):
         return -ENOMEM
+    if supervisor.executable != NULL and supervisor.executable.scoreboard_fd < 0:
+        supervisor.executable = NULL
     for i in range(workers):
         supervisor.processes[i].lifeline = -1
     error = listener_address(listener, &supervisor.address)
@@ -268,7 +272,8 @@ cdef inline void supervisor_set_phase(Supervisor *supervisor, int phase) noexcep
 
 cdef inline void supervisor_check_deadlines(Supervisor *supervisor) noexcept nogil:
     if supervisor.phase == PHASE_DRAINING and monotonic_ms() >= supervisor.drain_deadline:
-        listener_refuse(supervisor.listener)
+        if not supervisor.listener_is_shared:
+            listener_refuse(supervisor.listener)
         supervisor_set_phase(supervisor, PHASE_STOPPING)
     if (supervisor.phase == PHASE_STOPPING and supervisor.running
             and monotonic_ms() >= supervisor.stop_deadline - KILL_TIMEOUT):

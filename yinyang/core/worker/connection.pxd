@@ -1,24 +1,27 @@
 """The connections of a worker: receiving, responding, and the deadlines of each client.
 
-A connection is a Connection and a TimerNode, in tables indexed by its descriptor. Their pages are zero and cost nothing
-until they are used. Three more tables are for connections that need them: the beginning of a target while its request
-is incomplete, the responses that a slow reader has not taken, and a rendered response among these. Nothing is allocated
-later, and a client cannot make its memory grow.
+A connection is a Connection and a TimerNode, in tables indexed by its descriptor. They have room for all connections
+that are admitted; their pages are zero and cost nothing until they are used. Two more tables are for connections that
+need them: the beginning of a target while its request is incomplete, and the responses that a slow reader has not
+taken. Nothing is allocated later, and a client cannot make its memory grow.
 
     idle -> head -> body -> (responses are sent) -> idle       the kinds of waiting (worker/timers.pxd)
                                 |  not all are taken: send -> idle
                                 |  after the last one, if more bytes may come: linger -> closed
                                 '  after the last one: closed
+
+A response is sent when its request is complete, as proxies and clients that get it earlier give up sending. But a
+client may wait for it before it begins with a long body; then it gets it, and the body is still read: answer -> body.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memset
 
 from ..http.parser cimport (
-    FLAG_BODY_LEFT, OUTCOME_MORE, OUTCOME_READY, OUTCOME_TARGET, Parser, STATE_BODY, TARGET_KEPT, Target, http_errors,
-    parser_error_at_end, parser_error_when_slow, parser_feed, parser_has_begun, parser_is_new, parser_keeps_alive,
-    parser_next, parser_read_accept, parser_skip, parser_skippable, target_begin,
-    target_keep
+    ERROR_SLOW_BODY, FLAG_BODY_AWAITED, FLAG_CODING, FLAG_LENGTH, OUTCOME_MORE, OUTCOME_READY, OUTCOME_TARGET, Parser,
+    STATE_BODY, TARGET_KEPT, Target, http_errors, parser_error_at_end, parser_error_when_slow, parser_feed,
+    parser_has_begun, parser_is_new, parser_keeps_alive, parser_next, parser_read_accept, parser_skip,
+    parser_skippable, target_begin, target_keep
 )
 from ..http.request_cache cimport RequestCache, request_cache_matches, request_cache_store
 from ..http.responses cimport (
@@ -26,14 +29,15 @@ from ..http.responses cimport (
     routes, status_of
 )
 from ..http.send_queue cimport (
-    PendingSend, RECEIVE_MAX, RENDERED_MAX, SENT_ALL, SENT_FAILED, SendQueue, send_queue_clear, send_queue_put,
-    send_queue_put_rendered, send_queue_reserve, send_queue_restore, send_queue_save, send_queue_send
+    KEPT_MAX, KeptBytes, PendingSend, RECEIVE_MAX, RENDERED_MAX, SENT_ALL, SENT_FAILED, SendQueue, kept_bytes_open,
+    pending_send_drop, send_queue_clear, send_queue_has_room, send_queue_put, send_queue_put_rendered,
+    send_queue_put_rest, send_queue_reserve, send_queue_restore, send_queue_save, send_queue_send
 )
 from ..identity.replica cimport Replica
+from ..os.capacity cimport OTHER_DESCRIPTORS, descriptors_for_connections
 from ..os.syscalls cimport (
     EAGAIN, EINTR, ENOMEM, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, MAP_NORESERVE, MAP_PRIVATE,
-    MSG_DONTWAIT, MSG_TRUNC, RLIMIT_NOFILE, SHUT_WR, close, epoll_watch, errno, getrlimit, map_memory, recv, rlimit,
-    shutdown
+    MSG_DONTWAIT, MSG_TRUNC, SHUT_WR, close, epoll_watch, errno, map_memory, recv, shutdown
 )
 from ..routes.request cimport Request
 from ..routes.table cimport route_for, route_keeps_alive, route_render
@@ -41,18 +45,21 @@ from ..shared.page_ring cimport page_ring_add
 from ..shared.scoreboard cimport Scoreboard, WorkerSlot, slot_count
 from ..text.buffer cimport Text
 from .timers cimport (
-    TimerNode, Timers, WAIT_BODY, WAIT_FAREWELL, WAIT_HEAD, WAIT_IDLE, WAIT_LINGER, WAIT_SEND, timers_start,
-    timers_stop
+    READ_RATE_MIN, SEND_RATE_MIN, TimerNode, Timers, WAIT_ANSWER, WAIT_BODY, WAIT_FAREWELL, WAIT_HEAD, WAIT_IDLE,
+    WAIT_LINGER, WAIT_SEND, timers_progress, timers_start, timers_stop
 )
 
 cdef enum:
-    CONNECTIONS_MAX = 1 << 20
+    CONNECTIONS_FEW = 64  # with memory for less, a worker does not start
     DISCARD_MAX = 64 * 1024  # bytes of a body dropped at once
-    LINGER_MAX = 256 * 1024  # bytes that a client may still send after its last answer
 
 cdef struct Connection:
     Parser parser
-    uint32_t count  # requests that are answered; while it lingers, bytes that are dropped
+    uint32_t count  # requests that are answered
+    uint32_t late_in_sending  # ms, in this wait (worker/timers.pxd)
+    uint32_t late_in_reading  # ms, in all waits
+    uint8_t answered  # the request at hand, before its body is complete
+    uint8_t suspended  # the request at hand is complete; its response has to wait for the ones before
     uint8_t route  # of the request at hand, once its target is complete
     uint8_t ends  # after the responses that are not sent yet
     uint8_t lingers  # then, as the client may still send
@@ -68,14 +75,14 @@ cdef struct Clients:  # large members come last, so the code reaches the others 
     int64_t now  # ms, as of this wake-up
     int64_t second  # of the wall clock, likewise
     uint64_t logged  # lines in the page ring, ever
-    uint32_t table_size  # descriptors from this on are refused
+    uint32_t table_size  # descriptors from this on have no place in the tables
     int epoll
     bint log_pages  # whether each page is logged
     bint draining  # each response is the last one on its connection
     uint8_t (*targets)[TARGET_KEPT]
     PendingSend *pending_sends
-    char (*rendered)[RENDERED_MAX]  # a rendered response that a slow reader has not taken
     Timers timers
+    KeptBytes kept_bytes
     RequestCache request_cache
     SendQueue send_queue
     uint8_t buffer[DISCARD_MAX]
@@ -83,19 +90,20 @@ cdef struct Clients:  # large members come last, so the code reaches the others 
 
 # ---- opening and closing ------------------------------------------------------------------------------------------
 
-cdef inline int clients_open(Clients *clients) noexcept nogil:
-    """Tables for as many descriptors as this process may have. 0 or -errno."""
-    cdef rlimit limit
-    cdef size_t size = CONNECTIONS_MAX
+cdef inline int clients_open(Clients *clients, int64_t connections) noexcept nogil:
+    """Tables for so many connections, or for as many as descriptors and address space are there for. 0 or -errno."""
+    cdef size_t size
     cdef char *memory
-    if getrlimit(RLIMIT_NOFILE, &limit) == 0 and limit.rlim_cur < size:
-        size = limit.rlim_cur
-    memory = <char *>map_memory(
-        size * (sizeof(Connection) + sizeof(TimerNode) + TARGET_KEPT + sizeof(PendingSend) + RENDERED_MAX),
-        MAP_PRIVATE | MAP_NORESERVE)
+    connections = max(min(connections, descriptors_for_connections()), <int64_t>1)
+    memory = map_tables(connections)
+    while memory == NULL and connections > CONNECTIONS_FEW:
+        connections //= 2
+        memory = map_tables(connections)
     if memory == NULL:
         return -ENOMEM
+    size = <size_t>connections + OTHER_DESCRIPTORS
     clients.table_size = <uint32_t>size
+    clients.slot.open_max = <uint64_t>connections
     clients.table = <Connection *>memory
     memory += size * sizeof(Connection)
     clients.pending_sends = <PendingSend *>memory
@@ -103,15 +111,23 @@ cdef inline int clients_open(Clients *clients) noexcept nogil:
     clients.timers.nodes = <TimerNode *>memory
     memory += size * sizeof(TimerNode)
     clients.targets = <uint8_t (*)[TARGET_KEPT]>memory
-    clients.rendered = <char (*)[RENDERED_MAX]>(memory + size * TARGET_KEPT)
+    kept_bytes_open(&clients.kept_bytes, <char (*)[RENDERED_MAX]>(memory + size * TARGET_KEPT))
     return 0
+
+
+cdef inline char *map_tables(int64_t connections) noexcept nogil:
+    """Memory for all tables, or NULL."""
+    cdef size_t size = <size_t>connections + OTHER_DESCRIPTORS
+    return <char *>map_memory(
+        size * (sizeof(Connection) + sizeof(PendingSend) + sizeof(TimerNode) + TARGET_KEPT) + KEPT_MAX * RENDERED_MAX,
+        MAP_PRIVATE | MAP_NORESERVE)
 
 
 cdef inline void client_open(Clients *clients, uint32_t fd) noexcept nogil:
     """A new connection. Its request has most often arrived; if the response ends it, it is never added to epoll."""
     cdef Connection *c
     clients.slot.accepted += 1
-    if fd >= clients.table_size:
+    if fd >= clients.table_size or clients.slot.open >= clients.slot.open_max and not client_shed(clients):
         close(fd)
         return
     c = &clients.table[fd]
@@ -121,6 +137,8 @@ cdef inline void client_open(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void client_close(Clients *clients, uint32_t fd) noexcept nogil:
+    if clients.timers.nodes[fd].wait == WAIT_SEND:
+        pending_send_drop(&clients.pending_sends[fd], &clients.kept_bytes)
     timers_stop(&clients.timers, fd)
     close(fd)
     clients.slot.open -= 1
@@ -131,6 +149,7 @@ cdef inline void client_wait(Clients *clients, uint32_t fd, uint8_t wait, uint32
     cdef Connection *c = &clients.table[fd]
     cdef bint changes = not c.watched or (events == EPOLLOUT) != (clients.timers.nodes[fd].wait == WAIT_SEND)
     timers_start(&clients.timers, fd, wait, clients.now)
+    c.late_in_sending = 0
     if changes:
         if epoll_watch(clients.epoll, EPOLL_CTL_MOD if c.watched else EPOLL_CTL_ADD, fd, events) < 0:
             client_close(clients, fd)
@@ -144,11 +163,8 @@ cdef inline void client_ready(Clients *clients, uint32_t fd) noexcept nogil:
     cdef uint8_t wait = clients.timers.nodes[fd].wait
     if wait == WAIT_IDLE or wait == WAIT_HEAD:
         client_receive(clients, fd)
-    elif wait == WAIT_BODY:
-        if parser_skippable(&clients.table[fd].parser):
-            client_skip(clients, fd)
-        else:
-            client_receive(clients, fd)
+    elif wait == WAIT_ANSWER or wait == WAIT_BODY:
+        client_receive_body(clients, fd)
     elif wait == WAIT_SEND:
         client_resume(clients, fd)
     elif wait >= WAIT_LINGER:
@@ -168,7 +184,7 @@ cdef inline void clients_end_idle(Clients *clients) noexcept nogil:
 
 
 cdef inline bint client_shed(Clients *clients) noexcept nogil:
-    """Close one connection, as descriptors or memory have run out: a lingering one, else an idle one, else one that
+    """Close one connection, to make room for another: a lingering one, else an idle one, else one that
     receives or sends; in each case the one that has waited longest. False if there is none."""
     cdef const uint32_t *first = clients.timers.first
     cdef uint8_t wait
@@ -178,6 +194,7 @@ cdef inline bint client_shed(Clients *clients) noexcept nogil:
             fd = first[wait]
     if fd:
         client_close(clients, fd)
+        clients.slot.shed += 1
     return fd != 0
 
 
@@ -185,6 +202,8 @@ cdef inline void client_expired(Clients *clients, uint32_t fd) noexcept nogil:
     cdef uint8_t wait = clients.timers.nodes[fd].wait
     if wait == WAIT_HEAD or wait == WAIT_BODY:
         client_fail(clients, fd, parser_error_when_slow(&clients.table[fd].parser))
+    elif wait == WAIT_ANSWER:
+        client_answer_early(clients, fd)
     else:
         client_close(clients, fd)
 
@@ -204,18 +223,27 @@ cdef inline void client_receive(Clients *clients, uint32_t fd) noexcept nogil:
         client_close(clients, fd)
 
 
-cdef inline void client_skip(Clients *clients, uint32_t fd) noexcept nogil:
-    """Drop bytes of a body without copying them: on TCP, MSG_TRUNC discards (tcp(7))."""
-    cdef Parser *p = &clients.table[fd].parser
-    cdef uint64_t size_max = min(parser_skippable(p), <uint64_t>DISCARD_MAX)
-    cdef ssize_t size = recv(fd, clients.buffer, size_max, MSG_DONTWAIT | MSG_TRUNC)
-    if size > 0:
-        parser_skip(p, <uint64_t>size)
-        client_feed(clients, fd, clients.buffer, clients.buffer)
-    elif size == 0:
+cdef inline void client_receive_body(Clients *clients, uint32_t fd) noexcept nogil:
+    """Receive what frames a body, and drop the rest without copying it: on TCP, MSG_TRUNC discards (tcp(7))."""
+    cdef Connection *c = &clients.table[fd]
+    cdef uint64_t skippable = parser_skippable(&c.parser)
+    cdef ssize_t size
+    if skippable:
+        size = recv(fd, clients.buffer, min(skippable, <uint64_t>DISCARD_MAX), MSG_DONTWAIT | MSG_TRUNC)
+    else:
+        size = recv(fd, clients.buffer, RECEIVE_MAX, MSG_DONTWAIT)
+    if size == 0:
         client_ended(clients, fd)
-    elif errno != EAGAIN and errno != EINTR:
-        client_close(clients, fd)
+    elif size < 0:
+        if errno != EAGAIN and errno != EINTR:
+            client_close(clients, fd)
+    elif not timers_progress(&clients.timers, fd, &c.late_in_sending, <size_t>size, SEND_RATE_MIN, clients.now):
+        client_fail(clients, fd, ERROR_SLOW_BODY)
+    elif skippable:
+        parser_skip(&c.parser, <uint64_t>size)
+        client_feed(clients, fd, clients.buffer, clients.buffer)
+    else:
+        client_feed(clients, fd, clients.buffer, clients.buffer + size)
 
 
 cdef inline void client_ended(Clients *clients, uint32_t fd) noexcept nogil:
@@ -228,10 +256,10 @@ cdef inline void client_ended(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void client_fail(Clients *clients, uint32_t fd, int error) noexcept nogil:
-    """Respond with an error, and end the connection."""
+    """Respond with an error, if this request has no response yet, and end the connection."""
     cdef Connection *c = &clients.table[fd]
     send_queue_clear(&clients.send_queue)
-    client_put_error(clients, &c.parser, error)
+    client_put_error(clients, c, error)
     c.ends = True
     c.lingers = True
     client_send(clients, fd)
@@ -243,10 +271,11 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
     cdef Parser *p = &c.parser
     cdef Target target
     cdef uint64_t lines = 0
-    cdef bint full = end - pos == RECEIVE_MAX
+    cdef bint full = end - pos == RECEIVE_MAX or c.suspended  # more may be there to be received
     cdef bint responds = False
     cdef const uint8_t *begin = NULL
     cdef int outcome
+    c.suspended = False
     send_queue_clear(&clients.send_queue)
     target_begin(p, &target)
     while not c.ends:
@@ -267,11 +296,19 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
             break
         responds = True
         if outcome == OUTCOME_READY:
-            lines += client_respond(clients, fd, &target, begin, pos)
+            if not c.answered:
+                if not client_has_room(clients, fd):
+                    target_keep(p, &target, clients.targets[fd])
+                    send_queue_put_rest(&clients.send_queue, pos, end)
+                    c.suspended = True
+                    break
+                lines += client_respond(clients, fd, &target, begin, pos)
+            c.answered = False
+            parser_next(p)
         else:
             c.ends = True
             c.lingers = True
-            client_put_error(clients, p, p.error)
+            client_put_error(clients, c, p.error)
     if c.ends and (pos != end or full):
         c.lingers = True
     client_log(clients, lines)
@@ -287,9 +324,21 @@ cdef inline void client_log(Clients *clients, uint64_t lines) noexcept nogil:
         page_ring_add(&clients.slot.page_ring, clients.ring_oldest, clients.second, lines)
 
 
-cdef inline void client_put_error(Clients *clients, const Parser *p, int error) noexcept nogil:
-    slot_count(clients.slot, ROUTE_ERROR, status_of(http_errors[error].status))
-    send_queue_put(&clients.send_queue, response_of_error(error, p))
+cdef inline void client_answer_early(Clients *clients, uint32_t fd) noexcept nogil:
+    """Respond to a request whose body is not complete."""
+    cdef Connection *c = &clients.table[fd]
+    cdef Target target
+    send_queue_clear(&clients.send_queue)
+    target_begin(&c.parser, &target)
+    client_log(clients, client_respond(clients, fd, &target, NULL, NULL))
+    c.answered = True
+    client_send(clients, fd)
+
+
+cdef inline void client_put_error(Clients *clients, const Connection *c, int error) noexcept nogil:
+    if not c.answered:
+        slot_count(clients.slot, ROUTE_ERROR, status_of(http_errors[error].status))
+        send_queue_put(&clients.send_queue, response_of_error(error, &c.parser))
 
 
 cdef inline const uint8_t *client_target(Clients *clients, uint32_t fd, const Target *target) noexcept nogil:
@@ -328,17 +377,18 @@ cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *tar
     c.count += 1
     client_request(clients, fd, target, &request)
     if routes[route].kind == RENDERED:
-        put = client_render(clients, fd, route, &request)
+        put = client_render(clients, route, &request)
     else:
         response = response_of(route, p, request.keep_alive)
         put = send_queue_put(&clients.send_queue, response)
         slot_count(clients.slot, route, STATUS_200)
     c.ends = not put or not request.keep_alive
-    # a client that did not ask for the end may have sent more meanwhile
-    c.lingers = p.flags & FLAG_BODY_LEFT != 0 or c.ends and parser_keeps_alive(p)
+    # A client that asked for the end, in one segment that ends with its request, is not expected to send more. One that
+    # did not ask for it may; and so may one with a body, or in several segments: there are clients that send a CR LF
+    # after each body.
+    c.lingers = c.ends and (begin == NULL or parser_keeps_alive(p) or p.flags & (FLAG_LENGTH | FLAG_CODING) != 0)
     if route == ROUTE_PAGE and begin != NULL and not c.lingers and not clients.draining:
         request_cache_store(&clients.request_cache, begin, end, response, c.ends)
-    parser_next(p)
     return routes[route].flags & LOGGED != 0
 
 
@@ -355,14 +405,20 @@ cdef inline void client_request(Clients *clients, uint32_t fd, const Target *tar
                           and route_keeps_alive(c.route, request))
 
 
-cdef inline bint client_render(Clients *clients, uint32_t fd, int route, const Request *request) noexcept nogil:
-    """Render a response and queue it; False if there is no room, as the client takes none."""
+cdef inline bint client_has_room(Clients *clients, uint32_t fd) noexcept nogil:
+    """For the response to the request at hand: so many can be rendered before the client has to take some."""
+    if routes[clients.table[fd].route].kind == RENDERED and not send_queue_has_room(&clients.send_queue):
+        send_queue_send(&clients.send_queue, clients.responses, fd)  # an error shows when the rest is sent
+        return send_queue_has_room(&clients.send_queue)
+    return True
+
+
+cdef inline bint client_render(Clients *clients, int route, const Request *request) noexcept nogil:
+    """Render a response and queue it; False if there is no room, which must not happen."""
     cdef Text text
     cdef int code
     if not send_queue_reserve(&clients.send_queue, &text):
-        send_queue_send(&clients.send_queue, clients.responses, fd)  # an error shows when the rest is sent
-        if not send_queue_reserve(&clients.send_queue, &text):
-            return False
+        return False
     code = route_render(route, &text, request)
     slot_count(clients.slot, route, status_of(code))
     return send_queue_put_rendered(&clients.send_queue, &text)
@@ -374,6 +430,8 @@ cdef inline void client_wait_for_request(Clients *clients, uint32_t fd, bint ans
     cdef uint8_t wait = WAIT_IDLE
     if parser_has_begun(p):
         wait = WAIT_HEAD if p.state < STATE_BODY else WAIT_BODY
+        if p.flags & FLAG_BODY_AWAITED and not clients.table[fd].answered:
+            wait = WAIT_ANSWER
     if answered or wait != clients.timers.nodes[fd].wait or not clients.table[fd].watched:
         client_wait(clients, fd, wait, EPOLLIN)
 
@@ -382,27 +440,38 @@ cdef inline void client_wait_for_request(Clients *clients, uint32_t fd, bint ans
 
 cdef inline void client_send(Clients *clients, uint32_t fd) noexcept nogil:
     """Send the queue. The rest that the client does not take is saved, and nothing is read from it meanwhile."""
-    cdef int sent = send_queue_send(&clients.send_queue, clients.responses, fd)
+    client_after_send(clients, fd, send_queue_send(&clients.send_queue, clients.responses, fd))
+
+
+cdef inline void client_after_send(Clients *clients, uint32_t fd, int sent) noexcept nogil:
     if sent == SENT_ALL:
         client_sent(clients, fd)
     elif sent == SENT_FAILED:
         client_close(clients, fd)
+    elif not send_queue_save(&clients.send_queue, &clients.pending_sends[fd], &clients.kept_bytes,
+                             clients.table[fd].suspended):
+        client_close(clients, fd)
     else:
-        if not send_queue_save(&clients.send_queue, &clients.pending_sends[fd], clients.rendered[fd]):
-            clients.table[fd].ends = True
-            clients.table[fd].lingers = True
         client_wait(clients, fd, WAIT_SEND, EPOLLOUT)
 
 
 cdef inline void client_resume(Clients *clients, uint32_t fd) noexcept nogil:
-    send_queue_restore(&clients.send_queue, &clients.pending_sends[fd], clients.rendered[fd])
-    client_send(clients, fd)
+    cdef Connection *c = &clients.table[fd]
+    cdef int sent
+    send_queue_restore(&clients.send_queue, &clients.pending_sends[fd], &clients.kept_bytes, c.suspended)
+    sent = send_queue_send(&clients.send_queue, clients.responses, fd)
+    if timers_progress(&clients.timers, fd, &c.late_in_reading, clients.send_queue.sent, READ_RATE_MIN, clients.now):
+        client_after_send(clients, fd, sent)
+    else:
+        client_close(clients, fd)
 
 
 cdef inline void client_sent(Clients *clients, uint32_t fd) noexcept nogil:
     """All responses are sent: go on, or end."""
     cdef const Connection *c = &clients.table[fd]
-    if not c.ends:
+    if c.suspended:
+        client_feed(clients, fd, clients.send_queue.rest, clients.send_queue.rest + clients.send_queue.rest_length)
+    elif not c.ends:
         client_wait_for_request(clients, fd, True)
     elif not c.lingers:
         client_close(clients, fd)
@@ -413,7 +482,6 @@ cdef inline void client_sent(Clients *clients, uint32_t fd) noexcept nogil:
 cdef inline void client_end(Clients *clients, uint32_t fd, uint8_t wait) noexcept nogil:
     """Half-close. A close with bytes unread or on their way would reset the connection, and the client could lose the
     last response (RFC 9112 section 9.6)."""
-    clients.table[fd].count = 0
     if shutdown(fd, SHUT_WR) < 0:
         client_close(clients, fd)
     else:
@@ -421,11 +489,11 @@ cdef inline void client_end(Clients *clients, uint32_t fd, uint8_t wait) noexcep
 
 
 cdef inline void client_linger(Clients *clients, uint32_t fd) noexcept nogil:
+    """Drop what comes, as long as the client sends at a decent rate; or until the deadline, if the server stops."""
     cdef Connection *c = &clients.table[fd]
     cdef ssize_t size = recv(fd, clients.buffer, DISCARD_MAX, MSG_DONTWAIT | MSG_TRUNC)
     if size < 0 and (errno == EAGAIN or errno == EINTR):
         return
-    if size > 0:
-        c.count += <uint32_t>size
-    if size <= 0 or c.count > LINGER_MAX:
+    if size <= 0 or clients.timers.nodes[fd].wait == WAIT_LINGER and not timers_progress(
+            &clients.timers, fd, &c.late_in_sending, <size_t>size, SEND_RATE_MIN, clients.now):
         client_close(clients, fd)

@@ -12,14 +12,14 @@ from ..http.request_cache cimport request_cache_clear
 from ..http.responses cimport Responses, responses_set_date
 from ..identity.replica cimport Replica
 from ..os.atomic cimport atomic_get_u64, atomic_set_u64
-from ..os.sandbox cimport SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
+from ..os.descriptors cimport fill_standard_fds
+from ..os.sandbox cimport GUARD_DESCRIPTORS, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
-    EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSYS, ENOTSOCK, EPERM,
-    EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN,
-    EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, SIGPROF, SIG_DFL, SIG_UNBLOCK,
-    accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait,
-    epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, pthread_sigmask, recv, send, sigaddset, sigemptyset,
-    signal, sigset_t, wall_second
+    EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSYS, ENOTSOCK, EPERM, EPOLLET, EPOLLEXCLUSIVE,
+    EPOLLHUP, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, PR_SET_NAME,
+    SIGPROF, SIG_DFL, SIG_UNBLOCK, accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait,
+    epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, prctl, pthread_sigmask, recv, send, sigaddset,
+    sigemptyset, signal, sigset_t, wall_second
 )
 from ..routes.table cimport responses_open
 from ..shared.scoreboard cimport (
@@ -27,11 +27,17 @@ from ..shared.scoreboard cimport (
     scoreboard_slot
 )
 from .connection cimport Clients, client_expired, client_open, client_ready, client_shed, clients_end_idle, clients_open
-from .timers cimport LAST_MOMENT, timers_expired, timers_set_limits, timers_timeout
+from .timers cimport (
+    LAST_MOMENT, LINGER_TIMEOUT_AT_END, WAIT_LINGER, timers_expired, timers_set_limits, timers_timeout
+)
+
+cdef extern from "yinyang.h" nogil:
+    const char *WORKER_NAME
 
 cdef extern from "option_table.h" nogil:
     enum:
         OPTION_ACCESS_LOG
+        OPTION_MAX_CONNECTIONS
         OPTION_SANDBOX
 
 cdef enum:
@@ -55,6 +61,7 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
     int state  # enum WorkerState
     uint32_t phase  # of the server, as of the last turn
     int listener
+    bint listener_is_shared  # with other servers
     int lifeline
     int wakeup_fd
     int failed  # the errno of a fatal error
@@ -70,16 +77,20 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
 
 
 cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config *config, const Replica *replica,
-                           int listener, int lifeline, int wakeup_fd) noexcept nogil:
-    """Serve until told to stop, or until the parent is gone. The exit code: 0, or the errno of a fatal error."""
+                           int listener, bint listener_is_shared, int lifeline, int wakeup_fd,
+                           bint alone) noexcept nogil:
+    """Serve until told to stop, or until the parent is gone. `alone`: it has no other descriptor than these and the
+    standard ones. The exit code: 0, or the errno of a fatal error."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
     cdef int sandbox = config.numbers[OPTION_SANDBOX]
     cdef int guards = 0
     cdef int error
     if w == NULL:
         return ENOMEM
+    prctl(PR_SET_NAME, <unsigned long>WORKER_NAME)
     w.scoreboard = scoreboard
     w.listener = listener
+    w.listener_is_shared = listener_is_shared
     w.lifeline = lifeline
     w.wakeup_fd = wakeup_fd
     w.accept_at = NEVER
@@ -95,12 +106,12 @@ cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config 
     if error == 0:
         error = responses_open(&w.responses, replica)
     if error == 0:
-        error = clients_open(&w.clients)
+        error = clients_open(&w.clients, config.numbers[OPTION_MAX_CONNECTIONS] // scoreboard.workers)
     if error == 0:
         error = worker_watch(w)
     worker_enable_watchdog()
     if error == 0 and sandbox != SANDBOX_OFF:
-        guards = sandbox_enter(False, sandbox == SANDBOX_REQUIRE)
+        guards = worker_enter_sandbox(w, alone, sandbox == SANDBOX_REQUIRE)
         error = min(guards, 0)
     if error == 0:
         error = worker_try_accept()
@@ -111,7 +122,9 @@ cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config 
 
 
 cdef inline int worker_watch(Worker *w) noexcept nogil:
-    """0 or -errno."""
+    """Open the epoll, and have it take the place of the standard descriptors, which are of no use here and would let a
+    worker write into the log. 0 or -errno."""
+    cdef int[4] own
     w.clients.epoll = epoll_create1(EPOLL_CLOEXEC)
     if w.clients.epoll < 0:
         return -errno
@@ -120,7 +133,22 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
             or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0
             or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.lifeline, EPOLLIN) < 0):
         return -errno
-    return 0
+    own[0] = w.listener
+    own[1] = w.lifeline
+    own[2] = w.wakeup_fd
+    own[3] = w.clients.epoll
+    return fill_standard_fds(own, 4, w.clients.epoll)
+
+
+cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required) noexcept nogil:
+    """The guards that hold, or -errno."""
+    cdef int refused = 0
+    cdef int guards = sandbox_enter(False, w.wakeup_fd, -1, &refused)
+    if alone:
+        guards |= GUARD_DESCRIPTORS
+    else:
+        refused = GUARD_DESCRIPTORS
+    return -EPERM if required and refused else guards
 
 
 cdef inline int worker_try_accept() noexcept nogil:
@@ -272,6 +300,7 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
     cdef int left = ACCEPT_MAX
     cdef int errors = 0  # in a row
     cdef bint shed = False  # one was just closed to make room
+    cdef bint somebody_waits = True  # as far as is known
     if w.state == WORKER_CLOSING:
         return
     while left:
@@ -284,10 +313,14 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
         if fd >= 0:
             shed = False
             errors = 0
+            somebody_waits = w.state == WORKER_LAST_CALL
             client_open(&w.clients, <uint32_t>fd)
         elif errno == EAGAIN:
             return
         elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+            if not somebody_waits:  # accept4(2) takes a descriptor before it looks at the queue
+                worker_rewatch_listener(w)
+                return
             if shed or not client_shed(&w.clients):
                 w.accept_at = w.clients.now + ACCEPT_PAUSE
                 return
@@ -302,6 +335,14 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
         else:  # an error of that connection alone, as after a reset (accept(2))
             errors += 1
     w.accept_at = w.clients.now + (ACCEPT_PAUSE if errors == ACCEPT_MAX else 0)
+
+
+cdef inline void worker_rewatch_listener(Worker *w) noexcept nogil:
+    """Have epoll report the listener in the next turn, if connections are queued. Modifying the watch would do that
+    too, but not with an exclusive one."""
+    if (epoll_watch(w.clients.epoll, EPOLL_CTL_DEL, w.listener, 0) < 0
+            or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0):
+        w.failed = errno
 
 
 cdef inline void worker_notify_workers(Worker *w) noexcept nogil:
@@ -340,11 +381,24 @@ cdef inline void worker_begin_last_call(Worker *w) noexcept nogil:
     worker_drain(w)
     w.state = WORKER_LAST_CALL
     w.last_call_ends = w.clients.now + LAST_MOMENT
+    if w.listener_is_shared:
+        worker_leave_listener(w)
+
+
+cdef inline void worker_leave_listener(Worker *w) noexcept nogil:
+    """Other servers accept what comes from now on, so that the last moment is enough for what is accepted here. The
+    kernel may have told this worker alone of what is queued by now. The epoll has to forget the listener, or it would
+    go on taking such events: closing a descriptor does not do that while others have the socket."""
+    epoll_watch(w.clients.epoll, EPOLL_CTL_DEL, w.listener, 0)
+    worker_accept(w, True)
 
 
 cdef inline void worker_end_last_call(Worker *w) noexcept nogil:
     """Accept the rest of the queue, then close. If accepting has to pause, the last call goes on until the next try."""
-    worker_accept(w, True)
+    if w.listener_is_shared:
+        w.accept_at = NEVER
+    else:
+        worker_accept(w, True)
     w.last_call_ends = w.accept_at
     if w.accept_at == NEVER:
         worker_close(w)
@@ -353,5 +407,6 @@ cdef inline void worker_end_last_call(Worker *w) noexcept nogil:
 cdef inline void worker_close(Worker *w) noexcept nogil:
     """Close the listening socket, and end idle connections. Responses that are under way are completed."""
     w.state = WORKER_CLOSING
+    w.clients.timers.limits[WAIT_LINGER] = LINGER_TIMEOUT_AT_END
     close(w.listener)
     clients_end_idle(&w.clients)

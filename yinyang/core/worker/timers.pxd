@@ -2,9 +2,12 @@
 
 All connections in a list have the same time limit, so each list is sorted by its order of arrival. Adding, removing and
 finding the next deadline take constant time. A list holds descriptors; descriptor 0, which is no connection, ends it.
+
+A client that sends a body or reads responses has all the time that it needs at the least rate: each byte makes up for
+the time that it takes at that rate. A client that is late by the limit of its list, or silent for that long, is ended.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint8_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 
 from ..config.config cimport Config
 
@@ -19,6 +22,7 @@ cdef enum:
     WAIT_NOTHING
     WAIT_IDLE  # for the first byte of a request
     WAIT_HEAD  # for the rest of a head
+    WAIT_ANSWER  # for the first byte of a long body, before the response is sent without it
     WAIT_BODY  # for the rest of a body
     WAIT_SEND  # for the client to take any of its responses
     WAIT_LINGER  # for the client to close, after a response that ends the connection
@@ -26,7 +30,11 @@ cdef enum:
     WAIT_COUNT
 
 cdef enum:
-    LINGER_TIMEOUT = 1000  # ms
+    ANSWER_DELAY = 1000  # ms
+    LINGER_TIMEOUT = 5000  # ms
+    LINGER_TIMEOUT_AT_END = 1000  # ms, as the server stops
+    SEND_RATE_MIN = 240  # bytes/s of a body, or of what a client sends after its last response
+    READ_RATE_MIN = 4096  # bytes/s of responses; less is waited for only if they do not fit in the kernel's buffer
     LAST_MOMENT = 50  # ms for packets that are on their way when a server stops: a handshake, a request, a FIN
 
 cdef struct TimerNode:
@@ -45,6 +53,7 @@ cdef struct Timers:
 cdef inline void timers_set_limits(Timers *timers, const Config *config) noexcept nogil:
     timers.limits[WAIT_IDLE] = config.numbers[OPTION_IDLE_TIMEOUT]
     timers.limits[WAIT_HEAD] = config.numbers[OPTION_HEAD_TIMEOUT]
+    timers.limits[WAIT_ANSWER] = min(<int>ANSWER_DELAY, config.numbers[OPTION_BODY_TIMEOUT])
     timers.limits[WAIT_BODY] = config.numbers[OPTION_BODY_TIMEOUT]
     timers.limits[WAIT_SEND] = config.numbers[OPTION_SEND_TIMEOUT]
     timers.limits[WAIT_LINGER] = LINGER_TIMEOUT
@@ -79,6 +88,18 @@ cdef inline void timers_start(Timers *timers, uint32_t fd, uint8_t wait, int64_t
     else:
         timers.first[wait] = fd
     timers.last[wait] = fd
+
+
+cdef inline bint timers_progress(Timers *timers, uint32_t fd, uint32_t *late, size_t count, uint32_t rate,
+                                 int64_t now) noexcept nogil:
+    """A client has sent or read `count` bytes, and the wait goes on. `late` is how many ms it is behind the rate. False
+    if that is too much."""
+    cdef uint8_t wait = timers.nodes[fd].wait
+    cdef uint64_t behind = <uint64_t>late[0] + (<uint32_t>now - timers.nodes[fd].since)
+    cdef uint64_t made_up = <uint64_t>count * 1000 // rate
+    late[0] = <uint32_t>(behind - made_up) if made_up < behind else 0
+    timers_start(timers, fd, wait, now)
+    return late[0] < timers.limits[wait]
 
 
 cdef inline uint32_t timers_remaining(const Timers *timers, uint8_t wait, int64_t now) noexcept nogil:
