@@ -302,3 +302,44 @@ def test_clients_are_not_late_while_the_server_is_stopped(start: Start) -> None:
         for client in slow, idle:
             assert_date_is_after(continued, receive_page(client))
     assert replica.stop() == 0
+
+
+# ---- a worker that is not there -----------------------------------------------------------------------------------
+
+
+@pytest.mark.host
+@pytest.mark.strace
+@pytest.mark.needs("root")
+def test_a_worker_in_its_restart_pause_has_no_share(start: Start, tmp_path: Path) -> None:
+    """Others do not leave connections to it, by the eventfd that workers wake each other with."""
+    replica = start("--workers", "2")
+    keeps = replica.workers()[0]
+    trace = tmp_path / "trace"
+    while other := other_worker(replica, keeps):
+        os.kill(other, signal.SIGKILL)
+        wait_until(lambda other=other: other not in replica.workers())
+    tracer = subprocess.Popen([needs("strace"), "-qq", "-p", str(keeps), "-o", str(trace), "-e", "trace=accept4,write"])
+    try:
+        wait_until(lambda: re.search(r"TracerPid:\t[1-9]", Path(f"/proc/{keeps}/status").read_text()))
+        clients = [replica.connect() for _ in range(30)]
+        for client in clients:
+            client.sendall(GET)
+            receive_page(client)
+        assert replica.workers() == [keeps]
+        for client in clients:
+            client.close()
+    finally:
+        tracer.terminate()
+        tracer.wait()
+    assert "accept4" in trace.read_text()
+    assert "write" not in trace.read_text()
+
+
+def other_worker(replica: Replica, worker: int) -> int:
+    """The other one; 0 if there is none for 3 s, as in the longest pauses only."""
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        if found := [other for other in replica.workers() if other != worker]:
+            return found[0]
+        time.sleep(0.005)
+    return 0

@@ -65,9 +65,9 @@ class Shared:
 
 
 def mappings(pid: int) -> Iterator[tuple[int, int, str]]:
-    """Its shared memory without a file, as begin, end and rights."""
+    """The memory that it shares with its parent, as begin, end and rights."""
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        found = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) .*/dev/zero \(deleted\)$", line)
+        found = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) .*/(?:dev/zero|memfd:yinyang) \(deleted\)$", line)
         if found:
             yield int(found[1], 16), int(found[2], 16), found[3]
 
@@ -89,10 +89,14 @@ def socket_of(worker: int, family: int) -> Iterator[socket.socket]:
     for name in os.listdir(f"/proc/{worker}/fd"):
         if os.readlink(f"/proc/{worker}/fd/{name}").startswith("socket:"):
             with socket.socket(fileno=copy_of(worker, int(name))) as found:
-                if found.family == family:
+                if found.family == family and (family == socket.AF_UNIX or listens(found)):
                     yield found
                     return
     raise AssertionError("there is no such socket")
+
+
+def listens(found: socket.socket) -> bool:
+    return found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
 
 
 @contextlib.contextmanager

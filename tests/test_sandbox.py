@@ -42,7 +42,7 @@ OTHER_ARGUMENTS = (
     "send to an address|send to an address and connect|send and connect|send to a path|send out of band|"
     "send to a high address|accept without flags|shut down for reading|shut down|limit time"
 )
-OF_THE_PARENT = "fork|clone|write elsewhere"
+OF_THE_PARENT = "fork|clone|write elsewhere|listen"
 OTHER_ARGUMENTS_OF_THE_PARENT = (
     "set to connect when sending|attach a filter|ask for an option|pair of another kind|pair of another family|"
     "executable memory|memory over memory|make executable|clone into a new user namespace|clone into new namespaces|"
@@ -50,7 +50,7 @@ OTHER_ARGUMENTS_OF_THE_PARENT = (
     "limits of another|another filter"
 )
 NOTHING = (
-    "socket|connect|connect the listener|bind|listen|accept with an address|send a message|send messages|send directly|"
+    "socket|connect|connect the listener|bind|accept with an address|send a message|send messages|send directly|"
     "receive a message|socketcall|open|openat|openat2|create|memory as a file|ioctl|duplicate|get a descriptor|"
     "io_uring|ipc|move memory|userfaultfd|vfork|clone3|kill a thread|become root|personality"
 )

@@ -79,7 +79,7 @@ cdef inline void metrics_totals(Text *text, const Scoreboard *scoreboard) noexce
     metric(text, "yinyang_draining", "gauge", "1 once told to stop", draining)
     metric(text, "yinyang_workers", "gauge", "processes", scoreboard.workers)
     metric(text, "yinyang_workers_ready", "gauge", "processes that serve", ready)
-    metric(text, "process_start_time_seconds", "gauge", "start, since 1970", <uint64_t>scoreboard.started)
+    metric(text, "process_start_time_seconds", "gauge", "start, since 1970", <uint64_t>scoreboard.notice.started)
 
 
 cdef inline void metric(Text *text, const char *name, const char *type_, const char *description,

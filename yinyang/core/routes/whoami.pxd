@@ -57,7 +57,7 @@ cdef inline void whoami_state(State *state, const Request *request) noexcept nog
     state.pages = scoreboard_counts(request.scoreboard).pages
     state.draining = scoreboard_phase(request.scoreboard) != PHASE_SERVING
     text_open(&text, state.started, sizeof(state.started) - 1)
-    stamp_render(&text, "%llu-%02llu-%02lluT%02llu:%02llu:%02lluZ", request.scoreboard.started)  # RFC 3339
+    stamp_render(&text, "%llu-%02llu-%02lluT%02llu:%02llu:%02lluZ", request.scoreboard.notice.started)  # RFC 3339
     state.started[min(text.length, text.room)] = 0
 
 

@@ -16,10 +16,10 @@ from ..os.descriptors cimport fill_standard_fds
 from ..os.sandbox cimport GUARD_DESCRIPTORS, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
     EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSYS, ENOTSOCK, EPERM, EPOLLET, EPOLLEXCLUSIVE,
-    EPOLLHUP, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL,
-    PR_SET_NAME, SIGPROF, SIG_DFL, SIG_UNBLOCK, accept_client, close, cpu_time_limit, epoll_create1, epoll_event,
-    epoll_wait, epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, prctl, pthread_sigmask, recv, send,
-    sigaddset, sigemptyset, signal, sigset_t, wall_second
+    EPOLLHUP, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, PR_SET_NAME,
+    SIGPROF, SIG_DFL, SIG_UNBLOCK, accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait,
+    epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, prctl, pthread_sigmask, recv, send, sigaddset,
+    sigemptyset, signal, sigset_t, wall_second
 )
 from ..routes.table cimport responses_open
 from ..shared.scoreboard cimport (
@@ -77,7 +77,8 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
 
 
 cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config *config, const Replica *replica,
-                           int listener, bint listener_is_shared, int lifeline, int wakeup_fd, bint alone) noexcept nogil:
+                           int listener, bint listener_is_shared, int lifeline, int wakeup_fd,
+                           bint alone) noexcept nogil:
     """Serve until told to stop, or until the parent is gone. `alone`: it has no other descriptor than these and the
     standard ones. The exit code: 0, or the errno of a fatal error."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
@@ -110,7 +111,8 @@ cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config 
         error = worker_watch(w)
     worker_enable_watchdog()
     if error == 0 and sandbox != SANDBOX_OFF:
-        error = worker_enter_sandbox(w, alone, sandbox == SANDBOX_REQUIRE, &guards)
+        guards = worker_enter_sandbox(w, alone, sandbox == SANDBOX_REQUIRE)
+        error = min(guards, 0)
     if error == 0:
         error = worker_try_accept()
     if error:
@@ -138,15 +140,15 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
     return fill_standard_fds(own, 4, w.clients.epoll)
 
 
-cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required, int *guards) noexcept nogil:
-    """0 or -errno; the guards that hold from now on."""
+cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required) noexcept nogil:
+    """The guards that hold, or -errno."""
     cdef int refused = 0
-    guards[0] = sandbox_enter(False, w.wakeup_fd, -1, &refused)
+    cdef int guards = sandbox_enter(False, w.wakeup_fd, -1, &refused)
     if alone:
-        guards[0] |= GUARD_DESCRIPTORS
+        guards |= GUARD_DESCRIPTORS
     else:
         refused = GUARD_DESCRIPTORS
-    return -EPERM if required and refused else 0
+    return -EPERM if required and refused else guards
 
 
 cdef inline int worker_try_accept() noexcept nogil:
