@@ -1,12 +1,16 @@
-"""What hostile clients cost: memory per slow client, and others' access when file descriptors run out."""
+"""What hostile clients cost: memory per slow client, and others' access when connections, descriptors or memory run
+out."""
 
 import contextlib
+import os
 import re
+import resource
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import GET, LAST, PAGE, Replica, Shape, needs, serving, wait_until
+from conftest import GET, LAST, PAGE, Replica, Shape, missing, needs, receive_page, serving, wait_until
 
 DESCRIPTORS = 64
 FEW, MANY = 100, 400  # slow clients
@@ -34,15 +38,103 @@ def test_when_descriptors_run_out_idle_clients_make_room(limited_replica: Replic
             client = stack.enter_context(limited_replica.connect())
             idle.append(client)
             client.sendall(GET)
-            received = b""
-            while not received.endswith(PAGE):
-                piece = client.recv(4096)
-                assert piece, received
-                received += piece
+            receive_page(client)
         assert PAGE in limited_replica.ask(LAST)
         assert idle[0].recv(1) == b""
         slow.sendall(LAST[len(GET) - 2 :])
         assert slow.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_more_connections_than_admitted(workers: int, start: Callable[..., Replica]) -> None:
+    """The longest idle ones make room."""
+    replica = start("--workers", str(workers), "--max-connections", "20", "--idle-timeout", "600")
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(replica.connect()) for _ in range(60)]
+        for client in idle:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(GET)
+                receive_page(client)
+        found = metrics(replica)
+        assert found["yinyang_connections_max"] == 20
+        assert found["yinyang_connections_open"] <= 20
+        assert found["yinyang_connections_shed_total"] >= 40
+        assert idle[0].recv(1) == b""
+        idle[-1].sendall(GET)
+        receive_page(idle[-1])
+
+
+def test_each_worker_admits_one_at_least(start: Callable[..., Replica]) -> None:
+    assert metrics(start("--workers", "3", "--max-connections", "1"))["yinyang_connections_max"] == 3
+
+
+def test_nobody_is_shed_while_nobody_waits(start: Callable[..., Replica]) -> None:
+    """The last descriptor is used, and taken away meanwhile, so that accept4(2) has none to look at the queue with."""
+    replica = start("--workers", "1", "--idle-timeout", "600", "--sandbox", "off")
+    worker = replica.workers()[0]
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(replica.connect()) for _ in range(10)]
+        for client in clients:
+            client.sendall(GET)
+            receive_page(client)
+        used = max(int(path.name) for path in Path(f"/proc/{worker}/fd").iterdir()) + 1
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (used + 1, used + 1))
+        for _ in range(10):  # each takes the last one, and none is shed for it
+            with replica.connect() as client:
+                client.sendall(LAST)
+                receive_page(client)
+                client.shutdown(socket.SHUT_WR)
+                assert client.recv(1) == b""
+        assert metrics(replica)["yinyang_connections_shed_total"] == 0
+        clients += [stack.enter_context(replica.connect()) for _ in range(2)]  # for the second there is no room
+        for client in clients[-2:]:
+            client.sendall(GET)
+            receive_page(client)
+        assert clients[0].recv(1) == b""
+        for client in clients[2:]:
+            client.sendall(GET)
+            receive_page(client)
+
+
+@pytest.mark.parametrize("limit", ["--as=67108864", "--nofile=20000"])
+def test_little_address_space_and_many_descriptors(limit: str, shape: Shape, tmp_path: Path) -> None:
+    """Tables are as large as there is room for."""
+    limited = Shape(needs("prlimit"), limit, *shape.command())
+    with serving(limited, tmp_path / "log") as replica:
+        assert metrics(replica)["yinyang_connections_max"] >= 64
+
+
+@contextlib.contextmanager
+def memory_group(limit: int) -> Iterator[tuple[Path, Path]]:
+    """A control group with so many bytes of memory: its list of processes, and the file that counts who was killed."""
+    controllers = Path("/sys/fs/cgroup/cgroup.subtree_control")
+    v2 = controllers.exists() and "memory" in controllers.read_text()
+    parent = Path("/sys/fs/cgroup" if v2 else "/sys/fs/cgroup/memory")
+    if not os.access(parent, os.W_OK) or not (v2 or (parent / "memory.limit_in_bytes").exists()):
+        missing("root", "no control group with a limit of memory can be made here")
+    group = parent / f"yinyang-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / ("memory.max" if v2 else "memory.limit_in_bytes")).write_text(str(limit))
+        yield group / "cgroup.procs", group / ("memory.events" if v2 else "memory.oom_control")
+    finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text(), "the last process of the group")
+        group.rmdir()
+
+
+@pytest.mark.parametrize("begin", [b"", GET[:-2], b"POST" + GET[3:-2] + b"Content-Length: 9\r\n\r\n"])
+def test_many_clients_of_a_server_with_little_memory(begin: bytes, static_program: Path, tmp_path: Path) -> None:
+    """8 MiB, in which 5,000 connections have no room."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
+    with memory_group(8 << 20) as (processes, events), contextlib.ExitStack() as stack:
+        grouped = Shape("sh", "-c", f'echo $$ >{processes}; exec "$@"', "sh", str(static_program))
+        replica = stack.enter_context(serving(grouped, tmp_path / "log", "--host", "127.0.0.1"))
+        for _ in range(5000):
+            stack.enter_context(replica.connect()).sendall(begin)
+        found = metrics(replica)
+        assert found["yinyang_connections_max"] == 512
+        assert found["yinyang_connections_shed_total"] >= 5000 - 512
+        assert re.search(r"^oom_kill 0$", events.read_text(), re.M)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +156,13 @@ def test_a_slow_client_costs_little_memory(part: bytes, start: Callable[..., Rep
 
 def open_connections(replica: Replica) -> int:
     """Without the one that asks."""
+    return metrics(replica)["yinyang_connections_open"] - 1
+
+
+def metrics(replica: Replica) -> dict[str, int]:
+    """Those without labels."""
     answer = replica.ask(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-    return int(re.search(rb"^yinyang_connections_open (\d+)$", answer, re.M)[1]) - 1
+    return {name.decode(): int(value) for name, value in re.findall(rb"^(\w+) (\d+)$", answer, re.M)}
 
 
 def private_memory(pid: int) -> int:

@@ -1,8 +1,9 @@
 """The responses that are not sent yet: their numbers, the offset in the first one, and the bytes of rendered ones.
 
 The responses to a segment of requests are queued in the worker's SendQueue, and one system call sends them. If the
-client takes only a part, the rest is saved as a PendingSend, with the first of its rendered responses. A slow reader
-costs no more memory than that.
+client takes only a part, the rest is saved as a PendingSend, and its rendered responses in KeptBytes, which has limited
+room for all slow readers of a worker. If there are more rendered responses than the queue has room for, the rest of the
+segment is saved there too, and parsed when they are sent.
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint8_t
@@ -13,6 +14,9 @@ from ..text.buffer cimport Text, text_fits, text_open
 from ..text.calendar cimport HTTP_DATE_LENGTH, http_date_render
 from .responses cimport RESPONSE_RENDERED, Response, Responses, response_is_rendered
 
+cdef extern from "atomic.h" nogil:
+    void static_assert "STATIC_ASSERT"(bint condition)
+
 cdef enum:
     RECEIVE_MAX = 4096  # bytes of requests taken from one connection before the others have their turn
     REQUEST_MIN = 25  # bytes of the shortest request that keeps its connection open
@@ -20,23 +24,33 @@ cdef enum:
     VECTOR_MAX = SEND_QUEUE_MAX + 1  # one response may be in two pieces
     RENDERED_COUNT = 16  # rendered responses: as many as a segment has unclean targets of the greatest length
     RENDERED_MAX = 5120  # bytes of one
+    KEPT_MAX = 256  # rendered responses and rests of segments that are kept
 
 cdef struct PendingSend:
     int64_t second  # of the Date of the first response
     uint32_t offset  # bytes of the first response that are sent
-    uint16_t kept  # bytes of the rendered one that is saved
+    uint8_t kept  # number of rendered ones, and 1 more if there is a rest of the segment
+    uint16_t places[RENDERED_COUNT + 1]  # of these in KeptBytes
+    uint16_t lengths[RENDERED_COUNT + 1]
     uint8_t count
     uint8_t responses[SEND_QUEUE_MAX]
 
 cdef struct SendQueue:
     uint8_t rendered  # number of rendered responses
     uint8_t gone  # how many of these are sent
+    uint16_t rest_length  # bytes
     size_t sent  # bytes, since the pending ones were restored
     PendingSend pending
     uint16_t lengths[RENDERED_COUNT]
     iovec vector[VECTOR_MAX]
     char torn[256]  # the head of a response that was cut in its Date, with the Date it began with
     char bytes[RENDERED_COUNT][RENDERED_MAX]  # of the rendered responses
+    uint8_t rest[RECEIVE_MAX]  # of a segment, which is not parsed yet
+
+cdef struct KeptBytes:
+    uint32_t free  # number of places
+    uint16_t places[KEPT_MAX]  # the free ones
+    char (*bytes)[RENDERED_MAX]  # KEPT_MAX of them
 
 cdef enum Sent:
     SENT_ALL
@@ -61,11 +75,22 @@ cdef inline bint send_queue_put(SendQueue *send_queue, uint8_t response) noexcep
 
 
 cdef inline bint send_queue_reserve(SendQueue *send_queue, Text *text) noexcept nogil:
-    """The buffer for the next rendered response; False if there is none left."""
+    """The buffer for the next rendered response; False if there is none left, which must not happen."""
     if send_queue.rendered == RENDERED_COUNT:
         return False
     text_open(text, send_queue.bytes[send_queue.rendered], RENDERED_MAX)
     return True
+
+
+cdef inline bint send_queue_has_room(const SendQueue *send_queue) noexcept nogil:
+    """For a rendered response."""
+    return send_queue.rendered < RENDERED_COUNT
+
+
+cdef inline void send_queue_put_rest(SendQueue *send_queue, const uint8_t *begin, const uint8_t *end) noexcept nogil:
+    """The rest of a segment of RECEIVE_MAX bytes; it may be the rest of a rest."""
+    send_queue.rest_length = <uint16_t>(end - begin)
+    memmove(send_queue.rest, begin, send_queue.rest_length)
 
 
 cdef inline bint send_queue_put_rendered(SendQueue *send_queue, const Text *text) noexcept nogil:
@@ -177,29 +202,59 @@ cdef inline int send_queue_send(SendQueue *send_queue, const Responses *response
     return SENT_ALL
 
 
-cdef inline bint send_queue_save(SendQueue *send_queue, PendingSend *pending, char *kept) noexcept nogil:
-    """Save the queue after SENT_SOME. `kept` has room for RENDERED_MAX bytes, so one rendered response can be saved.
-    False if there are more: then all from the second one on is dropped."""
-    cdef uint8_t left = send_queue.rendered - send_queue.gone
-    cdef uint8_t i
+cdef inline void kept_bytes_open(KeptBytes *kept, char (*bytes)[RENDERED_MAX]) noexcept nogil:
+    cdef uint16_t place
+    static_assert(RECEIVE_MAX <= RENDERED_MAX)
+    for place in range(KEPT_MAX):
+        kept.places[place] = place
+    kept.free = KEPT_MAX
+    kept.bytes = bytes
+
+
+cdef inline bint send_queue_save(SendQueue *send_queue, PendingSend *pending, KeptBytes *kept,
+                                 bint with_rest) noexcept nogil:
+    """Save the queue after SENT_SOME; False if there is no room for its bytes."""
+    if <uint32_t>(send_queue.rendered - send_queue.gone + with_rest) > kept.free:
+        return False
     send_queue.pending.kept = 0
-    if left:
-        send_queue.pending.kept = send_queue.lengths[send_queue.gone]
-        memcpy(kept, send_queue.bytes[send_queue.gone], send_queue.pending.kept)
-    if left > 1:
-        i = send_queue.pending.count
-        while left > 1:  # the last one but `left`
-            i -= 1
-            left -= response_is_rendered(send_queue.pending.responses[i])
-        send_queue.pending.count = i
+    while send_queue.gone != send_queue.rendered:
+        pending_send_keep(&send_queue.pending, kept, send_queue.bytes[send_queue.gone],
+                          send_queue.lengths[send_queue.gone])
+        send_queue.gone += 1
+    if with_rest:
+        pending_send_keep(&send_queue.pending, kept, <const char *>send_queue.rest, send_queue.rest_length)
     memcpy(pending, &send_queue.pending, sizeof(PendingSend) - SEND_QUEUE_MAX + send_queue.pending.count)
-    return send_queue.rendered - send_queue.gone <= 1
+    return True
 
 
-cdef inline void send_queue_restore(SendQueue *send_queue, const PendingSend *pending, const char *kept) noexcept nogil:
+cdef inline void pending_send_keep(PendingSend *pending, KeptBytes *kept, const char *bytes,
+                                   uint16_t length) noexcept nogil:
+    kept.free -= 1
+    pending.places[pending.kept] = kept.places[kept.free]
+    pending.lengths[pending.kept] = length
+    memcpy(kept.bytes[kept.places[kept.free]], bytes, length)
+    pending.kept += 1
+
+
+cdef inline void send_queue_restore(SendQueue *send_queue, PendingSend *pending, KeptBytes *kept,
+                                    bint with_rest) noexcept nogil:
+    cdef uint8_t i
     memcpy(&send_queue.pending, pending, sizeof(PendingSend))
     send_queue.sent = 0
     send_queue.gone = 0
-    send_queue.rendered = pending.kept != 0
-    send_queue.lengths[0] = pending.kept
-    memcpy(send_queue.bytes[0], kept, pending.kept)
+    send_queue.rendered = pending.kept - with_rest
+    for i in range(send_queue.rendered):
+        send_queue.lengths[i] = pending.lengths[i]
+        memcpy(send_queue.bytes[i], kept.bytes[pending.places[i]], pending.lengths[i])
+    if with_rest:
+        send_queue.rest_length = pending.lengths[send_queue.rendered]
+        memcpy(send_queue.rest, kept.bytes[pending.places[send_queue.rendered]], send_queue.rest_length)
+    pending_send_drop(pending, kept)
+
+
+cdef inline void pending_send_drop(PendingSend *pending, KeptBytes *kept) noexcept nogil:
+    """Give the places of its bytes back."""
+    while pending.kept:
+        pending.kept -= 1
+        kept.places[kept.free] = pending.places[pending.kept]
+        kept.free += 1

@@ -1,9 +1,9 @@
 """The connections of a worker: receiving, responding, and the deadlines of each client.
 
 A connection is a Connection and a TimerNode, in tables indexed by its descriptor. Their pages are zero and cost nothing
-until they are used; they are as long as connections are admitted. Three more tables are for connections that need them: the beginning of a target while its request
-is incomplete, the responses that a slow reader has not taken, and a rendered response among these. Nothing is allocated
-later, and a client cannot make its memory grow.
+until they are used; they are as long as connections are admitted. Two more tables are for connections that need them:
+the beginning of a target while its request is incomplete, and the responses that a slow reader has not taken. Nothing is
+allocated later, and a client cannot make its memory grow.
 
     idle -> head -> body -> (responses are sent) -> idle       the kinds of waiting (worker/timers.pxd)
                                 |  not all are taken: send -> idle
@@ -29,8 +29,9 @@ from ..http.responses cimport (
     routes, status_of
 )
 from ..http.send_queue cimport (
-    PendingSend, RECEIVE_MAX, RENDERED_MAX, SENT_ALL, SENT_FAILED, SendQueue, send_queue_clear, send_queue_put,
-    send_queue_put_rendered, send_queue_reserve, send_queue_restore, send_queue_save, send_queue_send
+    KEPT_MAX, KeptBytes, PendingSend, RECEIVE_MAX, RENDERED_MAX, SENT_ALL, SENT_FAILED, SendQueue, kept_bytes_open,
+    pending_send_drop, send_queue_clear, send_queue_has_room, send_queue_put, send_queue_put_rendered,
+    send_queue_put_rest, send_queue_reserve, send_queue_restore, send_queue_save, send_queue_send
 )
 from ..identity.replica cimport Replica
 from ..os.capacity cimport OTHER_DESCRIPTORS, descriptors_for_connections
@@ -58,6 +59,7 @@ cdef struct Connection:
     uint32_t late_in_sending  # ms, in this wait (worker/timers.pxd)
     uint32_t late_in_reading  # ms, in all waits
     uint8_t answered  # the request at hand, before its body is complete
+    uint8_t suspended  # the request at hand is complete; its response has to wait for the ones before
     uint8_t route  # of the request at hand, once its target is complete
     uint8_t ends  # after the responses that are not sent yet
     uint8_t lingers  # then, as the client may still send
@@ -78,8 +80,8 @@ cdef struct Clients:  # large members come last, so the code reaches the others 
     bint draining  # each response is the last one on its connection
     uint8_t (*targets)[TARGET_KEPT]
     PendingSend *pending_sends
-    char (*rendered)[RENDERED_MAX]  # a rendered response that a slow reader has not taken
     Timers timers
+    KeptBytes kept_bytes
     RequestCache request_cache
     SendQueue send_queue
     uint8_t buffer[DISCARD_MAX]
@@ -95,7 +97,7 @@ cdef inline int clients_open(Clients *clients, int64_t connections) noexcept nog
     while True:
         size = <size_t>connections + OTHER_DESCRIPTORS
         memory = <char *>map_memory(
-            size * (sizeof(Connection) + sizeof(TimerNode) + TARGET_KEPT + sizeof(PendingSend) + RENDERED_MAX),
+            size * (sizeof(Connection) + sizeof(TimerNode) + TARGET_KEPT + sizeof(PendingSend)) + KEPT_MAX * RENDERED_MAX,
             MAP_PRIVATE | MAP_NORESERVE)
         if memory != NULL:
             break
@@ -111,7 +113,7 @@ cdef inline int clients_open(Clients *clients, int64_t connections) noexcept nog
     clients.timers.nodes = <TimerNode *>memory
     memory += size * sizeof(TimerNode)
     clients.targets = <uint8_t (*)[TARGET_KEPT]>memory
-    clients.rendered = <char (*)[RENDERED_MAX]>(memory + size * TARGET_KEPT)
+    kept_bytes_open(&clients.kept_bytes, <char (*)[RENDERED_MAX]>(memory + size * TARGET_KEPT))
     return 0
 
 
@@ -129,6 +131,8 @@ cdef inline void client_open(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void client_close(Clients *clients, uint32_t fd) noexcept nogil:
+    if clients.timers.nodes[fd].wait == WAIT_SEND:
+        pending_send_drop(&clients.pending_sends[fd], &clients.kept_bytes)
     timers_stop(&clients.timers, fd)
     close(fd)
     clients.slot.open -= 1
@@ -261,10 +265,11 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
     cdef Parser *p = &c.parser
     cdef Target target
     cdef uint64_t lines = 0
-    cdef bint full = end - pos == RECEIVE_MAX
+    cdef bint full = end - pos == RECEIVE_MAX or c.suspended  # more may be there to be received
     cdef bint responds = False
     cdef const uint8_t *begin = NULL
     cdef int outcome
+    c.suspended = False
     send_queue_clear(&clients.send_queue)
     target_begin(p, &target)
     while not c.ends:
@@ -286,6 +291,11 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
         responds = True
         if outcome == OUTCOME_READY:
             if not c.answered:
+                if not client_has_room(clients, fd):
+                    target_keep(p, &target, clients.targets[fd])
+                    send_queue_put_rest(&clients.send_queue, pos, end)
+                    c.suspended = True
+                    break
                 lines += client_respond(clients, fd, &target, begin, pos)
             c.answered = False
             parser_next(p)
@@ -361,7 +371,7 @@ cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *tar
     c.count += 1
     client_request(clients, fd, target, &request)
     if routes[route].kind == RENDERED:
-        put = client_render(clients, fd, route, &request)
+        put = client_render(clients, route, &request)
     else:
         response = response_of(route, p, request.keep_alive)
         put = send_queue_put(&clients.send_queue, response)
@@ -389,14 +399,20 @@ cdef inline void client_request(Clients *clients, uint32_t fd, const Target *tar
                           and route_keeps_alive(c.route, request))
 
 
-cdef inline bint client_render(Clients *clients, uint32_t fd, int route, const Request *request) noexcept nogil:
-    """Render a response and queue it; False if there is no room, as the client takes none."""
+cdef inline bint client_has_room(Clients *clients, uint32_t fd) noexcept nogil:
+    """For the response to the request at hand: so many can be rendered before the client has to take some."""
+    if routes[clients.table[fd].route].kind == RENDERED and not send_queue_has_room(&clients.send_queue):
+        send_queue_send(&clients.send_queue, clients.responses, fd)  # an error shows when the rest is sent
+        return send_queue_has_room(&clients.send_queue)
+    return True
+
+
+cdef inline bint client_render(Clients *clients, int route, const Request *request) noexcept nogil:
+    """Render a response and queue it; False if there is no room, which must not happen."""
     cdef Text text
     cdef int code
     if not send_queue_reserve(&clients.send_queue, &text):
-        send_queue_send(&clients.send_queue, clients.responses, fd)  # an error shows when the rest is sent
-        if not send_queue_reserve(&clients.send_queue, &text):
-            return False
+        return False
     code = route_render(route, &text, request)
     slot_count(clients.slot, route, status_of(code))
     return send_queue_put_rendered(&clients.send_queue, &text)
@@ -426,17 +442,17 @@ cdef inline void client_after_send(Clients *clients, uint32_t fd, int sent) noex
         client_sent(clients, fd)
     elif sent == SENT_FAILED:
         client_close(clients, fd)
+    elif not send_queue_save(&clients.send_queue, &clients.pending_sends[fd], &clients.kept_bytes,
+                             clients.table[fd].suspended):
+        client_close(clients, fd)
     else:
-        if not send_queue_save(&clients.send_queue, &clients.pending_sends[fd], clients.rendered[fd]):
-            clients.table[fd].ends = True
-            clients.table[fd].lingers = True
         client_wait(clients, fd, WAIT_SEND, EPOLLOUT)
 
 
 cdef inline void client_resume(Clients *clients, uint32_t fd) noexcept nogil:
     cdef Connection *c = &clients.table[fd]
     cdef int sent
-    send_queue_restore(&clients.send_queue, &clients.pending_sends[fd], clients.rendered[fd])
+    send_queue_restore(&clients.send_queue, &clients.pending_sends[fd], &clients.kept_bytes, c.suspended)
     sent = send_queue_send(&clients.send_queue, clients.responses, fd)
     if timers_progress(&clients.timers, fd, &c.late_in_reading, clients.send_queue.sent, READ_RATE_MIN, clients.now):
         client_after_send(clients, fd, sent)
@@ -447,7 +463,9 @@ cdef inline void client_resume(Clients *clients, uint32_t fd) noexcept nogil:
 cdef inline void client_sent(Clients *clients, uint32_t fd) noexcept nogil:
     """All responses are sent: go on, or end."""
     cdef const Connection *c = &clients.table[fd]
-    if not c.ends:
+    if c.suspended:
+        client_feed(clients, fd, clients.send_queue.rest, clients.send_queue.rest + clients.send_queue.rest_length)
+    elif not c.ends:
         client_wait_for_request(clients, fd, True)
     elif not c.lingers:
         client_close(clients, fd)
