@@ -5,7 +5,8 @@
 
 Prints tables in Markdown; a missing program is named, and what failed is listed below each table. Each client of
 upload_clients/ uploads COUNT bodies of each size one after another, a tenth as many of more than 50 MB, on connections
-that it keeps if it likes to. Behind each proxy stand two replicas: of ours one is the static program and one runs on
+that it keeps if it likes to. aiohttp and Node's http stream. Where curl expects `100-continue`, there is a process for
+each upload, or one for all. Behind each proxy stand two replicas: of ours one is the static program and one runs on
 Python; of the other server both are alike. Everything is started anew for each client. Replicas and proxy have one
 CPU, the clients have the other. The proxies have their defaults, but take a replica out after one failure, as nginx
 does, and let bodies of any size pass. Needs Linux with two CPUs, root, and what benchmarks/install-peers installs.
@@ -51,11 +52,13 @@ DESCRIPTORS = 4096
 PAUSE = 0.02  # seconds between two requests of the other client
 LOOKS = 0.25  # seconds between two looks at the proxy
 CLIENT_PATIENCE = 400.0  # seconds for all uploads of a client
-CLIENTS = [
-    *("Node fetch", "Node http", "Go", "aiohttp", "http.client", "requests", "httpx"),
-    *("curl", "curl, Expect", "Java"),
-]
 OF_PYTHON = ("aiohttp", "http.client", "requests", "httpx")
+OF_CURL = {  # Expect, and uploads of one process
+    "curl": ("", "1000000"),
+    "curl, Expect": ("100-continue", "1"),
+    "curl, Expect, one process": ("100-continue", "1000000"),
+}
+CLIENTS = ["Node fetch", "Node http", "Go", *OF_PYTHON, *OF_CURL, "Java"]
 GO = ("go", "build", "-o", str(PROGRAMS / "upload"), str(HERE / "upload.go"))
 
 
@@ -173,11 +176,13 @@ class Uploads:
 
 
 def client_command(client: str, url: str, method: str, header: tuple[str, str], plan: dict[int, int]) -> list[str]:
-    """The command of a client. All but curl get the URL, the method, the name and the value of a header field, or two
-    empty ones, and SIZExCOUNT for each size; they print SIZE RESULT for each upload. Raises MissingError."""
-    if client.startswith("curl"):
-        return curl_command(url, method, header, plan, "100-continue" if client == "curl, Expect" else "")
-    if client in OF_PYTHON:
+    """The command of a client. All get the URL, the method, the name and the value of a header field, or two empty
+    ones, and SIZExCOUNT for each size. They print the size and the status of each upload, or the error. Raises
+    MissingError."""
+    if client in OF_CURL:
+        program("curl")
+        command = [str(HERE / "curl"), *OF_CURL[client]]
+    elif client in OF_PYTHON:
         command = [str(PYTHON) if PYTHON.exists() else sys.executable, str(HERE / "python.py"), client]
         if (
             client != "http.client"
@@ -192,21 +197,6 @@ def client_command(client: str, url: str, method: str, header: tuple[str, str], 
     else:
         command = [program("node"), str(HERE / {"Node fetch": "node_fetch.mjs", "Node http": "node_http.mjs"}[client])]
     return [*command, url, method, *header, *(f"{size}x{count}" for size, count in plan.items())]
-
-
-def curl_command(url: str, method: str, header: tuple[str, str], plan: dict[int, int], expect: str) -> list[str]:
-    fields = {"Expect": expect} | ({header[0]: header[1]} if header[0] else {})
-    command = [program("curl"), "-q"]
-    for size, count in plan.items():
-        body = FOLDER / str(size)
-        body.touch()
-        os.truncate(body, size)
-        format_ = f"{size} %{{response_code}} %{{exitcode}} %{{errormsg}}\\n"
-        command += ["--silent", "--max-time", "30", "--output", "/dev/null", "--write-out", format_]
-        command += [part for each in fields.items() for part in ("--header", ": ".join(each).removesuffix(" "))]
-        command += ["--request", method, "--upload-file", str(body), f"{url}{'&' if '?' in url else '?'}[1-{count}]"]
-        command.append("--next")
-    return command[:-1]
 
 
 def run_client(command: list[str], plan: dict[int, int], expected: int) -> Uploads:
