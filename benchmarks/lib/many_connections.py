@@ -75,6 +75,7 @@ class ManyConnections:
             return
         if not connection.began_at:
             connection.began_at = time.monotonic()
+        data = connection.unsent + data
         try:
             sent = connection.socket.send(data)
         except BlockingIOError:
@@ -87,6 +88,16 @@ class ManyConnections:
         if bool(connection.unsent) != was_waiting:
             self._epoll.modify(connection.socket.fileno(), self._events | (select.EPOLLOUT if connection.unsent else 0))
 
+    def sip(self, connection: Connection, count: int) -> None:
+        """Read at most so many bytes, of a connection that is not read otherwise."""
+        if not connection.end:
+            try:
+                connection.socket.recv(count)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._end(connection, "reset")
+
     def watch(self, timeout: float) -> None:
         """Wait for events and handle them."""
         for fd, events in self._epoll.poll(timeout, 256):
@@ -96,7 +107,7 @@ class ManyConnections:
             if events & ~select.EPOLLOUT:
                 self._handle(connection, events)
             elif events & select.EPOLLOUT:
-                self.send(connection, connection.unsent)
+                self.send(connection, b"")
 
     def _handle(self, connection: Connection, events: int) -> None:
         if not self._reads:
@@ -142,12 +153,14 @@ def reset(client: socket.socket) -> None:
 
 
 class SlowSender:
-    """Sends a piece to each connection in turn, evenly over `interval`; then the next piece, and so on."""
+    """Sends a piece to each connection in turn, evenly over `interval`, and reads at most `sip` bytes from it; then the
+    next piece, and so on."""
 
     def __init__(
-        self, many: ManyConnections, connections: list[Connection], pieces: list[bytes], interval: float
+        self, many: ManyConnections, connections: list[Connection], pieces: list[bytes], interval: float, sip: int = 0
     ) -> None:
         self._many = many
+        self._sip = sip
         self._turns = itertools.product(pieces, connections)
         self._step = interval / len(connections)
         self._due = time.monotonic()
@@ -164,6 +177,8 @@ class SlowSender:
             while self._due <= now and (turn := next(self._turns, None)):
                 piece, connection = turn
                 self._many.send(connection, piece)
+                if self._sip:
+                    self._many.sip(connection, self._sip)
                 self._due += self._step
             # epoll_wait(2) counts in ms; rounding up would send pieces in bursts
             self._many.watch(0)

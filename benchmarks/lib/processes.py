@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -46,6 +47,13 @@ def cpu_time(pid: int) -> float:
 def descriptors(pid: int) -> int:
     """Number of open file descriptors of a tree."""
     return sum(len(list(Path(f"/proc/{each}/fd").iterdir())) for each in process_tree(pid))
+
+
+def socket_memory(port: int) -> int:
+    """Bytes of the buffers that the kernel has for the connections of a server: to read, to send, and reserved (ss(8))."""
+    rows = subprocess.run(["ss", "-tmnH", f"sport = :{port}"], check=True, capture_output=True, text=True).stdout
+    found = re.findall(r"skmem:\(r(\d+),rb\d+,t\d+,tb\d+,f(\d+),w(\d+),o(\d+),bl(\d+)", rows)
+    return sum(sum(map(int, row)) for row in found)
 
 
 def busy_time() -> float:

@@ -19,6 +19,7 @@ from benchmarks.lib.processes import (
     free_port,
     pss,
     serving,
+    socket_memory,
     wait_until_ready,
 )
 
@@ -33,6 +34,8 @@ LINGER = 1.5  # seconds for a server to close its descriptors after the end of a
 
 HEAD = [b"%c" % byte for byte in b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Padding: "]
 BODY = [b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"] + [b"x"] * 40
+UPLOAD = [b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 200] + [b"x" * 200] * 40
+SIPPED = [GET * 400] + [GET * 3] * 100  # more than a client reads
 LINE = b"X-Padding: " + b"x" * 1011 + b"\r\n"  # 1 KiB
 ENDLESS = b"GET / HTTP/1.1\r\nHost: localhost\r\n" + LINE * 60
 GREEDY = GET * 1000
@@ -44,7 +47,8 @@ Run = Callable[[Callable[[], bool], float], None]  # goes on until a condition h
 
 @dataclass(frozen=True)
 class Attack:
-    """Connections that send pieces slowly, one by one, or a single piece as fast as the server accepts it."""
+    """Connections that send pieces slowly, one by one, or a single piece as fast as the server accepts it. With each
+    slow piece they may read some bytes."""
 
     key: str
     title: str
@@ -52,6 +56,8 @@ class Attack:
     pieces: list[bytes]
     observed: float  # seconds after the first byte of the last connection
     reads: bool = True
+    interval: float = INTERVAL
+    sip: int = 0  # bytes
 
     def is_slow(self) -> bool:
         return len(self.pieces) > 1
@@ -60,6 +66,17 @@ class Attack:
 ATTACKS = [
     Attack("slow-heads", "one byte of a head every 5 s", 10_000, HEAD, 16),
     Attack("slow-bodies", "a complete head, then one byte of the body every 5 s", 10_000, BODY, 16),
+    Attack("slow-uploads", "the head of a long upload, then 200 bytes of its body every 5 s", 10_000, UPLOAD, 26),
+    Attack(
+        "slow-readers",
+        "400 pipelined requests, then 3 more every 1.5 s, of whose responses 1,400 bytes are read",
+        10_000,
+        SIPPED,
+        45,
+        reads=False,
+        interval=1.5,
+        sip=1400,
+    ),
     Attack("endless-heads", "60 KiB of a head that never ends, at once", 10_000, [ENDLESS], 16),
     Attack("greedy", "1,000 pipelined requests at once; the responses are not read", 2_000, [GREEDY], 20, reads=False),
     Attack(
@@ -83,6 +100,7 @@ class Round:
     open_before: int = 0  # connections at the beginning of the window under attack
     open_after: int = 0  # and at its end
     memory: float | None = None  # bytes per open connection
+    kernel_memory: float | None = None  # likewise
     others: float = 0.0  # share of all CPUs used by other programs, in the worse of the two windows
     outcomes: dict[str, int] = field(default_factory=dict)  # if the attack was observed to its end
     durations: list[float] = field(default_factory=list)  # seconds of each connection that ended
@@ -106,6 +124,7 @@ def attack_once(attack: Attack, contestant: Contestant, count: int, to_the_end: 
                 result.open_before = many.open_count()
                 if result.open_before:
                     result.memory = (pss(server.pid) - memory) / result.open_before
+                    result.kernel_memory = socket_memory(port) / result.open_before
                 result.p99_with = timed_window(probe, run, result)
                 result.open_after = many.open_count()
                 if to_the_end:
@@ -134,8 +153,8 @@ def send_slowly(attack: Attack, many: ManyConnections, count: int) -> Run:
     """Connect all; then let them begin one by one, so that their bytes stay evenly spread over the interval."""
     for _ in range(count):
         many.connect()
-    sender = SlowSender(many, many.connections, attack.pieces, INTERVAL)
-    sender.run(lambda: bool(many.connections[-1].began_at), INTERVAL + PATIENCE)
+    sender = SlowSender(many, many.connections, attack.pieces, attack.interval, attack.sip)
+    sender.run(lambda: bool(many.connections[-1].began_at), attack.interval + PATIENCE)
     return sender.run
 
 
@@ -165,7 +184,7 @@ def window_without(attack: Attack, probe: ProbeClient, count: int, result: Round
     with socket.create_server(("127.0.0.1", 0)) as sink, ManyConnections(sink.getsockname()[1], reads=True) as many:
         run: Run = partial(watch, many)
         if attack.is_slow():
-            run = SlowSender(many, [many.connect()] * count, [b"x"] * 10, INTERVAL).run
+            run = SlowSender(many, [many.connect()] * count, [b"x"] * 10, attack.interval).run
         return timed_window(probe, run, result)
 
 

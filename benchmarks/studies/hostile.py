@@ -19,6 +19,8 @@ p99             Latency of a client with one connection and a request every 5 ms
                 of its own.
 memory          Growth of the proportional set size of the server's processes (user space only) per connection that is
                 open when the window under attack begins; the median of the rounds.
+kernel          Likewise, the buffers that the kernel has for the server's connections (ss -tm); the client's side has
+                its own, which are not counted.
 open            Number of open connections at the beginning and at the end of that window, in the last round.
 slowest during  For attacks that send everything at once: the slowest response to the same client meanwhile, on a new
 the attack      server. The windows of the p99 begin later, when the server has been quiet for a second.
@@ -63,6 +65,7 @@ Failures = dict[str, str]  # by key of contestant
 def attack_row(rounds: list[Round]) -> list[str]:
     last = rounds[-1]
     memory = [each.memory for each in rounds if each.memory is not None]
+    kernel = [each.kernel_memory for each in rounds if each.kernel_memory is not None]
     longest = [each.longest for each in rounds if each.longest is not None]
     return [
         "; ".join(f"{outcome}: {count:,}" for outcome, count in last.outcomes.items()),
@@ -72,6 +75,7 @@ def attack_row(rounds: list[Round]) -> list[str]:
         extent([each.p99_with for each in rounds], 1000),
         extent([each.p99_with / each.p99_without for each in rounds], 1),
         f"{statistics.median(memory):,.0f}" if memory else "none open",
+        f"{statistics.median(kernel):,.0f}" if kernel else "none open",
         f"{last.open_before:,} to {last.open_after:,}",
         *([extent(longest, 1000)] if longest else []),
     ]
@@ -99,6 +103,7 @@ def attacked(attack: Attack, servers: list[Contestant], scale: float) -> tuple[s
         "p99 with, ms",
         "ratio",
         "memory, B",
+        "kernel, B",
         "open",
     ]
     if not attack.is_slow():

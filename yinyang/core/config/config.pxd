@@ -142,7 +142,8 @@ cdef inline void text_alternatives(Text *text, const char *const *words) noexcep
 
 
 cdef inline bint config_complete(Config *config, Text *message) noexcept nogil:
-    """Find out what depends on this host: its name, its CPUs, descriptors and memory. False, with a message, if it has no name to show."""
+    """Find out what depends on this host: its name, CPUs, descriptors and memory. False, with a message, if it has no
+    name to show."""
     if config.numbers[OPTION_WORKERS] == 0:
         config.numbers[OPTION_WORKERS] = cpus_usable()
     if config.numbers[OPTION_MAX_CONNECTIONS] == 0:

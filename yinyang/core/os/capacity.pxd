@@ -1,4 +1,4 @@
-"""How many connections this process can have: its limit of descriptors, and the memory that its control groups allow."""
+"""How many connections this process can have, by its limit of descriptors and the memory of its control groups."""
 
 from libc.stdint cimport INT64_MAX, int64_t
 

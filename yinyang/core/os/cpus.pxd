@@ -94,8 +94,8 @@ cdef inline const char *group_path(const char *groups, const char *label) noexce
 
 
 cdef inline int64_t quota_cpus(char *path, size_t length) noexcept nogil:
-    """CPUs, rounded up, of one group: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1). Without a limit
-    the first is `max`, or -1."""
+    """CPUs, rounded up, of one group: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1).
+    Without a limit the first is `max`, or -1."""
     cdef char content[FILE_MAX]
     cdef const char *pos = file_of_group(path, length, "/cpu.max", content)
     cdef int64_t quota, period

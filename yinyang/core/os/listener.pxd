@@ -6,8 +6,8 @@ from ..text.buffer cimport Text, llu, text_format, text_string, text_system_erro
 from .address cimport Address, address_parse, text_url
 from .syscalls cimport (
     AF_INET6, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SOCK_CLOEXEC,
-    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_BINDTOIFINDEX, SO_RCVBUF, SO_REUSEADDR, SO_SNDBUF, TCP_NODELAY, bind, close, errno,
-    getsockname, listen, port_bytes, sockaddr, sockaddr_in, socket, socket_option
+    SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_BINDTOIFINDEX, SO_RCVBUF, SO_REUSEADDR, SO_SNDBUF, TCP_NODELAY,
+    bind, close, errno, getsockname, listen, port_bytes, sockaddr, sockaddr_in, socket, socket_option
 )
 
 cdef enum:

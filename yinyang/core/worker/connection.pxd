@@ -1,9 +1,9 @@
 """The connections of a worker: receiving, responding, and the deadlines of each client.
 
-A connection is a Connection and a TimerNode, in tables indexed by its descriptor. Their pages are zero and cost nothing
-until they are used; they are as long as connections are admitted. Two more tables are for connections that need them:
-the beginning of a target while its request is incomplete, and the responses that a slow reader has not taken. Nothing is
-allocated later, and a client cannot make its memory grow.
+A connection is a Connection and a TimerNode, in tables indexed by its descriptor. They have room for all connections
+that are admitted; their pages are zero and cost nothing until they are used. Two more tables are for connections that
+need them: the beginning of a target while its request is incomplete, and the responses that a slow reader has not
+taken. Nothing is allocated later, and a client cannot make its memory grow.
 
     idle -> head -> body -> (responses are sent) -> idle       the kinds of waiting (worker/timers.pxd)
                                 |  not all are taken: send -> idle
@@ -94,16 +94,13 @@ cdef inline int clients_open(Clients *clients, int64_t connections) noexcept nog
     cdef size_t size
     cdef char *memory
     connections = max(min(connections, descriptors_for_connections()), <int64_t>1)
-    while True:
-        size = <size_t>connections + OTHER_DESCRIPTORS
-        memory = <char *>map_memory(
-            size * (sizeof(Connection) + sizeof(TimerNode) + TARGET_KEPT + sizeof(PendingSend)) + KEPT_MAX * RENDERED_MAX,
-            MAP_PRIVATE | MAP_NORESERVE)
-        if memory != NULL:
-            break
-        if connections <= CONNECTIONS_FEW:
-            return -ENOMEM
+    memory = map_tables(connections)
+    while memory == NULL and connections > CONNECTIONS_FEW:
         connections //= 2
+        memory = map_tables(connections)
+    if memory == NULL:
+        return -ENOMEM
+    size = <size_t>connections + OTHER_DESCRIPTORS
     clients.table_size = <uint32_t>size
     clients.slot.open_max = <uint64_t>connections
     clients.table = <Connection *>memory
@@ -115,6 +112,14 @@ cdef inline int clients_open(Clients *clients, int64_t connections) noexcept nog
     clients.targets = <uint8_t (*)[TARGET_KEPT]>memory
     kept_bytes_open(&clients.kept_bytes, <char (*)[RENDERED_MAX]>(memory + size * TARGET_KEPT))
     return 0
+
+
+cdef inline char *map_tables(int64_t connections) noexcept nogil:
+    """Memory for all tables, or NULL."""
+    cdef size_t size = <size_t>connections + OTHER_DESCRIPTORS
+    return <char *>map_memory(
+        size * (sizeof(Connection) + sizeof(PendingSend) + sizeof(TimerNode) + TARGET_KEPT) + KEPT_MAX * RENDERED_MAX,
+        MAP_PRIVATE | MAP_NORESERVE)
 
 
 cdef inline void client_open(Clients *clients, uint32_t fd) noexcept nogil:
@@ -483,7 +488,7 @@ cdef inline void client_end(Clients *clients, uint32_t fd, uint8_t wait) noexcep
 
 
 cdef inline void client_linger(Clients *clients, uint32_t fd) noexcept nogil:
-    """Drop what comes, for as long as the client sends at a decent rate; only until the deadline, if the server stops."""
+    """Drop what comes, as long as the client sends at a decent rate; or until the deadline, if the server stops."""
     cdef Connection *c = &clients.table[fd]
     cdef ssize_t size = recv(fd, clients.buffer, DISCARD_MAX, MSG_DONTWAIT | MSG_TRUNC)
     if size < 0 and (errno == EAGAIN or errno == EINTR):

@@ -280,8 +280,8 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
 
 
 cdef inline void worker_rewatch_listener(Worker *w) noexcept nogil:
-    """Have epoll report the listener in the next turn, if connections are queued. A changed watch would do that too, but
-    an exclusive one cannot be changed."""
+    """Have epoll report the listener in the next turn, if connections are queued. Modifying the watch would do that
+    too, but not with an exclusive one."""
     if (epoll_watch(w.clients.epoll, EPOLL_CTL_DEL, w.listener, 0) < 0
             or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0):
         w.failed = errno
