@@ -30,6 +30,7 @@ function upload(size) {
     });
     request.on("finish", done);
     request.on("error", reject);
+    request.on("close", () => reject(new Error("closed before the body was sent")));
     request.on("timeout", () => request.destroy(new Error("no progress")));
     Readable.from(pieces(size)).pipe(request);
   });
