@@ -36,7 +36,8 @@ Start = Callable[..., Replica]
 # What tests/sandbox_attempts.c tries: what serving takes, what has arguments that serving does not take, what only the
 # parent of the static program may do, what it may do with other arguments, what nobody may, and what only attackers do.
 SERVING = (
-    "send|receive|discard|accept|watch|watch more|unwatch|wait|half-close|half-close the listener|wake|close|limit CPU time"
+    "send|receive|discard|accept|watch|watch more|unwatch|wait|half-close|half-close the listener|wake|close|"
+    "limit CPU time"
 )
 OTHER_ARGUMENTS = (
     "send to an address|send to an address and connect|send and connect|send to a path|send out of band|"

@@ -170,4 +170,5 @@ cdef inline int program_worker(int count, const char **arguments) noexcept nogil
     if not numbers[NUMBER_DUMPABLE]:
         prctl(PR_SET_DUMPABLE, 0)
     return worker_run(&scoreboard, numbers[NUMBER_SLOT], &p.config, &p.replica, numbers[NUMBER_LISTENER],
-                      numbers[NUMBER_LISTENER_IS_SHARED], numbers[NUMBER_LIFELINE], numbers[NUMBER_WAKEUP], numbers[NUMBER_ALONE])
+                      numbers[NUMBER_LISTENER_IS_SHARED], numbers[NUMBER_LIFELINE],
+                      numbers[NUMBER_WAKEUP], numbers[NUMBER_ALONE])

@@ -16,10 +16,10 @@ from ..os.descriptors cimport fill_standard_fds
 from ..os.sandbox cimport GUARD_DESCRIPTORS, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
     EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSYS, ENOTSOCK, EPERM, EPOLLET, EPOLLEXCLUSIVE,
-    EPOLLHUP, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL, PR_SET_NAME,
-    SIGPROF, SIG_DFL, SIG_UNBLOCK, accept_client, close, cpu_time_limit, epoll_create1, epoll_event, epoll_wait,
-    epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, prctl, pthread_sigmask, recv, send, sigaddset,
-    sigemptyset, signal, sigset_t, wall_second
+    EPOLLHUP, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL,
+    PR_SET_NAME, SIGPROF, SIG_DFL, SIG_UNBLOCK, accept_client, close, cpu_time_limit, epoll_create1, epoll_event,
+    epoll_wait, epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, prctl, pthread_sigmask, recv, send,
+    sigaddset, sigemptyset, signal, sigset_t, wall_second
 )
 from ..routes.table cimport responses_open
 from ..shared.scoreboard cimport (
