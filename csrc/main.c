@@ -91,7 +91,7 @@ static int serve(struct yinyang *program)
     if (!yinyang_open(program, STDERR_FILENO, signals))
         return give_up(program);
     if (is_init)
-        yinyang_reap_orphans(program); /* those that have ended before anybody minded */
+        yinyang_reap_orphans(program); /* those that ended before */
     while ((goes_on = yinyang_turn(program, stops)) > 0)
         while (read(signals, &signal, sizeof signal) == sizeof signal)
             if (signal.ssi_signo != SIGCHLD)

@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -226,9 +225,7 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
          * socket that is not connected. The listening one stays open whatever is done to its side for writing. */
         {SYS_sendto, OF_BOTH, {ONLY(3, MSG_NOSIGNAL | MSG_DONTWAIT), NO_POINTER(4)}},
         {SYS_accept4, OF_BOTH, {IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)}},
-        {SYS_epoll_ctl, OF_BOTH, {IS(1, EPOLL_CTL_ADD)}},
-        {SYS_epoll_ctl, OF_BOTH, {IS(1, EPOLL_CTL_MOD)}},
-        {SYS_epoll_ctl, OF_BOTH, {IS(1, EPOLL_CTL_DEL)}},
+        {SYS_epoll_ctl, OF_BOTH, {}},
         {SYS_shutdown, OF_BOTH, {IS(1, SHUT_WR)}},
         {SYS_write, OF_WORKER, {IS(0, (uint32_t)wakeup)}},
         {SYS_write, OF_PARENT, {}},
@@ -266,7 +263,6 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
         {SYS_setsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_BINDTOIFINDEX)}},
         {SYS_getsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_ACCEPTCONN)}},
         {SYS_getsockname, OF_PARENT, {}},
-        {SYS_listen, OF_PARENT, {}},
         {SYS_kill, OF_PARENT, {NOT_NEGATIVE(0), IS_NOT(0, 0), IS(1, SIGKILL)}},
         {SYS_socketpair, OF_PARENT, {IS(0, AF_UNIX), ONLY(1, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)}},
         {SYS_clone, OF_PARENT, {ONLY(CLONE_FLAGS, OF_FORK)}},

@@ -88,6 +88,7 @@ static const struct attempt {
     {"accept", SYS_accept4, {LISTENER, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC}},
     {"watch", SYS_epoll_ctl, {-1, EPOLL_CTL_ADD}},
     {"watch more", SYS_epoll_ctl, {-1, EPOLL_CTL_MOD}},
+    {"unwatch", SYS_epoll_ctl, {-1, EPOLL_CTL_DEL}},
     {"wait", SYS_epoll_pwait, {-1}},
     {"half-close", SYS_shutdown, {PAIR, SHUT_WR}},
     {"half-close the listener", SYS_shutdown, {LISTENER, SHUT_WR}},
@@ -108,7 +109,6 @@ static const struct attempt {
     {"accept without flags", SYS_accept4, {LISTENER}},
     {"shut down for reading", SYS_shutdown, {LISTENER, SHUT_RD}},
     {"shut down", SYS_shutdown, {LISTENER, SHUT_RDWR}},
-    {"unwatch", SYS_epoll_ctl, {-1, EPOLL_CTL_DEL}},
     {"limit time", SYS_setitimer, {ITIMER_REAL, P(&time_of)}},
     {"write elsewhere", SYS_write, {PAIR, P(bytes), 1}},
     /* sockets by other calls */

@@ -16,6 +16,7 @@ from proxies import NGINX_BEGIN, start_proxy
 SIZES = [262_145, 400_000, 1_000_000, 5_000_000, 100_000_000]
 PIECE = bytes(65536)
 ANNOUNCED = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
+EXPECTED = ANNOUNCED[:-2] + b"Expect: 100-continue\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -56,6 +57,41 @@ def test_a_client_may_wait_for_its_answer_before_it_sends_a_long_body(size: int,
         received = read_all(client)
         assert received.count(PAGE) == 2
         assert received.count(b"HTTP/1.1 200 ") == 2
+
+
+@pytest.mark.parametrize("before", [b"", GET], ids=["first", "pipelined"])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_long_body_is_asked_for(size: int, before: bytes, shared_replica: Replica) -> None:
+    with shared_replica.connect() as client:
+        client.sendall(before + EXPECTED % size)
+        asked = b""
+        while not asked.endswith(b"Continue\r\n\r\n"):
+            asked += client.recv(4096)
+        assert asked.count(b"HTTP/1.1 ") == 1 + bool(before)
+        send_body(client, size, chunked=False)
+        answer = receive_page(client)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"Connection" not in answer
+        client.sendall(LAST)
+        assert read_all(client).count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize(
+    "request_", [EXPECTED % 1_000_000 + b"a", EXPECTED.replace(b"1.1", b"1.0") % 1_000_000], ids=["sent", "1.0"]
+)
+def test_a_body_is_not_asked_for_in_vain(request_: bytes, shared_replica: Replica) -> None:
+    with shared_replica.connect() as client:
+        client.sendall(request_)
+        send_body(client, 1_000_000 - request_.endswith(b"a"), chunked=False)
+        assert receive_page(client).startswith((b"HTTP/1.1 200 ", b"HTTP/1.0 200 "))
+
+
+def test_a_short_body_is_not_asked_for(shared_replica: Replica) -> None:
+    with shared_replica.connect() as client:
+        client.sendall(EXPECTED % 262_144)
+        answer = read_all(client)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"Connection: close\r\n" in answer
 
 
 def test_a_client_of_http_1_0_may_wait_for_its_answer_too(shared_replica: Replica) -> None:

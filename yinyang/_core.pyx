@@ -501,10 +501,11 @@ cdef class Server:
 
     def __dealloc__(self):
         cdef int fd
-        self._close()
+        if self._process == getpid():
+            self._close()
         # other threads may have used these at any time until now
         scoreboard_close(&self._state.supervisor.scoreboard)
-        for fd in self._waker[0], self._waker[1]:
+        for fd in self._listener, self._waker[0], self._waker[1]:
             if fd >= 0:
                 close(fd)
 

@@ -50,7 +50,7 @@ def descriptors(pid: int) -> int:
 
 
 def socket_memory(port: int) -> int:
-    """Bytes of the buffers that the kernel has for the connections of a server: to read, to send, and reserved (ss(8))."""
+    """Bytes of the buffers of a server's connections in the kernel: to read, to send, and reserved (ss(8))."""
     rows = subprocess.run(["ss", "-tmnH", f"sport = :{port}"], check=True, capture_output=True, text=True).stdout
     found = re.findall(r"skmem:\(r(\d+),rb\d+,t\d+,tb\d+,f(\d+),w(\d+),o(\d+),bl(\d+)", rows)
     return sum(sum(map(int, row)) for row in found)

@@ -383,6 +383,14 @@ cdef inline bint parser_has_begun(const Parser *p) noexcept nogil:
     return p.state > STATE_START_LF
 
 
+cdef inline bint parser_asks_for_body(Parser *p) noexcept nogil:
+    """Whether the client waits for `100 Continue` and has sent nothing of the body; only once."""
+    if p.flags & FLAG_BODY_AWAITED == 0 or p.flags & FLAG_CONTINUE == 0 or p.minor == 0:
+        return False
+    p.flags &= ~FLAG_CONTINUE
+    return True
+
+
 cdef inline int parser_error_at_end(const Parser *p) noexcept nogil:
     """The error if no more bytes come; ERROR_NOTHING between two requests."""
     return ERROR_INCOMPLETE if parser_has_begun(p) else ERROR_NOTHING
@@ -1256,9 +1264,10 @@ cdef inline void head_complete(Parser *p) noexcept nogil:
     p.number.body_left = p.number.content_length if p.flags & FLAG_LENGTH else 0
     if not chunked and p.number.body_left == 0:
         p.state = STATE_READY
-    elif p.flags & FLAG_CONTINUE and p.minor:
+    elif p.flags & FLAG_CONTINUE and p.minor and (chunked or p.number.body_left <= LONG_BODY):
         # The client waits for the response before it sends the body (RFC 9110 section 10.1.1; 1.0 has no expectations).
-        # It may send none, or all of it, so this ends the connection.
+        # It may send none, or all of it, so this ends the connection. A proxy may not tell that to the client, and may
+        # give up a long body that is answered before its end, so a long one is asked for.
         p.flags |= FLAG_BODY_LEFT
         p.state = STATE_READY
     elif chunked:

@@ -22,7 +22,8 @@ cdef inline int64_t descriptors_for_connections() noexcept nogil:
 
 cdef inline int connections_affordable(int workers) noexcept nogil:
     """Of all workers together; at least 1."""
-    cdef int64_t count = min(descriptors_for_connections() * workers, groups_limit("memory", memory_of_group) // CONNECTION_MEMORY)
+    cdef int64_t memory = groups_limit("memory", memory_of_group)
+    cdef int64_t count = min(descriptors_for_connections() * workers, memory // CONNECTION_MEMORY)
     return <int>max(min(count, <int64_t>CONNECTIONS_USUAL), <int64_t>1)
 
 

@@ -25,10 +25,10 @@ cdef inline void file_read(const char *path, char *content, size_t room) noexcep
 
 
 cdef inline int64_t groups_limit(const char *controller, GroupLimit limit_of) noexcept nogil:
-    """The lowest limit of this process's groups and those around them. The lines of /proc/self/cgroup, as cgroups(7) has
-    it, are `number:controllers:path`; version 2 has number 0 and no controllers. Below /sys/fs/cgroup is the tree of
-    version 2, or a folder for each tree of version 1, which has the name of its controllers; where they are more than
-    one, a link may have the name of one of them."""
+    """The lowest limit of this process's groups and those around them. The lines of /proc/self/cgroup, as cgroups(7)
+    has it, are `number:controllers:path`; version 2 has number 0 and no controllers. Below /sys/fs/cgroup is the tree
+    of version 2, or a folder for each tree of version 1, which has the name of its controllers; where they are more
+    than one, a link may have the name of one of them."""
     cdef char groups[FILE_MAX]
     cdef const char *pos = groups
     cdef const char *controllers

@@ -35,8 +35,8 @@ cdef inline int bits_in(uint64_t *words, int count) noexcept nogil:
 
 
 cdef inline int64_t quota_of_group(char *path, size_t length) noexcept nogil:
-    """CPUs, rounded up: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1). Without a limit
-    the first is `max`, or -1."""
+    """CPUs, rounded up: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1). Without a
+    limit the first is `max`, or -1."""
     cdef char content[NUMBERS_MAX]
     cdef const char *pos = file_of_group(path, length, "/cpu.max", content)
     cdef int64_t quota, period

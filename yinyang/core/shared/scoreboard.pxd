@@ -79,23 +79,11 @@ cdef inline size_t scoreboard_size(const Scoreboard *scoreboard) noexcept nogil:
     return notice_size(scoreboard.workers) + scoreboard.workers * scoreboard.slot_size
 
 
-cdef inline void scoreboard_measure(Scoreboard *scoreboard, int workers) noexcept nogil:
-    scoreboard.workers = <uint32_t>workers
-    scoreboard.slot_size = whole_pages(sizeof(WorkerSlot))
-
-
-cdef inline bint scoreboard_place(Scoreboard *scoreboard, void *memory) noexcept nogil:
-    """Use this memory; False if there is none."""
-    scoreboard.notice = <Notice *>memory
-    scoreboard.slots = <char *>memory + notice_size(scoreboard.workers)
-    return memory != NULL
-
-
 cdef inline bint scoreboard_open(Scoreboard *scoreboard, int workers, int *fd) noexcept nogil:
     """Of empty slots; False if there is no memory for them. For those that do not inherit it, `fd` (NULL: there are
     none) becomes its descriptor, or -1 if there is none to be had."""
-    cdef void *memory = NULL
-    scoreboard_measure(scoreboard, workers)
+    cdef void *memory
+    scoreboard_lay_out(scoreboard, workers)
     if fd != NULL:
         fd[0] = shared_memory_open(scoreboard_size(scoreboard))
     if fd != NULL and fd[0] >= 0:
@@ -109,9 +97,21 @@ cdef inline bint scoreboard_open(Scoreboard *scoreboard, int workers, int *fd) n
 
 
 cdef inline bint scoreboard_attach(Scoreboard *scoreboard, int workers, int fd) noexcept nogil:
-    """The one that another process has opened; False if that fails."""
-    scoreboard_measure(scoreboard, workers)
+    """One that another process has opened; False if that is not possible."""
+    scoreboard_lay_out(scoreboard, workers)
     return scoreboard_place(scoreboard, map_file(fd, scoreboard_size(scoreboard)))
+
+
+cdef inline void scoreboard_lay_out(Scoreboard *scoreboard, int workers) noexcept nogil:
+    scoreboard.workers = <uint32_t>workers
+    scoreboard.slot_size = whole_pages(sizeof(WorkerSlot))
+
+
+cdef inline bint scoreboard_place(Scoreboard *scoreboard, void *memory) noexcept nogil:
+    """False if the memory is NULL."""
+    scoreboard.notice = <Notice *>memory
+    scoreboard.slots = <char *>memory + notice_size(scoreboard.workers)
+    return memory != NULL
 
 
 cdef inline void scoreboard_close(Scoreboard *scoreboard) noexcept nogil:

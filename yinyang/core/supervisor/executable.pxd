@@ -57,8 +57,8 @@ cdef inline bint executable_open(Executable *executable, int count, const char *
     if executable.fd < 0:
         executable.fd = open(<const char *>getauxval(AT_EXECFN), O_PATH | O_CLOEXEC)
     executable.arguments = <const char **>map_memory((count + OWN_ARGUMENTS) * sizeof(char *), MAP_PRIVATE)
-    if executable.fd < 0 or executable.arguments == NULL or not text_fits(&name) or not text_fits(&workers) or not text_fits(
-            &connections):
+    if (executable.fd < 0 or executable.arguments == NULL or not text_fits(&name) or not text_fits(&workers)
+            or not text_fits(&connections)):
         return False
     executable.arguments[0] = WORKER_NAME
     executable.arguments[1] = executable.numbers

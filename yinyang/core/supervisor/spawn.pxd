@@ -10,7 +10,7 @@ from ..os.syscalls cimport (
 from ..shared.scoreboard cimport PHASE_STOPPING, scoreboard_prepare_slot, scoreboard_set_ready
 from ..worker.loop cimport worker_run
 from .executable cimport executable_run
-from .state cimport Executable, KILL_NONE, Supervisor, WorkerProcess
+from .state cimport KILL_NONE, Executable, Supervisor, WorkerProcess
 
 cdef extern from "stack_canary.h" nogil:
     void stack_canary_renew()

@@ -9,6 +9,15 @@ from ..os.syscalls cimport pid_t, pollfd
 from ..shared.page_ring cimport PageReader
 from ..shared.scoreboard cimport Scoreboard
 
+cdef enum KillReason:  # why the supervisor killed a worker
+    KILL_NONE
+    KILL_END  # its time to end was over
+    KILL_STOPPED
+    KILL_SILENT
+    KILL_HUNG_UP  # from here on: it is not to be trusted
+    KILL_FLOODED
+    KILL_LIED
+
 cdef enum:
     NUMBERS_MAX = 64  # bytes
 
@@ -20,15 +29,6 @@ cdef struct Executable:  # by which workers are executed anew
     char name[320]  # an option
     char workers[32]  # likewise
     char max_connections[48]  # likewise
-
-cdef enum KillReason:  # why the supervisor killed a worker
-    KILL_NONE
-    KILL_END  # its time to end was over
-    KILL_STOPPED
-    KILL_SILENT
-    KILL_HUNG_UP  # from here on: it is not to be trusted
-    KILL_FLOODED
-    KILL_LIED
 
 cdef struct WorkerProcess:
     pid_t pid  # 0: not running

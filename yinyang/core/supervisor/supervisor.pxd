@@ -9,9 +9,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
 from ..config.config cimport Config
 from ..identity.replica cimport Replica
-from ..os.listener cimport (
-    listener_address, listener_has_both, listener_is_open, listener_refuse, listener_revive
-)
+from ..os.listener cimport listener_address, listener_has_both, listener_is_open, listener_refuse, listener_revive
 from ..os.syscalls cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, ENOMEM, MAP_PRIVATE, POLLIN, POLLOUT, close, errno, eventfd, map_memory, monotonic_ms,
     munmap, poll, pollfd, wall_second

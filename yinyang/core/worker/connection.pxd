@@ -19,8 +19,8 @@ from libc.string cimport memset
 
 from ..http.parser cimport (
     ERROR_SLOW_BODY, FLAG_BODY_AWAITED, FLAG_CODING, FLAG_LENGTH, OUTCOME_MORE, OUTCOME_READY, OUTCOME_TARGET, Parser,
-    STATE_BODY, TARGET_KEPT, Target, http_errors, parser_error_at_end, parser_error_when_slow, parser_feed,
-    parser_has_begun, parser_is_new, parser_keeps_alive, parser_next, parser_read_accept, parser_skip,
+    STATE_BODY, TARGET_KEPT, Target, http_errors, parser_asks_for_body, parser_error_at_end, parser_error_when_slow,
+    parser_feed, parser_has_begun, parser_is_new, parser_keeps_alive, parser_next, parser_read_accept, parser_skip,
     parser_skippable, target_begin, target_keep
 )
 from ..http.request_cache cimport RequestCache, request_cache_matches, request_cache_store
@@ -43,7 +43,7 @@ from ..routes.request cimport Request
 from ..routes.table cimport route_for, route_keeps_alive, route_render
 from ..shared.page_ring cimport page_ring_add
 from ..shared.scoreboard cimport Scoreboard, WorkerSlot, slot_count
-from ..text.buffer cimport Text
+from ..text.buffer cimport Text, text_string
 from .timers cimport (
     READ_RATE_MIN, SEND_RATE_MIN, TimerNode, Timers, WAIT_ANSWER, WAIT_BODY, WAIT_FAREWELL, WAIT_HEAD, WAIT_IDLE,
     WAIT_LINGER, WAIT_SEND, timers_progress, timers_start, timers_stop
@@ -274,6 +274,7 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
     cdef bint full = end - pos == RECEIVE_MAX or c.suspended  # more may be there to be received
     cdef bint responds = False
     cdef const uint8_t *begin = NULL
+    cdef Text text
     cdef int outcome
     c.suspended = False
     send_queue_clear(&clients.send_queue)
@@ -293,6 +294,10 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
             continue
         if outcome == OUTCOME_MORE:
             target_keep(p, &target, clients.targets[fd])
+            if parser_asks_for_body(p) and send_queue_reserve(&clients.send_queue, &text):
+                text_string(&text, "HTTP/1.1 100 Continue\r\n\r\n")
+                send_queue_put_rendered(&clients.send_queue, &text)
+                responds = True
             break
         responds = True
         if outcome == OUTCOME_READY:

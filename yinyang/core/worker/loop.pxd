@@ -111,7 +111,8 @@ cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config 
         error = worker_watch(w)
     worker_enable_watchdog()
     if error == 0 and sandbox != SANDBOX_OFF:
-        error = worker_enter_sandbox(w, alone, sandbox == SANDBOX_REQUIRE, &guards)
+        guards = worker_enter_sandbox(w, alone, sandbox == SANDBOX_REQUIRE)
+        error = min(guards, 0)
     if error == 0:
         error = worker_try_accept()
     if error:
@@ -139,15 +140,15 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
     return fill_standard_fds(own, 4, w.clients.epoll)
 
 
-cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required, int *guards) noexcept nogil:
-    """0 or -errno; the guards that hold from now on."""
+cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required) noexcept nogil:
+    """The guards that hold, or -errno."""
     cdef int refused = 0
-    guards[0] = sandbox_enter(False, w.wakeup_fd, -1, &refused)
+    cdef int guards = sandbox_enter(False, w.wakeup_fd, -1, &refused)
     if alone:
-        guards[0] |= GUARD_DESCRIPTORS
+        guards |= GUARD_DESCRIPTORS
     else:
         refused = GUARD_DESCRIPTORS
-    return -EPERM if required and refused else 0
+    return -EPERM if required and refused else guards
 
 
 cdef inline int worker_try_accept() noexcept nogil:
