@@ -263,6 +263,7 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
         {SYS_setsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_BINDTOIFINDEX)}},
         {SYS_getsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_ACCEPTCONN)}},
         {SYS_getsockname, OF_PARENT, {}},
+        {SYS_listen, OF_PARENT, {}}, /* again, on a socket that was shut down: it can open none */
         {SYS_kill, OF_PARENT, {NOT_NEGATIVE(0), IS_NOT(0, 0), IS(1, SIGKILL)}},
         {SYS_socketpair, OF_PARENT, {IS(0, AF_UNIX), ONLY(1, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)}},
         {SYS_clone, OF_PARENT, {ONLY(CLONE_FLAGS, OF_FORK)}},
