@@ -84,15 +84,17 @@ def test_expectations(web_lone: int) -> None:
 
 
 @contextlib.contextmanager
-def answering(behave: Callable[[socket.socket], None]) -> Iterator[int]:
-    """The port of a server that does this with each connection that has sent something."""
+def answering(behave: Callable[[socket.socket], None], received: list[bytes] | None = None) -> Iterator[int]:
+    """The port of a server that does this with each connection that has sent something, and keeps what that was."""
 
     def serve() -> None:
         with contextlib.suppress(OSError):  # closed
             while True:
                 client, _ = listener.accept()
                 with client:
-                    client.recv(65536)
+                    request = client.recv(65536)
+                    if received is not None:
+                        received.append(request)
                     behave(client)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -129,6 +131,24 @@ FAILURES: dict[str, tuple[Callable[[socket.socket], None], str]] = {
     "endless": (lambda client: client.sendall(OK + b"1000000\r\n\r\n" + 100000 * b" "), "not whoami"),
     "ssh": (says(b"SSH-2.0-OpenSSH\r\n\r\n"), "not HTTP"),
 }
+
+
+@pytest.mark.parametrize("cookie", [b'a="\xe9"', b"b=\x80\xff", b"\xe9=1", b'c="\\351"', b";;=;"])
+def test_cookies_of_any_bytes(cookie: bytes) -> None:
+    """Each sample is an answer or a failure; what is sent back is what came."""
+    received: list[bytes] = []
+    body = b'{"host":"a"}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nSet-Cookie: " % len(body)
+
+    def answer(client: socket.socket) -> None:
+        client.sendall(head + cookie + b"; Path=/\r\nConnection: close\r\n\r\n" + body)
+
+    with answering(answer, received) as port:
+        done = watch(f"http://127.0.0.1:{port}/", "--count", 60, "--rate", 300, "--json")
+    found = report(done)
+    assert (done.stderr, found["samples"], found["errors"]) == ("", 60, 0)
+    sent = {value for request in received for value in re.findall(rb"\r\n[Cc]ookie: ([^\r]*)\r\n", request)}
+    assert sent <= {cookie}
 
 
 @pytest.mark.parametrize("name", FAILURES)

@@ -114,7 +114,7 @@ class Sampler:
                 replica, failure, set_cookie_lines = await self._get_whoami(slot, cookies)
         except TimeoutError:
             failure = TIMED_OUT
-        except (httpx.HTTPError, OSError) as error:
+        except Exception as error:  # whatever the answer was: each request is an answer or a failure
             failure = name_failure(error)
         finally:
             self._free_slots.append(slot)
@@ -127,7 +127,7 @@ class Sampler:
     async def _get_whoami(self, slot: Slot, cookies: dict[str, str]) -> tuple[Replica | None, str, list[str]]:
         """The replica that answered, or else the failure, and the Set-Cookie lines of the answer.
 
-        Raises httpx.HTTPError or OSError if there is no complete answer.
+        Raises an exception, most often httpx.HTTPError or OSError, if there is no complete answer.
         """
 
         async def trace(event: str, _info: object) -> None:
@@ -136,7 +136,8 @@ class Sampler:
                 slot.connection = self._connections
 
         slot.client.cookies.clear()
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())} if cookies else {}
+        cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        headers = [(b"Cookie", cookie.encode("latin-1"))] if cookie else []
         url, body = self._options.url, b""
         async with slot.client.stream("GET", url, headers=headers, extensions={"trace": trace}) as response:
             if response.status_code != 200:
@@ -146,4 +147,6 @@ class Sampler:
                 if len(body) > MAX_BODY_SIZE:
                     return None, NOT_WHOAMI, []
         replica = parse_whoami(body)
-        return replica, "" if replica else NOT_WHOAMI, response.headers.get_list("set-cookie")
+        # not as text: a server may send any bytes, which go back as they came
+        lines = [value.decode("latin-1") for name, value in response.headers.raw if name.lower() == b"set-cookie"]
+        return replica, "" if replica else NOT_WHOAMI, lines
