@@ -99,11 +99,11 @@ def test_nobody_is_shed_while_nobody_waits(start: Callable[..., Replica]) -> Non
 def test_little_address_space(static_program: Path, tmp_path: Path) -> None:
     """Tables are as large as there is room for."""
     most = {}
-    for megabytes in 6, 8, 64:
+    for megabytes in 24, 32, 64:
         limited = Shape(needs("prlimit"), f"--as={megabytes << 20}", str(static_program))
         with serving(limited, tmp_path / f"log-{megabytes}", "--workers", "1") as replica:
             most[megabytes] = metrics(replica)["yinyang_connections_max"]
-    assert 64 <= most[6] <= most[8] <= most[64]
+    assert 64 <= most[24] <= most[32] <= most[64]
 
 
 @contextlib.contextmanager
