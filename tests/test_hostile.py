@@ -65,7 +65,8 @@ def test_no_more_connections_than_admitted(workers: int, start: Callable[..., Re
 
 
 def test_each_worker_admits_one_at_least(start: Callable[..., Replica]) -> None:
-    assert metrics(start("--workers", "3", "--max-connections", "1"))["yinyang_connections_max"] == 3
+    replica = start("--workers", "3", "--max-connections", "1")
+    wait_until(lambda: metrics(replica)["yinyang_connections_max"] == 3)  # each worker tells when it is up
 
 
 def test_nobody_is_shed_while_nobody_waits(start: Callable[..., Replica]) -> None:
