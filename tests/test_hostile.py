@@ -47,7 +47,7 @@ def test_when_descriptors_run_out_idle_clients_make_room(limited_replica: Replic
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_more_connections_than_admitted(workers: int, start: Callable[..., Replica]) -> None:
-    """The longest idle ones make room."""
+    """The longest idle ones make room: of a worker, as each has its part of the connections."""
     replica = start("--workers", str(workers), "--max-connections", "20", "--idle-timeout", "600")
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(replica.connect()) for _ in range(60)]
@@ -59,7 +59,8 @@ def test_no_more_connections_than_admitted(workers: int, start: Callable[..., Re
         assert found["yinyang_connections_max"] == 20
         assert found["yinyang_connections_open"] <= 20
         assert found["yinyang_connections_shed_total"] >= 40
-        assert idle[0].recv(1) == b""
+        if workers == 1:
+            assert idle[0].recv(1) == b""
         idle[-1].sendall(GET)
         receive_page(idle[-1])
 
