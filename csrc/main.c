@@ -49,7 +49,7 @@ static int complain(const struct yinyang *program, int code)
 }
 
 /* A signalfd for the signals of a server, or -errno. They are blocked, because for the first process of a container the
- * kernel drops signals with the default action. SIGPIPE and SIGXFSZ, from a log that cannot be written, just stay so. */
+ * kernel drops signals with the default action. SIGPIPE and SIGXFSZ, from writing the log, stay so. */
 static int signals_open(void)
 {
     sigset_t minded;
