@@ -48,9 +48,8 @@ static int complain(const struct yinyang *program, int code)
     return say(STDERR_FILENO, "\n", code);
 }
 
-/* A descriptor that tells of the signals that a server minds, or -errno. They are blocked, so that they are seen in the first process
- * of a container too, for which the kernel drops all that would do what is done by default. Those of a log that cannot be
- * written, SIGPIPE and SIGXFSZ, just stay blocked. */
+/* A signalfd for the signals of a server, or -errno. They are blocked, because for the first process of a container the
+ * kernel drops signals with the default action. SIGPIPE and SIGXFSZ, from writing the log, stay so. */
 static int signals_open(void)
 {
     sigset_t minded;

@@ -37,9 +37,9 @@ static const struct message statuses[STATUS_COUNT] = {
 #undef X
 };
 
-/* The errors of system calls. strerror(3) is not used, as its messages differ between C libraries, and those of both shapes
- * of the program are the same. Beside what the server's own calls are documented to fail with, there is what filters of
- * system calls, security modules and network or file systems may answer. */
+/* The errors of system calls. strerror(3) is not used, as its messages differ between C libraries, and those of both
+ * shapes of the program are the same. Beside what the server's own calls are documented to fail with, there is what
+ * filters of system calls, security modules and network or file systems may answer. */
 static const struct system_error {
     short code;
     char text[42]; /* here, not a pointer, for each of which the static program would have a relocation */

@@ -18,11 +18,11 @@
  *     j = ((h & 0xffffffff) + 13 * number) % (PALETTE_SIZE - 1)
  *     if (j >= i)  j = j + 1                                   the second half has palette[j], never the same
  *
- * So all PALETTE_SIZE * (PALETTE_SIZE - 1) looks are equally likely, and both halves of a symbol are 20 apart too. Names
- * with a stem in common and numbers in a row, such as web-0, web-1 and so on, go through all colours before one of them
- * comes again, and through all looks: 11 and 13 only make neighbours less alike than the next darker or lighter colour,
- * and have no divisor in common with what they are counted by. tests/vectors/palette.json has 200 names and what becomes of them. Neither the table, nor its order, nor the
- * algorithm may change: people know their replicas by their colours. */
+ * So all PALETTE_SIZE * (PALETTE_SIZE - 1) looks are equally likely, and both halves of a symbol are 20 apart too.
+ * Names with a stem in common and numbers in a row, such as web-0, web-1 and so on, go through all colours before one
+ * of them comes again, and through all looks: 11 and 13 only make neighbours less alike than the next darker or lighter
+ * colour, and have no divisor in common with their moduli. tests/vectors/palette.json has 200 names and their colours.
+ * Neither the table, nor its order, nor the algorithm may change: people know their replicas by their colours. */
 #ifndef YINYANG_PALETTE_H
 #define YINYANG_PALETTE_H
 

@@ -31,16 +31,15 @@ enum route_flag {
     ON_OPTIONS = 1 << 3,   /* for the method OPTIONS only */
 };
 
-/* Fields of all routes that the original does not have. No cache stores them, nobody takes them for another type, and
- * whoever follows a link from them does not tell where. Except for the wall, they need no other resource, and no page
- * may show any of them in a frame. */
+/* Fields of all routes that the original does not have: no cache stores them, no browser guesses another type, and no
+ * link sends a referrer. Except for the wall, they load no other resource, and no page may frame them. */
 #define NOT_STORED "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
 #define POLICY(sources) "Content-Security-Policy: default-src 'none'; " sources "frame-ancestors 'none'\r\n"
 #define NO_RESOURCES POLICY("")
 #define WALL_RESOURCES POLICY(WALL_SOURCES "connect-src 'self'; base-uri 'none'; form-action 'none'; ")
 
-/* Pages of all origins may read /whoami, with any method and fields (Fetch standard, section 3.3). The wildcard does not
- * include Authorization. */
+/* Pages of all origins may read /whoami, with any method and fields (Fetch standard, section 3.3). The wildcard does
+ * not include Authorization. */
 #define ANY_ORIGIN "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: *\r\n"
 #define ANY_REQUEST \
     "Access-Control-Allow-Methods: *\r\nAccess-Control-Allow-Headers: *, Authorization\r\n" \
@@ -52,9 +51,9 @@ enum route_flag {
 #define X(name, status, message) | CODE(status)
 #define ERROR_CODES (0 HTTP_ERRORS(X))
 
-/* name, path, label in /metrics, kind, codes that the label has a counter for, fields of a prebuilt response, whether it
- * ends its connection, flags. A row without a path is chosen by code. Without PLAIN, the path may
- * have a slash at its end. Rows with the same label are counted as one. */
+/* name, path, label in /metrics, kind, codes that the label has a counter for, fields of a prebuilt response, whether
+ * it ends its connection, flags. A row without a path is chosen by code. Without PLAIN, the path may have a slash at
+ * its end. Rows with the same label are counted as one. */
 #define ROUTES(X) \
     X(PAGE, "", "page", PREBUILT, CODE(200), HTML, KEEPS, LOGGED | PLAIN) /* no other row matches */ \
     X(EMPTY, "/favicon.ico", "empty", PREBUILT, CODE(200), "", KEEPS, PLAIN) /* and OPTIONS * */ \

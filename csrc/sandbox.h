@@ -1,5 +1,5 @@
-/* What a process can give up for good, so that a fault in it is of no use to anybody. The kernel never gives it back, and
- * all children inherit it. */
+/* What a process can give up for good, so that a fault in it is of no use to anybody. The kernel never gives it back,
+ * and all children inherit it. */
 #ifndef YINYANG_SANDBOX_H
 #define YINYANG_SANDBOX_H
 /* clang-format off */ /* its tables are laid out by hand */
@@ -127,8 +127,8 @@ enum {
 #define MACHINE 0u /* unknown: no filter */
 #endif
 
-/* What must hold of an argument. Of a number, only the lower 32 bits are looked at, as the kernel takes no more from the
- * register, and as whoever calls may leave anything in the upper half; a pointer is looked at as a whole. */
+/* A condition on an argument. Of a number, only the lower 32 bits are compared: the kernel takes no more from the
+ * register, and a caller may leave anything in the upper half. A pointer is compared as a whole. */
 struct condition {
     uint32_t bits; /* of the argument; none: there is no condition */
     uint32_t value; /* that they have */
@@ -206,23 +206,23 @@ static inline struct bpf_step *sandbox_rule(struct bpf_step *step, const struct 
     return step;
 }
 
-/* The filter over all calls of a worker, or of its parent, which has to allow what a worker does too, as that inherits it.
- * The number of its steps. `wakeup` is the event by which workers wake each other; `program` is a file that may be executed,
- * or -1. That no other file may is Landlock's business.
+/* The filter over all calls of a worker, or of its parent, which has to allow what a worker does too, as that inherits
+ * it. The number of its steps. `wakeup` is the event by which workers wake each other; `program` is a file that may be
+ * executed, or -1. That no other file may is Landlock's business.
  *
- * The rules are searched from the top, so what a request takes comes first. A call without a condition costs nothing, as
- * the kernel remembers it (Linux 5.11); so there are conditions only where an argument could do harm.
+ * The rules are searched from the top, so what a request takes comes first. A call without a condition costs nothing,
+ * as the kernel remembers it (Linux 5.11); so there are conditions only where an argument could do harm.
  *
- * The calls are those that both C libraries make: musl and glibc. What some machines lack, or call otherwise, stands under
- * an #ifdef: older ones have calls of their own for what is a case of a newer one; those with 32 bits have further ones for
- * 64-bit times and offsets, and musl appends 32 to the names of the former ones. There is no socketcall(2), whose arguments
- * lie in memory, where no filter sees them: glibc calls it on i386 and s390x, so the core does not leave it to the C library
- * to send, receive and shut down. */
+ * The calls are those that both C libraries make: musl and glibc. What some machines lack, or call otherwise, stands
+ * under an #ifdef: older ones have calls of their own for what is a case of a newer one; those with 32 bits have
+ * further ones for 64-bit times and offsets, and musl appends 32 to the names of the former ones. There is no
+ * socketcall(2), whose arguments lie in memory, where no filter sees them: glibc calls it on i386 and s390x, so the
+ * core does not leave it to the C library to send, receive and shut down. */
 static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wakeup, int program)
 {
     const struct rule rules[] = {
-        /* What a worker does from when it serves. Without an address, and without MSG_FASTOPEN, nothing can be sent on a
-         * socket that is not connected. The listening one stays open whatever is done to its side for writing. */
+        /* The calls of a worker that serves. Without an address and MSG_FASTOPEN, nothing can be sent on a socket that
+         * is not connected. The listening socket survives a shutdown for writing. */
         {SYS_sendto, OF_BOTH, {ONLY(3, MSG_NOSIGNAL | MSG_DONTWAIT), NO_POINTER(4)}},
         {SYS_accept4, OF_BOTH, {IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)}},
         {SYS_epoll_ctl, OF_BOTH, {}},
@@ -361,8 +361,8 @@ static inline int seccomp_is_available(void)
     return MACHINE && syscall(SYS_seccomp, SECCOMP_IS_AVAILABLE, 0, &action) == 0;
 }
 
-/* From now on these calls work in these ways; in others they are not permitted. Attackers' ones end the process, and all
- * others do not exist. The guard, or -errno. */
+/* Install the filter: listed calls are permitted in the listed ways only, calls of attackers end the process, and all
+ * others fail with ENOSYS. The guard, or -errno. */
 static inline int sandbox_calls(int is_parent, int wakeup, int program)
 {
     struct bpf_step steps[FILTER_MAX];

@@ -1,7 +1,7 @@
 /* Scans of 16 bytes at a time, where the CPU has vector instructions.
  *
- * Most bytes of a browser's request are values of fields that are not read. A scan finds the first byte that is not valid
- * in a value: the end of the line, or an error. */
+ * Most bytes of a browser's request are values of fields that are not read. A scan finds the first byte that is not
+ * valid in a value: the end of the line, or an error. */
 #ifndef YINYANG_SIMD_SCAN_H
 #define YINYANG_SIMD_SCAN_H
 

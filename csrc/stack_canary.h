@@ -1,6 +1,6 @@
-/* Another stack canary, the value by which functions notice that something has written beyond their part of the stack. A
- * process that fork(2) made has that of its parent, and so have all that come after it: whoever makes them crash could find
- * it out byte by byte. */
+/* Another stack canary, the value by which functions notice that something has written beyond their part of the stack.
+ * A process made by fork(2) has the canary of its parent, as all its siblings have. An attacker who makes them crash
+ * could find it out byte by byte. */
 #ifndef YINYANG_STACK_CANARY_H
 #define YINYANG_STACK_CANARY_H
 
@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 /* No function that is running may return any more, as each would find another value than it began with. Only where the
- * canary is in the memory of the thread, at a place that compilers and C libraries have agreed upon; on arm64, armhf and
- * riscv64 it is a variable of the C library, which is read-only. */
+ * canary is in the memory of the thread, at a place that compilers and C libraries have agreed upon; on arm64, armhf
+ * and riscv64 it is a variable of the C library, which is read-only. */
 static inline __attribute__((always_inline)) void stack_canary_renew(void)
 {
     unsigned long canary;

@@ -76,8 +76,8 @@ static inline size_t utf8_length(const char *string)
     return 0;
 }
 
-/* A string in quotes, as in JSON (RFC 8259) and in labels of Prometheus; its bytes are printable. Bytes that are not UTF-8
- * become U+FFFD, as neither format allows them. */
+/* A string in quotes, as in JSON (RFC 8259) and in labels of Prometheus; its bytes are printable. Bytes that are not
+ * UTF-8 become U+FFFD, as neither format allows them. */
 static inline void text_quoted_string(struct text *text, const char *string)
 {
     text_string(text, "\"");
@@ -94,8 +94,8 @@ static inline void text_quoted_string(struct text *text, const char *string)
     text_string(text, "\"");
 }
 
-/* A template with a value for each of its verbs, as in printf(3), so compilers check the types: %s is a string, %-s a string
- * in quotes, %llu a number, and %02llu a number below 100 in two digits. */
+/* A template with a value for each of its verbs, as in printf(3), so compilers check the types: %s is a string, %-s a
+ * string in quotes, %llu a number, and %02llu a number below 100 in two digits. */
 __attribute__((format(printf, 2, 3))) static void text_format(struct text *text, const char *template, ...)
 {
     va_list values;

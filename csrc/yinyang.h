@@ -16,8 +16,8 @@ enum yinyang_action { /* as in yinyang/core/cli/options.pxd */
                       YINYANG_ERROR,
 };
 
-/* From the arguments, without the program's name, and the environment: what is to be done. What the action has to say
- * is in the message. The arguments must stay. NULL in *program: out of memory. */
+/* Read the arguments, without the program's name, and the environment; return the action, with its text in the message.
+ * The arguments must stay valid. NULL in *program: out of memory. */
 HIDDEN int yinyang_parse(struct yinyang **program, int count, const char **arguments);
 
 /* What the last call had to say: a line without its line feed, or for VERSION and HELP whole lines. */
@@ -26,13 +26,13 @@ HIDDEN const char *yinyang_message(const struct yinyang *program);
 /* Does the server on the configured port answer? If not, the message says why. */
 HIDDEN int yinyang_healthcheck(struct yinyang *program);
 
-/* Listen and start the workers; the log goes to the descriptor `log`. 0 if that fails; the message says why. `caller_fd`
- * tells of signals; -errno if there is none. */
+/* Listen and start the workers; the log goes to the descriptor `log`. 0 if that fails; the message says why.
+ * `caller_fd` tells of signals; -errno if there is none. */
 HIDDEN int yinyang_open(struct yinyang *program, int log, int caller_fd);
 
-/* Wait for something to do, or until the descriptor `caller_fd` can be read, and do it. `stops` is how often it was told to
- * stop: once, gently; twice, at once. 1 if it goes on; when all is over 0, or -1 if it could not serve; the message says
- * why. */
+/* Wait for something to do, or until the descriptor `caller_fd` can be read, and do it. `stops` is how often it was
+ * told to stop: once, gently; twice, at once. 1 if it goes on; when all is over 0, or -1 if it could not serve; the
+ * message says why. */
 HIDDEN int yinyang_turn(struct yinyang *program, int stops);
 
 /* Serve as a worker, by the arguments that its parent has executed it with; the exit code. */

@@ -2,8 +2,7 @@
 
 Cython's start-up code for the stable ABI imports `inspect`, and with it `ast`, `tokenize` and `re`, to ask for seven
 constants of the language. That takes 12 ms of CPU time (benchmarks/imports.py), as much as the interpreter's own start.
-So a module with the constants stands in for `inspect` meanwhile. Whoever else imports it then, or asks it for anything
-more, gets what the real module has.
+So a module with the constants replaces `inspect` meanwhile. It passes all other requests on to the real module.
 """
 
 import sys

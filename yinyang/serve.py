@@ -40,8 +40,8 @@ def main() -> int:
 
 
 def _open_standard_descriptors() -> None:
-    """Started without stdin, stdout or stderr, its sockets must not take their places. Where there is no /dev, a socket
-    that is connected to nobody is as silent."""
+    """Fill missing places of stdin, stdout and stderr, so that no socket of the server takes them. Without /dev, an
+    unconnected socket takes the place."""
     fd = 0
     while fd < 3:
         try:

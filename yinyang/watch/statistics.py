@@ -1,6 +1,6 @@
 """The statistics that a verdict rests on: pure functions of counts.
 
-A p-value holds for one look at the data: whoever looks again after each new answer finds a small one sooner or later.
+A p-value holds for one look at the data: with a look after each new answer, a small one comes sooner or later.
 So claims about shares rest on an e-value, the ratio of the likelihood under a mixture of all alternatives (Dirichlet,
 1/2 for each cell) to the likelihood under the hypothesis. The probability that it ever reaches 1 / error while the
 hypothesis is true is at most `error` (Ville's inequality), however often one looks. `share_bounds` inverts the test:

@@ -11,7 +11,7 @@ from ..os.syscalls cimport (
 from ..text.buffer cimport Text, text_open, text_printable, text_put, text_string, text_system_error
 
 cdef enum:  # ms; both together end within 2 s
-    DEADLINE = 1000  # no call begins later
+    DEADLINE = 1000  # no call begins after this
     CALL_TIMEOUT = 900  # of one call
 
 cdef enum:
@@ -19,8 +19,8 @@ cdef enum:
 
 
 cdef inline bint healthcheck(const char *host, int port, Text *message) noexcept nogil:
-    """Does the server at an address (NULL: on this host) send a whole response with 200 in time? If not, the message
-    says why. It requests /livez, which is not logged; with --plain that is the page, like every path."""
+    """Whether the server at an address (NULL: on this host) sends a whole response with 200 in time. If not, the
+    message says why. It requests /livez, which is not logged; with --plain that is the page, like every path."""
     cdef int64_t deadline = monotonic_ms() + DEADLINE
     cdef const char *where = "0.0.0.0"
     cdef char status[STATUS_LENGTH]
@@ -50,7 +50,7 @@ cdef inline bint healthcheck(const char *host, int port, Text *message) noexcept
 
 
 cdef inline int exchange(int fd, int64_t deadline, Text *response) noexcept nogil:
-    """Send the request, and read the response to its end, of which the beginning is kept; 0 or errno."""
+    """Send the request, read the response to its end, and keep its beginning; 0 or errno."""
     cdef const char *request = ("GET /livez HTTP/1.1\r\nHost: localhost\r\nUser-Agent: yinyang\r\n"
                                 "Connection: close\r\n\r\n")
     cdef char buffer[1024]
@@ -70,7 +70,7 @@ cdef inline int exchange(int fd, int64_t deadline, Text *response) noexcept nogi
 
 
 cdef inline int errno_of_call() noexcept nogil:
-    """Two of them mean that a call timed out."""
+    """The errno of a call; two of its values mean that the call timed out."""
     return ETIMEDOUT if errno == EAGAIN or errno == EINPROGRESS else errno
 
 

@@ -1,5 +1,5 @@
-"""The command line and the environment, parsed for both shapes: an option wins over its variable, a variable over the
-default. An empty variable counts as not set, since that is how many tools unset one."""
+"""The command line and the environment, parsed for both shapes. An option overrides its variable, a variable the
+default. An empty variable counts as not set, because many tools unset one in this way."""
 
 from libc.string cimport memset, strcmp, strlen, strncmp
 
@@ -26,15 +26,15 @@ cdef enum Action:
     ACTION_HEALTHCHECK
     ACTION_VERSION
     ACTION_HELP
-    ACTION_ERROR  # wrong use; the message says what is wrong
+    ACTION_ERROR  # wrong use; the message describes it
 
-cdef struct Given:  # by an argument
+cdef struct Given:  # the options that an argument has set
     bint options[OPTION_COUNT]
 
 
 cdef inline int options_parse(Config *config, int count, const char **arguments, Text *message) noexcept nogil:
-    """From the arguments (without the program's name) and the environment; an Action. The config borrows from both. The
-    message says what is wrong, or what was passed over."""
+    """Fill the config from the arguments (without the program's name) and the environment; an Action. The config
+    borrows from both. The message says what is wrong, or what was ignored."""
     cdef Given given
     memset(&given, 0, sizeof(given))
     config_set_defaults(config)
@@ -48,7 +48,7 @@ cdef inline int options_parse(Config *config, int count, const char **arguments,
         return ACTION_ERROR
     if not given.options[OPTION_HEALTHCHECK]:
         return ACTION_SERVE
-    message.length = 0  # a health check is about the server alone
+    message.length = 0  # a health check reports on the server only
     if config.numbers[OPTION_PORT] == 0:
         text_string(message, "--healthcheck wants the port of a server, not 0")
         return ACTION_ERROR
@@ -59,7 +59,7 @@ cdef inline int options_parse(Config *config, int count, const char **arguments,
 
 cdef inline bint options_from_arguments(Config *config, Given *given, int count, const char **arguments,
                                         Text *message) noexcept nogil:
-    """Up to the first that asks for help or the version. False, with a message, if one is wrong."""
+    """Read the arguments, up to one that asks for help or the version. False, with a message, if one is wrong."""
     cdef const char *argument
     cdef const char *value
     cdef int i = 0
@@ -126,7 +126,7 @@ cdef inline void option_switch(Config *config, Given *given, int option) noexcep
 
 
 cdef inline bint option_set(Config *config, Given *given, int option, const char *value, Text *message) noexcept nogil:
-    """Take the value that an argument has; NULL if it has none."""
+    """Set an option to the value of its argument; NULL if it has none."""
     cdef const Option *row = &option_table[option]
     given.options[option] = True
     if value == NULL:
@@ -147,7 +147,7 @@ cdef inline void text_wants(Text *message, int option, const char *value) noexce
 
 
 cdef inline void text_quoted(Text *message, const char *value) noexcept nogil:
-    """On one line, and of bounded length."""
+    """Append a value on one line, of limited length."""
     cdef size_t length = strlen(value)
     text_string(message, "'")
     text_printable(message, value, min(length, <size_t>QUOTED_MAX))
@@ -160,7 +160,7 @@ cdef inline void text_quoted(Text *message, const char *value) noexcept nogil:
 # ---- the environment ----------------------------------------------------------------------------------------------
 
 cdef inline bint options_from_environment(Config *config, const Given *given, Text *message) noexcept nogil:
-    """For what no argument has set. False, with a message, if a variable has a wrong value."""
+    """Read the variables of options that no argument has set. False, with a message, if a value is wrong."""
     cdef char own[VARIABLE_MAX]
     cdef const char *variable
     cdef const char *value
@@ -187,7 +187,7 @@ cdef inline bint options_from_environment(Config *config, const Given *given, Te
 
 
 cdef inline void variable_name(int option, char *variable) noexcept nogil:
-    """YINYANG_ and the option's word in capitals, and a NUL, into VARIABLE_MAX bytes."""
+    """Write YINYANG_, the option's word in capitals and a NUL into VARIABLE_MAX bytes."""
     cdef const char *word = option_table[option].word
     cdef const char *prefix = "YINYANG_"
     while prefix[0]:
@@ -202,14 +202,14 @@ cdef inline void variable_name(int option, char *variable) noexcept nogil:
 
 
 cdef inline const char *variable_value(const char *variable) noexcept nogil:
-    """NULL if it is not set, or empty."""
+    """The value of a variable; NULL if it is not set, or empty."""
     cdef const char *value = getenv(variable)
     return value if value != NULL and value[0] else NULL
 
 
 cdef inline bint is_service_link(const char *value) noexcept nogil:
-    """For a Service called yinyang, Kubernetes sets YINYANG_PORT=tcp://10.0.0.1:80 in each pod of its namespace; nobody
-    means that as an option. The scheme is one of the protocols that a Service may have."""
+    """Whether Kubernetes has set the variable. For a Service called yinyang it sets YINYANG_PORT=tcp://10.0.0.1:80 in
+    each pod of its namespace, which is not meant as an option. The scheme is a protocol that a Service may have."""
     return (strncmp(value, "tcp://", strlen("tcp://")) == 0 or strncmp(value, "udp://", strlen("udp://")) == 0
             or strncmp(value, "sctp://", strlen("sctp://")) == 0)
 
@@ -217,7 +217,7 @@ cdef inline bint is_service_link(const char *value) noexcept nogil:
 # ---- help ---------------------------------------------------------------------------------------------------------
 
 cdef inline void usage_message(Text *text) noexcept nogil:
-    """What --help shows: a column each of options, variables and explanations, as wide as the widest entry."""
+    """The text of --help: columns of options, variables and explanations, each as wide as its widest entry."""
     cdef size_t options = 0, variables = 0
     cdef int option
     for option in range(OPTION_COUNT):
@@ -264,7 +264,7 @@ cdef inline void text_spaces(Text *text, size_t count) noexcept nogil:
 
 
 cdef inline void usage_default(Text *text, const Option *row) noexcept nogil:
-    """In parentheses, if there is one worth telling."""
+    """Append the default in parentheses, if it helps the reader."""
     if row.unset != NULL:
         text_format(text, " (%s)", row.unset)
     elif row.kind == KIND_NUMBER or row.kind == KIND_SECONDS:

@@ -52,7 +52,7 @@ cdef inline void program_message(Program *program, Text *message) noexcept nogil
 
 
 cdef inline int program_parse(Program **program, int count, const char **arguments, const char *version) noexcept nogil:
-    """Make a program of the command line and the environment; an Action. `message` says what the action has to say."""
+    """Make a program from the command line and the environment; an Action, with its text in `message`."""
     cdef Program *p = <Program *>map_memory(sizeof(Program), MAP_PRIVATE)
     cdef Text message
     cdef int action
@@ -111,7 +111,7 @@ cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil
 
 
 cdef inline int program_serve(Program *p, int listener, int log, int caller_fd, int *refused) noexcept nogil:
-    """0 or -errno. In `refused`: a part of the sandbox that is required and cannot be had."""
+    """Start to serve; 0 or -errno. `refused` becomes a part of the sandbox that is required but not available."""
     cdef Supervisor *supervisor = &p.server.supervisor
     cdef int sandbox = p.config.numbers[OPTION_SANDBOX]
     cdef int error = log_queue_open(&p.log, log)
@@ -137,8 +137,8 @@ cdef inline int program_serve(Program *p, int listener, int log, int caller_fd, 
 
 
 cdef inline int program_turn(Program *p, int stops) noexcept nogil:
-    """Wait for something to do, and do it: 1. When all is over: 0, or -1, with a message, if it could not serve.
-    `stops` is as for server_wait."""
+    """Wait for something to do, and do it. Returns 1; when all is over, 0, or -1, with a message, if it could not
+    serve. `stops` is as for server_wait."""
     cdef Text message
     cdef int delay = -1
     cdef int fd = log_queue_wait_for(&p.log, &delay)
@@ -150,7 +150,7 @@ cdef inline int program_turn(Program *p, int stops) noexcept nogil:
 
 
 cdef inline int program_worker(int count, const char **arguments) noexcept nogil:
-    """Be the worker that another process has executed with these arguments; its exit code."""
+    """Run as the worker that another process has executed with these arguments; its exit code."""
     cdef Program *p = NULL
     cdef int numbers[WORKER_NUMBERS]
     cdef Text message

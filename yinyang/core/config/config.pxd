@@ -1,7 +1,7 @@
 """Every setting of a server, as csrc/option_table.h describes it.
 
-The command line, the environment and `yinyang.Server` fill one Config. Whatever depends on a setting reads it there, by
-the number of its option.
+The command line, the environment and `yinyang.Server` fill one Config. All code reads a setting there, by the number of
+its option.
 """
 
 from libc.stdint cimport int64_t
@@ -51,13 +51,13 @@ cdef enum:
     HOST_NAME_MAX = 255  # bytes, as in DNS and more than gethostname(2) gives
 
 cdef struct Config:
-    const char *texts[OPTION_COUNT]  # of addresses and texts; NULL where none is set. Borrowed.
-    int numbers[OPTION_COUNT]  # of all others
+    const char *texts[OPTION_COUNT]  # borrowed values of addresses and texts; NULL where none is set
+    int numbers[OPTION_COUNT]  # values of all other options
     char host_name[HOST_NAME_MAX + 1]
 
 
 cdef inline bint is_setting(int option) noexcept nogil:
-    """Has it a value of its own? Others switch one off, or ask for something else than serving."""
+    """Whether the option has a value. Other options switch one off, or ask for an action other than serving."""
     return option_table[option].kind != KIND_OFF and option_table[option].kind != KIND_ACTION
 
 
@@ -72,7 +72,7 @@ cdef inline void config_set_defaults(Config *config) noexcept nogil:
 
 
 cdef inline bint config_set(Config *config, int option, const char *value) noexcept nogil:
-    """Take a value as it stands on the command line or in a variable; False if it is none for this option."""
+    """Set an option to a value from the command line or a variable; False if the value is not valid for it."""
     cdef const Option *row = &option_table[option]
     cdef Address address
     cdef int64_t number
@@ -117,7 +117,7 @@ cdef inline bint switch_parse(const char *value, int *on) noexcept nogil:
 
 
 cdef inline void text_expected(Text *text, int option) noexcept nogil:
-    """What the value of an option must be."""
+    """Append a description of the values that an option takes."""
     cdef const Option *row = &option_table[option]
     if row.kind == KIND_ADDRESS:
         text_string(text, "a numeric address of this host such as 127.0.0.1 or ::1")
@@ -132,7 +132,7 @@ cdef inline void text_expected(Text *text, int option) noexcept nogil:
 
 
 cdef inline void text_alternatives(Text *text, const char *const *words) noexcept nogil:
-    """As `auto, off or require`."""
+    """Append words as in `auto, off or require`."""
     cdef int i = 0
     while words[i] != NULL:
         if i:
@@ -142,8 +142,8 @@ cdef inline void text_alternatives(Text *text, const char *const *words) noexcep
 
 
 cdef inline bint config_complete(Config *config, Text *message) noexcept nogil:
-    """Find out what depends on this host: its name, CPUs, descriptors and memory. False, with a message, if it has no
-    name to show."""
+    """Set the defaults that depend on this host: its name, CPUs, descriptors and memory. False, with a message, if it
+    has no name to show."""
     if config.numbers[OPTION_WORKERS] == 0:
         config.numbers[OPTION_WORKERS] = cpus_usable()
     if config.numbers[OPTION_MAX_CONNECTIONS] == 0:
@@ -156,7 +156,7 @@ cdef inline bint config_complete(Config *config, Text *message) noexcept nogil:
 
 
 cdef inline bint host_name(char *name, Text *message) noexcept nogil:
-    """This host's name, and a NUL, into HOST_NAME_MAX + 1 bytes; False, with a message, if it has none to show."""
+    """Write this host's name and a NUL into HOST_NAME_MAX + 1 bytes; False, with a message, if it has none to show."""
     memset(name, 0, HOST_NAME_MAX + 1)
     if gethostname(name, HOST_NAME_MAX) == 0 and text_is_valid(OPTION_NAME, name, strlen(name)):
         return True

@@ -128,7 +128,7 @@ cdef extern from "http_errors.h" nogil:
 cdef enum:
     TARGET_MAX = 16 * 1024  # bytes
     HEAD_MAX = 64 * 1024  # bytes, the request line and the empty line included
-    LONG_BODY = 256 * 1024  # bytes: the response to a longer body does not wait for one that does not begin to come
+    LONG_BODY = 256 * 1024  # bytes: if a longer body does not begin to come, the response does not wait for it
     CHUNK_LINE_MAX = 4 * 1024  # bytes, without its CR LF
     CHUNK_EXTRA_MAX = 16 * 1024  # bytes of extensions and trailers in one body
     TARGET_KEPT = 256  # bytes of a target that are kept for its response
@@ -170,7 +170,7 @@ cdef enum State:  # in the order of a request
     STATE_START  # before the method; empty lines are skipped
     STATE_START_LF
     STATE_METHOD
-    STATE_TARGET  # at the first byte of the target, which tells its form
+    STATE_TARGET  # at the first byte of the target, which decides its form
     STATE_ASTERISK  # asterisk-form
     STATE_SCHEME  # absolute-form
     STATE_SCHEME_SLASH
@@ -223,7 +223,7 @@ cdef enum Flag:
     FLAG_BODY_LEFT = 1 << 12  # the response does not wait for the end of the body
     FLAG_READS_ACCEPT = 1 << 13  # the caller wants Accept to be read
     FLAG_BARE_ADDRESS = 1 << 14  # Host is an IPv6 address without brackets
-    FLAG_BODY_AWAITED = 1 << 15  # the body is announced as a long one, and no byte of it has come
+    FLAG_BODY_AWAITED = 1 << 15  # a long body is announced, and no byte of it has come
 
 cdef enum Host:  # the position in uri-host [":" port]
     HOST_START
@@ -233,14 +233,14 @@ cdef enum Host:  # the position in uri-host [":" port]
     HOST_LITERAL_END  # after the ] of an IP literal
     HOST_PORT
     HOST_END  # only spaces may follow
-    HOST_BRACKET  # after the [ of an IP literal; the next ones are within it, or in an IPv6 address without brackets
+    HOST_BRACKET  # after the [ of an IP literal; the next states are within it, or in an IPv6 address without brackets
     HOST_FIRST_COLON  # of the two that an address may begin with
     HOST_GROUP  # 1 to 4 hexadecimal digits
     HOST_COLON  # between two groups
     HOST_COLONS  # :: in place of one or more groups that are 0
     HOST_OCTET  # of the IPv4 address at the end
     HOST_DOT
-    HOST_VERSION  # of an address of the future
+    HOST_VERSION  # of an IPvFuture address
     HOST_VERSION_DOT
     HOST_FUTURE  # its address
 
@@ -298,12 +298,12 @@ cdef union Position:  # by the state
     uint8_t value  # enum Value
     uint8_t extension  # enum Extension
 
-cdef struct IpAddress:  # an IPv6 address as far as it is read
-    uint16_t digits  # of the group or octet at hand, as one hexadecimal number
+cdef struct IpAddress:  # the part of an IPv6 address that is read
+    uint16_t digits  # of the current group or octet, as one hexadecimal number
     uint8_t parts  # its groups; once there is a dot, the octets of the IPv4 address at its end
     uint8_t compressed  # whether there is a ::
 
-cdef struct MediaRange:  # an element of Accept as far as it is read
+cdef struct MediaRange:  # the part of an element of Accept that is read
     uint16_t quality  # in thousandths
     uint8_t name  # the one of accept_words, or WORD_ACCEPTS
     uint8_t part  # enum RangePart
@@ -321,19 +321,19 @@ cdef struct Parser:
     uint16_t chunk_line  # bytes of the chunk line so far
     uint16_t chunk_extra  # bytes of chunk extensions and trailers so far
     uint16_t flags  # a set of Flag
-    uint16_t json  # how much Accept prefers it, as a specificity and a quality
-    uint16_t text  # likewise plain text
+    uint16_t json  # the preference of Accept for JSON: a specificity and a quality
+    uint16_t text  # likewise for plain text
     Item item
     uint8_t state
     uint8_t method
     uint8_t minor  # of the version: 0 or 1
     uint8_t field  # the one of field_words whose value is read
     uint8_t candidates  # the set of words that can begin with the token so far
-    uint8_t token_length  # bytes of the token so far: a method, version, name, list element, digits, or empty lines
+    uint8_t token_length  # bytes of the token so far (method, version, name, list element, digits), or empty lines
     Position position
     uint8_t error
 
-# The part of a target that is in the segment at hand.
+# The part of a target that is in the current segment.
 cdef struct Target:
     const uint8_t *bytes  # NULL if there is none
     uint32_t offset  # of these bytes in the target
@@ -363,8 +363,8 @@ cdef inline int parser_feed(Parser *p, const uint8_t **pos, const uint8_t *end, 
 
 
 cdef inline void parser_read_accept(Parser *p) noexcept nogil:
-    """Have the Accept of this request read. It is long in the requests of browsers, and few routes need it; so the
-    caller decides when it knows the target."""
+    """Have the Accept of this request read. Browsers send a long one and few routes need it, so the caller decides when
+    it knows the target."""
     p.flags |= FLAG_READS_ACCEPT
 
 
@@ -497,7 +497,7 @@ cdef inline const uint8_t *parse_head(Parser *p, const uint8_t *pos, const uint8
 
 
 cdef inline int long_head_error(const Parser *p) noexcept nogil:
-    """A method that is not known comes first, however long it is (RFC 9112 section 3)."""
+    """The error for a head that is too long. An unknown method comes first, however long it is (RFC 9112 section 3)."""
     if p.state == STATE_METHOD and p.token_length > METHOD_MAX:
         return ERROR_METHOD_UNKNOWN
     if p.state > STATE_METHOD and p.method == METHOD_UNKNOWN:
@@ -550,7 +550,7 @@ cdef inline const uint8_t *parse_method(Parser *p, const uint8_t *pos, const uin
 
 
 cdef inline int method_error(const Parser *p, uint8_t byte) noexcept nogil:
-    """The error for a byte that no method has. Some other protocols can be told by their first bytes."""
+    """The error for a byte that no method has. The first bytes identify some other protocols."""
     if p.token_length == 0 and byte == TLS_HANDSHAKE:
         return ERROR_TLS
     if p.token_length == 0 and (byte == SOCKS_4 or byte == SOCKS_5):
@@ -752,8 +752,8 @@ cdef inline bint parse_address_colon(Parser *p) noexcept nogil:
 
 
 cdef inline bint parse_address_dot(Parser *p) noexcept nogil:
-    """The dot after an octet. After the first one, what looked like a group begins an IPv4 address, which stands for
-    the last two groups."""
+    """The dot after an octet. The first dot shows that the digits begin an IPv4 address, not a group. The address
+    stands for the last two groups."""
     cdef IpAddress *address = &p.item.address
     if p.position.host == HOST_GROUP:
         if address.parts > 6 if address.compressed else address.parts != 7:
@@ -774,7 +774,7 @@ cdef inline bint literal_is_complete(const Parser *p) noexcept nogil:
 
 
 cdef inline bint is_octet(const Parser *p) noexcept nogil:
-    """Whether the digits at hand are dec-octet: 0 to 255 in decimal, without a leading zero."""
+    """Whether the current digits are dec-octet: 0 to 255 in decimal, without a leading zero."""
     cdef uint16_t digits = p.item.address.digits
     if digits > OCTET_MAX or digits & 15 > 9 or digits >> 4 & 15 > 9:
         return False
@@ -842,7 +842,7 @@ cdef inline const uint8_t *parse_query(Parser *p, const uint8_t *pos, const uint
 
 
 cdef inline void target_complete(Parser *p) noexcept nogil:
-    """The target ends here; may it?"""
+    """The target ends here; set an error if it is incomplete."""
     if p.state == STATE_PATH:
         path_complete(p)
     elif p.state == STATE_AUTHORITY:
@@ -890,8 +890,8 @@ cdef inline const uint8_t *parse_http_version(Parser *p, const uint8_t *pos, con
 # ---- fields -------------------------------------------------------------------------------------------------------
 
 cdef inline const uint8_t *parse_field_line(Parser *p, const uint8_t *pos, const uint8_t *end) noexcept nogil:
-    """The first byte of a field-line, or the CR of the empty line (RFC 9112 section 5). The rest of a field-line is
-    most often there too, so each function calls the next one."""
+    """The first byte of a field-line, or the CR of the empty line (RFC 9112 section 5). Each function calls the next
+    one, because the rest of the field-line has usually arrived too."""
     cdef uint8_t roles = byte_roles[pos[0]]
     if pos[0] == CR:
         p.state = STATE_HEAD_LF
@@ -994,8 +994,8 @@ cdef inline const uint8_t *parse_field_value(Parser *p, const uint8_t *pos, cons
 
 
 cdef inline const uint8_t *parse_host(Parser *p, const uint8_t *pos, const uint8_t *end) noexcept nogil:
-    """OWS [ uri-host [ ":" port ] ] OWS CR (RFC 9112 section 3.2). An IPv6 address that begins with a colon, as `::1`,
-    is accepted without brackets, as clients send it and it is not ambiguous."""
+    """OWS [ uri-host [ ":" port ] ] OWS CR (RFC 9112 section 3.2). An IPv6 address that begins with a colon, such as
+    `::1`, is accepted without brackets, because clients send it and it is not ambiguous."""
     cdef uint8_t byte
     while pos != end and not p.error:
         if p.position.host == HOST_NAME:
@@ -1073,7 +1073,7 @@ cdef inline const uint8_t *parse_list(Parser *p, const uint8_t *pos, const uint8
                 p.position.value = VALUE_SPACE
         elif (byte_roles[byte] & BYTE_TOKEN or byte_in_value(byte)
               or p.field == WORD_TRANSFER_ENCODING and byte != LF and byte != NUL):
-            # a control byte in Transfer-Encoding makes an unknown coding, which has an error of its own
+            # in Transfer-Encoding a control byte makes the coding unknown, which has its own error
             token_byte(p, value_words, byte)
         else:
             p.error = ERROR_LINE_END if byte == LF else ERROR_FIELD_VALUE
@@ -1082,7 +1082,7 @@ cdef inline const uint8_t *parse_list(Parser *p, const uint8_t *pos, const uint8
 
 
 cdef inline void token_byte(Parser *p, const char (*words)[WORD_SIZE], uint8_t byte) noexcept nogil:
-    """A byte of a token that may be one of these words; a token with a space in it is none."""
+    """A byte of a token that may be one of these words; a token that contains a space is none of them."""
     if p.position.value == VALUE_SPACE:
         p.candidates = 0
     p.candidates = words_left(words, p.candidates, p.token_length, byte)
@@ -1197,8 +1197,8 @@ cdef inline void parse_quality_byte(Parser *p, uint8_t byte) noexcept nogil:
 
 
 cdef inline void range_part_complete(Parser *p) noexcept nogil:
-    """The media range or a parameter ends here, and another parameter may follow. A range with a parameter that neither
-    response has is about others."""
+    """The media range or a parameter ends here, and another parameter may follow. A range does not match if it has a
+    parameter that neither response has."""
     cdef MediaRange *range_ = &p.item.range
     cdef int word = word_complete(accept_words, WORD_ACCEPTS, p.candidates, p.token_length)
     if range_.part == PART_RANGE:
@@ -1266,8 +1266,8 @@ cdef inline void head_complete(Parser *p) noexcept nogil:
         p.state = STATE_READY
     elif p.flags & FLAG_CONTINUE and p.minor and (chunked or p.number.body_left <= LONG_BODY):
         # The client waits for the response before it sends the body (RFC 9110 section 10.1.1; 1.0 has no expectations).
-        # It may send none, or all of it, so this ends the connection. A proxy may not tell that to the client, and may
-        # give up a long body that is answered before its end, so a long one is asked for.
+        # The connection ends, because the client may send all of the body or none. The server asks for a long body,
+        # because a proxy may fail when the response to one comes before its end.
         p.flags |= FLAG_BODY_LEFT
         p.state = STATE_READY
     elif chunked:

@@ -1,8 +1,8 @@
 """The last request for the page and its response. Clients of a load balancer often send the same bytes again; a request
 that equals the last one needs no parsing, and gets the same response.
 
-Only requests for the page are stored, as their response is always the same, and only whole ones: a request that began
-and ended in one segment is compared with a segment that begins with it.
+Only requests for the page are stored, because their response is always the same. A stored request lies within one
+segment; it is compared with the bytes of later segments.
 """
 
 from libc.stdint cimport uint16_t, uint8_t
@@ -22,7 +22,7 @@ cdef struct RequestCache:
 
 cdef inline bint request_cache_matches(const RequestCache *cache, const uint8_t *pos,
                                        const uint8_t *end) noexcept nogil:
-    """Whether [pos, end) begins with that request."""
+    """Whether [pos, end) begins with the stored request."""
     return cache.length and end - pos >= cache.length and scan_equal(pos, cache.bytes, cache.length)
 
 

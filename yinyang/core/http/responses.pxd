@@ -1,7 +1,7 @@
 """The prebuilt responses: each is rendered before the first request, and a frequent one several times in a row.
 
 A run of equal responses to pipelined requests is sent straight from these copies. Only the Date of each changes, once a
-second. A response has a number of one byte, by csrc/routes.h, so what a client has not yet taken is a list of numbers.
+second. Each response has a number of one byte (csrc/routes.h), so a list of numbers describes the unsent responses.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint8_t
@@ -99,7 +99,7 @@ cdef inline void response_begin_prebuilt(Responses *responses, Text *text, int n
 
 cdef inline void response_end_prebuilt(Responses *responses, Text *text, int number, int head,
                                        size_t length) noexcept nogil:
-    """The body is complete. The response to HEAD, number `head`, is a shorter view of the same bytes."""
+    """The body is complete. The response to HEAD, number `head`, is the beginning of the same bytes."""
     cdef Response *response = &responses.table[number]
     response.length = <uint32_t>text.length - response.start
     responses.table[head] = response[0]
@@ -107,7 +107,7 @@ cdef inline void response_end_prebuilt(Responses *responses, Text *text, int num
 
 
 cdef inline void response_repeat(Responses *responses, Text *text, int number, uint32_t copies) noexcept nogil:
-    """Put copies behind the response that is complete."""
+    """Append copies of the response, which is complete."""
     cdef Response *response = &responses.table[number]
     cdef const char *first = text.data + response.start if text.data != NULL else NULL
     response.copies = copies

@@ -29,21 +29,21 @@ cdef enum:
 cdef struct PendingSend:
     int64_t second  # of the Date of the first response
     uint32_t offset  # bytes of the first response that are sent
-    uint8_t kept  # number of rendered ones, and 1 more if there is a rest of the segment
-    uint16_t places[RENDERED_COUNT + 1]  # of these in KeptBytes
+    uint8_t kept  # number of places: rendered responses, and 1 for the rest of the segment, if there is one
+    uint16_t places[RENDERED_COUNT + 1]  # in KeptBytes
     uint16_t lengths[RENDERED_COUNT + 1]
     uint8_t count
     uint8_t responses[SEND_QUEUE_MAX]
 
 cdef struct SendQueue:
     uint8_t rendered  # number of rendered responses
-    uint8_t gone  # how many of these are sent
+    uint8_t gone  # number of these that are sent
     uint16_t rest_length  # bytes
     size_t sent  # bytes, since the pending ones were restored
     PendingSend pending
     uint16_t lengths[RENDERED_COUNT]
     iovec vector[VECTOR_MAX]
-    char torn[256]  # the head of a response that was cut in its Date, with the Date it began with
+    char torn[256]  # the head of a response that was cut in its Date, with its first Date
     char bytes[RENDERED_COUNT][RENDERED_MAX]  # of the rendered responses
     uint8_t rest[RECEIVE_MAX]  # of a segment, which is not parsed yet
 
@@ -83,26 +83,27 @@ cdef inline bint send_queue_reserve(SendQueue *send_queue, Text *text) noexcept 
 
 
 cdef inline bint send_queue_has_room(const SendQueue *send_queue) noexcept nogil:
-    """For a rendered response."""
+    """Whether there is room for a rendered response."""
     return send_queue.rendered < RENDERED_COUNT
 
 
 cdef inline void send_queue_put_rest(SendQueue *send_queue, const uint8_t *begin, const uint8_t *end) noexcept nogil:
-    """The rest of a segment of RECEIVE_MAX bytes; it may be the rest of a rest."""
+    """Keep the rest of a segment of RECEIVE_MAX bytes; the segment may itself be such a rest."""
     send_queue.rest_length = <uint16_t>(end - begin)
     memmove(send_queue.rest, begin, send_queue.rest_length)
 
 
 cdef inline bint send_queue_put_rendered(SendQueue *send_queue, const Text *text) noexcept nogil:
-    """Queue the response in that buffer; False if it is too long or the queue is full, which must not happen."""
+    """Queue the response in the reserved buffer; False if it is too long or the queue is full, which must not
+    happen."""
     send_queue.lengths[send_queue.rendered] = <uint16_t>text.length
     send_queue.rendered += 1
     return text_fits(text) and send_queue_put(send_queue, RESPONSE_RENDERED)
 
 
 cdef inline int send_queue_first(SendQueue *send_queue, const Responses *responses, iovec *vector) noexcept nogil:
-    """The pieces of a response that is partly sent, with the Date that it began with: two, if it is prebuilt and the
-    Date has changed since."""
+    """The pieces of a response that is partly sent, with its first Date. There are two if it is prebuilt and the Date
+    has changed since."""
     cdef const Response *response = &responses.table[send_queue.pending.responses[0]]
     cdef const char *bytes = responses.bytes + response.start
     cdef size_t length = response.length
@@ -125,7 +126,7 @@ cdef inline int send_queue_first(SendQueue *send_queue, const Responses *respons
 
 
 cdef inline int send_queue_vector(SendQueue *send_queue, const Responses *responses, iovec *vector) noexcept nogil:
-    """The vector of all that is to be sent. Runs of equal responses come from the copies in a row."""
+    """The vector of all bytes to be sent. A run of equal responses is sent from the copies in a row."""
     cdef const uint8_t *number = send_queue.pending.responses
     cdef const uint8_t *end = number + send_queue.pending.count
     cdef const Response *response
@@ -180,8 +181,8 @@ cdef inline void send_queue_advance(SendQueue *send_queue, const Responses *resp
 
 
 cdef inline int send_queue_send(SendQueue *send_queue, const Responses *responses, int fd) noexcept nogil:
-    """Send as much as the client takes; one of Sent. By writev(2), as the sandbox cannot see the address in a message
-    of sendmsg(2): the socket does not block, and SIGPIPE is blocked in a worker."""
+    """Send as much as the client takes; one of Sent. writev(2) is used because the sandbox cannot see the address in a
+    message of sendmsg(2). It needs no flags: the socket does not block, and a worker blocks SIGPIPE."""
     cdef ssize_t sent
     cdef int count
     while send_queue.pending.count:
@@ -250,7 +251,7 @@ cdef inline void send_queue_restore(SendQueue *send_queue, PendingSend *pending,
 
 
 cdef inline void pending_send_drop(PendingSend *pending, KeptBytes *kept) noexcept nogil:
-    """Give the places of its bytes back."""
+    """Free the places of its bytes."""
     while pending.kept:
         pending.kept -= 1
         kept.places[kept.free] = pending.places[pending.kept]

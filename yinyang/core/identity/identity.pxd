@@ -11,9 +11,9 @@ cdef extern from "palette.h" nogil:
 cdef enum:
     NAME_MAX = 255  # bytes, as in DNS and more than gethostname(2) gives
     COLOUR_LENGTH = 7
-    SHORT_ENOUGH = 8  # bytes of a name that is not shortened
+    SHORT_ENOUGH = 8  # bytes; a name of this length is not shortened
     SHORT_MAX = 12
-    SHORT_PART_MIN = 4  # bytes of the end of a name that are its short form
+    SHORT_PART_MIN = 4  # bytes; the least length of the end of a name that is its short form
 
 cdef enum Palette:  # in the order of the words in csrc/option_table.h
     PALETTE_ORIGINAL
@@ -60,8 +60,8 @@ cdef inline void identity_original(Identity *identity) noexcept nogil:
 
 
 cdef inline void identity_distinct(Identity *identity) noexcept nogil:
-    """Two different colours of the table in csrc/palette.h, chosen by a hash of the name without the number that it
-    ends in, and by that number."""
+    """Choose two different colours of the table in csrc/palette.h, by the number at the end of the name and by a hash
+    of the rest."""
     cdef uint64_t h = <uint64_t>0xcbf29ce484222325ULL
     cdef uint64_t number = 0
     cdef uint64_t first, second
@@ -84,7 +84,7 @@ cdef inline void identity_distinct(Identity *identity) noexcept nogil:
 
 
 cdef inline void identity_shorten(Identity *identity) noexcept nogil:
-    """The part of a name that tells it from its siblings': `x2x4k` of `web-6d5f8c7b9-x2x4k`, `web-12` of
+    """The part of a name that differs between replicas: `x2x4k` of `web-6d5f8c7b9-x2x4k`, `web-12` of
     `my-web-12.default`. Readers who do not see colours need it. It is cut between characters."""
     cdef const char *name = identity.name
     cdef size_t begin = 0, end = 0, pos, length_max

@@ -1,4 +1,4 @@
-"""Replica -> the HTML document. In the palette of the original, byte for byte its page."""
+"""Replica -> the HTML document. With the palette `original`, it is byte for byte the page of the original."""
 
 from libc.string cimport strlen
 

@@ -1,4 +1,4 @@
-"""What a replica is: all that its answers tell and that never changes."""
+"""A replica: the part of its responses that never changes."""
 
 from libc.string cimport strlen
 
@@ -27,12 +27,12 @@ cdef extern from "whoami.h" nogil:
 cdef struct Replica:
     Identity identity
     const char *title
-    const char *about[ABOUTS]  # NULL where it is not told
+    const char *about[ABOUTS]  # NULL where it is not set
     bint plain  # every path is the page, as in the original
 
 
 cdef inline void replica_set(Replica *replica, const Config *config) noexcept nogil:
-    """It borrows the texts of the config, which is complete."""
+    """Fill a replica from a complete config, whose texts it borrows."""
     cdef const char *name = config.texts[OPTION_NAME]
     identity_set(&replica.identity, name, strlen(name), config.numbers[OPTION_PALETTE])
     replica.title = config.texts[OPTION_TITLE]

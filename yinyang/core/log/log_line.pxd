@@ -9,7 +9,7 @@ from .timezone cimport Timezone, timezone_offset
 
 cdef inline void log_line_render(Text *line, const Timezone *timezone, int64_t second,
                                  const Text *message) noexcept nogil:
-    """With its line feed, also if the message has to be cut off."""
+    """Render a line. It ends with a line feed even if the message is cut off."""
     stamp_render(line, "%llu/%02llu/%02llu %02llu:%02llu:%02llu ", second + timezone_offset(timezone, second))
     text_put(line, message.data, min(message.length, message.room))
     line.length = min(line.length, line.room - 1)

@@ -1,8 +1,8 @@
 """Lines of the log that wait until its reader takes them.
 
-Lines of one second are equal, so an entry is a line and how often to write it: about a hundred bytes for each second in
-which the log took nothing. Writing never blocks. Where it fails (the reader is gone, the disk is full), it is tried
-again a second later, so no line is lost to a fault that passes.
+Lines of one second are equal, so an entry is a line and a count: about a hundred bytes for each second in which the log
+took nothing. Writing never blocks. If it fails (the reader is gone, the disk is full), it is tried again a second
+later, so a temporary fault loses no line.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -12,13 +12,13 @@ from ..os.syscalls cimport ENOMEM, MAP_NORESERVE, MAP_PRIVATE, close, map_memory
 from .log_write cimport LOG_WRITE_MAX, log_reopen, log_room, log_write
 
 cdef enum:
-    LOG_QUEUE_SIZE = 16 << 20  # bytes; full after two days or so in which pages were served in every second
-    LOG_QUEUE_RESERVE = 4096  # bytes of it for pages alone
+    LOG_QUEUE_SIZE = 16 << 20  # bytes; full after about two days with a page in every second
+    LOG_QUEUE_RESERVE = 4096  # bytes of it that only lines of pages may use
     RETRY_DELAY = 1000  # ms
-    FLUSH_MAX = 4 << 20  # bytes in a row: a file takes any number
+    FLUSH_MAX = 4 << 20  # bytes in a row, as a file takes any number
 
-cdef struct LogEntry:  # and behind it, its line
-    uint64_t count  # how often the line is still to be written
+cdef struct LogEntry:  # its line follows it
+    uint64_t count  # copies of the line that are still to be written
     uint32_t length  # of the line
     uint32_t size  # of the entry and its line, so that the next entry is aligned
     bint are_pages
@@ -26,18 +26,18 @@ cdef struct LogEntry:  # and behind it, its line
 cdef struct LogQueue:
     int fd
     bint is_reopened  # the descriptor is this queue's own
-    size_t room  # bytes that are written at once
-    char *buffer  # for them
+    size_t room  # bytes that one call writes at most
+    char *buffer  # for the bytes of one call
     char *entries
     size_t first  # position of the oldest entry
     size_t last  # position of the newest entry
     size_t end
     size_t offset  # bytes of the oldest entry's line that are written already
-    int64_t refused_until  # ms: after an error, not to be tried before
+    int64_t refused_until  # ms: after an error, the next try is not earlier
 
 
 cdef inline int log_queue_open(LogQueue *log, int fd) noexcept nogil:
-    """An empty queue of lines for the descriptor `fd`; 0 or -errno. `log` is zeros before."""
+    """Make an empty queue of lines for the descriptor `fd`; 0 or -errno. The caller sets `log` to zeros."""
     log.entries = <char *>map_memory(LOG_QUEUE_SIZE + <size_t>LOG_WRITE_MAX, MAP_PRIVATE | MAP_NORESERVE)
     if log.entries == NULL:
         return -ENOMEM
@@ -71,8 +71,8 @@ cdef inline LogEntry *log_queue_entry(const LogQueue *log, size_t pos) noexcept 
 
 cdef inline void log_queue_add(LogQueue *log, const char *line, size_t length, uint64_t count,
                                bint are_pages) noexcept nogil:
-    """Have a line, with its line feed, written `count` times. When the queue is full, pages are counted as those of the
-    last second that it has, and other lines are dropped."""
+    """Have a line, with its line feed, written `count` times. When the queue is full, pages are counted in the last
+    second that it has, and other lines are dropped."""
     cdef LogEntry *last = log_queue_entry(log, log.last)
     cdef bint has_last = log_queue_has_pending(log)
     if has_last and last.length == length and memcmp(last + 1, line, length) == 0:
@@ -88,7 +88,8 @@ cdef inline size_t entry_size(size_t length) noexcept nogil:
 
 
 cdef inline bint log_queue_make_room(LogQueue *log, size_t length, size_t reserve) noexcept nogil:
-    """Is there room for one more line, and behind it for `reserve` bytes? Entries are moved to the beginning for it."""
+    """Whether there is room for one more line and `reserve` bytes after it. Entries are moved to the beginning for
+    that."""
     cdef size_t limit = LOG_QUEUE_SIZE - reserve
     if length > LOG_QUEUE_SIZE // 2:
         return False
@@ -113,7 +114,7 @@ cdef inline void log_queue_append(LogQueue *log, const char *line, uint32_t leng
 
 
 cdef inline void log_queue_flush(LogQueue *log) noexcept nogil:
-    """Write the pending lines, as far as they can be written now; FLUSH_MAX in a row."""
+    """Write the pending lines that can be written now, at most FLUSH_MAX bytes."""
     cdef LogEntry *entry
     cdef size_t left = FLUSH_MAX
     cdef ssize_t written
@@ -138,7 +139,7 @@ cdef inline void log_queue_flush(LogQueue *log) noexcept nogil:
 
 
 cdef inline int log_queue_wait_for(const LogQueue *log, int *delay) noexcept nogil:
-    """The descriptor that must be writable before `log_queue_flush` is worth calling, or -1; and in `delay` the
+    """What `log_queue_flush` has to wait for: returns the descriptor that must be writable, or -1; `delay` is the
     milliseconds that must pass, or -1."""
     cdef int64_t left = log.refused_until - monotonic_ms()
     delay[0] = -1

@@ -1,9 +1,9 @@
-"""Equal lines written to the log, many in one call, and never in a way that blocks.
+"""Writing equal lines to the log, many in one call, without ever blocking.
 
-To a socket, each call says that it must not block. Terminals and pipes have no such call, and O_NONBLOCK on a
-descriptor that was inherited would hold for everybody who has it. So they are opened once more, by /proc, which gives a
-description of one's own. Where that cannot be, poll(2) is asked before, and no more is written than there is room for
-then; the call blocks only if somebody else fills that room in between.
+For a socket, each call says that it must not block. Terminals and pipes have no such call, and O_NONBLOCK on an
+inherited descriptor would apply to all processes that share it. So they are opened once more, by /proc, which gives an
+open file description of their own. Where that fails, poll(2) is asked first, and only as much is written as then fits.
+Such a call blocks only if another process fills that room in between.
 """
 
 from libc.string cimport memchr, memcpy
@@ -15,15 +15,14 @@ from ..os.syscalls cimport (
 from ..text.buffer cimport Text, llu, text_format, text_open
 
 cdef enum:
-    LOG_WRITE_MAX = 64 * 1024  # bytes: a file system does less work per page of memory for a long write
+    LOG_WRITE_MAX = 64 * 1024  # bytes: for long writes, a file system does less work for each page of memory
     PIPE_WRITE_SAFE = 4096  # bytes that a pipe takes without blocking when poll(2) says that it is writable (pipe(7))
     TERMINAL_WRITE_SAFE = 128  # likewise for a terminal, if a line feed, which may become two bytes, is written alone
     PATH_MAX = 32  # bytes
 
 
 cdef inline int log_reopen(int fd) noexcept nogil:
-    """A descriptor of one's own for the same terminal or pipe, with O_NONBLOCK; -1 if it is neither, or cannot be
-    had."""
+    """A new descriptor for the same terminal or pipe, with O_NONBLOCK; -1 if `fd` is neither, or if that fails."""
     cdef char path[PATH_MAX]
     cdef stat status
     cdef Text text
@@ -36,16 +35,16 @@ cdef inline int log_reopen(int fd) noexcept nogil:
 
 
 cdef inline size_t log_room(int fd, bint is_reopened) noexcept nogil:
-    """Bytes to write at once: LOG_WRITE_MAX at most."""
+    """The bytes that one call may write: LOG_WRITE_MAX at most."""
     if lseek(fd, 0, SEEK_CUR) >= 0:
-        return LOG_WRITE_MAX  # it is a file, which never blocks in the sense of poll(2)
+        return LOG_WRITE_MAX  # a file never blocks in the sense of poll(2)
     return PIPE_WRITE_SAFE if is_reopened or not isatty(fd) else TERMINAL_WRITE_SAFE
 
 
 cdef inline ssize_t log_write(int fd, char *buffer, size_t room, const char *line, size_t length, size_t count,
                               size_t offset) noexcept nogil:
-    """Write what fits of `count` equal lines, less the first `offset` bytes of the first. `buffer` has `room`, which is
-    that of log_room. Bytes written; 0 if the descriptor cannot take any now; -errno."""
+    """Write what fits of `count` equal lines, without the first `offset` bytes of the first line. `buffer` has `room`
+    bytes, the value of log_room. Returns the bytes written; 0 if the descriptor cannot take any now; or -errno."""
     cdef pollfd pollfds
     cdef size_t size = min(length - offset, room)
     cdef const char *pos = line + offset
@@ -68,13 +67,13 @@ cdef inline ssize_t log_write(int fd, char *buffer, size_t room, const char *lin
 
 
 cdef inline size_t size_without_line_feed(const char *pos, size_t size) noexcept nogil:
-    """Bytes up to a line feed, or of a line feed alone."""
+    """The bytes before the first line feed; 1 if a line feed comes first."""
     cdef const char *end = <const char *>memchr(pos, b'\n', size)
     return size if end == NULL else max(<size_t>(end - pos), <size_t>1)
 
 
 cdef inline size_t fill_with_copies(char *buffer, const char *line, size_t length, size_t count) noexcept nogil:
-    """Put `count` copies of a line into the buffer; their size. Each memcpy doubles what is there."""
+    """Put `count` copies of a line into the buffer, and return their size. Each memcpy doubles the copies."""
     cdef size_t size = count * length
     cdef size_t filled = length
     memcpy(buffer, line, length)

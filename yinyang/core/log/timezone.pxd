@@ -1,7 +1,7 @@
-"""Local time: what TZ or /etc/localtime say, as localtime(3) reads them.
+"""Local time by TZ or /etc/localtime, as localtime(3) reads them.
 
-Not by the C library: musl's takes a rule without dates, such as TZ=EST5EDT, for summer time all year.
-The format of the files is in RFC 9636 (TZif), that of the rules in POSIX.1-2024, Base Definitions, 8.3 (TZ).
+The C library is not used: musl reads a rule without dates, such as TZ=EST5EDT, as summer time all year.
+RFC 9636 describes the files (TZif), and POSIX.1-2024, Base Definitions, 8.3, the rules (TZ).
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uint8_t
@@ -21,11 +21,11 @@ cdef enum:
 cdef struct Timezone:
     const uint8_t *file  # as in TZif, or NULL
     int64_t size
-    const char *rule  # as in TZ, up to a NUL or the end of its line; NULL for UTC
+    const char *rule  # as in TZ; ends with a NUL or a line feed; NULL for UTC
 
 
 cdef inline void timezone_open(Timezone *timezone) noexcept nogil:
-    """From TZ, or from /etc/localtime without it. What is not understood is UTC."""
+    """Read TZ, or /etc/localtime if TZ is not set. UTC if the value is not understood."""
     cdef char path[256]
     cdef Text text
     cdef const char *name = getenv("TZ")
@@ -53,7 +53,7 @@ cdef inline void timezone_close(Timezone *timezone) noexcept nogil:
 
 
 cdef inline bint timezone_open_file(Timezone *timezone, const char *path) noexcept nogil:
-    """Its bytes are read, not mapped: somebody may make the file shorter while the server runs."""
+    """Read the file. It is not mapped, because somebody may shorten it while the server runs."""
     cdef int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     cdef uint8_t *file
     if fd < 0:
@@ -70,7 +70,7 @@ cdef inline bint timezone_open_file(Timezone *timezone, const char *path) noexce
 
 
 cdef inline int64_t file_read(int fd, uint8_t *bytes) noexcept nogil:
-    """Read at most TZIF_MAX bytes of a file; how many they are."""
+    """Read at most TZIF_MAX bytes of a file, and return their number."""
     cdef int64_t size = 0
     cdef ssize_t part = 1
     while part > 0 and size < TZIF_MAX:
@@ -80,7 +80,7 @@ cdef inline int64_t file_read(int fd, uint8_t *bytes) noexcept nogil:
 
 
 cdef inline int64_t timezone_offset(const Timezone *timezone, int64_t second) noexcept nogil:
-    """Seconds that local time is ahead of UTC, at a second since 1970."""
+    """The seconds by which local time is ahead of UTC, at a second since 1970."""
     cdef const char *rule = timezone.rule
     cdef int64_t offset = 0
     if timezone.file != NULL and tzif_offset(timezone, second, &offset, &rule) or rule == NULL:
@@ -99,7 +99,7 @@ cdef inline int64_t time_at(const uint8_t *pos) noexcept nogil:
 
 
 cdef inline int64_t tzif_block(const uint8_t *header, int64_t time_size) noexcept nogil:
-    """The size of what follows a header."""
+    """The size of the data after a header."""
     cdef int64_t times = big_endian(header + 32)
     return (times * (time_size + 1) + <int64_t>big_endian(header + 36) * 6 + big_endian(header + 40)
             + <int64_t>big_endian(header + 28) * (time_size + 4) + big_endian(header + 24) + big_endian(header + 20))
@@ -107,7 +107,7 @@ cdef inline int64_t tzif_block(const uint8_t *header, int64_t time_size) noexcep
 
 cdef inline bint tzif_offset(const Timezone *timezone, int64_t second, int64_t *offset,
                              const char **rule) noexcept nogil:
-    """True if the table of a file tells the offset; else its rule does, unless it is NULL."""
+    """True if the table of a file has the offset; otherwise its rule has it, unless that is NULL."""
     cdef const uint8_t *end = timezone.file + timezone.size
     cdef const uint8_t *header = timezone.file + TZIF_HEADER
     cdef const uint8_t *types
@@ -141,7 +141,7 @@ cdef inline bint tzif_offset(const Timezone *timezone, int64_t second, int64_t *
 # ---- rules --------------------------------------------------------------------------------------------------------
 
 cdef inline const char *name_end(const char *pos) noexcept nogil:
-    """Behind the name of a zone: letters, or anything in angle brackets."""
+    """The end of the name of a zone: letters, or any text in angle brackets."""
     if pos[0] == b'<':
         while pos[0] and pos[0] != b'>':
             pos += 1
@@ -152,7 +152,7 @@ cdef inline const char *name_end(const char *pos) noexcept nogil:
 
 
 cdef inline int64_t rule_number(const char **pos, int64_t least, int64_t most) noexcept nogil:
-    """The number at *pos within these limits, which are those of POSIX; the least if there is none."""
+    """The number at *pos within these limits, which are from POSIX; `least` if there is none."""
     return min(max(number_parse(pos), least), most)
 
 
@@ -172,7 +172,7 @@ cdef inline int64_t clock_parse(const char **pos) noexcept nogil:
 
 
 cdef inline int64_t change_parse(const char **pos, int year) noexcept nogil:
-    """,date[/time] of a change in a year: seconds since 1970 of the clock on the wall."""
+    """,date[/time] of a change in a year: the seconds since 1970 in local time."""
     cdef int64_t first = days_until(year, 1, 1)
     cdef int64_t day
     cdef int month
@@ -201,7 +201,7 @@ cdef inline int64_t change_parse(const char **pos, int year) noexcept nogil:
 
 
 cdef inline int64_t rule_offset(const char *rule, int64_t second) noexcept nogil:
-    """As in `CET-1CEST,M3.5.0,M10.5.0/3`."""
+    """The offset by a rule such as `CET-1CEST,M3.5.0,M10.5.0/3`."""
     cdef const char *pos = name_end(rule)
     cdef int64_t standard, summer, begin, end
     cdef int year

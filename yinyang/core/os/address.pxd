@@ -1,6 +1,6 @@
-"""Numeric addresses, IPv4 and IPv6: from text to what the kernel takes, and back.
+"""Numeric addresses, IPv4 and IPv6: from text to the form of the kernel, and back.
 
-Not by inet_pton(3) and inet_ntop(3): they are larger than this, and C libraries differ in what they let pass and write.
+inet_pton(3) and inet_ntop(3) are not used: they are larger, and C libraries differ in what they accept and write.
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint8_t
@@ -15,7 +15,7 @@ cdef struct Address:
 
 
 cdef inline bint address_parse(Address *address, const char *host, int port) noexcept nogil:
-    """From a numeric address, IPv4 or IPv6; False if it is neither."""
+    """Parse a numeric address, IPv4 or IPv6; False if it is neither."""
     cdef sockaddr_in *four = <sockaddr_in *>&address.storage
     cdef sockaddr_in6 *six = <sockaddr_in6 *>&address.storage
     memset(address, 0, sizeof(Address))
@@ -38,7 +38,7 @@ cdef inline bint address_is_six(const char *host) noexcept nogil:
 
 
 cdef inline bint address_4_parse(const char *pos, uint8_t *bytes) noexcept nogil:
-    """Four numbers, without leading zeros, which some take for octal."""
+    """Four numbers without leading zeros, which some programs read as octal."""
     cdef const char *begin
     cdef int64_t number
     cdef int i
@@ -56,12 +56,12 @@ cdef inline bint address_4_parse(const char *pos, uint8_t *bytes) noexcept nogil
 
 
 cdef inline bint address_6_parse(const char *pos, uint8_t *bytes) noexcept nogil:
-    """Eight groups of up to four hexadecimal digits, of which `::` stands for one or more that are zero; in place of
-    the last two, perhaps an IPv4 address (RFC 4291 section 2.2). `bytes` are zeros before."""
+    """Eight groups of up to four hexadecimal digits (RFC 4291 section 2.2). `::` stands for one or more groups of
+    zeros, and an IPv4 address may stand for the last two groups. The caller sets `bytes` to zeros."""
     cdef const char *begin
     cdef unsigned int group
     cdef int count = 0
-    cdef int gap = -1  # the group before which `::` stands
+    cdef int gap = -1  # the number of groups before `::`
     if pos[0] == b':' and pos[1] == b':':
         gap = 0
         pos += 2
@@ -97,7 +97,7 @@ cdef inline bint address_6_parse(const char *pos, uint8_t *bytes) noexcept nogil
 
 
 cdef inline int hex_digit(char digit) noexcept nogil:
-    """-1 if it is none."""
+    """The value of the digit; -1 if it is no hexadecimal digit."""
     if b'0' <= digit <= b'9':
         return digit - 48
     digit |= 0x20
@@ -109,22 +109,22 @@ cdef inline int address_port(const Address *address) noexcept nogil:
 
 
 cdef inline const uint8_t *address_bytes(const Address *address) noexcept nogil:
-    """4 of IPv4, 16 of IPv6."""
+    """The bytes of the address: 4 of IPv4, 16 of IPv6."""
     if address.storage.ss_family == AF_INET6:
         return (<const sockaddr_in6 *>&address.storage).sin6_addr.s6_addr
     return <const uint8_t *>&(<const sockaddr_in *>&address.storage).sin_addr
 
 
 cdef inline bint address_is_any(const Address *address) noexcept nogil:
-    """Does it stand for all addresses of this host?"""
+    """Whether it stands for all addresses of this host."""
     cdef uint8_t zeros[16]
     memset(zeros, 0, sizeof(zeros))
     return memcmp(address_bytes(address), zeros, 16 if address.storage.ss_family == AF_INET6 else 4) == 0
 
 
 cdef inline void address_make_local(Address *address, bint has_both) noexcept nogil:
-    """In place of all addresses, the one by which this host reaches itself: of IPv4 wherever that will do (`has_both`:
-    IPv6 sockets of the server take IPv4 too), as ::1 is not there where IPv6 is disabled."""
+    """Replace the address for all addresses by the loopback address. It is the one of IPv4 if the IPv6 socket accepts
+    IPv4 too (`has_both`), because ::1 does not exist where IPv6 is disabled."""
     cdef int port = address_port(address)
     if not address_is_any(address):
         return
@@ -148,8 +148,8 @@ cdef inline void text_address_4(Text *text, const uint8_t *bytes) noexcept nogil
 
 
 cdef inline void text_address_6(Text *text, const uint8_t *bytes) noexcept nogil:
-    """As RFC 5952 has it: the first of the longest runs of two or more zero groups is `::`, and an IPv4-mapped address
-    ends as IPv4 is written."""
+    """Append an address as in RFC 5952: `::` replaces the first of the longest runs of two or more zero groups, and an
+    IPv4-mapped address ends in IPv4 notation."""
     cdef uint8_t mapped[12]
     cdef int groups = 8
     cdef int gap = -1, gap_length = 1, run, i
@@ -184,7 +184,7 @@ cdef inline unsigned int group_at(const uint8_t *bytes, int index) noexcept nogi
 
 
 cdef inline void text_hex(Text *text, unsigned int number) noexcept nogil:
-    """In hexadecimal digits, four at most, without leading zeros."""
+    """Append a number as at most four hexadecimal digits, without leading zeros."""
     cdef const char *digits = "0123456789abcdef"
     cdef int shift = 12
     while shift and number >> shift == 0:

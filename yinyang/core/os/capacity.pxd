@@ -1,4 +1,4 @@
-"""How many connections this process can have, by its limit of descriptors and the memory of its control groups."""
+"""The number of connections that the limit of descriptors and the memory of the control groups allow."""
 
 from libc.stdint cimport INT64_MAX, int64_t
 
@@ -7,13 +7,13 @@ from .syscalls cimport RLIMIT_NOFILE, getrlimit, rlimit
 from ..text.buffer cimport number_parse
 
 cdef enum:
-    OTHER_DESCRIPTORS = 16  # of a worker: 7 that it needs, one that makes accept4(2) work at any time, some to spare
-    CONNECTION_MEMORY = 16 * 1024  # bytes: an idle one takes 2,000, one that reads nothing up to 300,000
-    CONNECTIONS_USUAL = 1 << 16  # more are had by asking for them
+    OTHER_DESCRIPTORS = 16  # of a worker: 7 that it needs, one that accept4(2) always needs free, some spare ones
+    CONNECTION_MEMORY = 16 * 1024  # bytes: an idle connection takes 2,000, one that reads nothing up to 300,000
+    CONNECTIONS_USUAL = 1 << 16  # the default is at most this; --max-connections may ask for more
 
 
 cdef inline int64_t descriptors_for_connections() noexcept nogil:
-    """Of one worker; at least 1."""
+    """The descriptors that one worker can use for connections; at least 1."""
     cdef rlimit limit
     if getrlimit(RLIMIT_NOFILE, &limit) < 0 or limit.rlim_cur > <int64_t>1 << 30:
         return <int64_t>1 << 30
@@ -21,14 +21,14 @@ cdef inline int64_t descriptors_for_connections() noexcept nogil:
 
 
 cdef inline int connections_affordable(int workers) noexcept nogil:
-    """Of all workers together; at least 1."""
+    """The connections that all workers together can have; at least 1."""
     cdef int64_t memory = groups_limit("memory", memory_of_group)
     cdef int64_t count = min(descriptors_for_connections() * workers, memory // CONNECTION_MEMORY)
     return <int>max(min(count, <int64_t>CONNECTIONS_USUAL), <int64_t>1)
 
 
 cdef inline int64_t memory_of_group(char *path, size_t length) noexcept nogil:
-    """Bytes. Without a limit the file has `max` (version 2), or a huge number."""
+    """The limit in bytes. Without a limit the file has `max` (version 2), or a huge number."""
     cdef char content[NUMBERS_MAX]
     cdef const char *pos = file_of_group(path, length, "/memory.max", content)
     cdef int64_t limit

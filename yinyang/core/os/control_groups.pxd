@@ -7,16 +7,16 @@ from ..text.buffer cimport Text, text_open, text_put, text_string
 from .syscalls cimport O_CLOEXEC, O_RDONLY, close, open, read
 
 cdef enum:
-    FILE_MAX = 16384  # more than /proc/self/cgroup has with version 1, which is a dozen lines with a path each
+    FILE_MAX = 16384  # more than /proc/self/cgroup has: with version 1, a dozen lines with a path each
     PATH_MAX = 4096
-    NUMBERS_MAX = 64  # bytes of a file with one or two numbers
+    NUMBERS_MAX = 64  # bytes; the files have one or two numbers
 
-# The limit of the group with this path, which has room for the name of a file behind it; INT64_MAX without a limit
+# The limit of the group with this path; INT64_MAX without a limit. A file name may be appended to the path.
 ctypedef int64_t (*GroupLimit)(char *path, size_t length) noexcept nogil
 
 
 cdef inline void file_read(const char *path, char *content, size_t room) noexcept nogil:
-    """Read at most `room` - 1 bytes, and put a NUL behind them; a file that cannot be read is empty."""
+    """Read at most `room` - 1 bytes, and append a NUL; a file that cannot be read counts as empty."""
     cdef int fd = open(path, O_RDONLY | O_CLOEXEC)
     content[0] = 0
     if fd >= 0:
@@ -25,10 +25,10 @@ cdef inline void file_read(const char *path, char *content, size_t room) noexcep
 
 
 cdef inline int64_t groups_limit(const char *controller, GroupLimit limit_of) noexcept nogil:
-    """The lowest limit of this process's groups and those around them. The lines of /proc/self/cgroup, as cgroups(7)
-    has it, are `number:controllers:path`; version 2 has number 0 and no controllers. Below /sys/fs/cgroup is the tree
-    of version 2, or a folder for each tree of version 1, which has the name of its controllers; where they are more
-    than one, a link may have the name of one of them."""
+    """The lowest limit of this process's groups and their ancestors. The lines of /proc/self/cgroup are
+    `number:controllers:path` (cgroups(7)); version 2 has number 0 and no controllers. /sys/fs/cgroup has the tree of
+    version 2, or a folder for each tree of version 1. Such a folder is named after its controllers; if there are
+    several, a link may be named after one of them."""
     cdef char groups[FILE_MAX]
     cdef const char *pos = groups
     cdef const char *controllers
@@ -60,7 +60,7 @@ cdef inline const char *field_end(const char *pos) noexcept nogil:
 
 
 cdef inline bint has_controller(const char *pos, const char *end, const char *name) noexcept nogil:
-    """In a list such as `cpu,cpuacct`, in any order."""
+    """Whether a list such as `cpu,cpuacct` has the controller, in any place."""
     cdef size_t length = strlen(name)
     cdef const char *begin = pos
     while pos <= end:
@@ -97,7 +97,7 @@ cdef inline int64_t tree_limit(const char *tree, size_t tree_length, const char 
 
 
 cdef inline const char *file_of_group(char *path, size_t length, const char *name, char *content) noexcept nogil:
-    """Read one file of a group, whose path has `length` bytes; `path` has room for a name behind them."""
+    """Read one file of a group, whose path has `length` bytes; `path` has room to append a name."""
     memcpy(path + length, name, strlen(name) + 1)
     file_read(path, content, NUMBERS_MAX)
     return content

@@ -1,4 +1,4 @@
-"""How many CPUs this process may use: its affinity, and the quota of its control groups.
+"""The number of CPUs that this process may use, by its affinity and the quota of its control groups.
 
 A container that is limited to half a CPU on a host of 64 should get one worker, not 64.
 """
@@ -15,7 +15,7 @@ cdef enum:
 
 
 cdef inline int cpus_usable() noexcept nogil:
-    """At least 1."""
+    """The CPUs that this process may use; at least 1."""
     cdef uint64_t allowed[CPU_WORDS]  # a bit for each CPU
     cdef int count = 1
     memset(allowed, 0, sizeof(allowed))
@@ -35,8 +35,8 @@ cdef inline int bits_in(uint64_t *words, int count) noexcept nogil:
 
 
 cdef inline int64_t quota_of_group(char *path, size_t length) noexcept nogil:
-    """CPUs, rounded up: `QUOTA PERIOD` in one file (version 2), or each in a file of its own (version 1). Without a
-    limit the first is `max`, or -1."""
+    """The quota in CPUs, rounded up. Version 2 has `QUOTA PERIOD` in one file, version 1 each in a file of its own.
+    Without a limit QUOTA is `max`, or -1."""
     cdef char content[NUMBERS_MAX]
     cdef const char *pos = file_of_group(path, length, "/cpu.max", content)
     cdef int64_t quota, period

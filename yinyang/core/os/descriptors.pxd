@@ -1,4 +1,4 @@
-"""What descriptors a process keeps."""
+"""The descriptors that a process keeps."""
 
 from libc.limits cimport UINT_MAX
 from libc.stdint cimport int64_t, uint64_t, uint8_t
@@ -40,12 +40,12 @@ cdef inline bint close_all_except(const int *kept, int count) noexcept nogil:
 
 
 cdef inline bint close_range_works() noexcept nogil:
-    """Linux has it since 5.9, and the profile of a container may refuse it."""
+    """Whether close_range(2) can be used: Linux has it since 5.9, and the profile of a container may refuse it."""
     return syscall(SYS_close_range, UINT_MAX, UINT_MAX, 0) == 0
 
 
 cdef inline unsigned int lowest_fd(const int *fds, int count, unsigned int begin) noexcept nogil:
-    """The lowest of the descriptors that is not below `begin`, or UINT_MAX."""
+    """The lowest of the descriptors that are at least `begin`, or UINT_MAX."""
     cdef unsigned int lowest = UINT_MAX
     cdef int i
     for i in range(count):
@@ -55,8 +55,8 @@ cdef inline unsigned int lowest_fd(const int *fds, int count, unsigned int begin
 
 
 cdef inline bint close_listed_except(const int *kept, int count) noexcept nogil:
-    """The same by what /proc lists. Not by opendir(3), which allocates memory: this may be the fork of a program whose
-    other threads held the lock of that."""
+    """The same, by the list in /proc. opendir(3) is not used because it allocates memory: another thread of the program
+    may have held the lock of malloc(3) when it forked this process."""
     cdef char buffer[1024]
     cdef int folder = open("/proc/self/fd", O_RDONLY | O_CLOEXEC)
     cdef const folder_entry *entry
@@ -89,8 +89,8 @@ cdef inline unsigned int number_of(const char *digits) noexcept nogil:
 
 
 cdef inline int fill_standard_fds(const int *kept, int count, int fd) noexcept nogil:
-    """Put copies of a descriptor in the place of stdin, stdout and stderr, but not of those in `kept`. So no connection
-    gets one of their numbers, to which a C library may write as its process ends. 0 or -errno."""
+    """Replace stdin, stdout and stderr, except those in `kept`, by copies of a descriptor. So no connection gets one of
+    their numbers, to which a C library may write as its process ends. 0 or -errno."""
     cdef int standard
     for standard in range(STANDARD_FDS):
         if standard != fd and lowest_fd(kept, count, <unsigned int>standard) != <unsigned int>standard:
@@ -100,5 +100,5 @@ cdef inline int fill_standard_fds(const int *kept, int count, int fd) noexcept n
 
 
 cdef inline void keep_when_executing(int fd) noexcept nogil:
-    """Not by fcntl(3), which with 32 bits makes a call that has another name."""
+    """fcntl(3) is not used: on 32 bits it makes a system call with another name."""
     syscall(SYS_fcntl, fd, F_SETFD, 0)

@@ -1,4 +1,4 @@
-"""The listening socket: opening it or taking it over, and the messages about where it listens or why it cannot."""
+"""The listening socket: opening it or taking it over, and the messages about its address or its error."""
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memset, strlen
@@ -15,15 +15,15 @@ from .syscalls cimport (
 
 cdef enum:
     BACKLOG = 4096  # connections that wait to be accepted; the kernel lowers it to net.core.somaxconn
-    BUFFER_SIZE = 64 * 1024  # bytes of a connection that the kernel keeps in each direction; it takes twice the memory
+    BUFFER_SIZE = 64 * 1024  # bytes that the kernel keeps for a connection in each direction; it takes twice the memory
     LISTEN_FDS_START = 3  # SD_LISTEN_FDS_START: the first descriptor that is handed over
     NO_LISTENER = -1  # none was handed over
     NAMES_SHOWN = 128  # bytes of the names of sockets that a message repeats
     ACCEPT_TIMEOUT = 10  # ms
 
 cdef inline int listener_open(const char *host, int port) noexcept nogil:
-    """A socket that listens there, or -errno. Without a host: on all addresses, of IPv6 and IPv4, or of IPv4 alone on a
-    host that has no IPv6."""
+    """A socket that listens there, or -errno. Without a host it listens on all addresses: IPv6 and IPv4, or IPv4 alone
+    if this host has no IPv6."""
     cdef Address address
     cdef int fd
     if host != NULL:
@@ -38,8 +38,8 @@ cdef inline int listener_open(const char *host, int port) noexcept nogil:
 
 
 cdef inline int listener_at(const Address *address) noexcept nogil:
-    """A descriptor or -errno. Any free port is chosen by a socket that is bound to it before: a socket that was bound
-    by its number keeps it when it is shut down (listener_revive)."""
+    """A descriptor or -errno. For any free port, a first socket chooses the number, and the listener is bound to that
+    number: only then does it keep its port when it is shut down (listener_revive)."""
     cdef Address chosen
     cdef int first, fd
     if address_port(address):
@@ -51,13 +51,13 @@ cdef inline int listener_at(const Address *address) noexcept nogil:
     if fd == 0:
         fd = bound_socket(&chosen)
     if fd < 0:
-        return listener_start(first)  # where a port cannot be shared for this moment
+        return listener_start(first)  # the port cannot be shared for a moment here
     close(first)
     return listener_start(fd)
 
 
 cdef inline int listener_start(int fd) noexcept nogil:
-    """Have a socket listen, if it is none of -errno; itself or -errno."""
+    """Have a socket listen, if `fd` is not -errno; return `fd` or -errno."""
     cdef int error
     if fd < 0 or listen(fd, BACKLOG) == 0:
         return fd
@@ -85,53 +85,53 @@ cdef inline int bound_socket(const Address *address) noexcept nogil:
 
 
 cdef inline void listener_set_options(int fd) noexcept nogil:
-    """What every connection inherits that is accepted from here."""
+    """Set the options that each accepted connection inherits."""
     socket_option(fd, IPPROTO_TCP, TCP_NODELAY, True)
-    # Else the kernel lets the buffers of a client that reads nothing grow to megabytes. All responses to a segment of
-    # requests fit in.
+    # Otherwise the kernel lets the buffers of a client that reads nothing grow to megabytes. All responses to a
+    # segment of requests fit in.
     socket_option(fd, SOL_SOCKET, SO_SNDBUF, BUFFER_SIZE)
     socket_option(fd, SOL_SOCKET, SO_RCVBUF, BUFFER_SIZE)
 
 
 cdef inline void listener_refuse(int fd) noexcept nogil:
-    """From now on the kernel refuses new connections and completes handshakes that have begun. So the queue runs empty,
-    and closing the socket then resets nobody. The socket is bound to a network device that does not exist: a new
+    """Have the kernel refuse new connections and complete handshakes that have begun. So the queue runs empty, and
+    closing the socket then resets no connection. The socket is bound to a network device that does not exist: a new
     connection finds no listener there, while one that has begun has found its own. (Linux 5.7. The alternative, a
-    packet filter, is forbidden to unprivileged processes.) Not for a socket that was handed over: it would refuse for
-    all who have it."""
+    packet filter, is forbidden to unprivileged processes.) Do not call it for a socket that was handed over: it would
+    refuse for all processes that have it."""
     socket_option(fd, SOL_SOCKET, SO_BINDTOIFINDEX, 0x7FFFFFFF)
 
 
 cdef inline bint listener_is_open(int fd) noexcept nogil:
-    """Has nobody shut it down?"""
+    """Whether it still listens: somebody may have shut it down."""
     return listener_property(fd, SO_ACCEPTCONN) == 1
 
 
 cdef inline int listener_revive(int fd, const Address *address) noexcept nogil:
-    """Have a socket listen again at its address that was shut down, or connected to somewhere. 0 or -errno. All who
-    have the socket go on with it."""
+    """Have a socket that was shut down, or connected, listen again at its address. 0 or -errno. All processes that have
+    the socket go on with it."""
     cdef sockaddr nowhere
     cdef Address now
     memset(&nowhere, 0, sizeof(nowhere))
     nowhere.sa_family = AF_UNSPEC
-    connect(fd, &nowhere, sizeof(nowhere))  # which ends a connection
-    bind(fd, <const sockaddr *>&address.storage, address.size)  # in vain if it has its address still
+    connect(fd, &nowhere, sizeof(nowhere))  # ends the connection, if there is one
+    bind(fd, <const sockaddr *>&address.storage, address.size)  # fails if it still has its address
     if listener_address(fd, &now) < 0 or memcmp(&now.storage, &address.storage, address.size) != 0:
         return -EADDRNOTAVAIL
     return 0 if listen(fd, BACKLOG) == 0 else -errno
 
 
-# ---- one that was handed over -------------------------------------------------------------------------------------
+# ---- a listener that was handed over ------------------------------------------------------------------------------
 
 cdef inline int listener_inherited(Text *message) noexcept nogil:
-    """The socket that the one who started this process hands over, as sd_listen_fds(3) has it; NO_LISTENER if none;
-    -EINVAL, with a message, if it is not one TCP socket that listens."""
+    """The socket that was handed over to this process by the protocol of sd_listen_fds(3); NO_LISTENER if there is
+    none; -EINVAL, with a message, if it is not exactly one listening TCP socket."""
     cdef const char *pid = getenv("LISTEN_PID")
     cdef const char *count = getenv("LISTEN_FDS")
     cdef const char *names = getenv("LISTEN_FDNAMES")
     cdef int64_t number
     if pid == NULL or count == NULL or number_parse(&pid) != getpid() or pid[0]:
-        return NO_LISTENER  # nothing, or meant for another process
+        return NO_LISTENER  # there is none, or it is meant for another process
     number = number_parse(&count)
     if count[0] or number < 0:
         text_string(message, "LISTEN_FDS wants a number")
@@ -150,41 +150,41 @@ cdef inline int listener_inherited(Text *message) noexcept nogil:
 
 
 cdef inline bint listener_adopt(int fd, Text *message) noexcept nogil:
-    """Prepare a socket that somebody else has opened and may go on using; False, with a message, if it is not one that
-    can be served."""
+    """Prepare a socket that another program has opened and may go on using; False, with a message, if it cannot be
+    served."""
     cdef int family = listener_property(fd, SO_DOMAIN)
     if (family != AF_INET and family != AF_INET6 or listener_property(fd, SO_TYPE) != SOCK_STREAM
             or listener_property(fd, SO_ACCEPTCONN) != 1):
         text_format(message, "descriptor %llu, which was handed over, is not a TCP socket that listens", <llu>fd)
         return False
     fcntl(fd, F_SETFD, FD_CLOEXEC)
-    # All who share the socket share this flag. To serve it, they all need it.
+    # All processes that share the socket share this flag, and each needs it to serve.
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL, 0) | O_NONBLOCK)
-    # systemd clears the flag when it starts another server (without NonBlocking=); then accept4(2) returns after this
-    # time all the same.
+    # systemd clears the flag when it starts another server (without NonBlocking=). accept4(2) then still returns after
+    # this time.
     socket_timeout(fd, SO_RCVTIMEO, ACCEPT_TIMEOUT)
     listener_set_options(fd)
     return True
 
 
 cdef inline int listener_property(int fd, int option) noexcept nogil:
-    """-1 if it is no socket."""
+    """The value of a socket option; -1 if `fd` is no socket."""
     cdef int value = -1
     cdef socklen_t size = sizeof(value)
     return value if getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 else -1
 
 
-# ---- where it listens ---------------------------------------------------------------------------------------------
+# ---- its address --------------------------------------------------------------------------------------------------
 
 cdef inline int listener_address(int fd, Address *address) noexcept nogil:
-    """0 or -errno."""
+    """Find its address; 0 or -errno."""
     memset(address, 0, sizeof(Address))
     address.size = sizeof(address.storage)
     return 0 if getsockname(fd, <sockaddr *>&address.storage, &address.size) == 0 else -errno
 
 
 cdef inline bint listener_has_both(int fd) noexcept nogil:
-    """Does an IPv6 socket take connections of IPv4 too?"""
+    """Whether an IPv6 socket accepts connections of IPv4 too."""
     cdef int only = 1
     cdef socklen_t size = sizeof(only)
     getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &size)
@@ -192,7 +192,7 @@ cdef inline bint listener_has_both(int fd) noexcept nogil:
 
 
 cdef inline int listener_local_address(int fd, Address *address) noexcept nogil:
-    """Where a client on this host reaches it; 0 or -errno."""
+    """Find the address by which a client on this host reaches it; 0 or -errno."""
     cdef int error = listener_address(fd, address)
     if error == 0:
         address_make_local(address, listener_has_both(fd))
@@ -200,7 +200,7 @@ cdef inline int listener_local_address(int fd, Address *address) noexcept nogil:
 
 
 cdef inline void listening_message(Text *text, int fd, bint is_shared, bint has_both, int workers) noexcept nogil:
-    """The message about where the server listens."""
+    """The message about the address at which the server listens."""
     cdef Address address
     if listener_address(fd, &address) == 0:
         text_string(text, "Listening on ")
@@ -213,7 +213,7 @@ cdef inline void listening_message(Text *text, int fd, bint is_shared, bint has_
 
 
 cdef inline void listener_error_message(Text *text, int error, const char *host, int port) noexcept nogil:
-    """One line on why the server cannot listen, and what to do."""
+    """A message of one line: the reason why the server cannot listen, and what to do."""
     text_format(text, "cannot listen on port %llu", <llu>port)
     if host != NULL:
         text_format(text, " of %s", host)

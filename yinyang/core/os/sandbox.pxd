@@ -1,7 +1,7 @@
-"""The sandbox: its options, and what the log says about it. csrc/sandbox.h enters it.
+"""The sandbox: its options, and its messages in the log. csrc/sandbox.h enters it.
 
-A worker enters it when it has everything that it needs to serve; the parent of the static program does when it listens.
-The parent of a Python program never does, since the rest of that program may need what the sandbox forbids.
+A worker enters it when it has everything that it needs to serve; the parent of the static program, when it listens.
+The parent of a Python program never enters it, because the rest of that program may need what the sandbox forbids.
 """
 
 from ..text.buffer cimport Text, llu, text_format, text_string, text_system_error
@@ -22,13 +22,13 @@ cdef extern from "sandbox.h" nogil:
     int sandbox_enter(bint is_parent, int wakeup, int program, int *refused)
 
 cdef enum Sandbox:  # in the order of the words in csrc/option_table.h
-    SANDBOX_AUTO  # as much of it as the kernel has
+    SANDBOX_AUTO  # as much of it as the kernel supports
     SANDBOX_OFF
-    SANDBOX_REQUIRE  # all of it, or nothing is served
+    SANDBOX_REQUIRE  # all of it, or the server does not start
 
 
 cdef inline bint sandbox_is_possible(int sandbox, Text *message) noexcept nogil:
-    """False, with a message, if the sandbox is required and a part of it cannot be had here."""
+    """False, with a message, if the sandbox is required and the kernel does not support a part of it."""
     if sandbox != SANDBOX_REQUIRE:
         return True
     if landlock_version() < 1:
@@ -53,7 +53,7 @@ cdef inline void sandbox_error_message(Text *message, const char *what, int erro
 
 
 cdef inline void sandbox_refusal_message(Text *message, int guard) noexcept nogil:
-    """What could not be had, though the kernel has all of it."""
+    """The message about a part that was refused, though the kernel supports all of it."""
     text_string(message, "no sandbox, as ")
     if guard == GUARD_USER:
         text_format(message, "this process is root and may not become user %llu, for want of the capabilities SETUID "
@@ -66,7 +66,7 @@ cdef inline void sandbox_refusal_message(Text *message, int guard) noexcept nogi
 
 
 cdef inline void sandbox_message(Text *text, int parent, int workers) noexcept nogil:
-    """The message about what the parent and all workers have given up."""
+    """The message about the rights that the parent and all workers have given up."""
     text_string(text, "Sandbox: " if parent else "Sandbox of the workers: ")
     if not workers & ~GUARD_DESCRIPTORS:
         text_string(text, "none, as this kernel refuses all of it")
@@ -76,7 +76,7 @@ cdef inline void sandbox_message(Text *text, int parent, int workers) noexcept n
         text_format(text, ", user %llu", <llu>NOBODY)
     if workers & GUARD_FILES:
         text_string(text, ", no files")
-    if workers & GUARD_CALLS:  # of which none connects; Landlock minds only connect(2) of TCP
+    if workers & GUARD_CALLS:  # none of them connects; Landlock restricts only connect(2) of TCP
         text_string(text, ", no connections out, few system calls")
     elif workers & GUARD_TCP:
         text_string(text, ", no connect and bind of TCP")

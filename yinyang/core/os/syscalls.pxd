@@ -298,7 +298,7 @@ cdef enum:
 
 
 cdef inline int64_t monotonic_ms() noexcept nogil:
-    """Milliseconds since some fixed moment; to the tick (4 ms or so), which is what deadlines need and is cheap."""
+    """Milliseconds since some fixed moment, to the tick (about 4 ms): that is cheap, and exact enough for deadlines."""
     cdef timespec time
     clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
     return time.tv_sec * 1000 + time.tv_nsec // 1000000
@@ -312,16 +312,17 @@ cdef inline int64_t wall_second() noexcept nogil:
 
 
 cdef inline int64_t cpu_time_of(pid_t pid) noexcept nogil:
-    """The CPU time that a child has used, in ns; -errno. Not by clock_getcpuclockid(3), which also asks whether that
-    clock is there; how its number is made is part of Linux's interface."""
+    """The CPU time that a child has used, in ns, or -errno. clock_getcpuclockid(3) is not used: it makes one more call,
+    and the number of the clock is part of Linux's interface."""
     cdef timespec time
     if clock_gettime((-pid - 1) * 8 + 2, &time) < 0:
         return -errno
     return time.tv_sec * 1000000000 + time.tv_nsec
 
 
-# Not by the C library: on i386 and s390x, glibc calls socketcall(2) instead, whose arguments the sandbox cannot see.
-# And musl's accept4 takes EINVAL for an old kernel's and goes on to accept(2), which the sandbox refuses.
+# The functions of the C library are not used. On i386 and s390x, glibc calls socketcall(2) instead, whose arguments the
+# sandbox cannot see. musl's accept4 takes EINVAL for a sign of an old kernel, and calls accept(2), which the sandbox
+# refuses.
 
 cdef inline int accept_client(int listener) noexcept nogil:
     """accept4(2), without the address."""
@@ -341,7 +342,7 @@ cdef inline int shutdown(int fd, int how) noexcept nogil:
 
 
 cdef inline int epoll_watch(int epoll, int operation, int fd, uint32_t events) noexcept nogil:
-    """epoll_ctl(2), to be told of the descriptor by its number."""
+    """epoll_ctl(2), with the number of the descriptor as the data of its events."""
     cdef epoll_event event
     event.events = events
     event.data.u64 = <uint64_t>fd
@@ -354,7 +355,7 @@ cdef inline void socket_option(int fd, int level, int option, int value) noexcep
 
 
 cdef inline void socket_timeout(int fd, int option, int ms) noexcept nogil:
-    """SO_RCVTIMEO or SO_SNDTIMEO: how long one call may wait; less than a second."""
+    """SO_RCVTIMEO or SO_SNDTIMEO, the time that one call may wait: less than a second."""
     cdef timeval timeout
     timeout.tv_sec = 0
     timeout.tv_usec = ms * 1000
@@ -362,7 +363,7 @@ cdef inline void socket_timeout(int fd, int option, int ms) noexcept nogil:
 
 
 cdef inline void cpu_time_limit(int seconds) noexcept nogil:
-    """Have SIGPROF sent when this process has used so many seconds of CPU time from now on."""
+    """Have the kernel send SIGPROF after this process has used `seconds` more of CPU time."""
     cdef itimerval limit
     limit.it_interval.tv_sec = limit.it_interval.tv_usec = 0
     limit.it_value.tv_sec = seconds
@@ -371,28 +372,28 @@ cdef inline void cpu_time_limit(int seconds) noexcept nogil:
 
 
 cdef inline void eventfd_signal(int fd) noexcept nogil:
-    """Add 1 to an event (eventfd(2)), which wakes all that wait for it."""
+    """Add 1 to an event (eventfd(2)), which wakes all its waiters."""
     cdef uint64_t one = 1
     if write(fd, &one, sizeof(one)) < 0:
         return  # it is at its highest value, and so raised
 
 
 cdef inline void *map_memory(size_t size, int flags) noexcept nogil:
-    """Zeroed memory of its own, or NULL. Pages cost nothing until they are touched."""
+    """New memory, filled with zeros, or NULL. Its pages cost nothing until they are touched."""
     cdef void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0)
     return NULL if memory == MAP_FAILED else memory
 
 
 cdef inline void *map_file(int fd, size_t size) noexcept nogil:
-    """The memory of a file, shared with all that map it, or NULL."""
+    """The memory of a file, shared with all processes that map it, or NULL."""
     cdef void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
     return NULL if memory == MAP_FAILED else memory
 
 
 cdef inline int shared_memory_open(size_t size) noexcept nogil:
-    """A file of zeros in memory, whose size nobody can change any more; -1 if there is none to be had."""
+    """A file of zeros in memory, whose size nobody can change any more; -1 if that fails."""
     cdef int fd = <int>syscall(SYS_memfd_create, b"yinyang", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL)
-    if fd < 0 and errno == EINVAL:  # Linux before 6.3, which does not know the last one
+    if fd < 0 and errno == EINVAL:  # Linux before 6.3 does not know the last flag
         fd = <int>syscall(SYS_memfd_create, b"yinyang", MFD_CLOEXEC | MFD_ALLOW_SEALING)
     if fd < 0:
         return -1

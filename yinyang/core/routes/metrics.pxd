@@ -58,7 +58,7 @@ cdef inline int first_with_label(int route) noexcept nogil:
 
 
 cdef inline uint64_t answered_by_label(const Scoreboard *scoreboard, int first, int status) noexcept nogil:
-    """The responses of all routes that share a label, of which `first` is the first."""
+    """The number of responses of all routes with the label of `first`, which is the first of them."""
     cdef uint64_t count = 0
     cdef int route
     for route in range(first, ROUTE_COUNT):
@@ -84,12 +84,12 @@ cdef inline void metrics_totals(Text *text, const Scoreboard *scoreboard) noexce
 
 cdef inline void metric(Text *text, const char *name, const char *type_, const char *description,
                         uint64_t value) noexcept nogil:
-    """A metric with one sample, which has no labels."""
+    """Append a metric with one sample without labels."""
     metric_begin(text, name, type_, description)
     text_format(text, "%s %llu\n", name, <llu>value)
 
 
 cdef inline void metric_begin(Text *text, const char *name, const char *type_,
                               const char *description) noexcept nogil:
-    """What comes before the samples of a metric."""
+    """Append the lines before the samples of a metric."""
     text_format(text, "# HELP %s %s\n# TYPE %s %s\n", name, description, name, type_)

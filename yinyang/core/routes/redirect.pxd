@@ -12,12 +12,12 @@ from .request cimport Request, response_end
 
 cdef enum:
     LOCATION_MAX = 3 * TARGET_KEPT + 1
-    BODY_MAX = 2048  # bytes: a target in references of up to 5 bytes, or in three bytes each, and 40 more
+    BODY_MAX = 2048  # bytes: a target with up to 5 bytes for each of its own (references) or 3 (%XX), and 40 more
 
 
 cdef inline size_t path_clean(const uint8_t *path, size_t length, char *clean) noexcept nogil:
-    """The path without empty segments, `.` and `..` (RFC 3986 section 5.2.4, and one slash for several); a slash at the
-    end stays. `path` begins with a slash, `clean` has room for `length` bytes. Returns the length of the result."""
+    """Remove empty segments, `.` and `..` from the path (RFC 3986 section 5.2.4, and one slash for several); a final
+    slash stays. `path` begins with a slash, `clean` has room for `length` bytes. Returns the length of the result."""
     cdef size_t i = 0, out = 0, begin
     while i < length:
         i += 1  # the slash
@@ -42,9 +42,9 @@ cdef inline size_t path_clean(const uint8_t *path, size_t length, char *clean) n
 
 
 cdef inline size_t location_render(const Parser *p, const uint8_t *target, char *location) noexcept nogil:
-    """The clean path and the query and a NUL, into LOCATION_MAX bytes; its length. The target has at most TARGET_KEPT
-    bytes. The path begins with one slash, and a backslash, which browsers take for a slash, is encoded; so it leads to
-    no other host."""
+    """Write the clean path, the query and a NUL into LOCATION_MAX bytes, and return the length. The target has at most
+    TARGET_KEPT bytes. The location never leads to another host: it begins with exactly one slash, and a backslash,
+    which browsers read as a slash, is encoded."""
     cdef char clean[TARGET_KEPT]
     cdef size_t length = path_clean(target + p.path, p.path_end - p.path, clean)
     cdef Text text
@@ -56,7 +56,7 @@ cdef inline size_t location_render(const Parser *p, const uint8_t *target, char 
 
 
 cdef inline void text_uri(Text *text, const uint8_t *bytes, size_t length) noexcept nogil:
-    """A path, or a query with its ?, with %XX for each byte that RFC 3986 does not allow there."""
+    """Append a path, or a query with its ?, and write %XX for each byte that RFC 3986 does not allow there."""
     cdef const char *digits = "0123456789ABCDEF"
     cdef char encoded[3]
     cdef size_t i
@@ -83,7 +83,7 @@ cdef inline bint begins_with_hex_digits(const uint8_t *bytes, size_t length) noe
 
 
 cdef inline int redirect_render(Text *text, const Request *request) noexcept nogil:
-    """Its headers are in the order of the original."""
+    """Render the redirect; its headers are in the order of the original."""
     cdef char location[LOCATION_MAX]
     cdef size_t length = location_render(request.parser, request.target, location)
     cdef char bytes[BODY_MAX]

@@ -25,8 +25,8 @@ cdef struct Request:
 
 
 cdef inline bint request_asks(const Request *request, const char *parameter) noexcept nogil:
-    """Whether this is one of the parameters of the query, which are separated by &. Only the bytes of the target that
-    are kept are read."""
+    """Whether the query has this parameter; parameters are separated by &. Only the kept bytes of the target are
+    read."""
     cdef size_t length = strlen(parameter)
     cdef size_t begin = request.parser.path_end + 1
     cdef size_t kept = target_kept(request.parser)
@@ -43,7 +43,7 @@ cdef inline bint request_asks(const Request *request, const char *parameter) noe
 
 cdef inline void response_begin(Text *text, const Request *request, int code, const char *type_,
                                 const Text *body) noexcept nogil:
-    """The head of a response but for fields of its own and Connection."""
+    """Append the head of a response without its own fields and Connection."""
     cdef char date[HTTP_DATE_LENGTH + 1]
     http_date_render(date, request.second)
     text_format(text, "HTTP/1.%llu %llu %s\r\nDate: %s\r\nContent-Length: %llu\r\nContent-Type: %s\r\n"

@@ -1,4 +1,4 @@
-"""`/whoami`: what a replica tells about itself, for clients that count replicas.
+"""`/whoami`: the description of a replica, for clients that count replicas.
 
 The fields are in the body, as JSON or as plain text (`?format=text`, or Accept prefers text/plain), and in the headers.
 The response ends its connection, so that the next request may reach another replica; `?keep=1` keeps it.
@@ -27,9 +27,9 @@ cdef extern from "whoami.h" nogil:
     const Format whoami_fields
 
 cdef enum:
-    WHOAMI_MAX = 3072  # bytes of the body: five texts, up to three bytes for each of theirs, and some hundred more
+    WHOAMI_MAX = 3072  # bytes of the body: five texts, each byte of which becomes up to three, and some hundred more
 
-cdef struct State:  # the fields that change, as they are now
+cdef struct State:  # the current values of the fields that change
     uint64_t requests
     uint64_t pages
     bint draining

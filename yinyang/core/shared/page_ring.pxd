@@ -1,11 +1,11 @@
-"""How many pages were served in which second: a worker counts them, and the parent turns them into lines of the log.
+"""The number of pages that were served in each second: a worker counts them, and the parent logs them.
 
-A ring in shared memory with one writer (the worker) and one reader (the parent). A slot is a second and a count. The
-newest slot still grows while it is read, so the reader remembers how much of it it has taken. When the parent has not
-read for as many seconds as there are slots, further pages are added to the newest slot: counted, with an older second.
+The ring is in shared memory, with one writer (the worker) and one reader (the parent). A slot is a second and a count.
+The newest slot grows while it is read, so the reader remembers the count that it has taken. If the parent does not read
+for as many seconds as there are slots, further pages are added to the newest slot: counted, with an older second.
 
-The reader believes nothing. What it knows of its own lies in its own memory, each number of the writer's is read once,
-and a ring that no honest writer can have made is told from one that it can.
+The reader does not trust the writer. It keeps its own state in private memory, reads each number of the writer once,
+and recognises a ring that no honest writer can have made.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -26,15 +26,15 @@ cdef struct RingSlot:
     int64_t second
     uint64_t count
 
-cdef struct PageRing:  # the writer's
-    uint64_t newest  # number of the slot that grows; numbers go on and on, and the ring has room for the last 64
+cdef struct PageRing:  # written by the worker
+    uint64_t newest  # number of the slot that grows; numbers always increase, and the ring has room for the last 64
     RingSlot slots[PAGE_RING_SLOTS]
 
 cdef struct PageReader:
-    uint64_t oldest  # number of the first slot that is not wholly taken
-    uint64_t taken  # of its pages
+    uint64_t oldest  # number of the first slot that may still have pages to take
+    uint64_t taken  # number of its pages that are taken
     int64_t second  # of that slot, as of the last look
-    uint64_t found  # pages of it that are not taken, likewise
+    uint64_t found  # number of its pages that are not taken, likewise
 
 
 cdef inline RingSlot *page_ring_slot(PageRing *ring, uint64_t number) noexcept nogil:
@@ -44,7 +44,7 @@ cdef inline RingSlot *page_ring_slot(PageRing *ring, uint64_t number) noexcept n
 # ---- the writer's side --------------------------------------------------------------------------------------------
 
 cdef inline void page_ring_add(PageRing *ring, const uint64_t *oldest, int64_t second, uint64_t count) noexcept nogil:
-    """`oldest` is the reader's, which it publishes."""
+    """Count a page. `oldest` is published by the reader."""
     cdef uint64_t newest = ring.newest
     cdef RingSlot *slot = page_ring_slot(ring, newest)
     if slot.second != second and newest - atomic_observe_u64(oldest) < PAGE_RING_SLOTS - 1:
@@ -59,8 +59,8 @@ cdef inline void page_ring_add(PageRing *ring, const uint64_t *oldest, int64_t s
 # ---- the reader's side --------------------------------------------------------------------------------------------
 
 cdef inline int page_reader_look(PageReader *reader, PageRing *ring) noexcept nogil:
-    """The oldest second of which there are pages to take, into `second` and `found`; a Look. It passes over the slots
-    that are wholly taken, after which the caller publishes `oldest`."""
+    """Find the oldest second with pages to take, and set `second` and `found`; a Look. It passes over slots without
+    such pages; the caller then publishes `oldest`."""
     cdef uint64_t newest = atomic_observe_u64(&ring.newest)
     cdef uint64_t count = atomic_get_u64(&page_ring_slot(ring, reader.oldest).count)
     reader.found = 0
@@ -78,7 +78,7 @@ cdef inline int page_reader_look(PageReader *reader, PageRing *ring) noexcept no
 
 
 cdef inline uint64_t page_reader_take(PageReader *reader) noexcept nogil:
-    """Take the pages that the last look found; how many they are."""
+    """Take the pages that the last look found, and return their number."""
     cdef uint64_t found = reader.found
     reader.taken += found
     reader.found = 0

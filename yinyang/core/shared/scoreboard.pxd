@@ -1,8 +1,8 @@
-"""The memory that the parent and its workers share: what the parent tells all workers, and a slot for each worker.
+"""The memory that the parent and its workers share: the notices of the parent, and a slot for each worker.
 
-A worker can write its own slot and nothing else: the rest is read-only for it (scoreboard_protect), and its sandbox
-keeps it from changing that. The parent takes from a slot only what it has checked. Sizes and places are in no shared
-memory: each process has a Scoreboard of its own, as of the fork.
+A worker can write only its own slot: the rest is read-only for it (scoreboard_protect), and its sandbox keeps it from
+changing that. The parent checks all that it reads from a slot. Sizes and places are not in shared memory: each process
+has a Scoreboard of its own.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
@@ -36,20 +36,20 @@ cdef struct WorkerSlot:  # written by its worker alone
     uint64_t open  # connections
     uint64_t accepted  # connections, ever
     uint64_t shed  # connections that were closed to make room, ever
-    uint64_t open_max  # connections that it can have
-    uint64_t state  # WORKER_UP, and the guards of the sandbox that hold, from when the worker is about to serve
-    uint64_t turns  # ever; a worker that lives takes one when its parent has sent a byte
+    uint64_t open_max  # the most connections that it can have
+    uint64_t state  # 0 until the worker is about to serve; then WORKER_UP, and the guards of its sandbox
+    uint64_t turns  # ever; a worker takes a turn when its parent has sent a byte
     uint64_t answered[ROUTE_COUNT][STATUS_COUNT]  # responses, ever
     PageRing page_ring
 
-cdef struct WorkerNotice:  # what the parent tells of a worker
-    int64_t ready_from  # ms: the worker counts as ready from then on; INT64_MAX: it is not there
-    uint64_t oldest  # of the reader of its page ring
+cdef struct WorkerNotice:  # what the parent says about one worker
+    int64_t ready_from  # ms: the worker counts as ready from then on; INT64_MAX: it is dead or stopped
+    uint64_t oldest  # `oldest` of the reader of its page ring
 
 cdef struct Notice:  # what the parent tells all workers
     int64_t started  # s of the wall clock
     uint32_t phase
-    uint32_t sleep  # odd while the parent waits, and wants to be notified of the next page: a number for each wait
+    uint32_t sleep  # while the parent waits for the next page: the number of this wait, which is odd
     WorkerNotice workers[1]  # one for each worker
 
 cdef struct Counts:
@@ -80,8 +80,8 @@ cdef inline size_t scoreboard_size(const Scoreboard *scoreboard) noexcept nogil:
 
 
 cdef inline bint scoreboard_open(Scoreboard *scoreboard, int workers, int *fd) noexcept nogil:
-    """Of empty slots; False if there is no memory for them. For those that do not inherit it, `fd` (NULL: there are
-    none) becomes its descriptor, or -1 if there is none to be had."""
+    """Open one with empty slots; False if there is no memory. `fd` becomes its descriptor, for processes that do not
+    inherit the memory, or -1 if that fails; NULL if there are no such processes."""
     cdef void *memory
     scoreboard_lay_out(scoreboard, workers)
     if fd != NULL:
@@ -97,7 +97,7 @@ cdef inline bint scoreboard_open(Scoreboard *scoreboard, int workers, int *fd) n
 
 
 cdef inline bint scoreboard_attach(Scoreboard *scoreboard, int workers, int fd) noexcept nogil:
-    """One that another process has opened; False if that is not possible."""
+    """Attach one that another process has opened; False if that is not possible."""
     scoreboard_lay_out(scoreboard, workers)
     return scoreboard_place(scoreboard, map_file(fd, scoreboard_size(scoreboard)))
 
@@ -125,7 +125,7 @@ cdef inline WorkerSlot *scoreboard_slot(const Scoreboard *scoreboard, uint32_t s
 
 
 cdef inline int scoreboard_protect(const Scoreboard *scoreboard, uint32_t slot) noexcept nogil:
-    """In the worker of a slot: from now on the rest can only be read. 0 or -errno."""
+    """Make all but its slot read-only for this worker. 0 or -errno."""
     cdef char *begin = <char *>scoreboard.notice
     cdef char *own = <char *>scoreboard_slot(scoreboard, slot)
     cdef char *behind = own + scoreboard.slot_size
@@ -152,7 +152,7 @@ cdef inline void scoreboard_set_ready(const Scoreboard *scoreboard, uint32_t slo
 
 
 cdef inline bint scoreboard_is_there(const Scoreboard *scoreboard, uint32_t slot) noexcept nogil:
-    """Has the slot a worker that is neither dead nor stopped?"""
+    """Whether the slot has a worker that is neither dead nor stopped."""
     return atomic_get_i64(&scoreboard.notice.workers[slot].ready_from) != INT64_MAX
 
 
@@ -166,28 +166,29 @@ cdef inline uint32_t scoreboard_ready_workers(const Scoreboard *scoreboard, int6
 
 
 cdef inline void scoreboard_set_oldest(const Scoreboard *scoreboard, uint32_t slot, uint64_t oldest) noexcept nogil:
-    """The worker may use the slots of its page ring before this one again."""
+    """Allow the worker to reuse the slots of its page ring before this one."""
     atomic_publish_u64(&scoreboard.notice.workers[slot].oldest, oldest)
 
 
 cdef inline void scoreboard_prepare_slot(const Scoreboard *scoreboard, uint32_t slot) noexcept nogil:
-    """For the next worker, which goes on with the counters of the one before."""
+    """Prepare for the next worker, which goes on with the counters of the one before."""
     atomic_set_u64(&scoreboard_slot(scoreboard, slot).open, 0)
     atomic_set_u64(&scoreboard_slot(scoreboard, slot).state, 0)
 
 
 cdef inline void scoreboard_clear_slot(const Scoreboard *scoreboard, uint32_t slot) noexcept nogil:
-    """Forget what a worker wrote that is dead, and was not to be trusted."""
+    """Clear the slot of a dead worker that was not to be trusted."""
     memset(scoreboard_slot(scoreboard, slot), 0, sizeof(WorkerSlot))
     scoreboard_set_oldest(scoreboard, slot, 0)
 
 
 # ---- waking the parent --------------------------------------------------------------------------------------------
 #
-# Either a worker sees that the parent waits, or the parent sees the pages: both write first and read after a barrier.
+# Both sides write first and read after a barrier, so the worker sees that the parent waits, or the parent sees the
+# pages.
 
 cdef inline void scoreboard_begin_sleep(const Scoreboard *scoreboard, uint32_t sleep) noexcept nogil:
-    """The parent is about to wait; after this it looks whether there are pages already. `sleep` is odd."""
+    """Say that the parent is about to wait. After this it looks whether there are pages already. `sleep` is odd."""
     atomic_publish_u32(&scoreboard.notice.sleep, sleep)
     atomic_barrier()
 
@@ -197,8 +198,8 @@ cdef inline void scoreboard_end_sleep(const Scoreboard *scoreboard, uint32_t sle
 
 
 cdef inline uint32_t scoreboard_sleep(const Scoreboard *scoreboard) noexcept nogil:
-    """A worker has added to its page ring: the number of the wait that it must end, by one byte; 0: the parent does not
-    wait."""
+    """For a worker that has added to its page ring: the number of the wait that it must end, by one byte; 0 if the
+    parent does not wait."""
     cdef uint32_t sleep
     atomic_barrier()
     sleep = atomic_get_u32(&scoreboard.notice.sleep)
@@ -222,7 +223,7 @@ cdef inline uint64_t scoreboard_answered(const Scoreboard *scoreboard, int route
 
 
 cdef inline Counts scoreboard_counts(const Scoreboard *scoreboard) noexcept nogil:
-    """Over all workers."""
+    """The counts of all workers together."""
     cdef Counts counts
     cdef uint32_t i
     memset(&counts, 0, sizeof(Counts))

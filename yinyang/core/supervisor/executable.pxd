@@ -1,8 +1,8 @@
 """Executing the static program anew for each worker, so that each has addresses and a stack canary of its own.
 
-Otherwise a worker is a copy of its parent, and whoever makes workers crash could find out the layout of all of them
-piece by piece. What a worker needs goes along: descriptors by their numbers, settings by the arguments and the
-environment that the program itself was started with.
+Otherwise a worker is a copy of its parent, and an attacker who makes workers crash could find out the layout of all of
+them piece by piece. A worker inherits descriptors, whose numbers it is told, and gets its settings by the arguments and
+the environment of the program.
 """
 
 from libc.stdint cimport int64_t
@@ -42,9 +42,9 @@ cdef enum:  # what a worker is told in its first argument
 
 cdef inline bint executable_open(Executable *executable, int count, const char **arguments,
                                  const Config *config) noexcept nogil:
-    """Before the sandbox closes the file system; False if this program cannot be found, or there is no memory. The
-    arguments must stay; they are completed by what a worker cannot find out: this host's name,
-    its CPUs, and the memory of its control groups."""
+    """Open it before the sandbox closes the file system; False if this program cannot be found, or there is no memory.
+    The arguments must stay valid. Options are added for what a worker cannot find out: this host's name, its CPUs, and
+    the memory of its control groups."""
     cdef Text name, workers, connections
     cdef int i
     text_open(&name, executable.name, sizeof(executable.name) - 1)
@@ -83,7 +83,8 @@ cdef inline void executable_run(Executable *executable, int slot, int listener, 
     numbers[NUMBER_SCOREBOARD] = executable.scoreboard_fd
     numbers[NUMBER_ALONE] = alone
     numbers[NUMBER_LISTENER_IS_SHARED] = listener_is_shared
-    # Who was root and became another user must not be traced by that user. Executing a program ends this.
+    # A process that was root and changed its user must not be traced by that user. Executing a program ends this
+    # protection.
     numbers[NUMBER_DUMPABLE] = prctl(PR_GET_DUMPABLE, 0) == 1
     text_open(&text, executable.numbers, sizeof(executable.numbers) - 1)
     for i in range(WORKER_NUMBERS):
@@ -97,7 +98,7 @@ cdef inline void executable_run(Executable *executable, int slot, int listener, 
 
 
 cdef inline bint worker_numbers_parse(const char *text, int *numbers) noexcept nogil:
-    """What executable_run has written; False if it has not."""
+    """Parse the numbers that executable_run has written; False if `text` is none of them."""
     cdef int64_t number
     cdef int i
     for i in range(WORKER_NUMBERS):

@@ -1,4 +1,4 @@
-"""What the log says about workers: their deaths, the sandbox they entered, and what became of the socket they share."""
+"""The messages of the log about workers: their deaths, their sandbox, and the listening socket that they share."""
 
 from libc.stdint cimport uint32_t
 
@@ -20,7 +20,7 @@ cdef extern from "option_table.h" nogil:
 
 cdef inline bint supervisor_take_death(Supervisor *supervisor, Text *text) noexcept nogil:
     """Put the message about a death that is not logged yet into the text; False if there is none. Until a worker is up,
-    none is logged: supervisor_failure_message may tell of it."""
+    no death is logged: supervisor_failure_message may report it."""
     cdef WorkerProcess *process
     cdef int i
     if not supervisor.has_been_up:
@@ -77,7 +77,7 @@ cdef inline void restart_message(Text *text, const WorkerProcess *process) noexc
 
 
 cdef inline bint supervisor_take_sandbox(Supervisor *supervisor, Text *text) noexcept nogil:
-    """Put the message about the sandbox into the text, once, as soon as all workers have entered it; else False."""
+    """Put the message about the sandbox into the text, once, when all workers have entered it; else False."""
     cdef int guards = -1
     cdef int i
     if supervisor.config.numbers[OPTION_SANDBOX] == SANDBOX_OFF or supervisor.sandbox_logged:
@@ -92,7 +92,7 @@ cdef inline bint supervisor_take_sandbox(Supervisor *supervisor, Text *text) noe
 
 
 cdef inline void supervisor_failure_message(const Supervisor *supervisor, Text *text) noexcept nogil:
-    """Why supervisor_has_failed: how the first worker ended. The others fared alike."""
+    """The reason for supervisor_has_failed: the end of the first worker. The others ended in the same way."""
     text_string(text, "no worker could begin to serve: the first one")
     text_end_of(text, &supervisor.processes[0])
 

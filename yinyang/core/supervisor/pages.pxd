@@ -10,12 +10,13 @@ from .state cimport KILL_LIED, Supervisor, WorkerProcess
 
 cdef enum:
     PAGE_COST_MIN = 100  # ns of CPU time; one of many pipelined pages takes 700
-    PAGES_FREE = 1000  # pages that need not have taken any, as clocks of CPU time may be coarse
+    PAGES_FREE = 1000  # pages that need no CPU time, because its clocks may be coarse
     SECOND_TOLERANCE = 1  # s
 
 
 cdef inline bint supervisor_look(Supervisor *supervisor) noexcept nogil:
-    """Look for pages in all page rings; whether there are any. A worker that reports what cannot be is killed."""
+    """Look for pages in all page rings; return whether there are any. A worker that reports impossible pages is
+    killed."""
     cdef bint found = False
     cdef int i
     for i in range(supervisor.workers):
@@ -44,7 +45,8 @@ cdef inline bint supervisor_look_at(Supervisor *supervisor, int slot) noexcept n
 
 
 cdef inline bint pages_are_possible(const Supervisor *supervisor, WorkerProcess *process) noexcept nogil:
-    """Can a worker have served what the last look found, in that second, and with the CPU time that it has used?"""
+    """Whether a worker can have served the pages of the last look in that second, with the CPU time that it has
+    used."""
     if not (supervisor.wall_first - SECOND_TOLERANCE <= process.reader.second
             <= supervisor.wall_last + SECOND_TOLERANCE):
         return False
@@ -56,13 +58,13 @@ cdef inline bint pages_are_possible(const Supervisor *supervisor, WorkerProcess 
 
 
 cdef inline uint64_t pages_left(const WorkerProcess *process) noexcept nogil:
-    """How many more pages it can have served."""
+    """The number of further pages that it can have served."""
     cdef uint64_t pages = <uint64_t>(process.cpu_time_before + process.cpu_time) // PAGE_COST_MIN + PAGES_FREE
     return pages - process.pages if pages > process.pages else 0
 
 
 cdef inline void supervisor_note_wall(Supervisor *supervisor, int64_t now) noexcept nogil:
-    """What the wall clock can have shown since the last turn, if it was set at most once meanwhile."""
+    """Note the range of the wall clock since the last turn, if it was set at most once meanwhile."""
     cdef int64_t wall = wall_second()
     cdef int64_t passed = (now - supervisor.turn_at) // 1000 + 1
     supervisor.wall_last = max(supervisor.wall_last, max(wall, supervisor.wall_at + passed))
@@ -72,7 +74,8 @@ cdef inline void supervisor_note_wall(Supervisor *supervisor, int64_t now) noexc
 
 
 cdef inline uint64_t supervisor_take_pages(Supervisor *supervisor, int64_t *second) noexcept nogil:
-    """The pages of the oldest second of which any are not taken yet, by all workers; 0 when there are none, for now."""
+    """Take the pages of all workers in the oldest second that has any, and return their number; 0 if there are none
+    now."""
     cdef WorkerProcess *process
     cdef uint64_t count = 0
     cdef uint64_t taken

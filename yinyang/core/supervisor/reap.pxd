@@ -1,7 +1,7 @@
-"""The end of worker processes: those that hang up, are stopped, silent or not to be trusted; and a container's orphans.
+"""The end of workers that hang up, are stopped, are silent or are not to be trusted; and the orphans of a container.
 
-Nothing here waits. A worker that is to end, or says that it does, has some time for it, is killed then, and is given up
-if it does not die even so: the kernel may hold it in a call, a debugger as a zombie, a control group frozen.
+Nothing here waits. A worker that is to end, or has hung up, has some time to end; then it is killed. If it does not die
+even so, it is given up: the kernel may hold it in a call, a debugger as a zombie, a control group frozen.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
@@ -23,10 +23,10 @@ from .state cimport (
 )
 
 cdef enum:
-    HANG_TIMEOUT = 5000  # ms until a worker is replaced that was stopped and not continued, or takes no turn
-    PROBE_INTERVAL = 1000  # ms from a turn that a worker took to the next one that it is asked for
-    HANG_UP_TIMEOUT = 500  # ms from the end of its lifeline to that of a worker
-    KILL_TIMEOUT = 500  # ms from SIGKILL, likewise
+    HANG_TIMEOUT = 5000  # ms until a worker that stays stopped, or takes no turn, is replaced
+    PROBE_INTERVAL = 1000  # ms from a turn of a worker to the next one that it is asked for
+    HANG_UP_TIMEOUT = 500  # ms from the end of a lifeline to the end of its worker
+    KILL_TIMEOUT = 500  # ms from SIGKILL to the end of a worker
     ORPHANS_MAX = 256  # in a row
     NS_PER_MS = 1000000
 
@@ -50,7 +50,7 @@ cdef inline void supervisor_on_worker_event(Supervisor *supervisor, int slot) no
 
 
 cdef inline void supervisor_note_up(Supervisor *supervisor, int slot) noexcept nogil:
-    """Does the worker serve by now?"""
+    """Note whether the worker serves by now."""
     if atomic_get_u64(&scoreboard_slot(&supervisor.scoreboard, <uint32_t>slot).state) & WORKER_UP:
         supervisor.processes[slot].is_up = True
         supervisor.has_been_up = True
@@ -75,16 +75,16 @@ cdef inline void supervisor_kill_worker(Supervisor *supervisor, int slot, int re
     process.stopped_at = process.probed_at = 0
     scoreboard_set_ready(&supervisor.scoreboard, <uint32_t>slot, INT64_MAX)
     if process_is_distrusted(process):
-        process_close_lifeline(process)  # what else it sends is of no interest
+        process_close_lifeline(process)  # further bytes from it do not matter
 
 
 cdef inline bint process_is_distrusted(const WorkerProcess *process) noexcept nogil:
-    """Is it not the program any more that it was started as?"""
+    """Whether it may run foreign code, that is, was killed for something that the program never does."""
     return process.kill_reason >= KILL_HUNG_UP
 
 
 cdef inline void supervisor_check_end(Supervisor *supervisor, int slot) noexcept nogil:
-    """Is a worker dead that has hung up, or was killed? Else kill it, or give it up, when the time for that is over."""
+    """Check a worker that has hung up or was killed. If it is not dead in time, kill it, and later give it up."""
     cdef WorkerProcess *process = &supervisor.processes[slot]
     cdef int64_t now = monotonic_ms()
     cdef int status = 0
@@ -96,7 +96,7 @@ cdef inline void supervisor_check_end(Supervisor *supervisor, int slot) noexcept
     process_note_cpu_time(process, now)  # while it can still be read
     dead = waitpid(process.pid, &status, WNOHANG)
     if dead > 0 or dead < 0 and errno != EINTR:
-        # an error is as good: where SIGCHLD is ignored, the kernel itself waits for the dead
+        # an error means the same: where SIGCHLD is ignored, the kernel itself waits for the dead
         supervisor_bury(supervisor, slot, status, now)
     elif process.killed_at and now >= process.killed_at + KILL_TIMEOUT:
         process.abandoned_pid = process.pid
@@ -106,8 +106,8 @@ cdef inline void supervisor_check_end(Supervisor *supervisor, int slot) noexcept
 
 
 cdef inline int64_t process_check_end_at(const WorkerProcess *process, int64_t now) noexcept nogil:
-    """ms: when to check again for the end of a worker that has hung up or was killed. That comes soon most often, so it
-    is first a moment later, and then after as long as it has taken already."""
+    """ms: when to check again for the end of a worker that has hung up or was killed. Most end soon, so the first check
+    is a moment later, and each further delay is the time that has passed already."""
     cdef int64_t since = process.killed_at if process.killed_at else process.hung_up_at
     return now + max(<int64_t>1, min(now - since, <int64_t>KILL_TIMEOUT))
 
@@ -132,7 +132,7 @@ cdef inline void supervisor_bury(Supervisor *supervisor, int slot, int status, i
 
 
 cdef inline void supervisor_forget(Supervisor *supervisor, int slot) noexcept nogil:
-    """Forget what a worker wrote that is dead, and was not to be trusted."""
+    """Forget what a dead worker wrote, because it was not to be trusted."""
     cdef WorkerProcess *process = &supervisor.processes[slot]
     scoreboard_clear_slot(&supervisor.scoreboard, <uint32_t>slot)
     memset(&process.reader, 0, sizeof(PageReader))
@@ -141,12 +141,13 @@ cdef inline void supervisor_forget(Supervisor *supervisor, int slot) noexcept no
 
 
 cdef inline bint supervisor_expects(const Supervisor *supervisor, int status) noexcept nogil:
-    """Is this how a worker ends that was told to, or was killed because it did not?"""
+    """Whether a worker ended as it was told to, or was killed because it did not."""
     return supervisor.phase == PHASE_STOPPING and (status == 0 or WIFSIGNALED(status) and WTERMSIG(status) == SIGKILL)
 
 
 cdef inline void process_note_cpu_time(WorkerProcess *process, int64_t now) noexcept nogil:
-    """How much CPU time a worker has used; where the kernel does not tell, all the time since it was started."""
+    """Note the CPU time that a worker has used. If the kernel does not tell it, that is all the time since its
+    start."""
     cdef int64_t used = cpu_time_of(process.pid)
     process.cpu_time = used if used > 0 else (now - process.started_at) * NS_PER_MS
 
@@ -154,7 +155,7 @@ cdef inline void process_note_cpu_time(WorkerProcess *process, int64_t now) noex
 # ---- workers that do nothing --------------------------------------------------------------------------------------
 
 cdef inline void supervisor_check_workers(Supervisor *supervisor) noexcept nogil:
-    """Look after workers that end, are stopped, or are silent."""
+    """Check workers that end, are stopped, or are silent."""
     cdef int64_t now = monotonic_ms()
     cdef int i
     for i in range(supervisor.workers):
@@ -178,8 +179,8 @@ cdef inline void supervisor_check_stopped(Supervisor *supervisor, int slot, int6
 
 
 cdef inline void supervisor_check_turns(Supervisor *supervisor, int slot, int64_t now) noexcept nogil:
-    """Replace a worker that takes no turn though it was asked to: one that is traced, frozen, or not itself any more.
-    As nothing wakes a server without traffic, nobody is asked then."""
+    """Replace a worker that takes no turn though it was asked to, because it is traced, frozen, or runs foreign code.
+    Without traffic no worker is asked, because nothing may wake the server then."""
     cdef WorkerProcess *process = &supervisor.processes[slot]
     cdef uint64_t turns = atomic_get_u64(&scoreboard_slot(&supervisor.scoreboard, <uint32_t>slot).turns)
     if process.probed_at and process.turns != turns:
@@ -194,12 +195,13 @@ cdef inline void supervisor_check_turns(Supervisor *supervisor, int slot, int64_
 
 
 cdef inline void process_wake(const WorkerProcess *process) noexcept nogil:
-    """Have a worker take a turn. One that leaves so many of these bytes that they fill its lifeline is silent."""
+    """Have a worker take a turn, by a byte. If its lifeline is full of such bytes, the worker is silent anyway."""
     send(process.lifeline, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
 cdef inline void supervisor_forgive(Supervisor *supervisor, int64_t now) noexcept nogil:
-    """This process could not run for a while, and so perhaps its workers: they have all the time again."""
+    """Start the deadlines of all workers again: this process could not run for a while, and perhaps its workers
+    neither."""
     cdef int i
     for i in range(supervisor.workers):
         if supervisor.processes[i].stopped_at:
@@ -211,9 +213,9 @@ cdef inline void supervisor_forgive(Supervisor *supervisor, int64_t now) noexcep
 # ---- orphans ------------------------------------------------------------------------------------------------------
 
 cdef inline void supervisor_reap_orphans(Supervisor *supervisor) noexcept nogil:
-    """Wait for dead children that are not workers. The first process of a container inherits such orphans; no other
-    program may call this, since its other children are its own business. WNOWAIT: the exit codes of workers are left
-    for supervisor_check_end."""
+    """Wait for dead children that are not workers. The first process of a container inherits such orphans. Other
+    programs must not call this, because it would take the exit codes of their own children. WNOWAIT leaves the exit
+    codes of workers for supervisor_check_end."""
     cdef siginfo_t info
     cdef int left = ORPHANS_MAX
     cdef int slot

@@ -1,13 +1,13 @@
-"""The life of a server, the same on Python and without: its phases, and what it logs.
+"""The life of a server, the same in both shapes: its phases and its log records.
 
     opened --supervisor_start--> serving --stop--> draining --deadline--> stopping --workers ended-->
     last lines --> over
 
-The last lines are over when they are written, when the log refuses them, or at a deadline. A second stop goes to the
-end at once.
+The last lines end when they are written, when the log refuses them, or at a deadline. A second stop ends the server at
+once.
 
-The caller repeats `server_wait` until it returns False, and after each call logs what there is: by `server_write_log`,
-as lines, or record by record, with `server_next_record`.
+The caller repeats `server_wait` until it returns False. After each call it logs what there is: as lines, by
+`server_write_log`, or record by record, by `server_next_record`.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -34,7 +34,7 @@ cdef enum:
     LINE_MAX = 1100  # bytes: a message and its time
     PAGE_RECORDS_MAX = 128  # in a turn: twice the seconds that a page ring holds
 
-cdef enum Greeting:  # what was logged at the beginning
+cdef enum Greeting:  # the messages at the start that are logged
     GREETING_NONE
     GREETING_SERVING
     GREETING_LISTENING
@@ -44,22 +44,22 @@ cdef struct LogRecord:
     uint64_t count  # of equal records
     bint are_pages
     bint is_warning
-    const char *image_template  # of the message, for the host and the colour of the image; NULL: it is not about that
+    const char *image_template  # of a message about the image, with its host and colour; NULL: another message
     Text message
 
 cdef struct Server:
     Supervisor supervisor
     int greeting
-    int stops  # how often it was asked to stop
+    int stops  # number of requests to stop
     int page_records  # of this turn
-    int64_t log_deadline  # ms: lines that are pending after the end are not waited for any longer
+    int64_t log_deadline  # ms: pending lines are not waited for any longer
     char message[RECORD_MAX]  # of the last record
 
 
 cdef inline bint server_wait(Server *server, int stops, int log, int timeout) noexcept nogil:
-    """Wait for something to do or to log, until the descriptor `log` can be written, or for `timeout` ms, as
-    log_queue_wait_for has them; False when all is over, or when server_has_failed. `stops` is how often the server has
-    been asked to stop: once, to drain and write the last lines; twice, to end at once."""
+    """Wait for something to do or to log, until the descriptor `log` can be written, or for `timeout` ms (both from
+    log_queue_wait_for). False when all is over, or when server_has_failed. `stops` is the number of requests to stop: 1
+    to drain and write the last lines; 2 to end at once."""
     if stops and not server.stops:
         server.log_deadline = monotonic_ms() + supervisor_stop_timeout(&server.supervisor)
     server.stops = stops
@@ -69,7 +69,7 @@ cdef inline bint server_wait(Server *server, int stops, int log, int timeout) no
     elif stops > 1:
         supervisor_kill(&server.supervisor)
     if supervisor_is_over(&server.supervisor):
-        # a log that refuses its last lines is not waited for; one that may take them soon is
+        # wait for a log that may take its last lines soon, not for one that refuses them
         if monotonic_ms() >= server.log_deadline or stops > 1 or log < 0 and not supervisor_look(&server.supervisor):
             return False
         timeout = <int>(server.log_deadline - monotonic_ms())
@@ -78,7 +78,7 @@ cdef inline bint server_wait(Server *server, int stops, int log, int timeout) no
 
 
 cdef inline bint server_has_failed(const Server *server, Text *message) noexcept nogil:
-    """After server_wait has returned False: could the server not serve at all? The message says why."""
+    """After server_wait has returned False: whether the server could not serve at all. The message says why."""
     if not supervisor_has_failed(&server.supervisor):
         return False
     supervisor_failure_message(&server.supervisor, message)

@@ -1,4 +1,4 @@
-"""Starting worker processes: fork, what a worker keeps of the parent's descriptors, and when to restart one."""
+"""Starting worker processes: the fork, the descriptors that a worker keeps, and the time of a restart."""
 
 from libc.stdint cimport int64_t, uint32_t
 
@@ -16,10 +16,10 @@ cdef extern from "stack_canary.h" nogil:
     void stack_canary_renew()
 
 cdef enum:
-    SHORT_LIFE = 1000  # ms: a worker that lived shorter is restarted after a delay
+    SHORT_LIFE = 1000  # ms: after a shorter life, a worker is restarted with a delay
     RESTART_DELAY_MIN = 100  # ms, doubled with every short life in a row
     RESTART_DELAY_MAX = 10000
-    WORKER_FDS = 5  # of the parent's, that it needs
+    WORKER_FDS = 5  # number of the parent's descriptors that a worker needs
 
 
 cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogil:
@@ -32,8 +32,8 @@ cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogi
     cdef int error
     if socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0:
         return -errno
-    # A worker keeps every signal blocked: signals to the whole process group, such as Ctrl-C, are for the parent, and
-    # no handler of the parent's may ever run in a worker. worker/loop.pxd unblocks SIGPROF alone.
+    # A worker keeps every signal blocked. Signals to the whole process group, such as Ctrl-C, are for the parent, and
+    # no handler of the parent may ever run in a worker. worker/loop.pxd unblocks SIGPROF only.
     sigfillset(&all_signals)
     pthread_sigmask(SIG_SETMASK, &all_signals, &before)
     scoreboard_prepare_slot(&supervisor.scoreboard, <uint32_t>slot)
@@ -54,7 +54,7 @@ cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogi
     process.stopped_at = process.hung_up_at = process.killed_at = process.probed_at = 0
     process.kill_reason = KILL_NONE
     process.notifications = 0
-    process.notifications_max = 1  # that it is up
+    process.notifications_max = 1  # the one that says that it is up
     # after a short life, a worker counts as ready only once it has lived longer
     scoreboard_set_ready(&supervisor.scoreboard, <uint32_t>slot,
                          process.started_at + (SHORT_LIFE if process.short_lives else 0))
@@ -82,7 +82,7 @@ cdef inline void supervisor_respawn(Supervisor *supervisor) noexcept nogil:
 
 
 cdef inline bint worker_is_due(const Supervisor *supervisor, int slot, int64_t now) noexcept nogil:
-    """Is it to be restarted now?"""
+    """Whether a worker is to be restarted now."""
     cdef const WorkerProcess *process = &supervisor.processes[slot]
     if process.pid or process.restart_at > now or supervisor.phase == PHASE_STOPPING:
         return False
@@ -90,12 +90,12 @@ cdef inline bint worker_is_due(const Supervisor *supervisor, int slot, int64_t n
 
 
 cdef inline bint worker_may_restart(const Supervisor *supervisor, int slot) noexcept nogil:
-    """One that could not begin to serve waits until another one could, as none can most often then."""
+    """A worker that could not begin to serve is restarted only once another one could: most often, none can."""
     return supervisor.has_been_up or not supervisor.processes[slot].failed_start
 
 
 cdef inline void schedule_restart(WorkerProcess *process, bint short_life, int64_t now) noexcept nogil:
-    """At once after a long life and after the first short one; then later each time."""
+    """Restart at once after a long life and after the first short one; after further short ones, later each time."""
     process.restart_at = now
     if not short_life:
         process.short_lives = 0
@@ -108,7 +108,7 @@ cdef inline void schedule_restart(WorkerProcess *process, bint short_life, int64
 # ---- in the child -------------------------------------------------------------------------------------------------
 
 cdef inline int run_worker(Supervisor *supervisor, int slot, int lifeline, pid_t parent) noexcept nogil:
-    """Serve; the child's exit code."""
+    """Serve, and return the exit code of the child."""
     cdef Executable *executable = supervisor.executable
     cdef int kept[WORKER_FDS]
     cdef bint alone
@@ -125,14 +125,15 @@ cdef inline int run_worker(Supervisor *supervisor, int slot, int lifeline, pid_t
     if executable != NULL:
         executable_run(executable, slot, supervisor.listener, supervisor.listener_is_shared, lifeline,
                        supervisor.wakeup_fd, alone)
-        close(executable.fd)  # that was refused, so this copy of the parent serves
+        close(executable.fd)  # the execution was refused, so this copy of the parent serves
         close(executable.scoreboard_fd)
     return worker_run(&supervisor.scoreboard, slot, supervisor.config, supervisor.replica, supervisor.listener,
                       supervisor.listener_is_shared, lifeline, supervisor.wakeup_fd, alone)
 
 
 cdef inline void close_lifelines(const Supervisor *supervisor) noexcept nogil:
-    """A lifeline hangs up when its last copy is closed, so these are closed whatever close_all_except can do."""
+    """Close the copies of all lifelines, even if close_all_except fails: a lifeline hangs up when its last copy is
+    closed."""
     cdef int i
     for i in range(supervisor.workers):
         if supervisor.processes[i].lifeline >= 0:

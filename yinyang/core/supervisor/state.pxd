@@ -1,4 +1,4 @@
-"""What the supervisor knows of itself and of each worker process, in private memory: no worker can write here."""
+"""The state of the supervisor and of each worker process, in private memory: no worker can write here."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -11,17 +11,17 @@ from ..shared.scoreboard cimport Scoreboard
 
 cdef enum KillReason:  # why the supervisor killed a worker
     KILL_NONE
-    KILL_END  # its time to end was over
+    KILL_END  # it did not end in time
     KILL_STOPPED
     KILL_SILENT
-    KILL_HUNG_UP  # from here on: it is not to be trusted
+    KILL_HUNG_UP  # this reason and all later ones: it is not to be trusted
     KILL_FLOODED
     KILL_LIED
 
 cdef enum:
     NUMBERS_MAX = 64  # bytes
 
-cdef struct Executable:  # by which workers are executed anew
+cdef struct Executable:  # the file and the arguments of workers that are executed anew
     int fd  # of this program
     int scoreboard_fd
     const char **arguments  # of a worker: these texts, and those of this program
@@ -32,24 +32,24 @@ cdef struct Executable:  # by which workers are executed anew
 
 cdef struct WorkerProcess:
     pid_t pid  # 0: not running
-    pid_t abandoned_pid  # of one that did not die in time, and is still to be waited for; 0: there is none
+    pid_t abandoned_pid  # of a worker that did not die in time and is still to be waited for; 0: there is none
     int lifeline  # hangs up when the worker dies; a byte on it is the worker's notification. -1: it has hung up
     bint is_up  # it has told that it serves
-    bint failed_start  # it ended before any worker had been up, and not because somebody killed it
+    bint failed_start  # it ended before any worker had been up, and not by SIGKILL
     int64_t started_at  # ms
     int64_t restart_at  # ms
     int short_lives  # in a row
-    int64_t stopped_at  # ms: since when SIGSTOP holds it; 0: it runs
+    int64_t stopped_at  # ms: when it was stopped; 0: it runs
     int64_t hung_up_at  # ms; 0: its lifeline has not hung up
     int64_t killed_at  # ms; 0: the supervisor has not killed it
     int kill_reason  # enum KillReason
-    int64_t probed_at  # ms: since when it is to take a turn; 0: it need not
-    uint64_t turns  # that it had taken then
+    int64_t probed_at  # ms: when it was asked for a turn; 0: it was not
+    uint64_t turns  # number of its turns at that time
     int64_t turns_at  # ms: when it was last seen to have taken one
     uint64_t notifications  # that it has sent
     uint64_t notifications_max  # that it may have sent
     PageReader reader
-    uint64_t pages  # that were taken of its slot
+    uint64_t pages  # number of pages that were taken from its slot
     int64_t cpu_time  # ns, as of the last look
     int64_t cpu_time_before  # of the workers that had its slot before
     pid_t dead_pid  # of a death that is not logged yet; 0: there is none, -1: fork(2) failed
@@ -80,14 +80,14 @@ cdef struct Supervisor:
     int listener_error  # errno
     int wakeup_fd  # an eventfd by which workers wake each other
     int caller_fd  # supervisor_wait returns when it can be read
-    bint caller_ready  # which it could
-    int guards  # of the sandbox, that hold for this process
+    bint caller_ready  # whether it could
+    int guards  # of the sandbox of this process
     bint sandbox_logged
     bint busy  # pages came during the last supervisor_wait
     uint32_t sleep  # number of the last wait for notifications; odd
-    int64_t due_at  # ms: when it is to have its next turn at the latest
-    int64_t turn_at  # ms: when it had the last one
-    int64_t wall_at  # s of the wall clock, then
+    int64_t due_at  # ms: the latest time of its next turn
+    int64_t turn_at  # ms: the time of its last turn
+    int64_t wall_at  # s of the wall clock at that time
     int64_t wall_first  # s: the earliest that the wall clock can have shown since the start
     int64_t wall_last  # s: the latest
     int phase

@@ -33,9 +33,9 @@ cdef extern from "option_table.h" nogil:
 
 cdef enum:
     STOP_TIMEOUT = 8000  # ms that stopping takes at most; Docker kills everything after 10 s
-    STOP_TIMEOUT_AFTER_DRAIN = 3000  # ms of it that are left when draining is over
+    STOP_TIMEOUT_AFTER_DRAIN = 3000  # ms of it that remain when draining is over
     LOG_INTERVAL = 50  # ms between two looks for pages while more and more are served
-    STANDSTILL = 2000  # ms: if a turn comes so much later than it was due, this process could not run
+    STANDSTILL = 2000  # ms: if a turn is later than due by this, the process could not run
     LISTENER_RETRY = 100  # ms between two tries to have the listening socket listen again
 
 cdef enum:  # the pollfds after those of the workers
@@ -49,8 +49,8 @@ cdef enum:  # the pollfds after those of the workers
 
 cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, const Replica *replica, int listener,
                                 int caller_fd) noexcept nogil:
-    """Everything but the workers; 0 or -errno. In either case supervisor_close is due. `supervisor` is zeros before,
-    but for `executable`; `config`, which is complete, and `replica` must stay."""
+    """Open everything but the workers; 0 or -errno. Call supervisor_close in either case. The caller sets `supervisor`
+    to zeros, except for `executable`. `config`, which is complete, and `replica` must stay valid."""
     cdef int workers = config.numbers[OPTION_WORKERS]
     cdef int i, error
     supervisor.config = config
@@ -81,8 +81,8 @@ cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, co
 
 
 cdef inline void supervisor_close(Supervisor *supervisor) noexcept nogil:
-    """End whatever still runs, and give everything back but the listener, and the scoreboard, of which other threads
-    may ask the counts."""
+    """End all workers that still run, and free everything but the listener, and the scoreboard, from which other
+    threads may read the counts."""
     supervisor_kill(supervisor)
     while supervisor.running:
         supervisor_wait(supervisor, -1, -1)
@@ -117,7 +117,7 @@ cdef inline void supervisor_wait(Supervisor *supervisor, int log, int timeout_ma
     cdef int timeout = 0
     cdef int count, i
     supervisor_begin_turn(supervisor)
-    # Before it sleeps, not after: by now the caller has taken the SIGCHLD that may have come since the last look.
+    # It checks before it sleeps, because the caller has already taken a SIGCHLD that came since the last check.
     supervisor_check_workers(supervisor)
     if (supervisor.busy or supervisor_begin_sleep(supervisor)) and supervisor.running == running:
         timeout = supervisor_timeout(supervisor, timeout_max)
@@ -163,7 +163,7 @@ cdef inline void supervisor_fill_pollfds(Supervisor *supervisor, int log) noexce
         pollfd_set(&supervisor.pollfds[i], supervisor.processes[i].lifeline, POLLIN)
     pollfd_set(&others[POLLFD_CALLER], supervisor.caller_fd, POLLIN)
     pollfd_set(&others[POLLFD_LOG], log, POLLOUT)
-    # a socket that listens can never be written to, and one that does not can, or has an error
+    # a listening socket is never writable; one that was shut down is, or has an error
     pollfd_set(&others[POLLFD_LISTENER], supervisor.listener if supervisor_watches_listener(supervisor) else -1,
                POLLOUT)
 
@@ -175,8 +175,8 @@ cdef inline void pollfd_set(pollfd *entry, int fd, short events) noexcept nogil:
 
 
 cdef inline int supervisor_timeout(const Supervisor *supervisor, int timeout_max) noexcept nogil:
-    """ms for poll(2), -1 for no end. While pages come, the parent looks every LOG_INTERVAL, and no worker need notify
-    it."""
+    """The timeout for poll(2) in ms, -1 for none. While pages come, the parent looks every LOG_INTERVAL, and no worker
+    needs to notify it."""
     cdef int64_t now = monotonic_ms()
     cdef int64_t until = now + timeout_max if timeout_max >= 0 else INT64_MAX
     cdef const WorkerProcess *process
@@ -208,15 +208,16 @@ cdef inline int supervisor_timeout(const Supervisor *supervisor, int timeout_max
 # ---- the listening socket -----------------------------------------------------------------------------------------
 
 cdef inline bint supervisor_watches_listener(const Supervisor *supervisor) noexcept nogil:
-    """Not while it ends, and not for a moment after it was shut down."""
+    """Whether to watch the listener: not while the server ends, and not for a moment after the listener was shut
+    down."""
     if supervisor.phase == PHASE_STOPPING:
         return False
     return supervisor.listener_checked_at == 0 or monotonic_ms() >= supervisor.listener_checked_at + LISTENER_RETRY
 
 
 cdef inline void supervisor_check_listener(Supervisor *supervisor) noexcept nogil:
-    """Workers share the listening socket, so whoever has taken one of them over may shut it down. It is made to listen
-    again, and the workers go on with it."""
+    """Make a listening socket that was shut down listen again; the workers go on with it. They share the socket, so an
+    attacker in one of them may shut it down."""
     cdef int error
     supervisor.listener_checked_at = monotonic_ms()
     if listener_is_open(supervisor.listener):
@@ -230,8 +231,8 @@ cdef inline void supervisor_check_listener(Supervisor *supervisor) noexcept nogi
 # ---- ending -------------------------------------------------------------------------------------------------------
 
 cdef inline void supervisor_stop(Supervisor *supervisor) noexcept nogil:
-    """Begin to drain: every response is the last one on its connection. When the time for that is over, no connection
-    is accepted any more, and the workers end. Then call supervisor_wait until supervisor_is_over."""
+    """Begin to drain: every response is the last one on its connection. When that time is over, no connection is
+    accepted any more, and the workers end. Call supervisor_wait until supervisor_is_over."""
     if supervisor.phase != PHASE_SERVING:
         return
     supervisor.drain_deadline = monotonic_ms() + supervisor.config.numbers[OPTION_DRAIN]
@@ -241,7 +242,7 @@ cdef inline void supervisor_stop(Supervisor *supervisor) noexcept nogil:
 
 
 cdef inline int supervisor_stop_timeout(const Supervisor *supervisor) noexcept nogil:
-    """ms that stopping may take, with the end of workers that have to be killed."""
+    """The ms that stopping may take, including the end of workers that have to be killed."""
     return max(<int>STOP_TIMEOUT, supervisor.config.numbers[OPTION_DRAIN] + STOP_TIMEOUT_AFTER_DRAIN)
 
 
@@ -250,7 +251,7 @@ cdef inline bint supervisor_is_over(const Supervisor *supervisor) noexcept nogil
 
 
 cdef inline bint supervisor_has_failed(const Supervisor *supervisor) noexcept nogil:
-    """Could none of the workers begin to serve?"""
+    """Whether none of the workers could begin to serve."""
     cdef int i
     if supervisor.running or supervisor.phase == PHASE_STOPPING:
         return False
@@ -261,7 +262,8 @@ cdef inline bint supervisor_has_failed(const Supervisor *supervisor) noexcept no
 
 
 cdef inline void supervisor_set_phase(Supervisor *supervisor, int phase) noexcept nogil:
-    """Tell the workers, by their lifelines: the eventfd may be at its limit, as any worker can raise it."""
+    """Set the phase, and wake the workers by their lifelines. The eventfd is not used: any worker can raise it to its
+    limit."""
     cdef int i
     supervisor.phase = phase
     scoreboard_set_phase(&supervisor.scoreboard, <uint32_t>phase)

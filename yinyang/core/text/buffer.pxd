@@ -1,4 +1,4 @@
-"""Text: a buffer of a fixed size to write it to, escaping, and small parsers."""
+"""Text: a buffer of a fixed size, escaping, and small parsers."""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 
@@ -25,7 +25,7 @@ cdef inline void text_open(Text *text, char *pos, size_t room) noexcept nogil:
 
 
 cdef inline void text_measure(Text *text) noexcept nogil:
-    """A text that only counts."""
+    """Make a text that only counts its bytes."""
     text_open(text, NULL, 0)
 
 
@@ -43,7 +43,7 @@ cdef inline void text_system_error(Text *text, int error) noexcept nogil:
 
 
 cdef inline const char *html_reference(char byte) noexcept nogil:
-    """The character reference for one of the five bytes that HTML needs one for; NULL for any other byte."""
+    """The HTML character reference of a byte; NULL if the byte needs none."""
     if byte > b'>':
         return NULL  # most bytes
     if byte == b'&':
@@ -60,7 +60,7 @@ cdef inline const char *html_reference(char byte) noexcept nogil:
 
 
 cdef inline void text_html(Text *text, const char *bytes, size_t length) noexcept nogil:
-    """Text for HTML; bytes between two references are copied at once."""
+    """Append bytes, escaped for HTML; runs of plain bytes are copied at once."""
     cdef const char *reference
     cdef size_t begin = 0, i
     for i in range(length):
@@ -73,7 +73,7 @@ cdef inline void text_html(Text *text, const char *bytes, size_t length) noexcep
 
 
 cdef inline int64_t number_parse(const char **pos) noexcept nogil:
-    """The number at *pos, which moves behind its digits; -1 if there are none. Digits after 2^40 are not read."""
+    """The number at *pos, which moves past its digits; -1 if there are none. Digits after 2^40 are not read."""
     cdef int64_t number = -1
     cdef char digit = pos[0][0]
     while 48 <= digit <= 57 and number < <int64_t>1 << 40:
@@ -84,7 +84,7 @@ cdef inline int64_t number_parse(const char **pos) noexcept nogil:
 
 
 cdef inline bint is_printable(const char *bytes, size_t length) noexcept nogil:
-    """Whether there is no control byte, which would break a line of the log."""
+    """Whether the bytes have no control byte, which would break a line of the log."""
     cdef size_t i
     for i in range(length):
         if <uint8_t>bytes[i] < 32 or bytes[i] == 127:
@@ -93,7 +93,7 @@ cdef inline bint is_printable(const char *bytes, size_t length) noexcept nogil:
 
 
 cdef inline void text_printable(Text *text, const char *bytes, size_t length) noexcept nogil:
-    """Text with ? for each control byte."""
+    """Append bytes, with ? for each control byte."""
     cdef size_t i
     for i in range(length):
         if is_printable(bytes + i, 1):

@@ -1,6 +1,6 @@
-"""Dates of the Gregorian calendar, from and to days since 1970, and their formats.
+"""Dates of the Gregorian calendar, to and from days since 1970, and their formats.
 
-gmtime_r(3) is not used: it may take a lock, and a worker may be the fork of a program that held it in another thread.
+gmtime_r(3) is not used: it may take a lock, which another thread of the program may have held when it forked a worker.
 """
 
 from libc.stdint cimport int64_t
@@ -22,8 +22,8 @@ cdef struct Date:
 
 
 cdef inline Date date_of(int64_t days) noexcept nogil:
-    """The date of a day from the year 0 on."""
-    # years begin on the 1st of March here, so that a leap day comes last; an era is 400 years
+    """The date of a day since 1970, from the year 0 on."""
+    # years begin on 1 March here, so that a leap day comes last; an era is 400 years
     cdef int64_t shifted = days + 719468
     cdef int era = <int>(shifted // 146097)
     cdef int day_of_era = <int>(shifted % 146097)
@@ -47,7 +47,7 @@ cdef inline int64_t days_until(int year, int month, int day) noexcept nogil:
 
 
 cdef inline void stamp_render(Text *text, const char *template, int64_t second) noexcept nogil:
-    """A date and a time, by a template for year, month, day, hour, minute and second."""
+    """Append a date and a time, by a template for year, month, day, hour, minute and second."""
     cdef Date date = date_of(second // DAY_SECONDS)
     cdef llu left = <llu>(second % DAY_SECONDS)
     text_format(text, template, <llu>date.year, <llu>date.month, <llu>date.day, left // 3600,

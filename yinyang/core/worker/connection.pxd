@@ -1,17 +1,18 @@
 """The connections of a worker: receiving, responding, and the deadlines of each client.
 
-A connection is a Connection and a TimerNode, in tables indexed by its descriptor. They have room for all connections
-that are admitted; their pages are zero and cost nothing until they are used. Two more tables are for connections that
-need them: the beginning of a target while its request is incomplete, and the responses that a slow reader has not
-taken. Nothing is allocated later, and a client cannot make its memory grow.
+A connection is a Connection and a TimerNode, in tables indexed by its descriptor. The tables have room for all admitted
+connections; their pages are zero and cost nothing until they are used. Two more tables hold the beginning of a target
+while its request is incomplete, and the responses that a slow reader has not taken. Nothing is allocated later, and a
+client cannot make its memory grow.
 
     idle -> head -> body -> (responses are sent) -> idle       the kinds of waiting (worker/timers.pxd)
                                 |  not all are taken: send -> idle
                                 |  after the last one, if more bytes may come: linger -> closed
                                 '  after the last one: closed
 
-A response is sent when its request is complete, as proxies and clients that get it earlier give up sending. But a
-client may wait for it before it begins with a long body; then it gets it, and the body is still read: answer -> body.
+A response is sent when its request is complete, because proxies and clients that get it earlier stop sending. But a
+client may wait for the response before it begins a long body. It then gets the response, and the body is still read:
+answer -> body.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
@@ -50,7 +51,7 @@ from .timers cimport (
 )
 
 cdef enum:
-    CONNECTIONS_FEW = 64  # with memory for less, a worker does not start
+    CONNECTIONS_FEW = 64  # with memory for fewer, a worker does not start
     DISCARD_MAX = 64 * 1024  # bytes of a body dropped at once
 
 cdef struct Connection:
@@ -58,11 +59,11 @@ cdef struct Connection:
     uint32_t count  # requests that are answered
     uint32_t late_in_sending  # ms, in this wait (worker/timers.pxd)
     uint32_t late_in_reading  # ms, in all waits
-    uint8_t answered  # the request at hand, before its body is complete
-    uint8_t suspended  # the request at hand is complete; its response has to wait for the ones before
-    uint8_t route  # of the request at hand, once its target is complete
+    uint8_t answered  # the current request has its response, before its body is complete
+    uint8_t suspended  # the current request is complete; its response waits for the ones before
+    uint8_t route  # of the current request, once its target is complete
     uint8_t ends  # after the responses that are not sent yet
-    uint8_t lingers  # then, as the client may still send
+    uint8_t lingers  # when it ends, because the client may still send
     uint8_t watched  # by epoll
 
 cdef struct Clients:  # large members come last, so the code reaches the others with short offsets
@@ -75,7 +76,7 @@ cdef struct Clients:  # large members come last, so the code reaches the others 
     int64_t now  # ms, as of this wake-up
     int64_t second  # of the wall clock, likewise
     uint64_t logged  # lines in the page ring, ever
-    uint32_t table_size  # descriptors from this on have no place in the tables
+    uint32_t table_size  # the first descriptor that has no place in the tables
     int epoll
     bint log_pages  # whether each page is logged
     bint draining  # each response is the last one on its connection
@@ -91,7 +92,7 @@ cdef struct Clients:  # large members come last, so the code reaches the others 
 # ---- opening and closing ------------------------------------------------------------------------------------------
 
 cdef inline int clients_open(Clients *clients, int64_t connections) noexcept nogil:
-    """Tables for so many connections, or for as many as descriptors and address space are there for. 0 or -errno."""
+    """Make tables for `connections`, or for as many as descriptors and address space allow. 0 or -errno."""
     cdef size_t size
     cdef char *memory
     connections = max(min(connections, descriptors_for_connections()), <int64_t>1)
@@ -124,7 +125,7 @@ cdef inline char *map_tables(int64_t connections) noexcept nogil:
 
 
 cdef inline void client_open(Clients *clients, uint32_t fd) noexcept nogil:
-    """A new connection. Its request has most often arrived; if the response ends it, it is never added to epoll."""
+    """Open a new connection. Its request has usually arrived; if the response ends it, it is never added to epoll."""
     cdef Connection *c
     clients.slot.accepted += 1
     if fd >= clients.table_size or clients.slot.open >= clients.slot.open_max and not client_shed(clients):
@@ -184,8 +185,8 @@ cdef inline void clients_end_idle(Clients *clients) noexcept nogil:
 
 
 cdef inline bint client_shed(Clients *clients) noexcept nogil:
-    """Close one connection, to make room for another: a lingering one, else an idle one, else one that
-    receives or sends; in each case the one that has waited longest. False if there is none."""
+    """Close one connection to make room for another: a lingering one, else an idle one, else one that receives or
+    sends; in each case the one that has waited longest. False if there is none."""
     cdef const uint32_t *first = clients.timers.first
     cdef uint8_t wait
     cdef uint32_t fd = first[WAIT_LINGER]
@@ -224,7 +225,7 @@ cdef inline void client_receive(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void client_receive_body(Clients *clients, uint32_t fd) noexcept nogil:
-    """Receive what frames a body, and drop the rest without copying it: on TCP, MSG_TRUNC discards (tcp(7))."""
+    """Receive the framing of a body, and drop the rest without copying it: on TCP, MSG_TRUNC discards (tcp(7))."""
     cdef Connection *c = &clients.table[fd]
     cdef uint64_t skippable = parser_skippable(&c.parser)
     cdef ssize_t size
@@ -347,7 +348,7 @@ cdef inline void client_put_error(Clients *clients, const Connection *c, int err
 
 
 cdef inline const uint8_t *client_target(Clients *clients, uint32_t fd, const Target *target) noexcept nogil:
-    """The target of the request, as far as it is kept: in its segment, or put together from several ones."""
+    """The kept part of the target: in its segment, or put together from several segments."""
     if target.bytes != NULL and target.offset == 0:
         return target.bytes
     target_keep(&clients.table[fd].parser, target, clients.targets[fd])
@@ -371,8 +372,8 @@ cdef inline void client_respond_cached(Clients *clients, Connection *c) noexcept
 
 cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *target, const uint8_t *begin,
                                 const uint8_t *end) noexcept nogil:
-    """Respond to the request that is complete; whether the log has a line for it. The request is [begin, end), or
-    `begin` is NULL if it began before this segment."""
+    """Respond to the complete request; return whether the log has a line for it. The request is [begin, end); `begin`
+    is NULL if it began before this segment."""
     cdef Connection *c = &clients.table[fd]
     cdef Parser *p = &c.parser
     cdef uint8_t route = c.route
@@ -388,9 +389,8 @@ cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *tar
         put = send_queue_put(&clients.send_queue, response)
         slot_count(clients.slot, route, STATUS_200)
     c.ends = not put or not request.keep_alive
-    # A client that asked for the end, in one segment that ends with its request, is not expected to send more. One that
-    # did not ask for it may; and so may one with a body, or in several segments: there are clients that send a CR LF
-    # after each body.
+    # A client is not expected to send more if it asked for the end in one segment that ends with its request. If it did
+    # not ask, or sent a body or several segments, it may send more: some clients send a CR LF after each body.
     c.lingers = c.ends and (begin == NULL or parser_keeps_alive(p) or p.flags & (FLAG_LENGTH | FLAG_CODING) != 0)
     if route == ROUTE_PAGE and begin != NULL and not c.lingers and not clients.draining:
         request_cache_store(&clients.request_cache, begin, end, response, c.ends)
@@ -411,7 +411,8 @@ cdef inline void client_request(Clients *clients, uint32_t fd, const Target *tar
 
 
 cdef inline bint client_has_room(Clients *clients, uint32_t fd) noexcept nogil:
-    """For the response to the request at hand: so many can be rendered before the client has to take some."""
+    """Whether there is room for the current response: a limited number is rendered before the client has to take
+    some."""
     if routes[clients.table[fd].route].kind == RENDERED and not send_queue_has_room(&clients.send_queue):
         send_queue_send(&clients.send_queue, clients.responses, fd)  # an error shows when the rest is sent
         return send_queue_has_room(&clients.send_queue)
@@ -430,7 +431,8 @@ cdef inline bint client_render(Clients *clients, int route, const Request *reque
 
 
 cdef inline void client_wait_for_request(Clients *clients, uint32_t fd, bint answered) noexcept nogil:
-    """Every complete request has its response. A deadline runs from the start of the wait, not from the last byte."""
+    """Wait for the next request or the rest of one. The deadline counts from the start of the wait, not the last
+    byte."""
     cdef const Parser *p = &clients.table[fd].parser
     cdef uint8_t wait = WAIT_IDLE
     if parser_has_begun(p):
@@ -485,8 +487,8 @@ cdef inline void client_sent(Clients *clients, uint32_t fd) noexcept nogil:
 
 
 cdef inline void client_end(Clients *clients, uint32_t fd, uint8_t wait) noexcept nogil:
-    """Half-close. A close with bytes unread or on their way would reset the connection, and the client could lose the
-    last response (RFC 9112 section 9.6)."""
+    """Half-close. If bytes are unread or on their way, a close would reset the connection, and the client could lose
+    the last response (RFC 9112 section 9.6)."""
     if shutdown(fd, SHUT_WR) < 0:
         client_close(clients, fd)
     else:
@@ -494,7 +496,7 @@ cdef inline void client_end(Clients *clients, uint32_t fd, uint8_t wait) noexcep
 
 
 cdef inline void client_linger(Clients *clients, uint32_t fd) noexcept nogil:
-    """Drop what comes, as long as the client sends at a decent rate; or until the deadline, if the server stops."""
+    """Drop what comes while the client sends at the least rate; if the server stops, until the deadline."""
     cdef Connection *c = &clients.table[fd]
     cdef ssize_t size = recv(fd, clients.buffer, DISCARD_MAX, MSG_DONTWAIT | MSG_TRUNC)
     if size < 0 and (errno == EAGAIN or errno == EINTR):

@@ -1,8 +1,8 @@
 """A worker process: it accepts, serves, drains and ends. It runs core code only, from fork to exit.
 
-Its descriptors are the listening socket, which all workers share; an epoll; its lifeline to the parent, which hangs up
-when either of the two dies, and on which a byte says that there is something to look at; and the wakeup, an eventfd by
-which a worker reaches all others at once. Nobody reads the eventfd: each worker sees its edge.
+Its descriptors are the listening socket, which all workers share; an epoll; its lifeline to the parent; and the wakeup,
+an eventfd by which a worker wakes all others at once. The lifeline hangs up when the worker or its parent dies; a byte
+on it wakes the other. Nobody reads the eventfd: epoll reports each signal to each worker once (edge-triggered).
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -42,13 +42,13 @@ cdef extern from "option_table.h" nogil:
 
 cdef enum:
     EVENTS_MAX = 64  # of one epoll_wait(2)
-    ACCEPT_MAX = 64  # connections in a row, before those that are open have their turn
+    ACCEPT_MAX = 64  # connections in a row, before the open ones have their turn
     EXPIRED_MAX = 64  # deadlines in a row, likewise
-    SHARE_RECHECK = 5  # ms until a worker takes a connection that no worker with fewer of them took
+    SHARE_RECHECK = 5  # ms until a worker accepts a connection that it has left to workers with fewer
     ACCEPT_PAUSE = 100  # ms, if descriptors or memory run out and nothing can be shed, or if accept(2) only fails
     NEVER = -1
     STUCK_AFTER = 5  # s of CPU time in one turn, which takes some ms
-    STANDSTILL = 500  # ms: in a longer step of the clock, the process was stopped
+    STANDSTILL = 500  # ms: a longer step of the clock means that the process was stopped
 
 cdef enum WorkerState:
     WORKER_SERVING  # accepts connections, and keeps them alive
@@ -65,7 +65,7 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
     int lifeline
     int wakeup_fd
     int failed  # the errno of a fatal error
-    uint32_t ended_sleep  # of the parent, that this worker ended by a byte
+    uint32_t ended_sleep  # number of the last wait of the parent that this worker ended
     int64_t accept_at  # ms: accept then, without an event; or NEVER
     int64_t last_call_ends  # ms; NEVER in the other states
     int64_t clock_read_at  # ms of the monotonic clock
@@ -79,8 +79,8 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
 cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config *config, const Replica *replica,
                            int listener, bint listener_is_shared, int lifeline, int wakeup_fd,
                            bint alone) noexcept nogil:
-    """Serve until told to stop, or until the parent is gone. `alone`: it has no other descriptor than these and the
-    standard ones. The exit code: 0, or the errno of a fatal error."""
+    """Serve until told to stop, or until the parent is gone. `alone`: it has only these descriptors and the standard
+    ones. Returns the exit code: 0, or the errno of a fatal error."""
     cdef Worker *w = <Worker *>map_memory(sizeof(Worker), MAP_PRIVATE)
     cdef int sandbox = config.numbers[OPTION_SANDBOX]
     cdef int guards = 0
@@ -122,13 +122,13 @@ cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config 
 
 
 cdef inline int worker_watch(Worker *w) noexcept nogil:
-    """Open the epoll, and have it take the place of the standard descriptors, which are of no use here and would let a
-    worker write into the log. 0 or -errno."""
+    """Open the epoll, and replace the standard descriptors by it: they are of no use here, and would let a worker write
+    into the log. 0 or -errno."""
     cdef int[4] own
     w.clients.epoll = epoll_create1(EPOLL_CLOEXEC)
     if w.clients.epoll < 0:
         return -errno
-    # the wakeup first, so that its event comes before any other: it may be set already
+    # the wakeup comes first, so that its event precedes any other: it may be set already
     if (epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.wakeup_fd, EPOLLIN | EPOLLET) < 0
             or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0
             or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.lifeline, EPOLLIN) < 0):
@@ -141,7 +141,7 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
 
 
 cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required) noexcept nogil:
-    """The guards that hold, or -errno."""
+    """Enter the sandbox; the guards that hold, or -errno."""
     cdef int refused = 0
     cdef int guards = sandbox_enter(False, w.wakeup_fd, -1, &refused)
     if alone:
@@ -152,7 +152,7 @@ cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required) noexc
 
 
 cdef inline int worker_try_accept() noexcept nogil:
-    """-errno if a sandbox that is not ours lets nobody accept connections. Here none can be accepted, as -1 is no
+    """-errno if a sandbox from outside refuses accept4(2), else 0. This try accepts nothing, because -1 is no
     descriptor."""
     accept_client(-1)
     return -errno if errno == ENOSYS or errno == EPERM else 0
@@ -199,8 +199,8 @@ cdef inline int worker_serve(Worker *w) noexcept nogil:
 
 
 cdef inline int64_t worker_clock(Worker *w, int waited) noexcept nogil:
-    """A clock in ms that stands still while this process is stopped or its container frozen, as its clients are not
-    late then. The worker has waited for at most `waited` ms since the last call, or without a timeout (-1)."""
+    """A clock in ms that stands still while this process is stopped or its container frozen, because clients are not
+    late then. Since the last call, the worker has waited for at most `waited` ms, or without a timeout (-1)."""
     cdef int64_t now = monotonic_ms()
     cdef int64_t step = now - w.clock_read_at
     if waited >= 0 and step > waited + STANDSTILL:
@@ -210,7 +210,7 @@ cdef inline int64_t worker_clock(Worker *w, int waited) noexcept nogil:
 
 
 cdef inline int worker_timeout(Worker *w) noexcept nogil:
-    """For epoll_wait(2)."""
+    """The timeout for epoll_wait(2)."""
     cdef int64_t now
     cdef int timeout
     if w.clients.slot.open == 0 and w.accept_at == NEVER and w.last_call_ends == NEVER:
@@ -245,7 +245,8 @@ cdef inline void worker_check_deadlines(Worker *w) noexcept nogil:
 
 
 cdef inline void worker_notify_parent(Worker *w) noexcept nogil:
-    """Wake the parent by a byte, if there are lines to write and it sleeps; if that fails, in the next turn."""
+    """Wake the parent by a byte if it sleeps and there are lines to write; if that fails, try again in the next
+    turn."""
     cdef uint32_t sleep
     if w.clients.logged == w.logged_reported:
         return
@@ -258,7 +259,7 @@ cdef inline void worker_notify_parent(Worker *w) noexcept nogil:
 
 
 cdef inline void worker_read_lifeline(Worker *w) noexcept nogil:
-    """The parent has sent a byte, to have this worker take a turn, which begins with a look at the phase."""
+    """Drop the bytes of the parent. They only made this worker take a turn, which begins with a look at the phase."""
     cdef char bytes[64]
     recv(w.lifeline, bytes, sizeof(bytes), MSG_DONTWAIT)
 
@@ -284,7 +285,7 @@ cdef inline void worker_reset_watchdog() noexcept nogil:
 # ---- accepting ----------------------------------------------------------------------------------------------------
 
 cdef inline bint worker_has_more_than_share(const Worker *w) noexcept nogil:
-    """Whether another worker has clearly fewer connections. One that is dead or stopped can take none."""
+    """Whether another worker has clearly fewer connections. A dead or stopped worker does not count."""
     cdef uint64_t fewest = w.clients.slot.open
     cdef uint32_t i
     for i in range(w.scoreboard.workers):
@@ -332,14 +333,14 @@ cdef inline void worker_accept(Worker *w, bint whatever_share) noexcept nogil:
         elif errno == EBADF or errno == ENOTSOCK:
             w.failed = errno  # the listening socket is unusable
             return
-        else:  # an error of that connection alone, as after a reset (accept(2))
+        else:  # an error of that connection only, such as a reset (accept(2))
             errors += 1
     w.accept_at = w.clients.now + (ACCEPT_PAUSE if errors == ACCEPT_MAX else 0)
 
 
 cdef inline void worker_rewatch_listener(Worker *w) noexcept nogil:
-    """Have epoll report the listener in the next turn, if connections are queued. Modifying the watch would do that
-    too, but not with an exclusive one."""
+    """Have epoll report the listener in the next turn, if connections are queued. An exclusive watch cannot be
+    modified, so it is removed and added."""
     if (epoll_watch(w.clients.epoll, EPOLL_CTL_DEL, w.listener, 0) < 0
             or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0):
         w.failed = errno
@@ -353,8 +354,8 @@ cdef inline void worker_notify_workers(Worker *w) noexcept nogil:
 # ---- states -------------------------------------------------------------------------------------------------------
 
 cdef inline void worker_check_phase(Worker *w) noexcept nogil:
-    """In each turn before any request, as the wakeup may be reported after requests that came later: epoll keeps the
-    place of a connection that it has reported, until it is asked again."""
+    """Look at the phase in each turn before any request, because the wakeup may be reported after requests that came
+    later: epoll keeps the place of a connection that it has reported, until it is asked again."""
     cdef uint32_t phase = scoreboard_phase(w.scoreboard)
     if phase == w.phase:
         return
@@ -386,9 +387,9 @@ cdef inline void worker_begin_last_call(Worker *w) noexcept nogil:
 
 
 cdef inline void worker_leave_listener(Worker *w) noexcept nogil:
-    """Other servers accept what comes from now on, so that the last moment is enough for what is accepted here. The
-    kernel may have told this worker alone of what is queued by now. The epoll has to forget the listener, or it would
-    go on taking such events: closing a descriptor does not do that while others have the socket."""
+    """Stop watching a listener that other servers share: they accept new connections from now on. This worker accepts
+    what is queued, because the kernel may have reported it to no other. Closing the descriptor would not stop the
+    events, because other processes have the socket."""
     epoll_watch(w.clients.epoll, EPOLL_CTL_DEL, w.listener, 0)
     worker_accept(w, True)
 
@@ -405,7 +406,7 @@ cdef inline void worker_end_last_call(Worker *w) noexcept nogil:
 
 
 cdef inline void worker_close(Worker *w) noexcept nogil:
-    """Close the listening socket, and end idle connections. Responses that are under way are completed."""
+    """Close the listening socket, and end idle connections. Responses that have begun are completed."""
     w.state = WORKER_CLOSING
     w.clients.timers.limits[WAIT_LINGER] = LINGER_TIMEOUT_AT_END
     close(w.listener)

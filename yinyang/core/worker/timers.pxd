@@ -3,8 +3,8 @@
 All connections in a list have the same time limit, so each list is sorted by its order of arrival. Adding, removing and
 finding the next deadline take constant time. A list holds descriptors; descriptor 0, which is no connection, ends it.
 
-A client that sends a body or reads responses has all the time that it needs at the least rate: each byte makes up for
-the time that it takes at that rate. A client that is late by the limit of its list, or silent for that long, is ended.
+A client that sends a body or reads responses has as much time as it needs at the least rate: each byte gives it the
+time of one byte at that rate. A client that is late by the limit of its list, or silent for that long, is ended.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
@@ -34,7 +34,7 @@ cdef enum:
     LINGER_TIMEOUT = 5000  # ms
     LINGER_TIMEOUT_AT_END = 1000  # ms, as the server stops
     SEND_RATE_MIN = 240  # bytes/s of a body, or of what a client sends after its last response
-    READ_RATE_MIN = 4096  # bytes/s of responses; less is waited for only if they do not fit in the kernel's buffer
+    READ_RATE_MIN = 4096  # bytes/s of responses; it matters only if they do not fit in the kernel's buffer
     LAST_MOMENT = 50  # ms for packets that are on their way when a server stops: a handshake, a request, a FIN
 
 cdef struct TimerNode:
@@ -92,8 +92,8 @@ cdef inline void timers_start(Timers *timers, uint32_t fd, uint8_t wait, int64_t
 
 cdef inline bint timers_progress(Timers *timers, uint32_t fd, uint32_t *late, size_t count, uint32_t rate,
                                  int64_t now) noexcept nogil:
-    """A client has sent or read `count` bytes, and the wait goes on. `late` is how many ms it is behind the rate. False
-    if that is too much."""
+    """Note that a client has sent or read `count` bytes while the wait goes on. `late` counts the ms that it is behind
+    the rate. False if that is too much."""
     cdef uint8_t wait = timers.nodes[fd].wait
     cdef uint64_t behind = <uint64_t>late[0] + (<uint32_t>now - timers.nodes[fd].since)
     cdef uint64_t made_up = <uint64_t>count * 1000 // rate
