@@ -202,7 +202,8 @@ def test_random_words_everywhere(start: Start) -> None:
     randoms = random.Random(18)
     for _ in range(20):
         with contextlib.suppress(OSError):
-            shared = Shared(replica.workers()[-1])  # the latest, and so the next one in its place
+            workers = wait_until(replica.workers)  # both may be in a pause
+            shared = Shared(workers[-1])  # the latest, and so the next one in its place
             for begin, ending in shared.parts:
                 shared.write(begin, *(randoms.getrandbits(64) for _ in range(begin, ending, WORD)))
         wait_until(lambda: asks(replica))

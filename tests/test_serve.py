@@ -239,6 +239,7 @@ def test_service_link_of_kubernetes_is_no_port(link: str, shape: Shape, shared_r
     assert shape.run("--healthcheck", "--port", str(shared_replica.port), YINYANG_PORT=link).returncode == 0
 
 
+@pytest.mark.host  # where --port is given
 def test_service_link_beside_an_option_is_not_looked_at(start: Start) -> None:
     replica = start(YINYANG_PORT="tcp://10.96.0.17:80")  # beside --port, it is not looked at
     assert "YINYANG_PORT" not in replica.log.read_text()
