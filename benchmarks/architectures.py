@@ -27,7 +27,7 @@ def build(architecture: str) -> Path:
     command = [sys.executable, "setup.py", "-q", "build_static"]
     environment = os.environ | {"ARCH": architecture}
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return ROOT / done.stdout.rpartition(": ")[0]
+    return ROOT / done.stdout.splitlines()[-1].rpartition(": ")[0]
 
 
 def layer(program: Path) -> bytes:
