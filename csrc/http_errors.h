@@ -33,7 +33,7 @@
     X(ERROR_CODING_ORDER, 400, "chunked must be the last transfer coding, and stand once") \
     X(ERROR_CHUNK_SIZE, 400, "a chunk must begin with its size, 1 to 16 hexadecimal digits, and CR LF") \
     X(ERROR_CHUNK_EXTENSION, 400, \
-      "a chunk extension must be ;name or ;name=value, where a value is a token or a quoted string with its end") \
+      "a chunk extension must be ;name or ;name=value, where a value is a token or a closed quoted string") \
     X(ERROR_CHUNK_LINE, 400, "the line before a chunk must not be longer than 4 KiB") \
     X(ERROR_CHUNK_END, 400, "the data of a chunk must be as long as its size says, and be followed by CR LF") \
     X(ERROR_CHUNK_EXTRA, 400, "chunk extensions and trailers must not be longer than 16 KiB in all") \

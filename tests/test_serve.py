@@ -246,7 +246,7 @@ def test_service_link_beside_an_option_is_not_looked_at(start: Start) -> None:
 
 
 @pytest.mark.host
-def test_service_link_is_passed_over_in_words(shape: Shape, tmp_path: Path) -> None:
+def test_service_link_is_ignored_in_words(shape: Shape, tmp_path: Path) -> None:
     log = tmp_path / "log"
     variables = {"YINYANG_PORT": "tcp://10.96.0.17:80", "PORT": "0", "YINYANG_NAME": "vm"}
     with log.open("wb") as file:
@@ -254,7 +254,7 @@ def test_service_link_is_passed_over_in_words(shape: Shape, tmp_path: Path) -> N
     replica = Replica(process, log)
     try:
         replica.wait_for_port()
-        words = "YINYANG_PORT names a Service of Kubernetes and no port, so it is passed over: 'tcp://10.96.0.17:80'"
+        words = "YINYANG_PORT names a Service of Kubernetes and no port, so it is ignored: 'tcp://10.96.0.17:80'"
         assert replica.lines()[0] == f"yinyang: {words}"
         assert replica.stop() == 0
     finally:

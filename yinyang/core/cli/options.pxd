@@ -172,7 +172,7 @@ cdef inline bint options_from_environment(Config *config, const Given *given, Te
         variable = own
         value = variable_value(variable)
         if option == OPTION_PORT and value != NULL and is_service_link(value):
-            text_format(message, "%s names a Service of Kubernetes and no port, so it is passed over: ", variable)
+            text_format(message, "%s names a Service of Kubernetes and no port, so it is ignored: ", variable)
             text_quoted(message, value)
             value = NULL
         if option == OPTION_PORT and value == NULL:

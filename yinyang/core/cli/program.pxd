@@ -86,7 +86,7 @@ cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil
     cdef int listener, error
     program_message(p, &message)
     if caller_fd < 0:
-        text_string(&message, "no signal could stop the server, as they cannot be received: ")
+        text_string(&message, "no signal could stop the server, as it cannot receive signals: ")
         text_system_error(&message, -caller_fd)
         return False
     if not sandbox_is_possible(p.config.numbers[OPTION_SANDBOX], &message):

@@ -49,7 +49,7 @@ cdef inline void sandbox_error_message(Text *message, const char *what, int erro
     else:
         text_format(message, "this container or service manager refuses %s: ", what)
         text_system_error(message, error)
-    text_string(message, "; --sandbox auto takes what there is")
+    text_string(message, "; --sandbox auto uses what is allowed")
 
 
 cdef inline void sandbox_refusal_message(Text *message, int guard) noexcept nogil:
@@ -62,7 +62,7 @@ cdef inline void sandbox_refusal_message(Text *message, int guard) noexcept nogi
         text_string(message, "Landlock refuses" if guard == GUARD_FILES else "seccomp refuses" if guard == GUARD_CALLS
                     else "the kernel refuses to rule out new privileges for")
         text_string(message, " this process")
-    text_string(message, "; --sandbox auto takes what there is")
+    text_string(message, "; --sandbox auto uses what is allowed")
 
 
 cdef inline void sandbox_message(Text *text, int parent, int workers) noexcept nogil:

@@ -105,7 +105,7 @@ cdef inline bint supervisor_take_listener(Supervisor *supervisor, Text *text) no
     if supervisor.listener_event == LISTENER_REVIVED:
         text_string(text, "and it listens again")
     else:
-        text_string(text, "which is tried to be mended: ")
+        text_string(text, "and it cannot listen again yet: ")
         text_system_error(text, supervisor.listener_error)
     supervisor.listener_event = LISTENER_FINE
     return True
