@@ -56,7 +56,7 @@ enum option_kind {
     X(DRAIN, .word = "drain", .value = "S", .kind = KIND_SECONDS, .max = 3600, \
       .help = "seconds to go on accepting connections after SIGTERM") \
     X(SANDBOX, .word = "sandbox", .value = "MODE", .kind = KIND_WORD, .words = WORDS("auto", "off", "require"), \
-      .help = "give up unneeded rights: auto (if possible), require (or do not start), off") \
+      .help = "give up unneeded rights: auto, if possible; require, or do not start; off") \
     X(ACCESS_LOG, .word = "access-log", .kind = KIND_SWITCH, .number = 1, .help = "log a line for each page") \
     X(NO_ACCESS_LOG, .word = "no-access-log", .kind = KIND_OFF, .turns_off = OPTION_ACCESS_LOG, \
       .help = "do not log a line for each page") \
