@@ -139,6 +139,11 @@ def read_all(client: socket.socket) -> bytes:
     return received
 
 
+def switches(pid: int) -> int:
+    """How often a process has begun to wait, or was made to."""
+    return sum(map(int, re.findall(r"ctxt_switches:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())))
+
+
 def receive_page(client: socket.socket) -> bytes:
     """The next answer of a connection, which is a page."""
     received = b""

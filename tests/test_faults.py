@@ -6,8 +6,10 @@ truth, and close is only tried where the process ends soon.
 """
 
 import contextlib
+import ctypes
 import itertools
 import os
+import platform
 import re
 import signal
 import socket
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from conftest import GET, LAST, PAGE, PATIENCE, SERVED, Replica, Shape, needs, started_with, wait_until
+from conftest import GET, LAST, PAGE, PATIENCE, SERVED, Replica, Shape, needs, started_with, switches, wait_until
 
 pytestmark = [pytest.mark.strace, pytest.mark.host]
 attaches = pytest.mark.needs("root")  # only root may trace what runs already
@@ -230,6 +232,38 @@ class Fault:
         return "(INJECTED)" in self.trace.read_text()
 
 
+class Tracer:
+    """Stops a running process at a call, within a `with` block (ptrace(2)); strace 6.1 dies when it delays a call."""
+
+    SEIZE, INTERRUPT, SYSCALL, DETACH = 0x4206, 0x4207, 24, 17
+    WALL = 0x40000000  # for waitpid(2): of a process that is no child
+    CALLS: ClassVar = {"x86_64": {"recvfrom": 45}, "aarch64": {"recvfrom": 207}}
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    def _request(self, request: int) -> None:
+        if self._libc.ptrace(ctypes.c_long(request), ctypes.c_long(self.pid), None, None) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    def __enter__(self) -> "Tracer":
+        self._request(self.SEIZE)
+        self._request(self.INTERRUPT)
+        os.waitpid(self.pid, self.WALL)
+        return self
+
+    def run_until(self, call: str) -> None:
+        """Let it run until it is about to make the call."""
+        number = self.CALLS[platform.machine()][call]
+        while not Path(f"/proc/{self.pid}/syscall").read_text().startswith(f"{number} "):
+            self._request(self.SYSCALL)
+            os.waitpid(self.pid, self.WALL)
+
+    def __exit__(self, *_: object) -> None:
+        self._request(self.DETACH)
+
+
 def is_at_rest(pid: int) -> bool:
     """Does a process sleep, or is it over?"""
     try:
@@ -396,6 +430,28 @@ def test_a_call_when_it_ends(who: str, call: str, errors: str, start: Start, tmp
             assert turn > 1 or fault.happened()
             tally.add(clients)
             tally.check(replica)
+
+
+@attaches
+def test_a_worker_that_is_told_two_things_at_once(start: Start) -> None:
+    """The second one comes when it has taken note of the first, and is about to read the byte that woke it."""
+    replica = start("--workers", "1", "--drain", "1")
+    worker = wait_until_it_is_ready(replica)
+    with replica.connect() as idle, replica.connect() as busy:
+        idle.sendall(GET)
+        assert PAGE in idle.recv(1000)
+        busy.sendall(GET[:-2])
+        wait_until(lambda: is_at_rest(worker))
+        with Tracer(worker) as tracer:
+            replica.send_signal(signal.SIGTERM)
+            tracer.run_until("recvfrom")
+            wait_until(lambda: is_at_rest(replica.pid))
+            before = switches(replica.pid)
+            wait_until(lambda: switches(replica.pid) > before and is_at_rest(replica.pid))  # at the end of the drain
+        assert idle.recv(1) == b""
+        busy.sendall(GET[-2:])
+        assert PAGE in busy.recv(1000)
+    assert replica.process.wait(PATIENCE) == 0
 
 
 # ---- when it starts -----------------------------------------------------------------------------------------------

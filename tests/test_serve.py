@@ -30,6 +30,7 @@ from conftest import (
     read_all,
     receive_page,
     started_with,
+    switches,
     wait_until,
 )
 
@@ -573,10 +574,6 @@ def test_is_idle_when_idle(start: Start) -> None:
             return [switches(pid) for pid in pids] == before
 
         wait_until(is_at_rest)  # the log takes a while to come to rest
-
-
-def switches(pid: int) -> int:
-    return sum(map(int, re.findall(r"ctxt_switches:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())))
 
 
 # ---- the workers --------------------------------------------------------------------------------------------------
