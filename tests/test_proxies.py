@@ -291,11 +291,19 @@ class Proxy:
 
     def exchanges(self) -> dict[bytes, tuple[Request, Answer]]:
         """What came to the server since the last time, and its answers; checked when all of it is settled."""
-        framed = self.relay.take()
-        came = [request.id for requests, rest, _, _ in framed for request in requests]
-        came += [id_ for _, rest, _, _ in framed for id_ in ID.findall(rest)]
+        framed: list[Framed] = []
+        came: list[bytes] = []
+
+        def all_came() -> bool:
+            """They may come after the client is gone: the proxy may end its connection before it sends all on."""
+            new = self.relay.take()
+            framed.extend(new)
+            came.extend(request.id for requests, _, _, _ in new for request in requests)
+            came.extend(id_ for _, rest, _, _ in new for id_ in ID.findall(rest))
+            return sorted(came) == sorted(self._forwarded())
+
         try:
-            wait_until(lambda: sorted(came) == sorted(self._forwarded()), "the requests that came, in the proxy's log")
+            wait_until(all_came, "the requests that came, in the proxy's log")
         finally:
             self._log_read += self._log_new
         self.requests += len(came)
