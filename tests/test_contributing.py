@@ -32,15 +32,19 @@ def patches() -> dict[str, str]:
     return found
 
 
+def apply_patches(folder: Path) -> None:
+    """To a copy of the tree."""
+    copy_sources(folder)
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__", "corpus"))
+    for patch in patches().values():
+        run(folder, needs("patch"), "--strip=1", "--fuzz=0", stdin=patch)
+
+
 @pytest.fixture(scope="module")
 def patched(static_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree with all patches, and both shapes built. (The fixture before makes sure that they can be.)"""
     folder = tmp_path_factory.mktemp("patched")
-    copy_sources(folder)
-    ignored = shutil.ignore_patterns("__pycache__", "corpus")
-    shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignored)
-    for patch in patches().values():
-        run(folder, needs("patch"), "--strip=1", "--fuzz=0", stdin=patch)
+    apply_patches(folder)
     run(folder, sys.executable, "setup.py", "-q", "build_static")
     run(folder, sys.executable, "setup.py", "-q", "build_ext", "--inplace", CFLAGS="-O0")
     return folder
@@ -91,6 +95,11 @@ def run(folder: Path, *command: str, stdin: str = "", **variables: str) -> str:
 def test_each_patch_is_tried_here() -> None:
     assert {heading: patch.count("\n+++ b/") for heading, patch in patches().items()} == FILES
     assert TEXT.count("```diff") == len(FILES)
+
+
+def test_the_patches_apply(tmp_path: Path) -> None:
+    """In seconds, for whoever changes the lines beside one."""
+    apply_patches(tmp_path)
 
 
 def test_the_text_says_how_many_files_change() -> None:
