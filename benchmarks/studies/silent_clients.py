@@ -8,7 +8,7 @@ healthy client connects before every hundredth of them, then 100 times a second.
 
 longest         The longest time of the healthy client from connect(2) to its response: before, while the others
                 connect, and in the 5 s afterwards.
-open            Connections that the server counts 5 s later; the rest had no reply to their SYN yet.
+open            Connections that the server has accepted 5 s later; of the others, the kernel has dropped a packet.
 
 The second table is for clients of a server that ends without a drain: each connects, and asks 0.5 s after SIGTERM.
 
