@@ -67,7 +67,7 @@ instructions: dev ## count the instructions of parsing a request, and compare th
 	$(BIN)/python -m benchmarks.instructions --check
 
 studies: dev ## make the studies of shutdown, hostile clients, uploads and logs anew; minutes each, with no other load
-	for study in drain handover hostile listener_close log_faults rolling uploads; do $(BIN)/python -m benchmarks.studies.$$study || exit 1; done
+	for study in drain handover hostile listener_close log_faults rolling silent_clients uploads; do $(BIN)/python -m benchmarks.studies.$$study || exit 1; done
 
 sanitize: dev ## run the black-box tests with AddressSanitizer and UndefinedBehaviorSanitizer (clang)
 	PYTHON=$(BIN)/python tests/sanitize $(OPTIONS)

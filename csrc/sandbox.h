@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -261,6 +263,7 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
         {SYS_wait4, OF_PARENT, {}},
         {SYS_read, OF_PARENT, {}},
         {SYS_setsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_BINDTOIFINDEX)}},
+        {SYS_setsockopt, OF_BOTH, {IS(1, IPPROTO_TCP), IS(2, TCP_DEFER_ACCEPT)}},
         {SYS_getsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_ACCEPTCONN)}},
         {SYS_getsockname, OF_PARENT, {}},
         {SYS_listen, OF_PARENT, {}}, /* again, on a socket that was shut down: it can open none */

@@ -100,6 +100,23 @@ def test_no_connection_is_reset_when_it_ends(workers: str, drain: str, start: St
     assert len(replica.served()) == len(answered)
 
 
+@pytest.mark.host
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", None])
+def test_who_connects_early_and_asks_late_is_answered(host: str | None, start: Start) -> None:
+    """The kernel holds back a connection without a request, for a second. The server waits that long if there is one,
+    and no longer."""
+    replica = start("--workers", "2", *(["--host", host] if host else []))
+    with replica.connect(host or "127.0.0.1") as late, replica.connect(host or "127.0.0.1") as silent:
+        replica.send_signal(signal.SIGTERM)
+        time.sleep(0.3)  # by then it would be over
+        late.sendall(GET)
+        assert CLOSE in receive_page(late)
+        assert late.recv(1) == b""
+        assert silent.recv(1) == b""
+    assert replica.process.wait(PATIENCE) == 0
+    assert len(replica.served()) == 1
+
+
 def test_a_second_signal_ends_the_drain(start: Start) -> None:
     replica = start("--workers", "1", "--drain", "3600")
     replica.send_signal(signal.SIGTERM)

@@ -41,12 +41,13 @@ SERVING = (
 )
 OTHER_ARGUMENTS = (
     "send to an address|send to an address and connect|send and connect|send to a path|send out of band|"
-    "send to a high address|accept without flags|shut down for reading|shut down|limit time"
+    "send to a high address|accept without flags|shut down for reading|shut down|limit time|"
+    "set to connect when sending|attach a filter"
 )
 OF_THE_PARENT = "fork|clone|write elsewhere|listen"
 OTHER_ARGUMENTS_OF_THE_PARENT = (
-    "set to connect when sending|attach a filter|ask for an option|pair of another kind|pair of another family|"
-    "executable memory|memory over memory|make executable|clone into a new user namespace|clone into new namespaces|"
+    "ask for an option|pair of another kind|pair of another family|executable memory|memory over memory|"
+    "make executable|clone into a new user namespace|clone into new namespaces|"
     "thread|signal|kill all|kill the group|set a handler|be dumpable|change the memory map|be traceable|limits|"
     "limits of another|another filter"
 )
@@ -279,7 +280,7 @@ def test_a_worker_that_was_taken_over_connects_nowhere(start: Start, taken_over:
                 assert taken_over(pid, 44, fd, "@58", 1, 0, *to_it) == -errno.EPERM
                 assert taken_over(pid, 42, fd, *to_it) == -errno.ENOSYS  # connect
                 assert taken_over(pid, 46, fd, "@00", socket.MSG_FASTOPEN) == -errno.ENOSYS  # sendmsg
-                assert taken_over(pid, 54, fd, socket.IPPROTO_TCP, 30, "@01000000", 4) == -errno.ENOSYS  # setsockopt
+                assert taken_over(pid, 54, fd, socket.IPPROTO_TCP, 30, "@01000000", 4) == -errno.EPERM  # setsockopt
         service.settimeout(0)
         with pytest.raises(BlockingIOError):
             service.accept()

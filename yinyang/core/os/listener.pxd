@@ -5,6 +5,7 @@ from libc.string cimport memcmp, memset, strlen
 
 from ..text.buffer cimport Text, llu, number_parse, text_format, text_printable, text_string, text_system_error
 from .address cimport Address, address_is_any, address_make_local, address_parse, address_port, text_url
+from .handshakes cimport handshakes_defer
 from .syscalls cimport (
     AF_INET, AF_INET6, AF_UNSPEC, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, FD_CLOEXEC, F_GETFL, F_SETFD,
     F_SETFL, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, O_NONBLOCK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
@@ -85,7 +86,8 @@ cdef inline int bound_socket(const Address *address) noexcept nogil:
 
 
 cdef inline void listener_set_options(int fd) noexcept nogil:
-    """Set the options that each accepted connection inherits."""
+    """Set the options that each accepted connection inherits, and that of the handshakes."""
+    handshakes_defer(fd, True)
     socket_option(fd, IPPROTO_TCP, TCP_NODELAY, True)
     # Otherwise the kernel lets the buffers of a client that reads nothing grow to megabytes. All responses to a
     # segment of requests fit in.

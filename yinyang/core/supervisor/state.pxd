@@ -78,6 +78,7 @@ cdef struct Supervisor:
     int64_t listener_checked_at  # ms: when it was last found shut down; 0: never
     int listener_event  # enum ListenerEvent
     int listener_error  # errno
+    int handshakes  # the kernel's list of them, for the end; or -1
     int wakeup_fd  # an eventfd by which workers wake each other
     int caller_fd  # supervisor_wait returns when it can be read
     bint caller_ready  # whether it could

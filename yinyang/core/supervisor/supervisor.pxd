@@ -9,6 +9,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t
 
 from ..config.config cimport Config
 from ..identity.replica cimport Replica
+from ..os.handshakes cimport DEFERRED_END, handshakes_defer, handshakes_list, handshakes_wait
 from ..os.listener cimport listener_address, listener_has_both, listener_is_open, listener_refuse, listener_revive
 from ..os.syscalls cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, ENOMEM, MAP_PRIVATE, POLLIN, POLLOUT, close, errno, eventfd, map_memory, monotonic_ms,
@@ -55,6 +56,7 @@ cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, co
     cdef int i, error
     supervisor.config = config
     supervisor.wakeup_fd = -1
+    supervisor.handshakes = -1
     supervisor.replica = replica
     supervisor.listener = listener
     supervisor.listener_has_both = listener_has_both(listener)
@@ -76,6 +78,7 @@ cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, co
     error = listener_address(listener, &supervisor.address)
     if error:
         return error
+    supervisor.handshakes = handshakes_list(&supervisor.address)
     supervisor.wakeup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
     return 0 if supervisor.wakeup_fd >= 0 else -errno
 
@@ -88,6 +91,8 @@ cdef inline void supervisor_close(Supervisor *supervisor) noexcept nogil:
         supervisor_wait(supervisor, -1, -1)
     if supervisor.wakeup_fd >= 0:
         close(supervisor.wakeup_fd)
+    if supervisor.handshakes >= 0:
+        close(supervisor.handshakes)
     if supervisor.processes != NULL:
         munmap(supervisor.processes, supervisor.workers * sizeof(WorkerProcess))
     if supervisor.pollfds != NULL:
@@ -95,6 +100,7 @@ cdef inline void supervisor_close(Supervisor *supervisor) noexcept nogil:
     supervisor.processes = NULL
     supervisor.pollfds = NULL
     supervisor.wakeup_fd = -1
+    supervisor.handshakes = -1
 
 
 cdef inline int supervisor_start(Supervisor *supervisor) noexcept nogil:
@@ -232,10 +238,16 @@ cdef inline void supervisor_check_listener(Supervisor *supervisor) noexcept nogi
 
 cdef inline void supervisor_stop(Supervisor *supervisor) noexcept nogil:
     """Begin to drain: every response is the last one on its connection. When that time is over, no connection is
-    accepted any more, and the workers end. Call supervisor_wait until supervisor_is_over."""
+    accepted any more, and the workers end. Call supervisor_wait until supervisor_is_over. It drains for a moment in any
+    case if clients are held back, whom closing the listener would reset."""
+    cdef int drain = supervisor.config.numbers[OPTION_DRAIN]
     if supervisor.phase != PHASE_SERVING:
         return
-    supervisor.drain_deadline = monotonic_ms() + supervisor.config.numbers[OPTION_DRAIN]
+    if not supervisor.listener_is_shared:
+        handshakes_defer(supervisor.listener, False)
+        if drain < DEFERRED_END and handshakes_wait(supervisor.handshakes, &supervisor.address):
+            drain = DEFERRED_END
+    supervisor.drain_deadline = monotonic_ms() + drain
     supervisor.stop_deadline = monotonic_ms() + supervisor_stop_timeout(supervisor)
     supervisor_set_phase(supervisor, PHASE_DRAINING)
     supervisor_check_deadlines(supervisor)

@@ -76,6 +76,7 @@ cdef struct Clients:  # large members come last, so the code reaches the others 
     int64_t now  # ms, as of this wake-up
     int64_t second  # of the wall clock, likewise
     uint64_t logged  # lines in the page ring, ever
+    uint64_t silent  # connections with nothing to receive when they were accepted, ever
     uint32_t table_size  # the first descriptor that has no place in the tables
     int epoll
     bint log_pages  # whether each page is logged
@@ -219,6 +220,7 @@ cdef inline void client_receive(Clients *clients, uint32_t fd) noexcept nogil:
         client_ended(clients, fd)
     elif errno == EAGAIN or errno == EINTR:
         if not clients.table[fd].watched:
+            clients.silent += 1
             client_wait(clients, fd, WAIT_IDLE, EPOLLIN)
     else:
         client_close(clients, fd)

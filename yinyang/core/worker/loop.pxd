@@ -13,6 +13,7 @@ from ..http.responses cimport Responses, responses_set_date
 from ..identity.replica cimport Replica
 from ..os.atomic cimport atomic_get_u64, atomic_set_u64
 from ..os.descriptors cimport fill_standard_fds
+from ..os.handshakes cimport handshakes_defer
 from ..os.sandbox cimport GUARD_DESCRIPTORS, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
     EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSYS, ENOTSOCK, EPERM, EPOLLET, EPOLLEXCLUSIVE,
@@ -47,6 +48,8 @@ cdef enum:
     SHARE_RECHECK = 5  # ms until a worker accepts a connection that it has left to workers with fewer
     ACCEPT_PAUSE = 100  # ms, if descriptors or memory run out and nothing can be shed, or if accept(2) only fails
     NEVER = -1
+    SILENT_MAX = 256  # clients that are held back and then say nothing, in a second
+    SILENT_PAUSE = 60000  # ms in which no more are held back
     STUCK_AFTER = 5  # s of CPU time in one turn, which takes some ms
     STANDSTILL = 500  # ms: a longer step of the clock means that the process was stopped
 
@@ -68,6 +71,8 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
     uint32_t ended_sleep  # number of the last wait of the parent that this worker ended
     int64_t accept_at  # ms: accept then, without an event; or NEVER
     int64_t last_call_ends  # ms; NEVER in the other states
+    uint64_t silent_before  # number of silent clients as of the last second
+    int64_t defers_from  # ms: handshakes are deferred again; 0: they are
     int64_t clock_read_at  # ms of the monotonic clock
     int64_t clock_paused  # ms of the monotonic clock in which this process could not run
     uint64_t logged_reported
@@ -179,6 +184,7 @@ cdef inline int worker_serve(Worker *w) noexcept nogil:
             w.clients.second = wall_second()
             responses_set_date(w.clients.responses, w.clients.second)
             worker_reset_watchdog()
+            worker_defer_again(w)
         worker_check_phase(w)
         for i in range(count):
             fd = w.events[i].data.u64
@@ -193,6 +199,8 @@ cdef inline int worker_serve(Worker *w) noexcept nogil:
             else:
                 client_ready(&w.clients, <uint32_t>fd)
         worker_check_deadlines(w)
+        if w.clients.silent - w.silent_before > SILENT_MAX:
+            worker_stop_deferring(w)
         worker_notify_parent(w)
         if w.failed or w.state == WORKER_CLOSING and w.clients.slot.open == 0:
             return w.failed
@@ -346,6 +354,22 @@ cdef inline void worker_rewatch_listener(Worker *w) noexcept nogil:
     if (epoll_watch(w.clients.epoll, EPOLL_CTL_DEL, w.listener, 0) < 0
             or epoll_watch(w.clients.epoll, EPOLL_CTL_ADD, w.listener, EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) < 0):
         w.failed = errno
+
+
+cdef inline void worker_stop_deferring(Worker *w) noexcept nogil:
+    """Too many silent clients come. Where the kernel sends no SYN cookies, those that are held back fill its queue, and
+    others could not connect."""
+    if w.defers_from == 0:
+        w.defers_from = w.clients.now + SILENT_PAUSE
+        handshakes_defer(w.listener, False)
+
+
+cdef inline void worker_defer_again(Worker *w) noexcept nogil:
+    """Called each second in which there is something to do."""
+    w.silent_before = w.clients.silent
+    if w.defers_from and w.defers_from <= w.clients.now and not w.clients.draining:
+        w.defers_from = 0
+        handshakes_defer(w.listener, True)
 
 
 cdef inline void worker_notify_workers(Worker *w) noexcept nogil:
