@@ -14,7 +14,9 @@ body is the page or, for a server without this page, the body that its name in t
 Modes. keep-alive: requests of 60 bytes, one after the other on each connection. varied: the same, but consecutive
 requests differ in their targets, of which there are 1,000. browser: requests of 700 bytes, as a real browser sends
 them. pipelined: 16 requests at once. close: a connection for each request. open: requests are due at fixed moments,
-at half the rate reached in keep-alive; latency counts from these moments.
+at half the rate reached in keep-alive; latency counts from these moments. wrk, wrk-close: as keep-alive and close, but
+the load is wrk (on Debian: wrk), which sends its request when it knows that it is connected; ours has it on the wire
+before the server accepts.
 
 Prints tables in Markdown: medians, with the first and third quartile of the rounds. The file of --json has each
 window, the versions of all contestants, and the machine; benchmarks/plot.py draws it.

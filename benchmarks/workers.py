@@ -97,7 +97,7 @@ def figures_row(mode: str, name: str, figures: Figures, first: Figures) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
-    modes = [name for name in MODES if name != "open"]
+    modes = [name for name, mode in MODES.items() if name != "open" and not mode.by_wrk]
     parser.add_argument("--modes", type=listed(modes), default=modes)
     options = parser.parse_args()
     if os.cpu_count() < len(BOTH):

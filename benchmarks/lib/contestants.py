@@ -231,9 +231,9 @@ GO = ("go", "build", "-o", str(PROGRAMS / "go"), "benchmarks/peers/main.go")
 CONTESTANTS = {
     each.key: each
     for each in (
-        floor("floor", "1 at a time", 1, "keep-alive", "varied", "browser", "open"),
+        floor("floor", "1 at a time", 1, "keep-alive", "varied", "browser", "open", "wrk"),
         floor("floor-pipelined", "16 at a time", 16, "pipelined"),
-        floor("floor-close", "a connection each", 0, "close"),
+        floor("floor-close", "a connection each", 0, "close", "wrk-close"),
         ours("static", "static program"),
         ours("static-pipe", "static program, log to a pipe", piped=True),
         ours("static-no-log", "static program, no log", "--no-access-log"),

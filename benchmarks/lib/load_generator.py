@@ -1,15 +1,17 @@
-"""The load of compare.py and others: its modes, the check of a server's answer, and the load generator in C."""
+"""The load of compare.py and others: its modes, the check of a server's answer, and the load generators: ours in C, and
+wrk."""
 
 import re
 import subprocess
 from dataclasses import dataclass
 
-from benchmarks.lib.contestants import PROGRAMS, WORK, Contestant, run_build
+from benchmarks.lib.contestants import PROGRAMS, WORK, Contestant, program, run_build
 from benchmarks.lib.http_requests import BROWSER, SMALL, SMALL_CLOSE, with_target
 from benchmarks.lib.processes import wait_until_ready
 
 SECONDS = 0.5  # length of a window
 OPEN_SECONDS = 2.0
+WRK_SECONDS = 1.0  # it takes whole ones
 KINDS = 1000  # different requests in varied; not a number of connections, so no connection repeats a request each time
 PROGRAM = PROGRAMS / "load_generator"
 
@@ -22,6 +24,7 @@ class Mode:
     depth: int = 1  # requests sent at once; 0: a connection for each request
     kinds: int = 1  # number of different requests
     seconds: float = SECONDS
+    by_wrk: bool = False  # instead of our load generator; its requests are much like ours
 
     def requests(self, path: str) -> list[bytes]:
         """The different requests, all of one length."""
@@ -35,6 +38,8 @@ MODES = {
     "browser": Mode(BROWSER),
     "pipelined": Mode(SMALL, depth=16),
     "close": Mode(SMALL_CLOSE, depth=0),
+    "wrk": Mode(SMALL, seconds=WRK_SECONDS, by_wrk=True),
+    "wrk-close": Mode(SMALL_CLOSE, depth=0, seconds=WRK_SECONDS, by_wrk=True),
     "open": Mode(SMALL, seconds=OPEN_SECONDS),
 }
 
@@ -85,7 +90,9 @@ def response_length(server: RunningServer, mode: Mode) -> int:
 
 
 def run_load(server: RunningServer, mode: Mode, connections: int, length: int, *rate: str) -> str:
-    """Output of the load generator; its source says what that is."""
+    """Output of the load generator; its source says what that is. Of wrk: the responses and the seconds, likewise."""
+    if mode.by_wrk:
+        return run_wrk(server, mode, connections)
     file = WORK / "requests"
     file.write_bytes(b"".join(mode.requests(server.contestant.path)))
     command = [PROGRAM, server.port, file, mode.depth, connections, mode.seconds, length, *rate]
@@ -93,3 +100,14 @@ def run_load(server: RunningServer, mode: Mode, connections: int, length: int, *
     if done.returncode:
         raise ValueError(done.stderr.strip())
     return done.stdout
+
+
+def run_wrk(server: RunningServer, mode: Mode, connections: int) -> str:
+    close = [] if mode.depth else ["--header", "Connection: close"]
+    command = [program("wrk"), "--threads", "1", "--connections", str(connections), "--duration", f"{mode.seconds:.0f}"]
+    url = f"http://127.0.0.1:{server.port}{server.contestant.path}"
+    done = subprocess.run([*command, *close, url], capture_output=True, text=True, check=False)
+    found = re.search(r"(\d+) requests in ([0-9.]+)s", done.stdout)
+    if done.returncode or not found or (failed := re.search("Socket errors.*|Non-2xx.*", done.stdout)):
+        raise ValueError(failed[0] if found and not done.returncode else done.stderr.strip() or done.stdout)
+    return " ".join(found.groups())
