@@ -362,7 +362,9 @@ def test_each_worker_has_addresses_of_its_own(
         os.kill(pid, signal.SIGKILL)
     places += [layout(pid) for pid in serving_workers(replica, old)]
     for name in "program", "stack":
-        assert len({place[name] for place in places}) == 5, name
+        found = {place[name] for place in places}
+        # with 32 bits, Linux has 256 places for a program, so two of five are the same now and then
+        assert len(found) >= (5 if max(int(place, 16) for place in found) >> 32 else 3), name
     assert b"a name" in replica.ask(LAST)
     assert b"<title>x</title>" in replica.ask(LAST)
     for pid in replica.workers():
