@@ -10,7 +10,8 @@ from .state cimport KILL_LIED, Supervisor, WorkerProcess
 
 cdef enum:
     PAGE_COST_MIN = 100  # ns of CPU time; one of many pipelined pages takes 700
-    PAGES_FREE = 1000  # pages that need no CPU time, because its clocks may be coarse
+    PAGES_FREE = 1000  # pages that need no CPU time
+    DOUBT_MAX = 200  # ms: the kernel's account of the CPU time of a running process is older by a tick, 10 ms at most
     SECOND_TOLERANCE = 1  # s
 
 
@@ -31,8 +32,8 @@ cdef inline bint supervisor_look_at(Supervisor *supervisor, int slot) noexcept n
     if process.pid and process_is_distrusted(process):
         return False
     look = page_reader_look(&process.reader, &scoreboard_slot(&supervisor.scoreboard, <uint32_t>slot).page_ring)
-    if look == LOOK_PAGES and not pages_are_possible(supervisor, process):
-        look = LOOK_IMPOSSIBLE
+    if look == LOOK_PAGES:
+        look = pages_check(supervisor, process)
     if look != LOOK_IMPOSSIBLE:
         scoreboard_set_oldest(&supervisor.scoreboard, <uint32_t>slot, process.reader.oldest)
         return look != LOOK_NOTHING
@@ -44,17 +45,24 @@ cdef inline bint supervisor_look_at(Supervisor *supervisor, int slot) noexcept n
     return False
 
 
-cdef inline bint pages_are_possible(const Supervisor *supervisor, WorkerProcess *process) noexcept nogil:
-    """Whether a worker can have served the pages of the last look in that second, with the CPU time that it has
-    used."""
+cdef inline int pages_check(const Supervisor *supervisor, WorkerProcess *process) noexcept nogil:
+    """Whether a worker can have served the pages of the last look in that second, with the CPU time that it has used; a
+    Look. More pages are left for the next looks, until the account of that time must be up to date."""
+    cdef int64_t now = monotonic_ms()
     if not (supervisor.wall_first - SECOND_TOLERANCE <= process.reader.second
             <= supervisor.wall_last + SECOND_TOLERANCE):
-        return False
+        return LOOK_IMPOSSIBLE
+    if process.reader.found > pages_left(process) and process.pid:
+        process_note_cpu_time(process, now)
     if process.reader.found <= pages_left(process):
-        return True
-    if process.pid:
-        process_note_cpu_time(process, monotonic_ms())
-    return process.reader.found <= pages_left(process)
+        process.doubted_at = 0
+        return LOOK_PAGES
+    if process.doubted_at == 0:
+        process.doubted_at = now
+    if process.pid == 0 or now - process.doubted_at >= DOUBT_MAX:
+        return LOOK_IMPOSSIBLE
+    process.reader.found = pages_left(process)
+    return LOOK_PAGES
 
 
 cdef inline uint64_t pages_left(const WorkerProcess *process) noexcept nogil:

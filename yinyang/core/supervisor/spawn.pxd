@@ -51,7 +51,7 @@ cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogi
     process.lifeline = ends[0]
     process.started_at = process.turns_at = monotonic_ms()
     process.is_up = False
-    process.stopped_at = process.hung_up_at = process.killed_at = process.probed_at = 0
+    process.stopped_at = process.hung_up_at = process.killed_at = process.probed_at = process.doubted_at = 0
     process.kill_reason = KILL_NONE
     process.notifications = 0
     process.notifications_max = 1  # the one that says that it is up

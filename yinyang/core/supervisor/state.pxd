@@ -50,6 +50,7 @@ cdef struct WorkerProcess:
     uint64_t notifications_max  # that it may have sent
     PageReader reader
     uint64_t pages  # number of pages that were taken from its slot
+    int64_t doubted_at  # ms: since when it has reported more pages than it can have served; 0: it has not
     int64_t cpu_time  # ns, as of the last look
     int64_t cpu_time_before  # of the workers that had its slot before
     pid_t dead_pid  # of a death that is not logged yet; 0: there is none, -1: fork(2) failed
