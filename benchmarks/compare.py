@@ -35,7 +35,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks.lib.contestants import CONTESTANTS, WORK, Contestant, contestant_table, ours, prepare
+from benchmarks.lib.contestants import (
+    CONTESTANTS,
+    WORK,
+    Contestant,
+    MissingError,
+    contestant_table,
+    ours,
+    prepare,
+)
 from benchmarks.lib.figures import environment, number, spread
 from benchmarks.lib.load_generator import (
     MODES,
@@ -161,7 +169,7 @@ def measure(measured: Measured, running: list[RunningServer], rounds: int, progr
             run = open_window if measured.mode == "open" else window
             try:
                 run(each, mode, measured.connections, measured.figures[key])
-            except (ValueError, OSError) as error:
+            except (ValueError, OSError, MissingError) as error:
                 measured.failures[key] = f"failed: {error}"
                 del measured.figures[key]
 

@@ -1,4 +1,4 @@
-"""The load of compare.py and others: its modes, the check of a server's answer, and the load generators: ours in C, and
+"""The load of compare.py and others: its modes, the check of a server's answer, and two load generators: ours in C, and
 wrk."""
 
 import re
@@ -24,7 +24,7 @@ class Mode:
     depth: int = 1  # requests sent at once; 0: a connection for each request
     kinds: int = 1  # number of different requests
     seconds: float = SECONDS
-    by_wrk: bool = False  # instead of our load generator; its requests are much like ours
+    by_wrk: bool = False  # wrk makes the load, with requests of its own; the template is for the check of the answer
 
     def requests(self, path: str) -> list[bytes]:
         """The different requests, all of one length."""
@@ -90,7 +90,7 @@ def response_length(server: RunningServer, mode: Mode) -> int:
 
 
 def run_load(server: RunningServer, mode: Mode, connections: int, length: int, *rate: str) -> str:
-    """Output of the load generator; its source says what that is. Of wrk: the responses and the seconds, likewise."""
+    """Output of the load generator; its source says what that is."""
     if mode.by_wrk:
         return run_wrk(server, mode, connections)
     file = WORK / "requests"
@@ -103,11 +103,13 @@ def run_load(server: RunningServer, mode: Mode, connections: int, length: int, *
 
 
 def run_wrk(server: RunningServer, mode: Mode, connections: int) -> str:
+    """The number of responses and the seconds, as from our load generator."""
     close = [] if mode.depth else ["--header", "Connection: close"]
     command = [program("wrk"), "--threads", "1", "--connections", str(connections), "--duration", f"{mode.seconds:.0f}"]
     url = f"http://127.0.0.1:{server.port}{server.contestant.path}"
     done = subprocess.run([*command, *close, url], capture_output=True, text=True, check=False)
     found = re.search(r"(\d+) requests in ([0-9.]+)s", done.stdout)
-    if done.returncode or not found or (failed := re.search("Socket errors.*|Non-2xx.*", done.stdout)):
-        raise ValueError(failed[0] if found and not done.returncode else done.stderr.strip() or done.stdout)
+    failed = re.search("Socket errors.*|Non-2xx.*", done.stdout)
+    if done.returncode or failed or not found:
+        raise ValueError(failed[0] if failed else done.stderr.strip() or done.stdout)
     return " ".join(found.groups())

@@ -94,13 +94,18 @@ def fetch(port: int, request: bytes, is_complete: Callable[[bytes], bool] | None
         client.settimeout(PATIENCE)
         if client.connect_ex(("127.0.0.1", port)):
             return None
-        client.sendall(request)
-        received = b""
-        while piece := client.recv(65536):
-            received += piece
-            if is_complete and is_complete(received):
-                break
-        return received
+        return exchange(client, request, is_complete)
+
+
+def exchange(client: socket.socket, request: bytes, is_complete: Callable[[bytes], bool] | None = None) -> bytes:
+    """The response on a connection, likewise."""
+    client.sendall(request)
+    received = b""
+    while piece := client.recv(65536):
+        received += piece
+        if is_complete and is_complete(received):
+            break
+    return received
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Clients that connect and say nothing: whom do they keep out while the kernel holds them back, and are they reset?
+"""Clients that connect and say nothing: whether they keep others out, and whether they are reset.
 
     python -m benchmarks.studies.silent_clients [--silent 10000] [--rounds 5]
 
@@ -6,9 +6,9 @@ Prints tables in Markdown. Needs root, because each server runs in a network nam
 iproute2). The first table is for silent clients that connect as fast as they can, with and without SYN cookies; a
 healthy client connects before every hundredth of them, then 100 times a second.
 
-longest         The longest time of the healthy client from connect(2) to its response: before, while the others
-                connect, and in the 5 s afterwards.
-open            Connections that the server has accepted 5 s later; of the others, the kernel has dropped a packet.
+longest         The longest time from connect(2) of the healthy client to its response: before the silent clients
+                connect, meanwhile, and in the 5 s afterwards.
+open            Connections that the server has accepted by the end of these 5 s, with the one that asks.
 
 The second table is for clients of a server that ends without a drain: each connects, and asks 0.5 s after SIGTERM.
 
@@ -30,9 +30,9 @@ from pathlib import Path
 
 from benchmarks.lib.contestants import STATIC
 from benchmarks.lib.figures import extent, table
-from benchmarks.lib.http_requests import GET_CLOSE
+from benchmarks.lib.http_requests import GET_CLOSE, SMALL_CLOSE, with_target
 from benchmarks.lib.network import enter_network_namespace
-from benchmarks.lib.processes import CLIENT_CPU, SERVER_CPU, free_port, serving, wait_until_ready
+from benchmarks.lib.processes import CLIENT_CPU, SERVER_CPU, exchange, fetch, free_port, serving, wait_until_ready
 
 COOKIES = Path("/proc/sys/net/ipv4/tcp_syncookies")
 SERVERS = {
@@ -43,28 +43,16 @@ PATIENCE = 10.0  # seconds
 EARLY = 100  # clients that connect before the end
 
 
-def ask(port: int, request: bytes = GET_CLOSE) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
-        return answer(client, request)
-
-
-def answer(client: socket.socket, request: bytes) -> bytes:
-    client.sendall(request)
-    received = b""
-    while piece := client.recv(65536):
-        received += piece
-    return received
-
-
 def timed(port: int) -> float:
     begin = time.monotonic()
-    if b" 200 OK\r\n" not in ask(port):
+    if b" 200 OK\r\n" not in (fetch(port, GET_CLOSE) or b""):
         raise ValueError("the healthy client got no page")
     return time.monotonic() - begin
 
 
 def open_connections(port: int) -> int:
-    found = re.search(rb"yinyang_connections_open (\d+)", ask(port, GET_CLOSE.replace(b" / ", b" /metrics ", 1)))
+    metrics = fetch(port, with_target(SMALL_CLOSE, "/metrics")) or b""
+    found = re.search(rb"yinyang_connections_open (\d+)", metrics)
     if found is None:
         raise ValueError("no figure in /metrics")
     return int(found[1])
@@ -107,7 +95,7 @@ def end(command: list[str], log: Path) -> tuple[int, float]:
         time.sleep(0.5)
         for client in clients:
             with contextlib.suppress(ConnectionError):
-                answered += b" 200 OK\r\n" in answer(client, GET_CLOSE)
+                answered += b" 200 OK\r\n" in exchange(client, GET_CLOSE)
             client.close()
         server.wait(PATIENCE)
         return answered, time.monotonic() - begin

@@ -8,19 +8,16 @@ ends, it asks the kernel's list of sockets (proc_pid_net(5)) whether there are s
 
 from libc.stdint cimport uint32_t, uint8_t
 
-from .address cimport Address, address_port
-from .syscalls cimport (
-    AF_INET6, IPPROTO_TCP, O_CLOEXEC, O_RDONLY, TCP_DEFER_ACCEPT, open, read, socket_option
-)
+from .address cimport Address, address_port, hex_digit
+from .syscalls cimport AF_INET6, IPPROTO_TCP, O_CLOEXEC, O_RDONLY, TCP_DEFER_ACCEPT, open, read, socket_option
 
 cdef enum:
     DEFERRED_FOR = 1  # s
     DEFERRED_END = 1200  # ms until a client that was held back is accepted, with some time for its last packet
-    LIST_MAX = 16 * 1024 * 1024  # bytes that are read: 100,000 connections
+    LIST_MAX = 16 * 1024 * 1024  # bytes of the list that are read: some 100,000 connections
     SYN_RECEIVED = 3  # the state of a handshake, as in the list
     LF = 10
     SP = 32
-    NINE = 57
     COLON = 58
 
 
@@ -62,7 +59,7 @@ cdef inline bint handshakes_wait(int list_fd, const Address *address) noexcept n
                 number = 0
             elif byte != SP and digits < 6:
                 digits += 1
-                number = number << 4 | (byte & 15) + (9 if byte > NINE else 0)
+                number = number << 4 | <uint32_t>hex_digit(<char>byte)
                 if colons == 2 and digits == 4:
                     is_ours = number == ours
                 elif colons == 3 and digits == 6 and is_ours and number & 0xff == SYN_RECEIVED:

@@ -86,7 +86,7 @@ cdef inline int bound_socket(const Address *address) noexcept nogil:
 
 
 cdef inline void listener_set_options(int fd) noexcept nogil:
-    """Set the options that each accepted connection inherits, and that of the handshakes."""
+    """Set the options that each accepted connection inherits, and have silent clients held back."""
     handshakes_defer(fd, True)
     socket_option(fd, IPPROTO_TCP, TCP_NODELAY, True)
     # Otherwise the kernel lets the buffers of a client that reads nothing grow to megabytes. All responses to a

@@ -11,7 +11,7 @@ from .state cimport KILL_LIED, Supervisor, WorkerProcess
 cdef enum:
     PAGE_COST_MIN = 100  # ns of CPU time; one of many pipelined pages takes 700
     PAGES_FREE = 1000  # pages that need no CPU time
-    DOUBT_MAX = 200  # ms: the kernel's account of the CPU time of a running process is older by a tick, 10 ms at most
+    DOUBT_MAX = 200  # ms; the kernel's account of a running process's CPU time lags by a tick, 10 ms at most
     SECOND_TOLERANCE = 1  # s
 
 
@@ -46,23 +46,31 @@ cdef inline bint supervisor_look_at(Supervisor *supervisor, int slot) noexcept n
 
 
 cdef inline int pages_check(const Supervisor *supervisor, WorkerProcess *process) noexcept nogil:
-    """Whether a worker can have served the pages of the last look in that second, with the CPU time that it has used; a
-    Look. More pages are left for the next looks, until the account of that time must be up to date."""
-    cdef int64_t now = monotonic_ms()
+    """Check the pages of the last look; a Look. Pages for which the worker has not used enough CPU time yet are left
+    for later looks, for DOUBT_MAX; then they are impossible."""
+    cdef int64_t now
     if not (supervisor.wall_first - SECOND_TOLERANCE <= process.reader.second
             <= supervisor.wall_last + SECOND_TOLERANCE):
         return LOOK_IMPOSSIBLE
-    if process.reader.found > pages_left(process) and process.pid:
-        process_note_cpu_time(process, now)
-    if process.reader.found <= pages_left(process):
+    if pages_are_possible(process):
         process.doubted_at = 0
         return LOOK_PAGES
+    now = monotonic_ms()
     if process.doubted_at == 0:
         process.doubted_at = now
     if process.pid == 0 or now - process.doubted_at >= DOUBT_MAX:
         return LOOK_IMPOSSIBLE
     process.reader.found = pages_left(process)
     return LOOK_PAGES
+
+
+cdef inline bint pages_are_possible(WorkerProcess *process) noexcept nogil:
+    """Whether a worker can have served the pages of the last look with the CPU time that it has used."""
+    if process.reader.found <= pages_left(process):
+        return True
+    if process.pid:
+        process_note_cpu_time(process, monotonic_ms())
+    return process.reader.found <= pages_left(process)
 
 
 cdef inline uint64_t pages_left(const WorkerProcess *process) noexcept nogil:

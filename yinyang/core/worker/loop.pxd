@@ -267,8 +267,8 @@ cdef inline void worker_notify_parent(Worker *w) noexcept nogil:
 
 
 cdef inline void worker_read_lifeline(Worker *w) noexcept nogil:
-    """Drop the bytes of the parent. They only made this worker look at the phase, as each turn does at its beginning.
-    It looks again, because the byte that tells of the next phase may have come since."""
+    """Drop the bytes of the parent, and look at the phase again: the parent may have changed it since the turn began,
+    and the byte that says so is dropped, too."""
     cdef char bytes[64]
     recv(w.lifeline, bytes, sizeof(bytes), MSG_DONTWAIT)
     worker_check_phase(w)
