@@ -59,6 +59,7 @@ cdef extern from "<sys/syscall.h>" nogil:
         SYS_getdents64
         SYS_recvfrom
         SYS_sendto
+        SYS_setsockopt
         SYS_shutdown
 
 cdef extern from "<fcntl.h>" nogil:
@@ -352,7 +353,7 @@ cdef inline int epoll_watch(int epoll, int operation, int fd, uint32_t events) n
 
 cdef inline void socket_option(int fd, int level, int option, int value) noexcept nogil:
     """setsockopt(2) of an option that is a number."""
-    setsockopt(fd, level, option, &value, sizeof(value))
+    syscall(SYS_setsockopt, fd, level, option, &value, sizeof(value))
 
 
 cdef inline void socket_timeout(int fd, int option, int ms) noexcept nogil:

@@ -238,18 +238,18 @@ cdef inline void supervisor_check_listener(Supervisor *supervisor) noexcept nogi
 
 cdef inline void supervisor_stop(Supervisor *supervisor) noexcept nogil:
     """Begin to drain: every response is the last one on its connection. When that time is over, no connection is
-    accepted any more, and the workers end. Call supervisor_wait until supervisor_is_over. It drains for a moment in any
-    case if clients are held back, whom closing the listener would reset."""
+    accepted any more, and the workers end. Call supervisor_wait until supervisor_is_over. While the kernel holds back
+    silent clients, draining takes DEFERRED_END at least: closing the listener would reset them."""
     cdef int drain = supervisor.config.numbers[OPTION_DRAIN]
     if supervisor.phase != PHASE_SERVING:
         return
+    supervisor_set_phase(supervisor, PHASE_DRAINING)
     if not supervisor.listener_is_shared:
         handshakes_defer(supervisor.listener, False)
         if drain < DEFERRED_END and handshakes_wait(supervisor.handshakes, &supervisor.address):
             drain = DEFERRED_END
     supervisor.drain_deadline = monotonic_ms() + drain
     supervisor.stop_deadline = monotonic_ms() + supervisor_stop_timeout(supervisor)
-    supervisor_set_phase(supervisor, PHASE_DRAINING)
     supervisor_check_deadlines(supervisor)
 
 

@@ -72,7 +72,7 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
     int64_t accept_at  # ms: accept then, without an event; or NEVER
     int64_t last_call_ends  # ms; NEVER in the other states
     uint64_t silent_before  # number of silent clients as of the last second
-    int64_t defers_from  # ms: handshakes are deferred again; 0: they are
+    int64_t defer_at  # ms: hold silent clients back again from then on; NEVER: they are
     int64_t clock_read_at  # ms of the monotonic clock
     int64_t clock_paused  # ms of the monotonic clock in which this process could not run
     uint64_t logged_reported
@@ -100,6 +100,7 @@ cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config 
     w.wakeup_fd = wakeup_fd
     w.accept_at = NEVER
     w.last_call_ends = NEVER
+    w.defer_at = NEVER
     w.clients.replica = replica
     w.clients.scoreboard = scoreboard
     w.clients.slot = scoreboard_slot(scoreboard, <uint32_t>slot)
@@ -184,7 +185,7 @@ cdef inline int worker_serve(Worker *w) noexcept nogil:
             w.clients.second = wall_second()
             responses_set_date(w.clients.responses, w.clients.second)
             worker_reset_watchdog()
-            worker_defer_again(w)
+            w.silent_before = w.clients.silent
         worker_check_phase(w)
         for i in range(count):
             fd = w.events[i].data.u64
@@ -199,7 +200,7 @@ cdef inline int worker_serve(Worker *w) noexcept nogil:
             else:
                 client_ready(&w.clients, <uint32_t>fd)
         worker_check_deadlines(w)
-        if w.clients.silent - w.silent_before > SILENT_MAX:
+        if w.clients.silent - w.silent_before > SILENT_MAX and w.defer_at == NEVER:
             worker_stop_deferring(w)
         worker_notify_parent(w)
         if w.failed or w.state == WORKER_CLOSING and w.clients.slot.open == 0:
@@ -250,6 +251,8 @@ cdef inline void worker_check_deadlines(Worker *w) noexcept nogil:
         worker_accept(w, True)
     if w.state == WORKER_LAST_CALL and w.last_call_ends <= w.clients.now:
         worker_end_last_call(w)
+    if w.defer_at != NEVER and w.defer_at <= w.clients.now and not w.clients.draining:
+        worker_defer_again(w)
 
 
 cdef inline void worker_notify_parent(Worker *w) noexcept nogil:
@@ -359,17 +362,16 @@ cdef inline void worker_rewatch_listener(Worker *w) noexcept nogil:
 cdef inline void worker_stop_deferring(Worker *w) noexcept nogil:
     """Too many silent clients come. Where the kernel sends no SYN cookies, those that are held back fill its queue, and
     others could not connect."""
-    if w.defers_from == 0:
-        w.defers_from = w.clients.now + SILENT_PAUSE
-        handshakes_defer(w.listener, False)
+    w.defer_at = w.clients.now + SILENT_PAUSE
+    handshakes_defer(w.listener, False)
 
 
 cdef inline void worker_defer_again(Worker *w) noexcept nogil:
-    """Called each second in which there is something to do."""
-    w.silent_before = w.clients.silent
-    if w.defers_from and w.defers_from <= w.clients.now and not w.clients.draining:
-        w.defers_from = 0
-        handshakes_defer(w.listener, True)
+    """Hold silent clients back again; but not while the server ends, which the parent may just have begun."""
+    w.defer_at = NEVER
+    handshakes_defer(w.listener, True)
+    if scoreboard_phase(w.scoreboard) != w.phase:
+        handshakes_defer(w.listener, False)
 
 
 cdef inline void worker_notify_workers(Worker *w) noexcept nogil:
