@@ -57,7 +57,7 @@ def extension_options() -> list[str]:
 
 def static_options() -> list[str]:
     """Those of tools/static_program.py that change the generated code."""
-    return [each for each in (*COMPILE, *HARDENING) if re.match(r"-[fmO]|-std|-DNDEBUG", each)]
+    return [each for each in (*COMPILE, *HARDENING) if re.match(r"-[fmO]|-std|-DNDEBUG|-DCYTHON", each)]
 
 
 def build(name: str, options: list[str]) -> Path:

@@ -377,6 +377,15 @@ def needs(tool: str) -> str:
     return path
 
 
+def compiled(source: str, folder: Path, *options: str) -> Path:
+    """The program of a C source in this folder, by the compiler in CC, if that is set."""
+    program = folder / Path(source).stem
+    compiler, *first = shlex.split(os.environ.get("CC", "gcc"))
+    command = [needs(compiler), *first, "-O1", "-Wall", *options, "-I", str(ROOT / "csrc"), "-o", str(program)]
+    subprocess.run([*command, str(Path(__file__).with_name(source))], check=True)
+    return program
+
+
 @functools.cache
 def what_static_lacks() -> str:
     """What is missing to build the static program."""

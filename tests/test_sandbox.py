@@ -20,6 +20,7 @@ from conftest import (
     ROOT,
     Replica,
     Shape,
+    compiled,
     injecting,
     missing,
     needs,
@@ -75,21 +76,12 @@ def outcomes(is_parent: bool) -> dict[str, str]:
     )
 
 
-def built(name: str, folder: Path) -> Path:
-    """A program of this folder, by the compiler in CC, if that is set."""
-    program = folder / Path(name).stem
-    compiler, *options = shlex.split(os.environ.get("CC", "gcc"))
-    source = Path(__file__).with_name(name)
-    subprocess.run([needs(compiler), *options, "-O1", "-Wall", "-I", ROOT / "csrc", "-o", program, source], check=True)
-    return program
-
-
 @pytest.fixture(scope="module")
 def attempts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A program that tries what an attacker would, in the sandbox; RUN_WITH in front of it, for another machine."""
     if not (ROOT / "csrc/sandbox.h").exists():
         missing("static", "there is no source tree to build it from")
-    program = built("sandbox_attempts.c", tmp_path_factory.mktemp("attempts"))
+    program = compiled("sandbox_attempts.c", tmp_path_factory.mktemp("attempts"))
     return [*shlex.split(os.environ.get("RUN_WITH", "")), str(program)]
 
 
@@ -252,7 +244,7 @@ def taken_over(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., int]:
     """Have a process make a system call: its number in x86-64, and its arguments. -errno for failure."""
     if platform.machine() != "x86_64" or "CC" in os.environ:
         pytest.skip("it sets the registers of x86-64")
-    program = built("taken_over.c", tmp_path_factory.mktemp("taken_over"))
+    program = compiled("taken_over.c", tmp_path_factory.mktemp("taken_over"))
 
     def call(pid: int, number: int, *arguments: object) -> int:
         command = [program, str(pid), str(number), *map(str, arguments)]

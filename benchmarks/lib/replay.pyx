@@ -4,8 +4,8 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from yinyang.core.http.parser cimport (
-    OUTCOME_ERROR, OUTCOME_READY, OUTCOME_TARGET, Parser, TARGET_KEPT, Target, parser_feed, parser_next,
-    target_begin, target_keep
+    OUTCOME_ERROR, OUTCOME_READY, OUTCOME_TARGET, Parser, Target, parser_feed, parser_next, target_begin
+
 )
 
 
@@ -13,7 +13,6 @@ cdef public long replay(const uint8_t *data, size_t size, long times) noexcept n
     """Feed the same segment many times, each time as far as it is valid; the number of requests that ended in it."""
     cdef Parser parser
     cdef Target target
-    cdef uint8_t kept[TARGET_KEPT]
     cdef const uint8_t *pos
     cdef long found = 0
     cdef int outcome
@@ -26,7 +25,6 @@ cdef public long replay(const uint8_t *data, size_t size, long times) noexcept n
         while outcome == OUTCOME_READY or outcome == OUTCOME_TARGET:
             outcome = parser_feed(&parser, &pos, data + size, &target)
             if outcome == OUTCOME_READY or outcome == OUTCOME_ERROR:
-                target_keep(&parser, &target, kept)
                 found += 1
                 parser_next(&parser)
     return found

@@ -3,8 +3,9 @@
 It is a state machine over the grammar of RFC 9112 (HTTP/1.1), RFC 9110 (fields) and RFC 3986 (targets). It reads only
 the fields that decide where a request ends, whether the connection persists, and which response is due. Its rules:
 
-1.  Each byte is read once. The state of a request is a `Parser` of 40 bytes; the parser copies nothing and allocates
-    nothing. Segments may be cut anywhere without a change of the outcome.
+1.  The state of a request is a `Parser` of 40 bytes; the parser copies nothing and allocates nothing. Segments may be
+    cut anywhere without a change of the outcome. A usual line that lies whole in a segment is read at once; any other
+    is left, from its beginning, to the functions that read byte by byte. Only these find errors.
 2.  The first byte that cannot belong to a valid request is an error at once. Errors that depend on the whole head are
     found at its end, or where it becomes too long: first the method, then Host and framing, then valid requests that
     are not supported.
@@ -19,7 +20,7 @@ the fields that decide where a request ends, whether the connection persists, an
 """
 
 from libc.stdint cimport INT64_MAX, uint16_t, uint32_t, uint64_t, uint8_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 cdef extern from "http_chars.h" nogil:
     enum:
@@ -77,7 +78,9 @@ cdef extern from "http_chars.h" nogil:
 
 cdef extern from "simd_scan.h" nogil:
     bint byte_in_value(uint8_t byte)
-    const uint8_t *scan_value(const uint8_t *pos, const uint8_t *end)
+    const uint8_t *scan_value(const uint8_t *begin, const uint8_t *pos, const uint8_t *end)
+    const uint8_t *scan_name(const uint8_t *begin, const uint8_t *pos, const uint8_t *end)
+    bint is_word(const uint8_t *pos, ptrdiff_t length, const uint8_t *end, const char *word)
 
 cdef extern from "http_errors.h" nogil:
     enum:
@@ -348,6 +351,10 @@ cdef inline int parser_feed(Parser *p, const uint8_t **pos, const uint8_t *end, 
     OUTCOME_ERROR: the error is p.error; *pos is behind the byte that caused it.
     """
     cdef const uint8_t *current = pos[0]
+    if parser_is_new(p):
+        pos[0] = parse_whole_request_line(p, current, end, target)
+        if pos[0] != current:
+            return OUTCOME_TARGET
     if p.state == STATE_TARGET_READY:
         p.state = STATE_VERSION
     if p.state < STATE_BODY and current != end and not p.error:
@@ -445,6 +452,30 @@ cdef inline void target_keep(const Parser *p, const Target *target, uint8_t *kep
 
 # ---- the head -----------------------------------------------------------------------------------------------------
 
+cdef inline const uint8_t *parse_whole_request_line(Parser *p, const uint8_t *pos, const uint8_t *end,
+                                                    Target *target) noexcept nogil:
+    """Read a request-line of the usual form that lies whole in the segment: GET, a path without dots, `%` and empty
+    segments, HTTP/1.1. Any other one is left to the functions that read byte by byte, with the same outcome."""
+    cdef const uint8_t *path = pos + 4
+    cdef const uint8_t *path_end = pos + 5
+    if not 16 <= end - pos <= TARGET_MAX or memcmp(pos, "GET /", 5) != 0:
+        return pos
+    while (path_end != end and (byte_roles[path_end[0]] & BYTE_PATH
+                                or path_end[0] == SLASH and (path_end - 1)[0] != SLASH)):
+        path_end += 1
+    if end - path_end < 11 or memcmp(path_end, " HTTP/1.1\r\n", 11) != 0:
+        return pos
+    p.method = METHOD_GET
+    p.minor = 1
+    p.target_length = <uint16_t>(path_end - path)
+    p.path_end = p.target_length
+    p.head_size = <uint32_t>(path_end + 11 - pos)
+    p.state = STATE_FIELD_LINE
+    target.bytes = path
+    target.offset = 0
+    return path_end + 11
+
+
 cdef inline const uint8_t *parse_head(Parser *p, const uint8_t *pos, const uint8_t *end,
                                       Target *target) noexcept nogil:
     """Read up to the end of the target, of the head, or of the bytes, or up to an error."""
@@ -469,7 +500,7 @@ cdef inline const uint8_t *parse_head(Parser *p, const uint8_t *pos, const uint8
         elif p.state == STATE_VERSION_LF:
             pos = parse_lf(p, pos, STATE_FIELD_LINE)
         elif p.state == STATE_FIELD_LINE:
-            pos = parse_field_line(p, pos, stop)
+            pos = parse_field_line(p, begin, pos, stop)
         elif p.state == STATE_FIELD_NAME:
             pos = parse_field_name(p, pos, stop)
         elif p.state == STATE_FIELD_VALUE:
@@ -889,10 +920,80 @@ cdef inline const uint8_t *parse_http_version(Parser *p, const uint8_t *pos, con
 
 # ---- fields -------------------------------------------------------------------------------------------------------
 
-cdef inline const uint8_t *parse_field_line(Parser *p, const uint8_t *pos, const uint8_t *end) noexcept nogil:
+cdef inline const uint8_t *parse_whole_lines(Parser *p, const uint8_t *begin, const uint8_t *pos,
+                                             const uint8_t *end) noexcept nogil:
+    """Read the field-lines of usual forms that lie whole in the segment [begin, end): those that other functions would
+    read byte by byte, with the same outcome. Any other line, and whatever is wrong, is left to these functions."""
+    cdef const uint8_t *name_end
+    cdef const uint8_t *value_end
+    cdef uint8_t roles
+    while pos != end:
+        roles = byte_roles[pos[0]]
+        if not roles & BYTE_TOKEN:
+            break
+        name_end = scan_name(begin, pos, end)
+        while name_end != end and byte_roles[name_end[0]] & BYTE_TOKEN:
+            name_end += 1
+        if name_end == end or name_end[0] != COLON:
+            break
+        value_end = scan_value(begin, name_end + 1, end)
+        if end - value_end < 2 or memcmp(value_end, "\r\n", 2) != 0:
+            break
+        if ((roles & BYTE_FIELD or p.flags & FLAG_READS_ACCEPT)
+                and not field_is_usual(p, pos, name_end, value_end, end)):
+            break
+        pos = value_end + 2
+    return pos
+
+
+cdef inline bint field_is_usual(Parser *p, const uint8_t *name, const uint8_t *name_end, const uint8_t *value_end,
+                                const uint8_t *end) noexcept nogil:
+    """Note what a field says if its value has the usual form; true as well if the field is not read."""
+    cdef const uint8_t *value = name_end + 2  # behind the colon and a space
+    cdef ptrdiff_t length = name_end - name
+    cdef int word = 0
+    while word < WORD_FIELDS and not is_word(name, length, end, field_words[word]):
+        word += 1
+    if word == WORD_FIELDS or word == WORD_ACCEPT and not p.flags & FLAG_READS_ACCEPT:
+        return True
+    length = value_end - value
+    if length <= 0 or name_end[1] != SP:
+        return False
+    if word == WORD_HOST and not p.flags & FLAG_HOST and is_usual_host(value, value_end):
+        p.flags |= FLAG_HOST
+    elif word == WORD_CONNECTION and is_word(value, length, end, value_words[WORD_KEEP_ALIVE]):
+        p.flags |= FLAG_KEEP_ALIVE
+    elif word == WORD_CONNECTION and is_word(value, length, end, value_words[WORD_CLOSE]):
+        p.flags |= FLAG_CLOSE
+    else:
+        return False
+    return True
+
+
+cdef inline bint is_usual_host(const uint8_t *pos, const uint8_t *end) noexcept nogil:
+    """Whether this is a name or an IPv4 address, with or without a port."""
+    cdef const uint8_t *begin = pos
+    while pos != end and byte_roles[pos[0]] & BYTE_SCHEME:
+        pos += 1
+    if pos != begin and pos != end and pos[0] == COLON:
+        pos += 1
+        while pos != end and byte_roles[pos[0]] & BYTE_DIGIT:
+            pos += 1
+    return pos == end
+
+
+cdef inline const uint8_t *parse_field_line(Parser *p, const uint8_t *begin, const uint8_t *pos,
+                                            const uint8_t *end) noexcept nogil:
     """The first byte of a field-line, or the CR of the empty line (RFC 9112 section 5). Each function calls the next
     one, because the rest of the field-line has usually arrived too."""
-    cdef uint8_t roles = byte_roles[pos[0]]
+    cdef uint8_t roles
+    pos = parse_whole_lines(p, begin, pos, end)
+    if pos == end:
+        return pos
+    if end - pos >= 2 and memcmp(pos, "\r\n", 2) == 0:
+        p.state = STATE_BODY
+        return pos + 2
+    roles = byte_roles[pos[0]]
     if pos[0] == CR:
         p.state = STATE_HEAD_LF
         return pos + 1
@@ -982,7 +1083,7 @@ cdef inline void field_name_complete(Parser *p) noexcept nogil:
 
 cdef inline const uint8_t *parse_field_value(Parser *p, const uint8_t *pos, const uint8_t *end) noexcept nogil:
     """field-value CR (RFC 9110 section 5.5) of a field that is not read."""
-    pos = scan_value(pos, end)
+    pos = scan_value(pos, pos, end)
     if pos == end:
         return pos
     if pos[0] != CR:

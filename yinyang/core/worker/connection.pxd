@@ -24,9 +24,8 @@ from ..http.parser cimport (
     parser_feed, parser_has_begun, parser_is_new, parser_keeps_alive, parser_next, parser_read_accept, parser_skip,
     parser_skippable, target_begin, target_keep
 )
-from ..http.request_cache cimport RequestCache, request_cache_matches, request_cache_store
 from ..http.responses cimport (
-    LOGGED, READS_ACCEPT, RENDERED, ROUTE_ERROR, ROUTE_PAGE, Responses, STATUS_200, response_of, response_of_error,
+    LOGGED, READS_ACCEPT, RENDERED, ROUTE_ERROR, Responses, STATUS_200, response_of, response_of_error,
     routes, status_of
 )
 from ..http.send_queue cimport (
@@ -85,7 +84,6 @@ cdef struct Clients:  # large members come last, so the code reaches the others 
     PendingSend *pending_sends
     Timers timers
     KeptBytes kept_bytes
-    RequestCache request_cache
     SendQueue send_queue
     uint8_t buffer[DISCARD_MAX]
 
@@ -276,7 +274,7 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
     cdef uint64_t lines = 0
     cdef bint full = end - pos == RECEIVE_MAX or c.suspended  # more may be there to be received
     cdef bint responds = False
-    cdef const uint8_t *begin = NULL
+    cdef bint in_one_segment = False
     cdef Text text
     cdef int outcome
     c.suspended = False
@@ -284,13 +282,7 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
     target_begin(p, &target)
     while not c.ends:
         if parser_is_new(p):
-            if request_cache_matches(&clients.request_cache, pos, end):
-                pos += clients.request_cache.length
-                client_respond_cached(clients, c)
-                lines += 1
-                responds = True
-                continue
-            begin = pos
+            in_one_segment = True
         outcome = parser_feed(p, &pos, end, &target)
         if outcome == OUTCOME_TARGET:
             client_route(clients, fd, &target)
@@ -310,7 +302,7 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
                     send_queue_put_rest(&clients.send_queue, pos, end)
                     c.suspended = True
                     break
-                lines += client_respond(clients, fd, &target, begin, pos)
+                lines += client_respond(clients, fd, &target, in_one_segment)
             c.answered = False
             parser_next(p)
         else:
@@ -338,7 +330,7 @@ cdef inline void client_answer_early(Clients *clients, uint32_t fd) noexcept nog
     cdef Target target
     send_queue_clear(&clients.send_queue)
     target_begin(&c.parser, &target)
-    client_log(clients, client_respond(clients, fd, &target, NULL, NULL))
+    client_log(clients, client_respond(clients, fd, &target, False))
     c.answered = True
     client_send(clients, fd)
 
@@ -365,21 +357,12 @@ cdef inline void client_route(Clients *clients, uint32_t fd, const Target *targe
         parser_read_accept(&c.parser)
 
 
-cdef inline void client_respond_cached(Clients *clients, Connection *c) noexcept nogil:
-    """Respond with the same page as before."""
-    c.count += 1
-    slot_count(clients.slot, ROUTE_PAGE, STATUS_200)
-    c.ends = not send_queue_put(&clients.send_queue, clients.request_cache.response) or clients.request_cache.ends
-
-
-cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *target, const uint8_t *begin,
-                                const uint8_t *end) noexcept nogil:
-    """Respond to the complete request; return whether the log has a line for it. The request is [begin, end); `begin`
-    is NULL if it began before this segment."""
+cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *target,
+                                bint in_one_segment) noexcept nogil:
+    """Respond to the complete request; return whether the log has a line for it."""
     cdef Connection *c = &clients.table[fd]
     cdef Parser *p = &c.parser
     cdef uint8_t route = c.route
-    cdef uint8_t response = 0
     cdef Request request
     cdef bint put
     c.count += 1
@@ -387,15 +370,12 @@ cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *tar
     if routes[route].kind == RENDERED:
         put = client_render(clients, route, &request)
     else:
-        response = response_of(route, p, request.keep_alive)
-        put = send_queue_put(&clients.send_queue, response)
+        put = send_queue_put(&clients.send_queue, response_of(route, p, request.keep_alive))
         slot_count(clients.slot, route, STATUS_200)
     c.ends = not put or not request.keep_alive
     # A client is not expected to send more if it asked for the end in one segment that ends with its request. If it did
     # not ask, or sent a body or several segments, it may send more: some clients send a CR LF after each body.
-    c.lingers = c.ends and (begin == NULL or parser_keeps_alive(p) or p.flags & (FLAG_LENGTH | FLAG_CODING) != 0)
-    if route == ROUTE_PAGE and begin != NULL and not c.lingers and not clients.draining:
-        request_cache_store(&clients.request_cache, begin, end, response, c.ends)
+    c.lingers = c.ends and (not in_one_segment or parser_keeps_alive(p) or p.flags & (FLAG_LENGTH | FLAG_CODING) != 0)
     return routes[route].flags & LOGGED != 0
 
 

@@ -8,7 +8,6 @@ on it wakes the other. Nobody reads the eventfd: epoll reports each signal to ea
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ..config.config cimport Config
-from ..http.request_cache cimport request_cache_clear
 from ..http.responses cimport Responses, responses_set_date
 from ..identity.replica cimport Replica
 from ..os.atomic cimport atomic_get_u64, atomic_set_u64
@@ -388,7 +387,6 @@ cdef inline void worker_check_phase(Worker *w) noexcept nogil:
     if phase == w.phase:
         return
     w.phase = phase
-    request_cache_clear(&w.clients.request_cache)  # responses while it drains differ
     if phase == PHASE_STOPPING:
         worker_begin_last_call(w)
     else:
