@@ -63,7 +63,7 @@ wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on anothe
 bench: dev ## compare what a request costs, with other servers (benchmarks/README.md)
 	$(BIN)/python -m benchmarks.compare $(OPTIONS)
 
-instructions: dev ## count the instructions of parsing a request, and compare them with the committed figures (valgrind)
+instructions: dev ## count the instructions of a request, and compare them with the committed figures (valgrind)
 	$(BIN)/python -m benchmarks.instructions --check
 
 studies: dev ## make the studies of shutdown, hostile clients, uploads and logs anew; minutes each, with no other load

@@ -12,11 +12,12 @@ receives anything and sends fixed bytes) is taken within each round. Before each
 body is the page or, for a server without this page, the body that its name in the table tells.
 
 Modes. keep-alive: requests of 60 bytes, one after the other on each connection. varied: the same, but consecutive
-requests differ in their targets, of which there are 1,000. browser: requests of 700 bytes, as a real browser sends
-them. pipelined: 16 requests at once. close: a connection for each request. open: requests are due at fixed moments,
-at half the rate reached in keep-alive; latency counts from these moments. wrk, wrk-close: as keep-alive and close, but
-the load is wrk (on Debian: wrk), which sends its request when it knows that it is connected; ours has it on the wire
-before the server accepts.
+requests differ in their targets, of which there are 1,000. browser: likewise, in requests of 700 bytes, as a real
+browser sends them. pipelined: 16 requests at once. close: a connection for each request. open: requests are due at
+fixed moments, at half the rate reached in keep-alive; latency counts from these moments. Names that end in -wrk: wrk
+sends the same bytes; it sends them when it knows that it is connected, while ours has the first request on the wire
+before the server accepts. whoami-wrk: as close-wrk, for the route that says who answers, of those that have one.
+open-h2load: the fixed rate by h2load, which counts latency from the sending.
 
 Prints tables in Markdown: medians, with the first and third quartile of the rounds. The file of --json has each
 window, the versions of all contestants, and the machine; benchmarks/plot.py draws it.
@@ -146,7 +147,7 @@ def open_rows(figures: dict[str, Figures]) -> dict[str, list[str]]:
 
 
 def section(measured: Measured, servers: list[Contestant]) -> str:
-    if measured.mode == "open":
+    if is_open(measured.mode):
         heads, rows = ["requests per second", "p50, us", "p99, us", "p99.9, us"], open_rows(measured.figures)
     else:
         heads = ["CPU per request, us", "ratio to the floor", "ratio of ours to it", "requests per second"]
@@ -166,7 +167,7 @@ def measure(measured: Measured, running: list[RunningServer], rounds: int, progr
             progress.add(mode.seconds)
             if key in measured.failures:
                 continue
-            run = open_window if measured.mode == "open" else window
+            run = open_window if is_open(measured.mode) else window
             try:
                 run(each, mode, measured.connections, measured.figures[key])
             except (ValueError, OSError, MissingError) as error:
@@ -191,6 +192,15 @@ def all_running(servers: list[Contestant]) -> Iterator[list[RunningServer]]:
         yield [each for each in started if not each.contestant.missing]
 
 
+def is_open(mode: str) -> bool:
+    """Whether requests are due at fixed moments."""
+    return mode.startswith("open")
+
+
+def takes_part(contestant: Contestant, mode: str) -> bool:
+    return mode in (contestant.modes or MODES) and (contestant.whoami != "" or not MODES[mode].asks_who)
+
+
 def listed(known: Iterable[str]) -> Callable[[str], list[str]]:
     """A type of option: a list of known words, separated by commas."""
 
@@ -213,15 +223,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="file for all figures")
     parser.add_argument("--beside", metavar="PROGRAM", help="another build of the static program, such as an older one")
     options = parser.parse_args()
-    if "open" in options.modes and "keep-alive" not in options.modes:
-        parser.error("mode open needs mode keep-alive, whose rate it halves")
+    if "keep-alive" not in options.modes and (at_rate := [mode for mode in options.modes if is_open(mode)]):
+        parser.error(f"mode {at_rate[0]} needs mode keep-alive, whose rate it halves")
     return options
 
 
 def empty_figures(mode: str, running: list[RunningServer], before: dict[str, Measured]) -> dict[str, Figures]:
     """For each contestant of a mode; `before` has the earlier modes with the same number of connections."""
-    keys = [each.contestant.key for each in running if mode in (each.contestant.modes or MODES)]
-    if mode != "open":
+    keys = [each.contestant.key for each in running if takes_part(each.contestant, mode)]
+    if not is_open(mode):
         return {key: Figures() for key in keys}
     rates = {key: its.rate for key, its in before["keep-alive"].figures.items()}
     return {key: Figures(rate=[statistics.median(rates[key]) / 2]) for key in keys if key in rates}
@@ -237,8 +247,9 @@ def main() -> None:
     os.sched_setaffinity(0, {CLIENT_CPU})
     done: list[Measured] = []
     with all_running([each for each in servers if not each.missing]) as running:
-        modes_of = {each.contestant.key: each.contestant.modes or tuple(MODES) for each in running}
-        windows = sum(MODES[mode].seconds for modes in modes_of.values() for mode in modes if mode in options.modes)
+        windows = sum(
+            MODES[mode].seconds for mode in options.modes for each in running if takes_part(each.contestant, mode)
+        )
         progress = Progress(windows * options.rounds * len(options.connections))
         for connections in options.connections:
             before: dict[str, Measured] = {}

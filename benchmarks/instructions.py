@@ -1,12 +1,13 @@
-"""Instructions per request that parsing takes, counted by callgrind: the same count each time, on a busy machine too.
+"""Instructions per request outside the kernel, counted by callgrind: the same count each time, on a busy machine too.
 
     python -m benchmarks.instructions             print the counts
     python -m benchmarks.instructions --check     exit with 1 if a count is more than 5 % above the committed one
     python -m benchmarks.instructions --update    commit the current counts
 
-The parser (benchmarks/lib/replay.pyx) is compiled with the options of the extension, and with those of the static
-program; each of a few kinds of segments is fed to it 100 and 1,100 times. The difference of the two counts, which
-excludes the start of the program, is divided by the requests in 1,000 segments. Needs gcc (or CC) and valgrind.
+Parsing, routing and rendering (benchmarks/lib/replay.pyx) are compiled with the options of the extension, and with
+those of the static program; each of a few kinds of segments is taken 100 and 1,100 times. The page is not rendered, as
+its responses are prebuilt; /whoami and a redirect are. The difference of the two counts, which excludes the start of
+the program, is divided by the requests in 1,000 segments. Needs gcc (or CC) and valgrind.
 """
 
 import argparse
@@ -29,13 +30,15 @@ from static_program import COMPILE, HARDENING  # noqa: E402
 WORK = ROOT / "build/instructions"
 COMMITTED = ROOT / "benchmarks/results/instructions.json"
 GROWTH = 1.05
-FEW, MANY = 100, 1100  # times that a segment is fed to the parser
+FEW, MANY = 100, 1100  # times that a segment is taken
 SMALL_REQUEST, BROWSER_REQUEST = with_target(SMALL), with_target(BROWSER)
 CORPUS = {  # kind: segment, and the number of requests that end in it
     "small": (SMALL_REQUEST, 1),
     "browser": (BROWSER_REQUEST, 1),
     "malformed": (BROWSER_REQUEST.replace(b"Accept-Language: ", b"Accept-Language : "), 1),
     "pipelined": (SMALL_REQUEST * 16, 16),
+    "whoami": (with_target(SMALL, "/whoami"), 1),
+    "redirect": (with_target(SMALL, "/a//b/../c"), 1),
 }
 
 Figures = dict[str, dict[str, float]]  # instructions per request, by build and kind of segment
@@ -61,10 +64,11 @@ def static_options() -> list[str]:
 
 
 def build(name: str, options: list[str]) -> Path:
-    """The parser as a program; the generated C that needs Python is unreachable, and the linker drops it."""
+    """The core without connections, as a program; the linker drops the generated C that needs Python."""
     generated = generate("benchmarks/lib/replay.pyx", str(WORK))
     program = WORK / f"replay-{name}"
     drop = ["-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-DCYTHON_NO_PYINIT_EXPORT", "-w"]
+    drop.append('-DYINYANG_VERSION="0"')
     include = [f"-I{folder}" for folder in (sysconfig.get_path("include"), *INCLUDES)]
     sources = ["-include", generated, "benchmarks/lib/replay.c"]
     command = [*compiler(), *options, *drop, "-fvisibility=hidden", *include, "-o", str(program), *sources]

@@ -42,6 +42,7 @@ class Contestant:
     modes: tuple[str, ...] = ()  # the only modes of compare.py in which it takes part; none: all
     path: str = "/"
     body: str = PAGE  # expected at this path
+    whoami: str = ""  # the path that says who answers; none: it does not take part where that is asked
     version: str = ""
     missing: str = ""  # the reason why it does not take part
 
@@ -140,20 +141,20 @@ def ours(
     build = (sys.executable, "setup.py", "-q", "build_static") if command[0] == str(STATIC) else ()
     template = (*command, "--name", "vm", "--workers", "1", "--port", "@PORT@", *options)
     find_version = version_of_program(sys.executable, "-m", "yinyang.serve", "--version")
-    return Contestant(key, f"yinyang, {name}", template, find_version, build=build, piped=piped)
+    return Contestant(key, f"yinyang, {name}", template, find_version, build=build, piped=piped, whoami="/whoami")
 
 
-def floor(key: str, name: str, depth: int, *modes: str) -> Contestant:
-    """The floor server of peers/floor.c; it sends the same bytes as Go's program."""
+def floor(key: str, name: str, depth: int, *modes: str, body: str = PAGE) -> Contestant:
+    """The floor server of peers/floor.c; it sends the same bytes as Go's program, with this body."""
     answer = (
-        f"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: {len(PAGE)}\r\n"
-        f"Content-Type: text/html; charset=utf-8\r\n{'' if depth else CLOSE}\r\n{PAGE}"
+        f"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: {len(body)}\r\n"
+        f"Content-Type: text/html; charset=utf-8\r\n{'' if depth else CLOSE}\r\n{body}"
     )
     template = (str(PROGRAMS / "floor"), "@PORT@", str(depth), "@HERE@/answer")
     build = ("gcc", "-O2", "-Wall", "-Wextra", "-o", str(PROGRAMS / "floor"), "benchmarks/peers/floor.c")
-    return Contestant(
-        key, f"floor, {name}", template, version_of_program("gcc", "--version"), {"answer": answer}, build, modes=modes
-    )
+    files = {"answer": answer}
+    find_version = version_of_program("gcc", "--version")
+    return Contestant(key, f"floor, {name}", template, find_version, files, build, modes=modes, body=body, whoami="/")
 
 
 def configured(key: str, name: str, command: str, config: str) -> Contestant:
@@ -177,15 +178,25 @@ def on_python(name: str, *command: str, modules: tuple[str, ...] = ()) -> Contes
     return Contestant(modules[0], name, template, versions_of_packages(*modules))
 
 
-def whoami_server(key: str, name: str, path: str, body: str) -> Contestant:
+def by_each_client(*modes: str) -> tuple[str, ...]:
+    """These modes of compare.py, with our load and with wrk."""
+    return (*modes, *(f"{mode}-wrk" for mode in modes))
+
+
+def whoami_server(key: str, name: str, path: str, body: str, whoami: str, *options: str) -> Contestant:
     """A Go program for the same purpose as ours. It does not have this page, so its name tells what it is asked for."""
-    name = f"{name}, {path}: {len(body)} byte{'s' if len(body) > 1 else ''}"
-    return Contestant(
-        key, name, (str(PEERS / key), "--port", "@PORT@"), version_of_go_module(key), path=path, body=body
-    )
+    name = f"{name}, {path}: {len(body)} byte{'' if len(body) == 1 else 's'}"
+    command = (str(PEERS / key), *(options or ("--port", "@PORT@")))
+    return Contestant(key, name, command, version_of_go_module(key), path=path, body=body, whoami=whoami)
 
 
 CLOSE = "Connection: close\r\n"
+FORTIO = (
+    "server -quiet -http-port 127.0.0.1:@PORT@ -grpc-port disabled -tcp-port disabled -udp-port disabled "
+    "-redirect-port disabled"
+)
+WHOAMI_SIZE = 690  # bytes of our response to /whoami, with three digits of requests; what others send differs
+WHOAMI_BODY = WHOAMI_SIZE - 133  # what floor() sends before the body
 MORE_PATH = "/usr/sbin:/usr/local/sbin:/usr/local/go/bin"
 NGINX = """
 daemon off; worker_processes 1; worker_rlimit_nofile @DESCRIPTORS@; pid nginx.pid; error_log error;
@@ -231,9 +242,10 @@ GO = ("go", "build", "-o", str(PROGRAMS / "go"), "benchmarks/peers/main.go")
 CONTESTANTS = {
     each.key: each
     for each in (
-        floor("floor", "1 at a time", 1, "keep-alive", "varied", "browser", "open", "wrk"),
-        floor("floor-pipelined", "16 at a time", 16, "pipelined"),
-        floor("floor-close", "a connection each", 0, "close", "wrk-close"),
+        floor("floor", "1 at a time", 1, *by_each_client("keep-alive", "varied", "browser"), "open", "open-h2load"),
+        floor("floor-pipelined", "16 at a time", 16, *by_each_client("pipelined")),
+        floor("floor-close", "a connection each", 0, *by_each_client("close")),
+        floor("floor-whoami", f"{WHOAMI_SIZE} bytes, a connection each", 0, "whoami-wrk", body="x" * WHOAMI_BODY),
         ours("static", "static program"),
         ours("static-pipe", "static program, log to a pipe", piped=True),
         ours("static-no-log", "static program, no log", "--no-access-log"),
@@ -248,8 +260,10 @@ CONTESTANTS = {
             version_of_program("go", "version"),
             build=GO,
         ),
-        whoami_server("whoami", "traefik/whoami", "/bench", "1"),
-        whoami_server("podinfo", "podinfo", "/healthz", '{\n  "status": "OK"\n}'),
+        whoami_server("whoami", "traefik/whoami", "/bench", "1", "/api"),
+        whoami_server("podinfo", "podinfo", "/healthz", '{\n  "status": "OK"\n}', "/api/info"),
+        whoami_server("go-httpbin", "go-httpbin", "/base64/MQ==", "1", "/get", "-host", "127.0.0.1", "-port", "@PORT@"),
+        whoami_server("fortio", "fortio", "/", "", "/debug", *FORTIO.split()),
         nginx("nginx", "nginx", "access combined"),
         nginx("nginx-buffered", "nginx, log buffered", "access combined buffer=64k flush=1s"),
         nginx("nginx-no-log", "nginx, log off", "off"),

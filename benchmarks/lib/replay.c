@@ -1,11 +1,8 @@
-/* replay FILE TIMES REQUESTS: parses the bytes of a file so many times; each time so many requests must end. */
+/* replay FILE TIMES REQUESTS: takes the bytes of a file so many times; each time so many requests must end. */
 #include <stdio.h>
 #include <stdlib.h>
 
 long replay(const unsigned char *data, size_t size, long times);
-
-/* where setup.py has the compiler use a global one; with -fwhole-program, what only the compiler uses would be dropped */
-__attribute__((used, externally_visible)) unsigned long __stack_chk_guard = 0x2a2a2a2a;
 
 int main(int count, char **arguments)
 {
