@@ -17,7 +17,11 @@
     X(431, "Request Header Fields Too Large") \
     X(501, "Not Implemented") \
     X(503, "Service Unavailable") \
-    X(505, "HTTP Version Not Supported")
+    X(505, "HTTP Version Not Supported") \
+    X(2, "2xx") /* any other status of a class, where these are counted together */ \
+    X(3, "3xx") \
+    X(4, "4xx") \
+    X(5, "5xx")
 
 enum status { /* a small number for each, for tables and sets of them */
 #define X(code, text) STATUS_##code,
@@ -35,6 +39,56 @@ static const struct message statuses[STATUS_COUNT] = {
 #define X(code, text) [STATUS_##code] = {code, text},
     STATUSES(X)
 #undef X
+};
+
+/* The registered statuses that only /status/{code} sends. */
+static const struct message other_statuses[] = {
+    {201, "Created"},
+    {202, "Accepted"},
+    {203, "Non-Authoritative Information"},
+    {204, "No Content"},
+    {205, "Reset Content"},
+    {206, "Partial Content"},
+    {207, "Multi-Status"},
+    {208, "Already Reported"},
+    {226, "IM Used"},
+    {300, "Multiple Choices"},
+    {302, "Found"},
+    {303, "See Other"},
+    {304, "Not Modified"},
+    {305, "Use Proxy"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
+    {401, "Unauthorized"},
+    {402, "Payment Required"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {406, "Not Acceptable"},
+    {407, "Proxy Authentication Required"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {415, "Unsupported Media Type"},
+    {416, "Range Not Satisfiable"},
+    {418, "I'm a teapot"}, /* RFC 2324; reserved in RFC 9110 section 15.5.19 */
+    {421, "Misdirected Request"},
+    {422, "Unprocessable Content"},
+    {423, "Locked"},
+    {424, "Failed Dependency"},
+    {425, "Too Early"},
+    {426, "Upgrade Required"},
+    {428, "Precondition Required"},
+    {429, "Too Many Requests"},
+    {451, "Unavailable For Legal Reasons"},
+    {500, "Internal Server Error"},
+    {502, "Bad Gateway"},
+    {504, "Gateway Timeout"},
+    {506, "Variant Also Negotiates"},
+    {507, "Insufficient Storage"},
+    {508, "Loop Detected"},
+    {511, "Network Authentication Required"},
 };
 
 /* The errors of system calls. strerror(3) is not used, as its messages differ between C libraries, and those of both
@@ -137,13 +191,25 @@ static inline const char *system_error_message(int error)
     return NULL;
 }
 
-/* The enum status of a code that is in the table. */
+/* The enum status of a code: its own, or that of its class. */
 static inline int status_of(int code)
 {
-    int status = 0;
-    while (status < STATUS_COUNT - 1 && statuses[status].code != code)
-        status++;
-    return status;
+    for (int status = 0; status < STATUS_2; status++)
+        if (statuses[status].code == code)
+            return status;
+    return STATUS_2 + code / 100 - 2;
+}
+
+/* The reason phrase of a code from 200 to 599; empty if it has none. */
+static inline const char *reason_of(int code)
+{
+    int status = status_of(code);
+    if (status < STATUS_2)
+        return statuses[status].text;
+    for (size_t i = 0; i < sizeof other_statuses / sizeof *other_statuses; i++)
+        if (other_statuses[i].code == code)
+            return other_statuses[i].text;
+    return "";
 }
 
 #endif

@@ -10,6 +10,7 @@ enum option_kind {
     KIND_TEXT,    /* of `min` to `max` bytes */
     KIND_NUMBER,  /* from `min` to `max` */
     KIND_SECONDS, /* likewise; kept in milliseconds */
+    KIND_SHARE,   /* 20% or 0.2; kept in percent */
     KIND_WORD,    /* one of `words`, kept as its index */
     KIND_SWITCH,  /* on or off; as an option without a value: on */
     KIND_OFF,     /* switches the option `turns_off` off; as an option only */
@@ -39,6 +40,12 @@ enum option_kind {
       .help = "namespace it runs in, shown in /whoami") \
     X(ZONE, .word = "zone", .value = "TEXT", .kind = KIND_TEXT, .min = 1, .max = 63, \
       .help = "zone it runs in, shown in /whoami") \
+    X(ERROR_RATE, .word = "error-rate", .value = "SHARE", .kind = KIND_SHARE, \
+      .help = "share of the pages and of /whoami that is an error, such as 20%") \
+    X(ERROR_CODE, .word = "error-code", .value = "N", .kind = KIND_NUMBER, .number = 503, .min = 200, .max = 599, \
+      .help = "status of these errors") \
+    X(FAULTS, .word = "faults", .value = "MODE", .kind = KIND_WORD, .words = WORDS("on", "off"), \
+      .help = "whether a request may ask for an error: ?fail=20&code=503&if=v2") \
     X(PLAIN, .word = "plain", .kind = KIND_SWITCH, \
       .help = "serve the page on every path: no /whoami, /wall, probes, metrics") \
     X(WORKERS, .word = "workers", .value = "N", .kind = KIND_NUMBER, .min = 1, .max = 1024, \

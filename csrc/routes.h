@@ -29,6 +29,8 @@ enum route_flag {
     PLAIN = 1 << 1,        /* the route exists with --plain too */
     READS_ACCEPT = 1 << 2, /* the renderer uses the Accept of the request */
     ON_OPTIONS = 1 << 3,   /* for the method OPTIONS only */
+    PREFIX = 1 << 4,       /* more may follow the path, after a slash */
+    FAULTS = 1 << 5,       /* a fault may take the place of the response */
 };
 
 /* Fields of all routes that the original does not have: no cache stores them, no browser guesses another type, and no
@@ -46,6 +48,7 @@ enum route_flag {
     "Access-Control-Max-Age: 7200\r\n"
 
 #define CODE(code) (1 << STATUS_##code)
+#define CLASSES (CODE(2) | CODE(3) | CODE(4) | CODE(5))
 #define HTML "Content-Type: text/html; charset=utf-8\r\n"
 #define TEXT "Content-Type: text/plain; charset=utf-8\r\n"
 #define X(name, status, message) | CODE(status)
@@ -53,19 +56,31 @@ enum route_flag {
 
 /* name, path, label in /metrics, kind, codes that the label has a counter for, fields of a prebuilt response, whether
  * it ends its connection, flags. A row without a path is chosen by code. Without PLAIN, the path may have a slash at
- * its end. Rows with the same label are counted as one. */
+ * its end. Rows with the same label are counted as one, and have the same codes. Commands of similar servers that are
+ * not available here have rows, so that nobody takes the page for their success. */
 #define ROUTES(X) \
-    X(PAGE, "", "page", PREBUILT, CODE(200), HTML, KEEPS, LOGGED | PLAIN) /* no other row matches */ \
+    X(PAGE, "", "page", PREBUILT, CODE(200) | CLASSES, HTML, KEEPS, LOGGED | PLAIN | FAULTS) /* no other row matches */ \
     X(EMPTY, "/favicon.ico", "empty", PREBUILT, CODE(200), "", KEEPS, PLAIN) /* and OPTIONS * */ \
     X(LIVEZ, "/livez", "livez", PREBUILT, CODE(200), TEXT NOT_STORED NO_RESOURCES, KEEPS, 0) \
     X(HEALTHZ, "/healthz", "livez", PREBUILT, CODE(200), TEXT NOT_STORED NO_RESOURCES, KEEPS, 0) \
     X(HOSTNAME, "/hostname", "hostname", PREBUILT, CODE(200), TEXT NOT_STORED NO_RESOURCES, KEEPS, 0) \
     X(WALL, "/wall", "wall", PREBUILT, CODE(200), HTML NOT_STORED WALL_RESOURCES, ENDS, 0) \
     X(REDIRECT, "", "redirect", RENDERED, CODE(301), "", KEEPS, PLAIN) /* the path is unclean */ \
-    X(PREFLIGHT, "/whoami", "whoami", PREBUILT, CODE(200), NOT_STORED ANY_ORIGIN ANY_REQUEST, KEEPS, ON_OPTIONS) \
-    X(WHOAMI, "/whoami", "whoami", RENDERED, CODE(200), "", ENDS_UNLESS_ASKED, READS_ACCEPT) \
+    X(PREFLIGHT, "/whoami", "whoami", PREBUILT, CODE(200) | CLASSES, NOT_STORED ANY_ORIGIN ANY_REQUEST, KEEPS, ON_OPTIONS) \
+    X(WHOAMI, "/whoami", "whoami", RENDERED, CODE(200) | CLASSES, "", ENDS_UNLESS_ASKED, READS_ACCEPT | FAULTS) \
+    X(STATUS, "/status", "status", RENDERED, CLASSES, "", KEEPS, READS_ACCEPT | PREFIX) \
     X(READYZ, "/readyz", "readyz", RENDERED, CODE(200) | CODE(503), "", KEEPS, 0) \
+    X(READY, "/ready", "readyz", RENDERED, CODE(200) | CODE(503), "", KEEPS, 0) \
+    X(HEALTH, "/health", "readyz", RENDERED, CODE(200) | CODE(503), "", KEEPS, 0) \
     X(METRICS, "/metrics", "metrics", RENDERED, CODE(200), "", KEEPS, 0) \
+    X(ECHO, "/echo", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
+    X(HEADERS, "/headers", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
+    X(ANYTHING, "/anything", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
+    X(DELAY, "/delay", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
+    X(BURN, "/burn", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
+    X(DISABLE, "/readyz/disable", "unavailable", RENDERED, CODE(501), "", KEEPS, 0) \
+    X(ENABLE, "/readyz/enable", "unavailable", RENDERED, CODE(501), "", KEEPS, 0) \
+    X(FAULT_INJECTION, "/fault_injection", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
     X(ERROR, "", "error", ERRORS, ERROR_CODES, TEXT, ENDS, PLAIN) /* the request is invalid */
 
 enum route_name {
@@ -111,6 +126,7 @@ static const struct route {
 };
 
 #undef CODE
+#undef CLASSES
 #undef HTML
 #undef TEXT
 #undef X
@@ -119,6 +135,8 @@ static const struct route {
 
 static inline int route_matches(const struct route *route, const unsigned char *path, size_t length)
 {
+    if (route->flags & PREFIX && length > route->path_length && path[route->path_length] == '/')
+        length = route->path_length;
     if (!(route->flags & PLAIN) && length > 1 && path[length - 1] == '/')
         length--;
     return route->path_length && length == route->path_length && memcmp(route->path, path, length) == 0;

@@ -25,7 +25,7 @@ static const struct whoami_format { /* templates of text_format */
     },
     "requests: %llu\npages: %llu\nstarted: %s\ndraining: %s\n",
 }, whoami_json = {
-    "{\"host\":%-s,\"short\":%-s,\"colour\":\"%s\",\"colours\":[\"%s\",\"%s\"]",
+    "\"host\":%-s,\"short\":%-s,\"colour\":\"%s\",\"colours\":[\"%s\",\"%s\"]",
     {
         [ABOUT_VERSION] = ",\"version\":%-s",
         [ABOUT_NODE] = ",\"node\":%-s",

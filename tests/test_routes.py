@@ -16,7 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import yinyang
 
-ROUTES = ("/whoami", "/hostname", "/wall", "/metrics", "/livez", "/healthz", "/readyz")
+ROUTES = (
+    *("/whoami", "/hostname", "/wall", "/metrics", "/livez", "/healthz", "/readyz", "/ready", "/health"),
+    "/status/200",
+)
 Start = Callable[..., Replica]
 
 
@@ -438,7 +441,11 @@ def test_plain_switches_the_routes_off(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["/Whoami", "/whoami%20", "/whoami/x", "/wall/x", "/metric", "/readyz.", "/livez//..", "/readyz//"]
+    "target",
+    [
+        *("/Whoami", "/whoami%20", "/whoami/x", "/wall/x", "/metric", "/readyz.", "/livez//..", "/readyz//"),
+        *("/statuses", "/status%2F503", "/healthy", "/ready/x", "/echoes", "/readyz/x", "/delay.", "/x/status/503"),
+    ],
 )
 def test_other_paths_are_no_routes(target: str, shared_replica: Replica) -> None:
     status, _, body = ask(shared_replica, target)

@@ -15,9 +15,9 @@ from .core.cli.options cimport (
 )
 from .core.cli.program cimport Program, program_healthcheck, program_open, program_parse, program_turn, program_worker
 from .core.config.config cimport (
-    Config, HOST_NAME_MAX, KIND_ADDRESS, KIND_NUMBER, KIND_SECONDS, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT,
-    OPTION_NAME, Option, config_complete, config_set, config_set_defaults, host_name, is_setting, option_table,
-    text_expected, word_parse
+    Config, HOST_NAME_MAX, KIND_ADDRESS, KIND_NUMBER, KIND_SECONDS, KIND_SHARE, KIND_SWITCH, KIND_TEXT, KIND_WORD,
+    OPTION_COUNT, OPTION_NAME, Option, config_complete, config_set, config_set_defaults, host_name, is_setting,
+    option_table, text_expected, word_parse
 )
 from .core.http.parser cimport (
     FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_HEAD, OUTCOME_ERROR, OUTCOME_READY, OUTCOME_TARGET, Parser as ParserState,
@@ -275,6 +275,8 @@ cdef setting_of(const Config *config, int option):
         return bool(number)
     if row.kind == KIND_SECONDS:
         return number / 1000.0
+    if row.kind == KIND_SHARE:
+        return number / 100.0
     return None if number == 0 and row.unset != NULL else number
 
 
@@ -294,7 +296,7 @@ cdef int config_take(Config *config, int option, value, list kept) except -1:
     elif row.kind == KIND_SECONDS:
         config.numbers[option] = milliseconds(option, value)
     else:
-        text = encoded(value)
+        text = encoded(str(value) if row.kind == KIND_SHARE else value)
         kept.append(text)
         if 0 in text or not config_set(config, option, PyBytes_AsString(text)):
             name = f"the {option_name(option)}" if row.kind == KIND_TEXT else option_name(option)

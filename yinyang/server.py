@@ -39,8 +39,11 @@ class Server:
     title: the page's, at most 255 bytes.
     palette: `original`, the 128 colours of the original; `distinct`, colours that are easy to tell apart.
     app_version, node, namespace, zone: what `/whoami` tells besides, at most 128, 253, 63 and 63 bytes.
+    error_rate: share of the pages and of `/whoami` that is an error, from 0 to 1, in whole percent; or as in `20%`.
+    error_code: status of these errors, 200 to 599.
+    faults: whether a request may ask for an error, as in `?fail=20&code=503`: `on` or `off`.
     plain: every path is the page, as in the original; else there are also `/whoami`, `/hostname`, `/wall`, `/metrics`,
-        `/livez`, `/healthz` and `/readyz`.
+        `/livez`, `/healthz`, `/readyz` (also `/ready` and `/health`) and `/status/{code}`.
     workers: processes that serve; None for as many as the CPUs that this process may use.
     max_connections: connections at a time, of all workers together; None for what descriptors and memory allow.
     access_log: log a line for each page, to the logger `yinyang` at level INFO.
@@ -71,6 +74,9 @@ class Server:
         node: str | bytes | None = None,
         namespace: str | bytes | None = None,
         zone: str | bytes | None = None,
+        error_rate: float | str = 0,
+        error_code: int = 503,
+        faults: Literal["on", "off"] = "on",
         plain: bool = False,
         workers: int | None = None,
         max_connections: int | None = None,
@@ -94,6 +100,9 @@ class Server:
                 "node": node,
                 "namespace": namespace,
                 "zone": zone,
+                "error_rate": error_rate,
+                "error_code": error_code,
+                "faults": faults,
                 "plain": plain,
                 "workers": workers,
                 "max_connections": max_connections,

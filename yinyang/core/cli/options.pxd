@@ -4,8 +4,8 @@ default. An empty variable counts as not set, because many tools unset one in th
 from libc.string cimport memset, strcmp, strlen, strncmp
 
 from ..config.config cimport (
-    Config, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT, Option, config_set,
-    config_set_defaults, is_setting, option_table, text_expected
+    Config, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SHARE, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT, Option,
+    config_set, config_set_defaults, is_setting, option_table, text_expected
 )
 from ..os.syscalls cimport getenv
 from ..text.buffer cimport Text, llu, text_format, text_printable, text_string
@@ -269,6 +269,9 @@ cdef inline void usage_default(Text *text, const Option *row) noexcept nogil:
         text_format(text, " (%s)", row.unset)
     elif row.kind == KIND_NUMBER or row.kind == KIND_SECONDS:
         text_format(text, " (%llu)", <llu>row.number)
+    elif row.kind == KIND_SHARE:
+        text_format(text, " (%llu", <llu>row.number)
+        text_string(text, "%)")
     elif row.kind == KIND_WORD:
         text_format(text, " (%s)", row.words[row.number])
     elif row.kind == KIND_TEXT and row.text != NULL:

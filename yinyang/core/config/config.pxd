@@ -19,12 +19,15 @@ cdef extern from "option_table.h" nogil:
         KIND_TEXT
         KIND_NUMBER
         KIND_SECONDS
+        KIND_SHARE
         KIND_WORD
         KIND_SWITCH
         KIND_OFF
         KIND_ACTION
+        OPTION_ERROR_RATE
         OPTION_MAX_CONNECTIONS
         OPTION_NAME
+        OPTION_PLAIN
         OPTION_WORKERS
         OPTION_COUNT
         SWITCH_WORDS
@@ -85,6 +88,9 @@ cdef inline bint config_set(Config *config, int option, const char *value) noexc
         return word_parse(row.words, value, &config.numbers[option])
     if row.kind == KIND_SWITCH:
         return switch_parse(value, &config.numbers[option])
+    if row.kind == KIND_SHARE:
+        config.numbers[option] = share_parse(value)
+        return config.numbers[option] >= 0
     number = number_parse(&value)
     if value[0] or not row.min <= number <= row.max:
         return False
@@ -95,6 +101,25 @@ cdef inline bint config_set(Config *config, int option, const char *value) noexc
 cdef inline bint text_is_valid(int option, const char *text, size_t length) noexcept nogil:
     return (<size_t>option_table[option].min <= length <= <size_t>option_table[option].max
             and is_printable(text, length))
+
+
+cdef inline int share_parse(const char *value) noexcept nogil:
+    """The percent of `20%`, or of a number from 0 to 1 with at most two digits behind its point; -1 if it is none."""
+    cdef int64_t percent = number_parse(&value)
+    cdef int worth
+    if value[0] == b'%':
+        value += 1
+    elif 0 <= percent <= 1:
+        percent *= 100
+        worth = 10 if value[0] == b'.' else 0
+        value += value[0] == b'.'
+        while worth and 48 <= value[0] <= 57:
+            percent += (value[0] - 48) * worth
+            worth //= 10
+            value += 1
+    else:
+        return -1
+    return <int>percent if value[0] == 0 and 0 <= percent <= 100 else -1
 
 
 cdef inline bint word_parse(const char *const *words, const char *value, int *index) noexcept nogil:
@@ -127,6 +152,8 @@ cdef inline void text_expected(Text *text, int option) noexcept nogil:
         text_alternatives(text, row.words)
     elif row.kind == KIND_SWITCH:
         text_string(text, "on or off")
+    elif row.kind == KIND_SHARE:
+        text_string(text, "a share in whole percent, such as 20% or 0.2")
     else:
         text_format(text, "a number from %llu to %llu", <llu>row.min, <llu>row.max)
 
@@ -148,6 +175,9 @@ cdef inline bint config_complete(Config *config, Text *message) noexcept nogil:
         config.numbers[OPTION_WORKERS] = cpus_usable()
     if config.numbers[OPTION_MAX_CONNECTIONS] == 0:
         config.numbers[OPTION_MAX_CONNECTIONS] = connections_affordable(config.numbers[OPTION_WORKERS])
+    if config.numbers[OPTION_PLAIN] and config.numbers[OPTION_ERROR_RATE]:
+        text_string(message, "--plain serves the page on every path, and never an error; leave --error-rate out")
+        return False
     if config.texts[OPTION_NAME] == NULL:
         if not host_name(config.host_name, message):
             return False

@@ -20,7 +20,9 @@ cdef extern from "messages.h" nogil:
     enum:
         STATUS_200
         STATUS_COUNT
+        STATUS_2
     int status_of(int code)
+    const char *reason_of(int code)
 
 cdef extern from "routes.h" nogil:
     enum:
@@ -29,6 +31,7 @@ cdef extern from "routes.h" nogil:
         KEEPS
         ENDS
         ENDS_UNLESS_ASKED
+        FAULTS
         LOGGED
         PLAIN
         READS_ACCEPT
@@ -159,6 +162,12 @@ cdef inline void responses_set_date(Responses *responses, int64_t second) noexce
         while pos != end:
             memcpy(pos + response.date, date, HTTP_DATE_LENGTH)
             pos += response.length
+
+
+cdef inline int status_counted(int route, int code) noexcept nogil:
+    """The enum status as which a response of a route is counted: that of the code, or else of its class."""
+    cdef int status = status_of(code)
+    return status if routes[route].codes >> status & 1 else STATUS_2 + code // 100 - 2
 
 
 cdef inline int variant_of(const Parser *p, bint keep_alive) noexcept nogil:

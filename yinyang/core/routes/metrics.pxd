@@ -3,14 +3,14 @@
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport strcmp
 
-from ..http.responses cimport ROUTE_COUNT, STATUS_COUNT, routes, statuses
+from ..http.responses cimport ROUTE_COUNT, STATUS_2, STATUS_COUNT, routes, statuses
 from ..identity.replica cimport ABOUT_VERSION
 from ..os.syscalls cimport monotonic_ms
 from ..shared.scoreboard cimport (
     Counts, PHASE_SERVING, Scoreboard, scoreboard_answered, scoreboard_counts, scoreboard_phase,
     scoreboard_ready_workers
 )
-from ..text.buffer cimport Text, llu, text_format, text_open
+from ..text.buffer cimport Text, llu, text_format, text_open, text_string
 from .request cimport Request, response_begin, response_end
 
 cdef extern from *:
@@ -45,8 +45,16 @@ cdef inline void metrics_requests(Text *text, const Scoreboard *scoreboard) noex
             continue
         for status in range(STATUS_COUNT):
             if routes[route].codes >> status & 1:
-                text_format(text, 'http_requests_total{code="%llu",route="%s"} %llu\n', <llu>statuses[status].code,
-                            routes[route].label, <llu>answered_by_label(scoreboard, route, status))
+                metric_requests(text, status, routes[route].label, answered_by_label(scoreboard, route, status))
+
+
+cdef inline void metric_requests(Text *text, int status, const char *label, uint64_t count) noexcept nogil:
+    text_string(text, 'http_requests_total{code="')
+    if status < STATUS_2:
+        text_format(text, "%llu", <llu>statuses[status].code)
+    else:
+        text_string(text, statuses[status].text)
+    text_format(text, '",route="%s"} %llu\n', label, <llu>count)
 
 
 cdef inline int first_with_label(int route) noexcept nogil:

@@ -3,11 +3,11 @@
 from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.string cimport memcmp, strlen
 
-from ..http.parser cimport METHOD_HEAD, Parser, target_kept
-from ..http.responses cimport head_end, status_of, statuses, variant_of
+from ..http.parser cimport BYTE_HEX, METHOD_HEAD, Parser, byte_roles, hex_digit, parser_prefers_text, target_kept
+from ..http.responses cimport head_end, reason_of, variant_of
 from ..identity.replica cimport Replica
 from ..shared.scoreboard cimport Scoreboard
-from ..text.buffer cimport Text, llu, text_fits, text_format, text_put
+from ..text.buffer cimport Text, llu, text_fits, text_format, text_put, text_string
 from ..text.calendar cimport HTTP_DATE_LENGTH, http_date_render
 
 cdef extern from "routes.h" nogil:
@@ -41,18 +41,62 @@ cdef inline bint request_asks(const Request *request, const char *parameter) noe
     return False
 
 
+cdef inline bint request_value(const Request *request, const char *name, char *value, size_t room) noexcept nogil:
+    """Whether the query has a parameter with this name; its value, in which %XX is decoded, and a NUL are written to
+    `value`, as far as there is room. Only the kept bytes of the target are read. A value with %00 ends there."""
+    cdef size_t length = strlen(name)
+    cdef size_t pos = request.parser.path_end + 1
+    cdef size_t kept = target_kept(request.parser)
+    cdef size_t out = 0
+    cdef const uint8_t *bytes
+    while pos < kept:
+        if pos + length < kept and request.target[pos + length] == b'=':
+            if memcmp(request.target + pos, name, length) == 0:
+                break
+        while pos < kept and request.target[pos] != b'&':
+            pos += 1
+        pos += 1
+    if pos >= kept:
+        return False
+    pos += length + 1
+    while pos < kept and request.target[pos] != b'&' and out < room - 1:
+        value[out] = <char>request.target[pos]
+        bytes = request.target + pos
+        if kept - pos > 2 and bytes[0] == b'%' and is_hex(bytes[1]) and is_hex(bytes[2]):
+            value[out] = <char>(hex_digit(bytes[1]) << 4 | hex_digit(bytes[2]))
+            pos += 2
+        out += 1
+        pos += 1
+    value[out] = 0
+    return True
+
+
+cdef inline bint is_hex(uint8_t byte) noexcept nogil:
+    return byte_roles[byte] & BYTE_HEX != 0
+
+
+cdef inline bint request_prefers_text(const Request *request) noexcept nogil:
+    """Whether plain text is asked for, where JSON is the default. For rows with READS_ACCEPT."""
+    return request_asks(request, "format=text") or parser_prefers_text(request.parser)
+
+
 cdef inline void response_begin(Text *text, const Request *request, int code, const char *type_,
                                 const Text *body) noexcept nogil:
-    """Append the head of a response without its own fields and Connection."""
+    """Append the head of a response without its own fields and Connection; `body` is NULL if its status has none."""
     cdef char date[HTTP_DATE_LENGTH + 1]
     http_date_render(date, request.second)
-    text_format(text, "HTTP/1.%llu %llu %s\r\nDate: %s\r\nContent-Length: %llu\r\nContent-Type: %s\r\n"
-                "%s%s", <llu>request.parser.minor, <llu>code, statuses[status_of(code)].text, <const char *>date,
-                <llu>body.length, type_, NOT_STORED, NO_RESOURCES)
+    text_format(text, "HTTP/1.%llu %llu %s\r\nDate: %s\r\n", <llu>request.parser.minor, <llu>code, reason_of(code),
+                <const char *>date)
+    if body != NULL:
+        text_format(text, "Content-Length: %llu\r\nContent-Type: %s\r\n", <llu>body.length, type_)
+    text_string(text, NOT_STORED)
+    text_string(text, NO_RESOURCES)
 
 
 cdef inline void response_end(Text *text, const Request *request, const Text *body) noexcept nogil:
     head_end(text, variant_of(request.parser, request.keep_alive))
+    if body == NULL:
+        return
     if not text_fits(body):
         text.length = text.room + 1  # the response does not fit either
     elif request.parser.method != METHOD_HEAD:

@@ -19,6 +19,7 @@ from .metrics cimport metrics_render
 from .readyz cimport readyz_render
 from .redirect cimport redirect_render
 from .request cimport Request, request_asks
+from .status cimport refusal_render, status_render
 from .whoami cimport whoami_render
 
 cdef extern from "routes.h" nogil:
@@ -28,7 +29,12 @@ cdef extern from "routes.h" nogil:
         ROUTE_HOSTNAME
         ROUTE_LIVEZ
         ROUTE_METRICS
+        ROUTE_ECHO
+        ROUTE_FAULT_INJECTION
+        ROUTE_READY
+        ROUTE_HEALTH
         ROUTE_READYZ
+        ROUTE_STATUS
         ROUTE_REDIRECT
         ROUTE_WALL
         ROUTE_WHOAMI
@@ -73,8 +79,12 @@ cdef inline int route_render(int route, Text *text, const Request *request) noex
     """A response that is not prebuilt; its status code."""
     if route == ROUTE_WHOAMI:
         return whoami_render(text, request)
-    if route == ROUTE_READYZ:
+    if route == ROUTE_STATUS:
+        return status_render(text, request)
+    if route == ROUTE_READYZ or route == ROUTE_READY or route == ROUTE_HEALTH:
         return readyz_render(text, request)
+    if ROUTE_ECHO <= route <= ROUTE_FAULT_INJECTION:
+        return refusal_render(text, request, 501, "this server does not have this command of similar ones")
     if route == ROUTE_METRICS:
         return metrics_render(text, request)
     return redirect_render(text, request)

@@ -6,13 +6,12 @@ The response ends its connection, so that the next request may reach another rep
 
 from libc.stdint cimport uint64_t
 
-from ..http.parser cimport parser_prefers_text
 from ..identity.identity cimport Identity
 from ..identity.replica cimport ABOUTS, Replica
 from ..shared.scoreboard cimport PHASE_SERVING, scoreboard_counts, scoreboard_phase
 from ..text.buffer cimport Text, llu, text_format, text_open, text_string
 from ..text.calendar cimport stamp_render
-from .request cimport Request, request_asks, response_begin, response_end
+from .request cimport Request, request_prefers_text, response_begin, response_end
 
 cdef extern from "routes.h" nogil:
     const char *ANY_ORIGIN
@@ -37,13 +36,15 @@ cdef struct State:  # the current values of the fields that change
 
 
 cdef inline int whoami_render(Text *text, const Request *request) noexcept nogil:
-    cdef bint plain = request_asks(request, "format=text") or parser_prefers_text(request.parser)
+    cdef bint plain = request_prefers_text(request)
     cdef char bytes[WHOAMI_MAX]
     cdef Text body
     cdef State state
     whoami_state(&state, request)
     text_open(&body, bytes, WHOAMI_MAX)
-    whoami_format(&body, &whoami_text if plain else &whoami_json, request.replica, &state)
+    if not plain:
+        text_string(&body, "{")
+    whoami_body(&body, plain, request.replica, &state)
     response_begin(text, request, 200, "text/plain; charset=utf-8" if plain else "application/json", &body)
     text_string(text, ANY_ORIGIN)
     whoami_format(text, &whoami_fields, request.replica, &state)
@@ -59,6 +60,11 @@ cdef inline void whoami_state(State *state, const Request *request) noexcept nog
     text_open(&text, state.started, sizeof(state.started) - 1)
     stamp_render(&text, "%llu-%02llu-%02lluT%02llu:%02llu:%02lluZ", request.scoreboard.notice.started)  # RFC 3339
     state.started[min(text.length, text.room)] = 0
+
+
+cdef inline void whoami_body(Text *text, bint plain, const Replica *replica, const State *state) noexcept nogil:
+    """Lines of plain text, or the members of a JSON object and its end."""
+    whoami_format(text, &whoami_text if plain else &whoami_json, replica, state)
 
 
 cdef inline void whoami_format(Text *text, const Format *format, const Replica *replica,

@@ -25,8 +25,8 @@ from ..http.parser cimport (
     parser_skippable, target_begin, target_keep
 )
 from ..http.responses cimport (
-    LOGGED, READS_ACCEPT, RENDERED, ROUTE_ERROR, Responses, STATUS_200, response_of, response_of_error,
-    routes, status_of
+    FAULTS, LOGGED, READS_ACCEPT, RENDERED, ROUTE_ERROR, Responses, Route, STATUS_200, response_of, response_of_error,
+    routes, status_counted, status_of
 )
 from ..http.send_queue cimport (
     KEPT_MAX, KeptBytes, PendingSend, RECEIVE_MAX, RENDERED_MAX, SENT_ALL, SENT_FAILED, SendQueue, kept_bytes_open,
@@ -39,7 +39,9 @@ from ..os.syscalls cimport (
     EAGAIN, EINTR, ENOMEM, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, MAP_NORESERVE, MAP_PRIVATE,
     MSG_DONTWAIT, MSG_TRUNC, SHUT_WR, close, epoll_watch, errno, map_memory, recv, shutdown
 )
+from ..routes.faults cimport Faults, fault_of
 from ..routes.request cimport Request
+from ..routes.status cimport fault_render
 from ..routes.table cimport route_for, route_keeps_alive, route_render
 from ..shared.page_ring cimport page_ring_add
 from ..shared.scoreboard cimport Scoreboard, WorkerSlot, slot_count
@@ -79,6 +81,7 @@ cdef struct Clients:  # large members come last, so the code reaches the others 
     uint32_t table_size  # the first descriptor that has no place in the tables
     int epoll
     bint log_pages  # whether each page is logged
+    Faults faults
     bint draining  # each response is the last one on its connection
     uint8_t (*targets)[TARGET_KEPT]
     PendingSend *pending_sends
@@ -364,11 +367,13 @@ cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *tar
     cdef Parser *p = &c.parser
     cdef uint8_t route = c.route
     cdef Request request
+    cdef int fault
     cdef bint put
     c.count += 1
     client_request(clients, fd, target, &request)
-    if routes[route].kind == RENDERED:
-        put = client_render(clients, route, &request)
+    fault = fault_of(&clients.faults, route, &request)
+    if fault or routes[route].kind == RENDERED:
+        put = client_render(clients, route, &request, fault)
     else:
         put = send_queue_put(&clients.send_queue, response_of(route, p, request.keep_alive))
         slot_count(clients.slot, route, STATUS_200)
@@ -376,7 +381,7 @@ cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *tar
     # A client is not expected to send more if it asked for the end in one segment that ends with its request. If it did
     # not ask, or sent a body or several segments, it may send more: some clients send a CR LF after each body.
     c.lingers = c.ends and (not in_one_segment or parser_keeps_alive(p) or p.flags & (FLAG_LENGTH | FLAG_CODING) != 0)
-    return routes[route].flags & LOGGED != 0
+    return fault == 0 and routes[route].flags & LOGGED != 0
 
 
 cdef inline void client_request(Clients *clients, uint32_t fd, const Target *target,
@@ -395,20 +400,21 @@ cdef inline void client_request(Clients *clients, uint32_t fd, const Target *tar
 cdef inline bint client_has_room(Clients *clients, uint32_t fd) noexcept nogil:
     """Whether there is room for the current response: a limited number is rendered before the client has to take
     some."""
-    if routes[clients.table[fd].route].kind == RENDERED and not send_queue_has_room(&clients.send_queue):
+    cdef const Route *row = &routes[clients.table[fd].route]
+    if (row.kind == RENDERED or row.flags & FAULTS) and not send_queue_has_room(&clients.send_queue):
         send_queue_send(&clients.send_queue, clients.responses, fd)  # an error shows when the rest is sent
         return send_queue_has_room(&clients.send_queue)
     return True
 
 
-cdef inline bint client_render(Clients *clients, int route, const Request *request) noexcept nogil:
-    """Render a response and queue it; False if there is no room, which must not happen."""
+cdef inline bint client_render(Clients *clients, int route, const Request *request, int fault) noexcept nogil:
+    """Render a response, or the fault in its place, and queue it; False if there is no room, which must not happen."""
     cdef Text text
     cdef int code
     if not send_queue_reserve(&clients.send_queue, &text):
         return False
-    code = route_render(route, &text, request)
-    slot_count(clients.slot, route, status_of(code))
+    code = fault_render(&text, request, fault) if fault else route_render(route, &text, request)
+    slot_count(clients.slot, route, status_counted(route, code))
     return send_queue_put_rendered(&clients.send_queue, &text)
 
 

@@ -21,6 +21,7 @@ from ..os.syscalls cimport (
     epoll_wait, epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, prctl, pthread_sigmask, recv, send,
     sigaddset, sigemptyset, signal, sigset_t, wall_second
 )
+from ..routes.faults cimport faults_set
 from ..routes.table cimport responses_open
 from ..shared.scoreboard cimport (
     PHASE_STOPPING, Scoreboard, WORKER_UP, scoreboard_is_there, scoreboard_phase, scoreboard_protect, scoreboard_sleep,
@@ -106,6 +107,7 @@ cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config 
     w.clients.ring_oldest = &scoreboard.notice.workers[slot].oldest
     w.clients.responses = &w.responses
     w.clients.log_pages = config.numbers[OPTION_ACCESS_LOG]
+    faults_set(&w.clients.faults, config)
     timers_set_limits(&w.clients.timers, config)
     error = scoreboard_protect(scoreboard, <uint32_t>slot)
     if error == 0:

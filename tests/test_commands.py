@@ -1,0 +1,215 @@
+"""Errors on purpose, and the commands that users know from similar servers."""
+
+import json
+import re
+from collections.abc import Callable
+from itertools import groupby
+
+import pytest
+from conftest import PAGE, Replica
+from test_routes import ask, metrics, read_head
+
+Start = Callable[..., Replica]
+UNAVAILABLE = (
+    *("/echo", "/echo/a", "/headers", "/headers/", "/anything", "/anything/a/b", "/delay/1", "/delay/0.3", "/burn/1s"),
+    *("/readyz/disable", "/readyz/enable/", "/fault_injection/enable?rate=20%", "/fault_injection/status"),
+)
+REASONS = {200: "OK", 201: "Created", 302: "Found", 404: "Not Found", 418: "I'm a teapot", 429: "Too Many Requests"}
+REASONS |= {500: "Internal Server Error", 503: "Service Unavailable", 504: "Gateway Timeout", 299: "", 599: ""}
+
+
+# ---- /status ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", REASONS)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_status(code: int, method: str, shared_replica: Replica) -> None:
+    raw = f"{method} /status/{code} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
+    line, _, _ = shared_replica.ask(raw).partition(b"\r\n")
+    assert line.decode() == f"HTTP/1.1 {code} {REASONS[code]}"
+    status, fields, body = ask(shared_replica, f"/status/{code}", method)
+    assert (status, fields["X-Served-By"], fields["Content-Type"]) == (code, "vm", "application/json")
+    if method != "HEAD":
+        told = json.loads(body)
+        assert (told["status"], told["host"], told["colour"]) == (code, "vm", fields["X-Colour"])
+
+
+def test_status_as_text(shared_replica: Replica) -> None:
+    for target, field in (("/status/503?format=text", ""), ("/status/503/", "Accept: text/plain")):
+        status, fields, body = ask(shared_replica, target, "GET", *([field] if field else []))
+        assert (status, fields["Content-Type"]) == (503, "text/plain; charset=utf-8")
+        assert body.startswith(b"status: 503\nhost: vm\n")
+
+
+@pytest.mark.parametrize("code", [204, 205, 304])
+def test_a_status_without_content(code: int, shared_replica: Replica) -> None:
+    """The next response on the connection begins where this one ends."""
+    with shared_replica.connect() as client:
+        client.sendall(
+            f"GET /status/{code} HTTP/1.1\r\nHost: a\r\n\r\nGET /hostname HTTP/1.1\r\nHost: a\r\n"
+            "Connection: close\r\n\r\n".encode()
+        )
+        with client.makefile("rb") as received:
+            head = read_head(received)
+            assert "X-Served-By: vm\r\n" in head
+            assert ("Content-Length: 0\r\n" in head) == (code == 205)
+            assert received.read().endswith(b"\r\n\r\nvm\n")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["", "/", "/0", "/99", "/100", "/199", "/600", "/999", "/5o3", "/-50", "/5030", "/503/a", "/200,503", "/%35"],
+)
+def test_no_status(target: str, shared_replica: Replica) -> None:
+    status, fields, body = ask(shared_replica, f"/status{target}")
+    assert (status, fields["Content-Type"]) == (400, "text/plain; charset=utf-8")
+    assert body == b"400 Bad Request: a status from 200 to 599 follows /status/, such as /status/503\n"
+
+
+def test_statuses_are_counted_by_class(start: Start) -> None:
+    replica = start()
+    for code in 200, 204, 301, 404, 418, 500, 503, 599, 600:
+        ask_any(replica, f"/status/{code}")
+    found = metrics(replica)
+    counts = {labels[0][1]: value for (name, *labels), value in found.items() if dict(labels).get("route") == "status"}
+    assert counts == {"2xx": 2, "3xx": 1, "4xx": 3, "5xx": 3}
+    assert replica.served() == []
+
+
+def ask_any(replica: Replica, target: str, method: str = "GET") -> int:
+    request = f"{method} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    return int(replica.ask(request.encode()).split(b" ", 2)[1])
+
+
+# ---- commands that are not available ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", UNAVAILABLE)
+def test_a_command_of_others_does_not_get_the_page(target: str, shared_replica: Replica) -> None:
+    for method in "GET", "POST":
+        status, fields, body = ask(shared_replica, target, method)
+        assert (status, fields["Content-Type"]) == (501, "text/plain; charset=utf-8")
+        assert body.startswith(b"501 Not Implemented: ")
+
+
+# ---- a share of all answers ---------------------------------------------------------------------------------------
+
+
+def answers(replica: Replica, count: int, target: str = "/") -> list[int]:
+    """The statuses of so many requests, one after the other, on one connection."""
+    found = []
+    with replica.connect() as client, client.makefile("rb") as received:
+        for _ in range(count):
+            client.sendall(f"HEAD {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            found.append(int(received.readline().split()[1]))
+            while received.readline() != b"\r\n":
+                pass
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rate", "percent"),
+    [("20%", 20), ("0.7", 70), ("33%", 33), ("1%", 1), ("0.05", 5), ("99%", 99), ("1", 100), ("0", 0)],
+)
+def test_the_error_rate_is_exact_and_irregular(rate: str, percent: int, start: Start) -> None:
+    replica = start("--error-rate", rate, "--workers", "1")
+    found = answers(replica, 1000)
+    for begin in range(0, 1000, 100):
+        assert found[begin : begin + 100].count(503) == percent
+    assert found.count(200) + found.count(503) == 1000
+    if 20 <= percent < 100:
+        assert max(len(list(run)) for code, run in groupby(found) if code == 503) >= 2
+    assert replica.stop() == 0
+    assert len(replica.served()) == found.count(200)  # pages are logged, errors are not
+
+
+def test_an_error_says_who_answers(start: Start) -> None:
+    replica = start("--error-rate=100%", "--error-code", "500", "--app-version", "v2")
+    for target in "/", "/any/path", "/whoami":
+        status, fields, body = ask(replica, target)
+        assert (status, fields["X-Served-By"], fields["X-Version"]) == (500, "vm", "v2")
+        assert json.loads(body)["status"] == 500
+    for target in (
+        "/livez",
+        "/healthz",
+        "/readyz",
+        "/ready",
+        "/health",
+        "/metrics",
+        "/wall",
+        "/hostname",
+        "/favicon.ico",
+    ):
+        assert ask(replica, target)[0] == 200
+    assert ask_any(replica, "//") == 301
+    assert replica.served() == []
+    found = metrics(replica)
+    assert found["yinyang_pages_total",] == 0
+    assert found["http_requests_total", ("code", "5xx"), ("route", "page")] == 2
+    assert found["http_requests_total", ("code", "5xx"), ("route", "whoami")] == 1
+
+
+def test_each_worker_is_exact(start: Start) -> None:
+    replica = start("--error-rate", "20%", "--workers", "2")
+    for _ in range(4):  # connections, each of which has one worker
+        assert answers(replica, 200).count(503) == 40
+
+
+# ---- an error that a request asks for -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/whoami", "/a/b"])
+def test_a_request_asks_for_errors(path: str, start: Start) -> None:
+    replica = start("--workers", "1", "--app-version", "v 2", "--zone", "eu-1a")
+    for query, code in {
+        "fail=100": 503,
+        "fail=100%": 503,
+        "fail=100%25&code=418": 418,
+        "a=b&code=500&fail=100&x": 500,
+        "fail=100&if=v%202": 503,
+        "fail=100&if=eu-1a": 503,
+        "fail=100&if=vm": 503,
+        "fail=100&if=v3": 200,
+        "fail=100&if=": 200,
+        "fail=0": 200,
+        "failed=100": 200,
+        "code=500": 200,
+        "xfail=100": 200,
+        "fail": 200,
+    }.items():
+        assert ask_any(replica, f"{path}?{query}") == code, query
+    keep = f"{path}?keep=1&fail=20&code=500"
+    assert answers(replica, 300, keep).count(500) == 60
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "reason"),
+    [
+        ("fail=", 400, "fail= is a share in percent"),
+        ("fail=x", 400, "fail= is a share in percent"),
+        ("fail=101", 400, "fail= is a share in percent"),
+        ("fail=-1", 400, "fail= is a share in percent"),
+        ("fail=0.2", 400, "fail= is a share in percent"),
+        ("fail=99999999999999999999", 400, "fail= is a share in percent"),
+        ("fail=10&code=600", 400, "code= is a status"),
+        ("fail=10&code=", 400, "code= is a status"),
+        ("latency=300ms", 501, "latency= is not there yet"),
+    ],
+)
+def test_a_request_asks_for_what_cannot_be(query: str, code: int, reason: str, shared_replica: Replica) -> None:
+    for path in "/", "/whoami":
+        status, _, body = ask(shared_replica, f"{path}?{query}")
+        assert status == code
+        assert re.match(rf"{code} [A-Z][A-Za-z ]+: {reason}", body.decode())
+
+
+def test_faults_on_request_can_be_off(start: Start) -> None:
+    replica = start("--faults", "off", "--error-rate", "100%")
+    assert ask(replica, "/?fail=20")[::2] == (403, b"403 Forbidden: faults on request are off here (--faults)\n")
+    assert ask_any(replica, "/") == 503
+
+
+def test_plain_has_no_errors_on_purpose(start: Start) -> None:
+    replica = start("--plain")
+    for target in ("/?fail=100", "/whoami?fail=x", "/status/503", "/status/x", "/ready", *UNAVAILABLE):
+        assert ask(replica, target)[2] == PAGE

@@ -1,0 +1,106 @@
+"""Answers that are errors on purpose: a share of all of them (--error-rate), or one that a request asks for.
+
+`?fail=20&code=503&if=v2` asks for an error in 20 % of the requests that ask so, where v2 is this replica's version,
+zone or name. It harms nobody else.
+"""
+
+from libc.stdint cimport uint8_t
+from libc.string cimport strcmp
+
+from ..config.config cimport Config
+from ..http.responses cimport FAULTS, routes
+from ..identity.replica cimport ABOUT_VERSION, ABOUT_ZONE, Replica
+from ..text.buffer cimport number_parse
+from .request cimport Request, request_value
+
+cdef extern from "fault_order.h" nogil:
+    const uint8_t fault_order[100]
+
+cdef extern from "option_table.h" nogil:
+    enum:
+        OPTION_ERROR_CODE
+        OPTION_ERROR_RATE
+        OPTION_FAULTS
+        OPTION_PLAIN
+
+cdef enum:
+    PERCENT_MAX = 100
+    STATUS_MIN = 200
+    STATUS_MAX = 599
+    FAULT_CODE = 503  # unless the request asks for another one
+    VALUE_MAX = 256  # bytes
+
+cdef enum Asked:  # what a request asks for, where it is no status
+    ASKED_NOTHING
+    ASKED_WRONG_RATE
+    ASKED_WRONG_CODE
+    ASKED_LATENCY
+    ASKED_IN_VAIN  # --faults is off
+    ASKED_END
+
+cdef struct Faults:  # of a worker
+    int rate  # percent
+    int code
+    bint on_request
+    uint8_t turn  # number of answers so far, modulo 100
+    uint8_t asked_turn  # likewise, of the requests that ask for faults
+
+
+cdef inline void faults_set(Faults *faults, const Config *config) noexcept nogil:
+    faults.rate = config.numbers[OPTION_ERROR_RATE]
+    faults.code = config.numbers[OPTION_ERROR_CODE]
+    faults.on_request = config.numbers[OPTION_FAULTS] == 0  # the first of its words
+
+
+cdef inline int fault_of(Faults *faults, int route, const Request *request) noexcept nogil:
+    """The status of the fault that takes the place of the answer, or what is wrong with what the request asks for
+    (enum Asked); ASKED_NOTHING if the answer is as always."""
+    cdef int asked = ASKED_NOTHING
+    if not routes[route].flags & FAULTS or request.replica.plain:
+        return ASKED_NOTHING
+    if request.parser.path_end < request.parser.target_length:
+        asked = fault_asked(faults, request)
+    if asked == ASKED_NOTHING and faults.rate:
+        asked = faults.code if fault_turn(&faults.turn, faults.rate) else ASKED_NOTHING
+    return asked
+
+
+cdef inline bint fault_turn(uint8_t *turn, int rate) noexcept nogil:
+    """Whether this one of 100 is a fault."""
+    cdef bint due = fault_order[turn[0]] < rate
+    turn[0] = <uint8_t>((turn[0] + 1) % PERCENT_MAX)
+    return due
+
+
+cdef inline int fault_asked(Faults *faults, const Request *request) noexcept nogil:
+    """What the query asks for: a status or an enum Asked."""
+    cdef char value[VALUE_MAX]
+    cdef const char *pos = value
+    cdef int code = FAULT_CODE
+    cdef int rate
+    if request_value(request, "latency", value, VALUE_MAX):
+        return ASKED_LATENCY
+    if not request_value(request, "fail", value, VALUE_MAX):
+        return ASKED_NOTHING
+    if not faults.on_request:
+        return ASKED_IN_VAIN
+    rate = <int>number_parse(&pos)
+    if pos[0] == b'%':
+        pos += 1
+    if pos[0] or not 0 <= rate <= PERCENT_MAX:
+        return ASKED_WRONG_RATE
+    if request_value(request, "code", value, VALUE_MAX):
+        pos = value
+        code = <int>number_parse(&pos)
+        if pos[0] or not STATUS_MIN <= code <= STATUS_MAX:
+            return ASKED_WRONG_CODE
+    if request_value(request, "if", value, VALUE_MAX) and not is_meant(request.replica, value):
+        return ASKED_NOTHING
+    return code if fault_turn(&faults.asked_turn, rate) else ASKED_NOTHING
+
+
+cdef inline bint is_meant(const Replica *replica, const char *text) noexcept nogil:
+    """Whether this is the replica's version, zone, name or short name."""
+    return (strcmp(text, replica.identity.name) == 0 or strcmp(text, replica.identity.short) == 0
+            or replica.about[ABOUT_VERSION] != NULL and strcmp(text, replica.about[ABOUT_VERSION]) == 0
+            or replica.about[ABOUT_ZONE] != NULL and strcmp(text, replica.about[ABOUT_ZONE]) == 0)

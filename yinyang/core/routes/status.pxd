@@ -1,0 +1,82 @@
+"""`/status/{code}`: any status from 200 to 599, with the identity of this replica. Faults are answered likewise."""
+
+from libc.stdint cimport uint8_t
+from libc.string cimport strlen
+
+from ..http.parser cimport BYTE_DIGIT, Parser, SLASH, ZERO, byte_roles
+from ..http.responses cimport reason_of
+from ..text.buffer cimport Text, llu, text_format, text_open, text_string
+from .faults cimport (
+    ASKED_END, ASKED_IN_VAIN, ASKED_LATENCY, ASKED_WRONG_CODE, ASKED_WRONG_RATE, STATUS_MAX, STATUS_MIN
+)
+from .request cimport Request, request_prefers_text, response_begin, response_end
+from .whoami cimport ANY_ORIGIN, State, WHOAMI_MAX, whoami_body, whoami_fields, whoami_format, whoami_state
+
+
+cdef inline int status_render(Text *text, const Request *request) noexcept nogil:
+    cdef int code = status_asked(request.parser, request.target)
+    if code == 0:
+        return refusal_render(text, request, 400, "a status from 200 to 599 follows /status/, such as /status/503")
+    return identity_render(text, request, code, "")
+
+
+cdef inline int fault_render(Text *text, const Request *request, int fault) noexcept nogil:
+    """The answer to a request for which fault_of gives this."""
+    if fault >= ASKED_END:
+        return identity_render(text, request, fault, ANY_ORIGIN)
+    if fault == ASKED_WRONG_RATE:
+        return refusal_render(text, request, 400, "fail= is a share in percent, from 0 to 100, such as fail=20")
+    if fault == ASKED_WRONG_CODE:
+        return refusal_render(text, request, 400, "code= is a status from 200 to 599, such as code=503")
+    if fault == ASKED_IN_VAIN:
+        return refusal_render(text, request, 403, "faults on request are off here (--faults)")
+    return refusal_render(text, request, 501, "latency= is not there yet; fail= and code= are")
+
+
+cdef inline int status_asked(const Parser *p, const uint8_t *target) noexcept nogil:
+    """The status that the path names behind /status/, which may end in a slash; 0 if it names none."""
+    cdef const uint8_t *pos = target + p.path + strlen("/status")
+    cdef const uint8_t *end = target + p.path_end
+    cdef int code = 0
+    cdef int i
+    if end - pos > 1 and (end - 1)[0] == SLASH:
+        end -= 1
+    if end - pos != 4:
+        return 0
+    for i in range(1, 4):
+        if not byte_roles[pos[i]] & BYTE_DIGIT:
+            return 0
+        code = code * 10 + pos[i] - ZERO
+    return code if STATUS_MIN <= code <= STATUS_MAX else 0
+
+
+cdef inline int identity_render(Text *text, const Request *request, int code, const char *fields) noexcept nogil:
+    """A response with this status, these header fields and the identity. Three statuses have no content (RFC 9110
+    sections 15.3.5, 15.3.6 and 15.4.5), and of these only Reset Content has a length of it, 0."""
+    cdef bint plain = request_prefers_text(request)
+    cdef bint without_length = code == 204 or code == 304
+    cdef char bytes[WHOAMI_MAX]
+    cdef Text body
+    cdef State state
+    whoami_state(&state, request)
+    text_open(&body, bytes, WHOAMI_MAX)
+    if code != 205:
+        text_format(&body, "status: %llu\n" if plain else '{"status":%llu,', <llu>code)
+        whoami_body(&body, plain, request.replica, &state)
+    response_begin(text, request, code, "text/plain; charset=utf-8" if plain else "application/json",
+                   NULL if without_length else &body)
+    text_string(text, fields)
+    whoami_format(text, &whoami_fields, request.replica, &state)
+    response_end(text, request, NULL if without_length else &body)
+    return code
+
+
+cdef inline int refusal_render(Text *text, const Request *request, int code, const char *reason) noexcept nogil:
+    """A request that cannot be answered as it is meant, in words."""
+    cdef char bytes[WHOAMI_MAX]
+    cdef Text body
+    text_open(&body, bytes, WHOAMI_MAX)
+    text_format(&body, "%llu %s: %s\n", <llu>code, reason_of(code), reason)
+    response_begin(text, request, code, "text/plain; charset=utf-8", &body)
+    response_end(text, request, &body)
+    return code
