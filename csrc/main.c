@@ -58,6 +58,8 @@ static int signals_open(void)
     sigaddset(&minded, SIGTERM);
     sigaddset(&minded, SIGINT);
     sigaddset(&minded, SIGCHLD);
+    sigaddset(&minded, SIGUSR1);
+    sigaddset(&minded, SIGUSR2);
     if (signal(SIGHUP, SIG_DFL) != SIG_IGN) /* else it is to outlive its terminal (nohup(1)) */
         sigaddset(&minded, SIGHUP);
     signal(SIGCHLD, SIG_DFL); /* where it is ignored, the kernel does not tell how a child has ended */
@@ -93,7 +95,9 @@ static int serve(struct yinyang *program)
         yinyang_reap_orphans(program); /* those that ended before */
     while ((goes_on = yinyang_turn(program, stops)) > 0)
         while (read(signals, &signal, sizeof signal) == sizeof signal)
-            if (signal.ssi_signo != SIGCHLD)
+            if (signal.ssi_signo == SIGUSR1 || signal.ssi_signo == SIGUSR2)
+                yinyang_set_ready(program, signal.ssi_signo == SIGUSR2);
+            else if (signal.ssi_signo != SIGCHLD)
                 stops++;
             else if (is_init)
                 yinyang_reap_orphans(program);

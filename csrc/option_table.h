@@ -9,7 +9,7 @@ enum option_kind {
     KIND_ADDRESS, /* a numeric address */
     KIND_TEXT,    /* of `min` to `max` bytes */
     KIND_NUMBER,  /* from `min` to `max` */
-    KIND_SECONDS, /* likewise; kept in milliseconds */
+    KIND_SECONDS, /* likewise, as in 10, 10s or 500ms; kept in milliseconds */
     KIND_SHARE,   /* 20% or 0.2; kept in percent */
     KIND_WORD,    /* one of `words`, kept as its index */
     KIND_SWITCH,  /* on or off; as an option without a value: on */
@@ -46,6 +46,10 @@ enum option_kind {
       .help = "status of these errors") \
     X(FAULTS, .word = "faults", .value = "MODE", .kind = KIND_WORD, .words = WORDS("on", "off"), \
       .help = "whether a request may ask for an error: ?fail=20&code=503&if=v2") \
+    X(READY_AFTER, .word = "ready-after", .value = "S", .kind = KIND_SECONDS, .max = 3600, \
+      .help = "seconds from the start in which /readyz answers 503") \
+    X(CONTROL, .word = "control", .kind = KIND_SWITCH, \
+      .help = "allow POST /readyz/disable and /readyz/enable") \
     X(PLAIN, .word = "plain", .kind = KIND_SWITCH, \
       .help = "serve the page on every path: no /whoami, /wall, probes, metrics") \
     X(WORKERS, .word = "workers", .value = "N", .kind = KIND_NUMBER, .min = 1, .max = 1024, \

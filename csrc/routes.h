@@ -73,13 +73,13 @@ enum route_flag {
     X(READY, "/ready", "readyz", RENDERED, CODE(200) | CODE(503), "", KEEPS, 0) \
     X(HEALTH, "/health", "readyz", RENDERED, CODE(200) | CODE(503), "", KEEPS, 0) \
     X(METRICS, "/metrics", "metrics", RENDERED, CODE(200), "", KEEPS, 0) \
+    X(DISABLE, "/readyz/disable", "control", RENDERED, CLASSES, "", KEEPS, 0) \
+    X(ENABLE, "/readyz/enable", "control", RENDERED, CLASSES, "", KEEPS, 0) \
     X(ECHO, "/echo", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
     X(HEADERS, "/headers", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
     X(ANYTHING, "/anything", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
     X(DELAY, "/delay", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
     X(BURN, "/burn", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
-    X(DISABLE, "/readyz/disable", "unavailable", RENDERED, CODE(501), "", KEEPS, 0) \
-    X(ENABLE, "/readyz/enable", "unavailable", RENDERED, CODE(501), "", KEEPS, 0) \
     X(FAULT_INJECTION, "/fault_injection", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
     X(ERROR, "", "error", ERRORS, ERROR_CODES, TEXT, ENDS, PLAIN) /* the request is invalid */
 
@@ -133,20 +133,23 @@ static const struct route {
 #undef ERROR_CODES
 #undef VARIANTS
 
+/* Whether a path that begins with the same two bytes is that of the route. */
 static inline int route_matches(const struct route *route, const unsigned char *path, size_t length)
 {
     if (route->flags & PREFIX && length > route->path_length && path[route->path_length] == '/')
         length = route->path_length;
     if (!(route->flags & PLAIN) && length > 1 && path[length - 1] == '/')
         length--;
-    return route->path_length && length == route->path_length && memcmp(route->path, path, length) == 0;
+    return length == route->path_length && memcmp(route->path, path, length) == 0;
 }
 
 /* The route of a path, which is without its query. */
 static inline int route_of(const unsigned char *path, size_t length, int asks_options, int plain)
 {
+    if (length < 2) /* most requests */
+        return ROUTE_PAGE;
     for (int i = 0; i < ROUTE_COUNT; i++)
-        if ((!plain || routes[i].flags & PLAIN) && (asks_options || !(routes[i].flags & ON_OPTIONS)) &&
+        if (routes[i].path_length && routes[i].path[1] == path[1] && (!plain || routes[i].flags & PLAIN) && (asks_options || !(routes[i].flags & ON_OPTIONS)) &&
             route_matches(&routes[i], path, length))
             return i;
     return ROUTE_PAGE;

@@ -35,6 +35,9 @@ HIDDEN int yinyang_open(struct yinyang *program, int log, int caller_fd);
  * message says why. */
 HIDDEN int yinyang_turn(struct yinyang *program, int stops);
 
+/* Have /readyz answer 503, or 200 again. */
+HIDDEN void yinyang_set_ready(struct yinyang *program, int ready);
+
 /* Serve as a worker, by the arguments that its parent has executed it with; the exit code. */
 HIDDEN int yinyang_worker(int count, const char **arguments);
 

@@ -1,18 +1,22 @@
 """Errors on purpose, and the commands that users know from similar servers."""
 
 import json
+import os
 import re
+import signal
+import socket
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 
 import pytest
-from conftest import PAGE, Replica
+from conftest import PAGE, Replica, wait_until
 from test_routes import ask, metrics, read_head
 
 Start = Callable[..., Replica]
 UNAVAILABLE = (
     *("/echo", "/echo/a", "/headers", "/headers/", "/anything", "/anything/a/b", "/delay/1", "/delay/0.3", "/burn/1s"),
-    *("/readyz/disable", "/readyz/enable/", "/fault_injection/enable?rate=20%", "/fault_injection/status"),
+    *("/fault_injection/enable?rate=20%", "/fault_injection/status"),
 )
 REASONS = {200: "OK", 201: "Created", 302: "Found", 404: "Not Found", 418: "I'm a teapot", 429: "Too Many Requests"}
 REASONS |= {500: "Internal Server Error", 503: "Service Unavailable", 504: "Gateway Timeout", 299: "", 599: ""}
@@ -90,6 +94,98 @@ def test_a_command_of_others_does_not_get_the_page(target: str, shared_replica: 
         status, fields, body = ask(shared_replica, target, method)
         assert (status, fields["Content-Type"]) == (501, "text/plain; charset=utf-8")
         assert body.startswith(b"501 Not Implemented: ")
+
+
+# ---- readiness ----------------------------------------------------------------------------------------------------
+
+
+def ready(replica: Replica) -> bool:
+    status, _, body = ask(replica, "/readyz")
+    assert body == b"ok\n" if status == 200 else (status, body[:11]) == (503, b"not ready: ")
+    return status == 200
+
+
+def wait_for_readiness(replica: Replica, expected: bool) -> None:
+    """Wait for it; all its paths say the same, and other routes go on as before."""
+    wait_until(lambda: ready(replica) == expected)
+    for path in "/readyz", "/ready", "/health":
+        status, _, body = ask(replica, path)
+        assert (status, body) == (
+            (200, b"ok\n") if expected else (503, b"not ready: told so by SIGUSR1 or /readyz/disable\n")
+        )
+    assert ask_any(replica, "/livez") == ask_any(replica, "/") == ask_any(replica, "/whoami") == 200
+
+
+def test_signals_change_readiness(start: Start) -> None:
+    replica = start("--workers", "2")
+
+    def said(message: str, times: int) -> bool:
+        return sum(line.endswith(message) for line in replica.lines()) == times
+
+    for times in (1, 2):
+        assert ready(replica)
+        replica.send_signal(signal.SIGUSR1)
+        wait_for_readiness(replica, False)
+        wait_until(partial(said, "Not ready, as told: /readyz answers 503", times))
+        replica.send_signal(signal.SIGUSR2)
+        wait_for_readiness(replica, True)
+        wait_until(partial(said, "Ready again, as told", times))
+    assert replica.stop() == 0
+
+
+def test_clients_change_readiness_if_they_may(start: Start) -> None:
+    replica = start("--control", "--workers", "2")
+    for _ in range(20):
+        assert ask(replica, "/readyz/disable", "POST")[::2] == (202, b"202 Accepted: /readyz answers 503 from now on\n")
+        wait_for_readiness(replica, False)
+        assert ask(replica, "/readyz/enable/", "POST")[::2] == (202, b"202 Accepted: /readyz answers 200 again\n")
+        wait_for_readiness(replica, True)
+    assert replica.stop() == 0
+
+
+def test_a_restarted_worker_commands_nothing(start: Start) -> None:
+    replica = start("--control", "--workers", "1")
+    assert ask_any(replica, "/readyz/disable", "POST") == 202
+    wait_for_readiness(replica, False)
+    [worker] = replica.workers()
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: replica.workers() not in ([], [worker]))
+    assert not ready(replica)
+    assert ask_any(replica, "/readyz/enable", "POST") == 202
+    wait_for_readiness(replica, True)
+
+
+def test_many_commands_are_no_flood(start: Start) -> None:
+    replica = start("--control", "--workers", "1")
+    workers = replica.workers()
+    for _ in range(20):
+        with replica.connect() as client:
+            client.sendall(b"POST /readyz/disable HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
+            client.shutdown(socket.SHUT_WR)
+            assert client.makefile("rb").read().count(b"HTTP/1.1 202 Accepted") == 100
+    assert replica.workers() == workers
+    assert not ready(replica)
+
+
+def test_it_is_ready_after_a_while(start: Start) -> None:
+    soon, late = start("--ready-after", "500ms"), start("--ready-after", "1000s")
+    wait_for_readiness(soon, True)
+    for path in "/readyz", "/ready", "/health":
+        status, _, body = ask(late, path)
+        assert status == 503
+        assert re.fullmatch(rb"not ready: \d+ s to go \(--ready-after\)\n", body)
+    assert ask_any(late, "/") == ask_any(late, "/livez") == ask_any(late, "/whoami") == 200
+    assert late.stop() == 0
+
+
+def test_readiness_is_not_for_everybody(shared_replica: Replica) -> None:
+    for path in "/readyz/disable", "/readyz/enable":
+        status, _, body = ask(shared_replica, path, "POST")
+        assert (status, body) == (403, b"403 Forbidden: to allow this, start with --control or YINYANG_CONTROL=on\n")
+        for method in "GET", "HEAD", "PUT", "DELETE", "OPTIONS":
+            status, fields, _ = ask(shared_replica, path, method)
+            assert (status, fields["Allow"]) == (405, "POST")
+    assert ready(shared_replica)
 
 
 # ---- a share of all answers ---------------------------------------------------------------------------------------

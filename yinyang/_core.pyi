@@ -137,6 +137,9 @@ class Server:
         """The next thing to log; None when there is none, for now. The kind, the second since 1970, how many equal ones
         there are, the message, and the values of the verbs in it."""
 
+    def set_ready(self, ready: bool) -> None:
+        """Have `/readyz` answer 503, or 200 again; from any thread, or a handler of signals."""
+
     def wake(self) -> None:
         """Make `wait` return; from any thread, or a handler of signals."""
 

@@ -46,7 +46,7 @@ from .core.supervisor.reap cimport supervisor_reap_orphans
 from .core.supervisor.server cimport (
     LogRecord, Server as ServerState, server_has_failed, server_next_record, server_wait, server_write_log
 )
-from .core.supervisor.supervisor cimport supervisor_close, supervisor_open, supervisor_start
+from .core.supervisor.supervisor cimport supervisor_close, supervisor_open, supervisor_set_ready, supervisor_start
 from .core.text.buffer cimport Text, text_measure, text_open, text_system_error
 
 cdef extern from "option_table.h" nogil:
@@ -522,6 +522,9 @@ cdef class Server:
     def close(self):
         self._close()
 
+    def set_ready(self, bint ready):
+        supervisor_set_ready(&self._state.supervisor, ready)
+
     def start(self):
         cdef int error
         with nogil:
@@ -624,6 +627,10 @@ cdef public int yinyang_worker(int count, const char **arguments) noexcept nogil
 
 cdef public int yinyang_turn(yinyang *program, int stops) noexcept nogil:
     return program_turn(<Program *>program, stops)
+
+
+cdef public void yinyang_set_ready(yinyang *program, bint ready) noexcept nogil:
+    supervisor_set_ready(&(<Program *>program).server.supervisor, ready)
 
 
 cdef public void yinyang_reap_orphans(yinyang *program) noexcept nogil:

@@ -75,10 +75,13 @@ def _serve(server: Server) -> int:
         stops.append(signal.SIGHUP)
     for number in stops:
         signal.signal(number, lambda _number, _frame: server.request_stop())
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: server.set_ready(False))
+    signal.signal(signal.SIGUSR2, lambda _number, _frame: server.set_ready(True))
     is_init = os.getpid() == 1  # the first process of a container inherits the children of others
     signal.signal(signal.SIGCHLD, lambda _number, _frame: server.reap_orphans() if is_init else None)
     signal.set_wakeup_fd(server.waker, warn_on_full_buffer=False)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [*stops, signal.SIGCHLD])  # whoever started this may have blocked them
+    # whoever started this may have blocked them
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [*stops, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD])
     if is_init:
         server.reap_orphans()  # those that have ended before anybody minded
     try:

@@ -42,6 +42,8 @@ class Server:
     error_rate: share of the pages and of `/whoami` that is an error, from 0 to 1, in whole percent; or as in `20%`.
     error_code: status of these errors, 200 to 599.
     faults: whether a request may ask for an error, as in `?fail=20&code=503`: `on` or `off`.
+    ready_after: seconds from its start in which `/readyz` answers 503.
+    control: clients may change its readiness, by POST to `/readyz/disable` and `/readyz/enable`.
     plain: every path is the page, as in the original; else there are also `/whoami`, `/hostname`, `/wall`, `/metrics`,
         `/livez`, `/healthz`, `/readyz` (also `/ready` and `/health`) and `/status/{code}`.
     workers: processes that serve; None for as many as the CPUs that this process may use.
@@ -77,6 +79,8 @@ class Server:
         error_rate: float | str = 0,
         error_code: int = 503,
         faults: Literal["on", "off"] = "on",
+        ready_after: float = 0,
+        control: bool = False,
         plain: bool = False,
         workers: int | None = None,
         max_connections: int | None = None,
@@ -103,6 +107,8 @@ class Server:
                 "error_rate": error_rate,
                 "error_code": error_code,
                 "faults": faults,
+                "ready_after": ready_after,
+                "control": control,
                 "plain": plain,
                 "workers": workers,
                 "max_connections": max_connections,
@@ -191,6 +197,13 @@ class Server:
     def request_stop(self) -> None:
         """Begin to stop, without waiting; a second time: at once. Safe in a handler of signals."""
         self._stops += 1
+        if not self._counts:
+            self._core.wake()
+
+    def set_ready(self, ready: bool) -> None:
+        """Have `/readyz` answer 503, so that balancers pass over this replica, or 200 again. Safe in a handler of
+        signals."""
+        self._core.set_ready(ready)
         if not self._counts:
             self._core.wake()
 

@@ -79,6 +79,7 @@ cdef inline bint config_set(Config *config, int option, const char *value) noexc
     cdef const Option *row = &option_table[option]
     cdef Address address
     cdef int64_t number
+    cdef int unit
     if row.kind == KIND_ADDRESS or row.kind == KIND_TEXT:
         config.texts[option] = value
         if row.kind == KIND_ADDRESS:
@@ -91,10 +92,16 @@ cdef inline bint config_set(Config *config, int option, const char *value) noexc
     if row.kind == KIND_SHARE:
         config.numbers[option] = share_parse(value)
         return config.numbers[option] >= 0
-    number = number_parse(&value)
-    if value[0] or not row.min <= number <= row.max:
+    unit = MS_PER_SECOND if row.kind == KIND_SECONDS else 1
+    number = unit * number_parse(&value)
+    if row.kind == KIND_SECONDS and strcmp(value, "ms") == 0:
+        number //= unit
+        value += strlen("ms")
+    elif row.kind == KIND_SECONDS and strcmp(value, "s") == 0:
+        value += strlen("s")
+    if value[0] or not row.min * unit <= number <= row.max * unit:
         return False
-    config.numbers[option] = <int>number * (MS_PER_SECOND if row.kind == KIND_SECONDS else 1)
+    config.numbers[option] = <int>number
     return True
 
 

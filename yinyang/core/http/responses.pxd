@@ -35,8 +35,10 @@ cdef extern from "routes.h" nogil:
         LOGGED
         PLAIN
         READS_ACCEPT
-        ROUTE_PAGE
+        ROUTE_DISABLE
+        ROUTE_ENABLE
         ROUTE_ERROR
+        ROUTE_PAGE
         ROUTE_COUNT
         VARIANT_KEEP_ALIVE
         VARIANT_CLOSE

@@ -11,6 +11,7 @@ cdef extern from "option_table.h" nogil:
         OPTION_NAMESPACE
         OPTION_NODE
         OPTION_PALETTE
+        OPTION_CONTROL
         OPTION_PLAIN
         OPTION_ZONE
         OPTION_TITLE
@@ -29,6 +30,7 @@ cdef struct Replica:
     const char *title
     const char *about[ABOUTS]  # NULL where it is not set
     bint plain  # every path is the page, as in the original
+    bint control  # clients may change its readiness
 
 
 cdef inline void replica_set(Replica *replica, const Config *config) noexcept nogil:
@@ -37,6 +39,7 @@ cdef inline void replica_set(Replica *replica, const Config *config) noexcept no
     identity_set(&replica.identity, name, strlen(name), config.numbers[OPTION_PALETTE])
     replica.title = config.texts[OPTION_TITLE]
     replica.plain = config.numbers[OPTION_PLAIN]
+    replica.control = config.numbers[OPTION_CONTROL]
     replica.about[ABOUT_VERSION] = config.texts[OPTION_APP_VERSION]
     replica.about[ABOUT_NODE] = config.texts[OPTION_NODE]
     replica.about[ABOUT_NAMESPACE] = config.texts[OPTION_NAMESPACE]

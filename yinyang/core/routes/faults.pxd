@@ -8,6 +8,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport strcmp
 
 from ..config.config cimport Config
+from ..http.parser cimport target_kept
 from ..http.responses cimport FAULTS, routes
 from ..identity.replica cimport ABOUT_VERSION, ABOUT_ZONE, Replica
 from ..text.buffer cimport number_parse
@@ -58,7 +59,7 @@ cdef inline int fault_of(Faults *faults, int route, const Request *request) noex
     cdef int asked = ASKED_NOTHING
     if not routes[route].flags & FAULTS or request.replica.plain:
         return ASKED_NOTHING
-    if request.parser.path_end < request.parser.target_length:
+    if request.parser.path_end < request.parser.target_length and may_ask(request):
         asked = fault_asked(faults, request)
     if asked == ASKED_NOTHING and faults.rate:
         asked = faults.code if fault_turn(&faults.turn, faults.rate) else ASKED_NOTHING
@@ -70,6 +71,17 @@ cdef inline bint fault_turn(uint8_t *turn, int rate) noexcept nogil:
     cdef bint due = fault_order[turn[0]] < rate
     turn[0] = <uint8_t>((turn[0] + 1) % PERCENT_MAX)
     return due
+
+
+cdef inline bint may_ask(const Request *request) noexcept nogil:
+    """Whether the query has a parameter that begins as those of fault_asked do."""
+    cdef size_t kept = target_kept(request.parser)
+    cdef size_t pos
+    for pos in range(<size_t>request.parser.path_end + 1, kept):
+        if request.target[pos] == b'f' or request.target[pos] == b'l':
+            if request.target[pos - 1] == b'?' or request.target[pos - 1] == b'&':
+                return True
+    return False
 
 
 cdef inline int fault_asked(Faults *faults, const Request *request) noexcept nogil:

@@ -16,7 +16,7 @@ from .whoami cimport ANY_ORIGIN, State, WHOAMI_MAX, whoami_body, whoami_fields, 
 cdef inline int status_render(Text *text, const Request *request) noexcept nogil:
     cdef int code = status_asked(request.parser, request.target)
     if code == 0:
-        return refusal_render(text, request, 400, "a status from 200 to 599 follows /status/, such as /status/503")
+        return words_render(text, request, 400, "a status from 200 to 599 follows /status/, such as /status/503", "")
     return identity_render(text, request, code, "")
 
 
@@ -25,12 +25,12 @@ cdef inline int fault_render(Text *text, const Request *request, int fault) noex
     if fault >= ASKED_END:
         return identity_render(text, request, fault, ANY_ORIGIN)
     if fault == ASKED_WRONG_RATE:
-        return refusal_render(text, request, 400, "fail= is a share in percent, from 0 to 100, such as fail=20")
+        return words_render(text, request, 400, "fail= is a share in percent, from 0 to 100, such as fail=20", "")
     if fault == ASKED_WRONG_CODE:
-        return refusal_render(text, request, 400, "code= is a status from 200 to 599, such as code=503")
+        return words_render(text, request, 400, "code= is a status from 200 to 599, such as code=503", "")
     if fault == ASKED_IN_VAIN:
-        return refusal_render(text, request, 403, "faults on request are off here (--faults)")
-    return refusal_render(text, request, 501, "latency= is not there yet; fail= and code= are")
+        return words_render(text, request, 403, "faults on request are off here (--faults)", "")
+    return words_render(text, request, 501, "latency= is not there yet; fail= and code= are", "")
 
 
 cdef inline int status_asked(const Parser *p, const uint8_t *target) noexcept nogil:
@@ -71,12 +71,14 @@ cdef inline int identity_render(Text *text, const Request *request, int code, co
     return code
 
 
-cdef inline int refusal_render(Text *text, const Request *request, int code, const char *reason) noexcept nogil:
-    """A request that cannot be answered as it is meant, in words."""
+cdef inline int words_render(Text *text, const Request *request, int code, const char *words,
+                             const char *fields) noexcept nogil:
+    """A response with this status, one line of text, and these header fields."""
     cdef char bytes[WHOAMI_MAX]
     cdef Text body
     text_open(&body, bytes, WHOAMI_MAX)
-    text_format(&body, "%llu %s: %s\n", <llu>code, reason_of(code), reason)
+    text_format(&body, "%llu %s: %s\n", <llu>code, reason_of(code), words)
     response_begin(text, request, code, "text/plain; charset=utf-8", &body)
+    text_string(text, fields)
     response_end(text, request, &body)
     return code

@@ -15,20 +15,23 @@ from ..http.responses cimport (
 from ..identity.page cimport page_render
 from ..identity.replica cimport Replica
 from ..text.buffer cimport Text, text_measure, text_open, text_put, text_string
+from .control cimport control_render
 from .metrics cimport metrics_render
 from .readyz cimport readyz_render
 from .redirect cimport redirect_render
 from .request cimport Request, request_asks
-from .status cimport refusal_render, status_render
+from .status cimport status_render, words_render
 from .whoami cimport whoami_render
 
 cdef extern from "routes.h" nogil:
     enum:
         ROUTE_EMPTY
+        ROUTE_ENABLE
         ROUTE_HEALTHZ
         ROUTE_HOSTNAME
         ROUTE_LIVEZ
         ROUTE_METRICS
+        ROUTE_DISABLE
         ROUTE_ECHO
         ROUTE_FAULT_INJECTION
         ROUTE_READY
@@ -84,7 +87,9 @@ cdef inline int route_render(int route, Text *text, const Request *request) noex
     if route == ROUTE_READYZ or route == ROUTE_READY or route == ROUTE_HEALTH:
         return readyz_render(text, request)
     if ROUTE_ECHO <= route <= ROUTE_FAULT_INJECTION:
-        return refusal_render(text, request, 501, "this server does not have this command of similar ones")
+        return words_render(text, request, 501, "this server does not have this command of similar ones", "")
+    if route == ROUTE_DISABLE or route == ROUTE_ENABLE:
+        return control_render(text, request, route == ROUTE_ENABLE)
     if route == ROUTE_METRICS:
         return metrics_render(text, request)
     return redirect_render(text, request)

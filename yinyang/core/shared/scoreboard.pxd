@@ -39,6 +39,7 @@ cdef struct WorkerSlot:  # written by its worker alone
     uint64_t open_max  # the most connections that it can have
     uint64_t state  # 0 until the worker is about to serve; then WORKER_UP, and the guards of its sandbox
     uint64_t turns  # ever; a worker takes a turn when its parent has sent a byte
+    uint64_t ready_asked  # twice the number of requests for a change of readiness, and 1 if the last one was for ready
     uint64_t answered[ROUTE_COUNT][STATUS_COUNT]  # responses, ever
     PageRing page_ring
 
@@ -48,7 +49,9 @@ cdef struct WorkerNotice:  # what the parent says about one worker
 
 cdef struct Notice:  # what the parent tells all workers
     int64_t started  # s of the wall clock
+    int64_t ready_at  # ms: it is not ready before
     uint32_t phase
+    uint32_t unready  # whether somebody has told the replica not to be ready
     uint32_t sleep  # while the parent waits for the next page: the number of this wait, which is odd
     WorkerNotice workers[1]  # one for each worker
 
@@ -147,6 +150,20 @@ cdef inline uint32_t scoreboard_phase(const Scoreboard *scoreboard) noexcept nog
     return atomic_get_u32(&scoreboard.notice.phase)
 
 
+cdef inline void scoreboard_set_ready_at(const Scoreboard *scoreboard, int64_t ready_at) noexcept nogil:
+    """Before there are workers."""
+    scoreboard.notice.ready_at = ready_at
+
+
+cdef inline void scoreboard_set_unready(const Scoreboard *scoreboard, bint unready) noexcept nogil:
+    atomic_publish_u32(&scoreboard.notice.unready, unready)
+
+
+cdef inline bint scoreboard_is_unready(const Scoreboard *scoreboard) noexcept nogil:
+    """Whether somebody has told the replica not to be ready."""
+    return atomic_get_u32(&scoreboard.notice.unready) != 0
+
+
 cdef inline void scoreboard_set_ready(const Scoreboard *scoreboard, uint32_t slot, int64_t since) noexcept nogil:
     atomic_set_i64(&scoreboard.notice.workers[slot].ready_from, since)
 
@@ -211,6 +228,11 @@ cdef inline uint32_t scoreboard_sleep(const Scoreboard *scoreboard) noexcept nog
 cdef inline void slot_count(WorkerSlot *slot, int route, int status) noexcept nogil:
     """Count a response."""
     atomic_set_u64(&slot.answered[route][status], slot.answered[route][status] + 1)
+
+
+cdef inline void slot_ask_ready(WorkerSlot *slot, bint ready) noexcept nogil:
+    """Ask the parent for a change of readiness."""
+    atomic_set_u64(&slot.ready_asked, ((slot.ready_asked >> 1) + 1) << 1 | <uint64_t>ready)
 
 
 cdef inline uint64_t scoreboard_answered(const Scoreboard *scoreboard, int route, int status) noexcept nogil:

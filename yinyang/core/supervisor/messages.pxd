@@ -1,11 +1,11 @@
-"""The messages of the log about workers: their deaths, their sandbox, and the listening socket that they share."""
+"""The messages of the log about workers: their deaths, sandbox, readiness, and the listening socket that they share."""
 
 from libc.stdint cimport uint32_t
 
 from ..os.atomic cimport atomic_get_u64
 from ..os.sandbox cimport SANDBOX_OFF, sandbox_message
 from ..os.syscalls cimport SIGPROF, WEXITSTATUS, WIFSIGNALED, WTERMSIG, monotonic_ms
-from ..shared.scoreboard cimport PHASE_STOPPING, WORKER_UP, scoreboard_slot
+from ..shared.scoreboard cimport PHASE_STOPPING, WORKER_UP, scoreboard_is_unready, scoreboard_slot
 from ..text.buffer cimport Text, llu, text_format, text_string, text_system_error
 from .spawn cimport worker_is_due
 from .state cimport (
@@ -95,6 +95,16 @@ cdef inline void supervisor_failure_message(const Supervisor *supervisor, Text *
     """The reason for supervisor_has_failed: the end of the first worker. The others ended in the same way."""
     text_string(text, "no worker could begin to serve: the first one")
     text_end_of(text, &supervisor.processes[0])
+
+
+cdef inline bint supervisor_take_readiness(Supervisor *supervisor, Text *text) noexcept nogil:
+    """Put the message about a change of readiness into the text; False if there is none."""
+    cdef bint unready = scoreboard_is_unready(&supervisor.scoreboard)
+    if unready == supervisor.unready_logged:
+        return False
+    supervisor.unready_logged = unready
+    text_string(text, "Not ready, as told: /readyz answers 503" if unready else "Ready again, as told")
+    return True
 
 
 cdef inline bint supervisor_take_listener(Supervisor *supervisor, Text *text) noexcept nogil:

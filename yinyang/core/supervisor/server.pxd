@@ -20,7 +20,8 @@ from ..os.listener cimport listening_message
 from ..os.syscalls cimport monotonic_ms, wall_second
 from ..text.buffer cimport Text, text_format, text_open
 from .messages cimport (
-    supervisor_failure_message, supervisor_take_death, supervisor_take_listener, supervisor_take_sandbox
+    supervisor_failure_message, supervisor_take_death, supervisor_take_listener, supervisor_take_readiness,
+    supervisor_take_sandbox
 )
 from .pages cimport supervisor_look, supervisor_take_pages
 from .state cimport Supervisor
@@ -115,7 +116,7 @@ cdef inline bint server_next_record(Server *server, LogRecord *record) noexcept 
         record.are_pages = True
         record_image(record, supervisor.replica, "Served image, host: %s, colour: %s")
         return True
-    if supervisor_take_sandbox(supervisor, &record.message):
+    if supervisor_take_sandbox(supervisor, &record.message) or supervisor_take_readiness(supervisor, &record.message):
         return True
     record.is_warning = True
     return supervisor_take_listener(supervisor, &record.message) or supervisor_take_death(supervisor, &record.message)

@@ -49,6 +49,7 @@ cdef struct WorkerProcess:
     uint64_t notifications  # that it has sent
     uint64_t notifications_max  # that it may have sent
     PageReader reader
+    uint64_t ready_asked  # as of the last look at its slot
     uint64_t pages  # number of pages that were taken from its slot
     int64_t doubted_at  # ms: since when it has reported more pages than it can have served; 0: it has not
     int64_t cpu_time  # ns, as of the last look
@@ -85,6 +86,7 @@ cdef struct Supervisor:
     bint caller_ready  # whether it could
     int guards  # of the sandbox of this process
     bint sandbox_logged
+    bint unready_logged  # the log says that it is not ready
     bint busy  # pages came during the last supervisor_wait
     uint32_t sleep  # number of the last wait for notifications; odd
     int64_t due_at  # ms: the latest time of its next turn

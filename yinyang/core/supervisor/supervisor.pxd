@@ -5,10 +5,11 @@ The caller must be the thread that opened the supervisor, since the kernel ends 
 it ends (PR_SET_PDEATHSIG in prctl(2)).
 """
 
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
 from ..config.config cimport Config
 from ..identity.replica cimport Replica
+from ..os.atomic cimport atomic_get_u64
 from ..os.handshakes cimport DEFERRED_END, handshakes_defer, handshakes_list, handshakes_wait
 from ..os.listener cimport listener_address, listener_has_both, listener_is_open, listener_refuse, listener_revive
 from ..os.syscalls cimport (
@@ -17,7 +18,7 @@ from ..os.syscalls cimport (
 )
 from ..shared.scoreboard cimport (
     PHASE_DRAINING, PHASE_SERVING, PHASE_STOPPING, scoreboard_begin_sleep, scoreboard_end_sleep, scoreboard_open,
-    scoreboard_set_phase
+    scoreboard_set_phase, scoreboard_set_ready_at, scoreboard_set_unready, scoreboard_slot
 )
 from .pages cimport supervisor_look, supervisor_note_wall
 from .reap cimport (
@@ -29,6 +30,8 @@ from .state cimport KILL_END, LISTENER_LOST, LISTENER_REVIVED, Supervisor, Worke
 
 cdef extern from "option_table.h" nogil:
     enum:
+        OPTION_CONTROL
+        OPTION_READY_AFTER
         OPTION_DRAIN
         OPTION_WORKERS
 
@@ -106,6 +109,7 @@ cdef inline void supervisor_close(Supervisor *supervisor) noexcept nogil:
 cdef inline int supervisor_start(Supervisor *supervisor) noexcept nogil:
     """Fork all workers; 0 or -errno."""
     cdef int i, error
+    scoreboard_set_ready_at(&supervisor.scoreboard, monotonic_ms() + supervisor.config.numbers[OPTION_READY_AFTER])
     for i in range(supervisor.workers):
         error = supervisor_spawn(supervisor, i)
         if error:
@@ -133,6 +137,7 @@ cdef inline void supervisor_wait(Supervisor *supervisor, int log, int timeout_ma
     scoreboard_end_sleep(&supervisor.scoreboard, supervisor.sleep)
     supervisor_begin_turn(supervisor)
     supervisor.busy = supervisor_look(supervisor)
+    supervisor_take_commands(supervisor)
     supervisor.caller_ready = count > 0 and others[POLLFD_CALLER].revents != 0
     for i in range(supervisor.workers if count > 0 else 0):
         if supervisor.pollfds[i].revents and supervisor.processes[i].lifeline >= 0:
@@ -158,6 +163,7 @@ cdef inline bint supervisor_begin_sleep(Supervisor *supervisor) noexcept nogil:
     for i in range(supervisor.workers):
         supervisor.processes[i].notifications_max += 1
     scoreboard_begin_sleep(&supervisor.scoreboard, supervisor.sleep)
+    supervisor_take_commands(supervisor)
     return not supervisor_look(supervisor)
 
 
@@ -209,6 +215,26 @@ cdef inline int supervisor_timeout(const Supervisor *supervisor, int timeout_max
     if until == INT64_MAX:
         return -1
     return <int>(until - now) if until > now else 0
+
+
+# ---- readiness ----------------------------------------------------------------------------------------------------
+
+cdef inline void supervisor_set_ready(Supervisor *supervisor, bint ready) noexcept nogil:
+    """Have /readyz answer 503, or 200 again. From the parent, or from a handler of its signals."""
+    scoreboard_set_unready(&supervisor.scoreboard, not ready)
+
+
+cdef inline void supervisor_take_commands(Supervisor *supervisor) noexcept nogil:
+    """Do what clients have asked a worker for, if --control allows it."""
+    cdef uint64_t asked
+    cdef int i
+    if not supervisor.config.numbers[OPTION_CONTROL]:
+        return
+    for i in range(supervisor.workers):
+        asked = atomic_get_u64(&scoreboard_slot(&supervisor.scoreboard, <uint32_t>i).ready_asked)
+        if asked and asked != supervisor.processes[i].ready_asked:
+            supervisor.processes[i].ready_asked = asked
+            supervisor_set_ready(supervisor, asked & 1)
 
 
 # ---- the listening socket -----------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ from ..http.parser cimport (
     parser_skippable, target_begin, target_keep
 )
 from ..http.responses cimport (
-    FAULTS, LOGGED, READS_ACCEPT, RENDERED, ROUTE_ERROR, Responses, Route, STATUS_200, response_of, response_of_error,
-    routes, status_counted, status_of
+    FAULTS, LOGGED, READS_ACCEPT, RENDERED, ROUTE_DISABLE, ROUTE_ENABLE, ROUTE_ERROR, Responses, Route, STATUS_200,
+    response_of, response_of_error, routes, status_counted, status_of
 )
 from ..http.send_queue cimport (
     KEPT_MAX, KeptBytes, PendingSend, RECEIVE_MAX, RENDERED_MAX, SENT_ALL, SENT_FAILED, SendQueue, kept_bytes_open,
@@ -44,7 +44,7 @@ from ..routes.request cimport Request
 from ..routes.status cimport fault_render
 from ..routes.table cimport route_for, route_keeps_alive, route_render
 from ..shared.page_ring cimport page_ring_add
-from ..shared.scoreboard cimport Scoreboard, WorkerSlot, slot_count
+from ..shared.scoreboard cimport Scoreboard, WorkerSlot, slot_ask_ready, slot_count
 from ..text.buffer cimport Text, text_string
 from .timers cimport (
     READ_RATE_MIN, SEND_RATE_MIN, TimerNode, Timers, WAIT_ANSWER, WAIT_BODY, WAIT_FAREWELL, WAIT_HEAD, WAIT_IDLE,
@@ -77,6 +77,7 @@ cdef struct Clients:  # large members come last, so the code reaches the others 
     int64_t now  # ms, as of this wake-up
     int64_t second  # of the wall clock, likewise
     uint64_t logged  # lines in the page ring, ever
+    uint64_t commanded  # requests for a change of readiness, ever
     uint64_t silent  # connections with nothing to receive when they were accepted, ever
     uint32_t table_size  # the first descriptor that has no place in the tables
     int epoll
@@ -414,6 +415,9 @@ cdef inline bint client_render(Clients *clients, int route, const Request *reque
     if not send_queue_reserve(&clients.send_queue, &text):
         return False
     code = fault_render(&text, request, fault) if fault else route_render(route, &text, request)
+    if code == 202 and (route == ROUTE_DISABLE or route == ROUTE_ENABLE):
+        slot_ask_ready(clients.slot, route == ROUTE_ENABLE)
+        clients.commanded += 1
     slot_count(clients.slot, route, status_counted(route, code))
     return send_queue_put_rendered(&clients.send_queue, &text)
 

@@ -75,7 +75,7 @@ cdef struct Worker:  # large members come last, so the code reaches the others w
     int64_t defer_at  # ms: hold silent clients back again from then on; NEVER: they are
     int64_t clock_read_at  # ms of the monotonic clock
     int64_t clock_paused  # ms of the monotonic clock in which this process could not run
-    uint64_t logged_reported
+    uint64_t tasks_reported  # number of lines and commands that the parent knows of, or will look for
     Clients clients
     Responses responses
     epoll_event events[EVENTS_MAX]
@@ -257,17 +257,18 @@ cdef inline void worker_check_deadlines(Worker *w) noexcept nogil:
 
 
 cdef inline void worker_notify_parent(Worker *w) noexcept nogil:
-    """Wake the parent by a byte if it sleeps and there are lines to write; if that fails, try again in the next
-    turn."""
+    """Wake the parent by a byte if it sleeps and there are lines to write, or commands; if that fails, try again in the
+    next turn."""
     cdef uint32_t sleep
-    if w.clients.logged == w.logged_reported:
+    cdef uint64_t tasks = w.clients.logged + w.clients.commanded
+    if tasks == w.tasks_reported:
         return
     sleep = scoreboard_sleep(w.scoreboard)
     if sleep and sleep != w.ended_sleep:
         if send(w.lifeline, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0:
             return
         w.ended_sleep = sleep
-    w.logged_reported = w.clients.logged
+    w.tasks_reported = tasks
 
 
 cdef inline void worker_read_lifeline(Worker *w) noexcept nogil:
