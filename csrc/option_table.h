@@ -48,8 +48,7 @@ enum option_kind {
       .help = "whether a request may ask for an error: ?fail=20&code=503&if=v2") \
     X(READY_AFTER, .word = "ready-after", .value = "S", .kind = KIND_SECONDS, .max = 3600, \
       .help = "seconds from the start in which /readyz answers 503") \
-    X(CONTROL, .word = "control", .kind = KIND_SWITCH, \
-      .help = "allow POST /readyz/disable and /readyz/enable") \
+    X(CONTROL, .word = "control", .kind = KIND_SWITCH, .help = "allow POST /readyz/disable and /readyz/enable") \
     X(PLAIN, .word = "plain", .kind = KIND_SWITCH, \
       .help = "serve the page on every path: no /whoami, /wall, probes, metrics") \
     X(WORKERS, .word = "workers", .value = "N", .kind = KIND_NUMBER, .min = 1, .max = 1024, \
