@@ -17,7 +17,7 @@ cdef extern from *:
     const char *YINYANG_VERSION
 
 cdef enum:
-    METRICS_MAX = 4096  # bytes of the body
+    METRICS_MAX = 4608  # bytes of the body, whose numbers have up to 20 digits
 
 
 cdef inline int metrics_render(Text *text, const Request *request) noexcept nogil:
