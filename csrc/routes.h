@@ -75,12 +75,12 @@ enum route_flag {
     X(METRICS, "/metrics", "metrics", RENDERED, CODE(200), "", KEEPS, 0) \
     X(DISABLE, "/readyz/disable", "control", RENDERED, CLASSES, "", KEEPS, 0) \
     X(ENABLE, "/readyz/enable", "control", RENDERED, CLASSES, "", KEEPS, 0) \
-    X(ECHO, "/echo", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
-    X(HEADERS, "/headers", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
-    X(ANYTHING, "/anything", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
-    X(DELAY, "/delay", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
-    X(BURN, "/burn", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
-    X(FAULT_INJECTION, "/fault_injection", "unavailable", RENDERED, CODE(501), "", KEEPS, PREFIX) \
+    X(ECHO, "/echo", "unavailable", RENDERED, CODE(4), "", KEEPS, PREFIX) \
+    X(HEADERS, "/headers", "unavailable", RENDERED, CODE(4), "", KEEPS, PREFIX) \
+    X(ANYTHING, "/anything", "unavailable", RENDERED, CODE(4), "", KEEPS, PREFIX) \
+    X(DELAY, "/delay", "unavailable", RENDERED, CODE(4), "", KEEPS, PREFIX) \
+    X(BURN, "/burn", "unavailable", RENDERED, CODE(4), "", KEEPS, PREFIX) \
+    X(FAULT_INJECTION, "/fault_injection", "unavailable", RENDERED, CODE(4), "", KEEPS, PREFIX) \
     X(ERROR, "", "error", ERRORS, ERROR_CODES, TEXT, ENDS, PLAIN) /* the request is invalid */
 
 enum route_name {

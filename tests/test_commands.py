@@ -92,8 +92,8 @@ def ask_any(replica: Replica, target: str, method: str = "GET") -> int:
 def test_a_command_of_others_does_not_get_the_page(target: str, shared_replica: Replica) -> None:
     for method in "GET", "POST":
         status, fields, body = ask(shared_replica, target, method)
-        assert (status, fields["Content-Type"]) == (501, "text/plain; charset=utf-8")
-        assert body.startswith(b"501 Not Implemented: ")
+        assert (status, fields["Content-Type"]) == (404, "text/plain; charset=utf-8")
+        assert body.startswith(b"404 Not Found: ")
 
 
 # ---- readiness ----------------------------------------------------------------------------------------------------
@@ -136,11 +136,45 @@ def test_signals_change_readiness(start: Start) -> None:
 def test_clients_change_readiness_if_they_may(start: Start) -> None:
     replica = start("--control", "--workers", "2")
     for _ in range(20):
-        assert ask(replica, "/readyz/disable", "POST")[::2] == (202, b"202 Accepted: /readyz answers 503 from now on\n")
+        assert ask(replica, "/readyz/disable", "POST")[::2] == (
+            202,
+            b"202 Accepted: this replica is told not to be ready\n",
+        )
         wait_for_readiness(replica, False)
-        assert ask(replica, "/readyz/enable/", "POST")[::2] == (202, b"202 Accepted: /readyz answers 200 again\n")
+        assert ask(replica, "/readyz/enable/", "POST")[::2] == (
+            202,
+            b"202 Accepted: this replica is told to be ready again\n",
+        )
         wait_for_readiness(replica, True)
     assert replica.stop() == 0
+
+
+def test_readiness_is_logged_where_nothing_is_served(start: Start) -> None:
+    for options in ((), ("--control",)):
+        replica = start("--workers", "1", *options)
+        for number, message in ((signal.SIGUSR1, "Not ready, as told"), (signal.SIGUSR2, "Ready again, as told")):
+            replica.send_signal(number)
+            wait_until(partial(has_said, replica, message), message)
+
+
+def has_said(replica: Replica, message: str) -> bool:
+    return any(message in line for line in replica.lines())
+
+
+def test_the_last_command_counts(start: Start) -> None:
+    """Whichever worker got it, and though the parent looks later: with the page that follows, at the latest."""
+    replica = start("--control", "--workers", "2")
+    with replica.connect() as pages:
+        for number in range(1, 41):
+            last = "enable" if number % 2 else "disable"
+            for command in "disable", "enable", last:
+                assert ask_any(replica, f"/readyz/{command}", "POST") == 202
+            pages.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert pages.recv(65536)
+            wait_until(lambda count=number: len(replica.served()) == count)
+            assert ready(replica) == (last == "enable")
+    replica.send_signal(signal.SIGUSR2)
+    wait_for_readiness(replica, True)
 
 
 def test_a_restarted_worker_commands_nothing(start: Start) -> None:
@@ -289,7 +323,10 @@ def test_a_request_asks_for_errors(path: str, start: Start) -> None:
         ("fail=99999999999999999999", 400, "fail= is a share in percent"),
         ("fail=10&code=600", 400, "code= is a status"),
         ("fail=10&code=", 400, "code= is a status"),
-        ("latency=300ms", 501, "latency= is not there yet"),
+        ("latency=300ms", 400, "latency= is not available"),
+        ("fail=4294967396", 400, "fail= is a share in percent"),
+        ("fail=1099511627776", 400, "fail= is a share in percent"),
+        ("fail=100&code=4294967799", 400, "code= is a status"),
     ],
 )
 def test_a_request_asks_for_what_cannot_be(query: str, code: int, reason: str, shared_replica: Replica) -> None:
@@ -299,9 +336,47 @@ def test_a_request_asks_for_what_cannot_be(query: str, code: int, reason: str, s
         assert re.match(rf"{code} [A-Z][A-Za-z ]+: {reason}", body.decode())
 
 
+def test_only_whoami_may_be_read_by_pages_of_other_origins(shared_replica: Replica) -> None:
+    for query in "fail=100", "fail=x":
+        assert ask(shared_replica, f"/whoami?{query}")[1]["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Origin" not in ask(shared_replica, f"/?{query}")[1]
+    assert "Access-Control-Allow-Origin" not in ask(shared_replica, "/status/503")[1]
+
+
+def test_a_target_that_is_not_kept_whole_asks_for_nothing(shared_replica: Replica) -> None:
+    """Otherwise it might ask another replica than it means."""
+    for length, code in ((256, 503), (257, 400), (258, 400), (5000, 400)):
+        start, end = "/?fail=100&x=", "&if=vm"
+        target = start + "x" * (length - len(start + end)) + end
+        assert ask_any(shared_replica, target) == code
+    assert ask_any(shared_replica, "/?x=" + "x" * 300) == 200
+
+
+def test_each_share_is_exact_though_others_are_asked_for(start: Start) -> None:
+    replica = start("--workers", "1")
+    found = {rate: [] for rate in (1, 20, 50, 99)}
+    with replica.connect() as client, client.makefile("rb") as received:
+        for rate, codes in list(found.items()) * 100:
+            client.sendall(f"HEAD /?fail={rate} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            codes.append(int(received.readline().split()[1]))
+            while received.readline() != b"\r\n":
+                pass
+    assert {rate: codes.count(503) for rate, codes in found.items()} == {rate: rate for rate in found}
+
+
+def test_a_fault_is_no_page_even_with_200(start: Start) -> None:
+    replica = start("--error-rate", "100%", "--error-code", "200")
+    assert json.loads(ask(replica, "/")[2])["status"] == 200
+    found = metrics(replica)
+    assert found["yinyang_pages_total",] == 0
+    assert found["http_requests_total", ("code", "2xx"), ("route", "page")] == 1
+
+
 def test_faults_on_request_can_be_off(start: Start) -> None:
     replica = start("--faults", "off", "--error-rate", "100%")
-    assert ask(replica, "/?fail=20")[::2] == (403, b"403 Forbidden: faults on request are off here (--faults)\n")
+    for query in "fail=20", "latency=1s":
+        refused = (403, b"403 Forbidden: faults on request are off here (--faults)\n")
+        assert ask(replica, f"/?{query}")[::2] == refused
     assert ask_any(replica, "/") == 503
 
 

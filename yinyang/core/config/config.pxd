@@ -79,7 +79,7 @@ cdef inline bint config_set(Config *config, int option, const char *value) noexc
     cdef const Option *row = &option_table[option]
     cdef Address address
     cdef int64_t number
-    cdef int unit
+    cdef int unit, least
     if row.kind == KIND_ADDRESS or row.kind == KIND_TEXT:
         config.texts[option] = value
         if row.kind == KIND_ADDRESS:
@@ -94,12 +94,14 @@ cdef inline bint config_set(Config *config, int option, const char *value) noexc
         return config.numbers[option] >= 0
     unit = MS_PER_SECOND if row.kind == KIND_SECONDS else 1
     number = unit * number_parse(&value)
+    least = unit * row.min
     if row.kind == KIND_SECONDS and strcmp(value, "ms") == 0:
         number //= unit
+        least = row.min
         value += strlen("ms")
     elif row.kind == KIND_SECONDS and strcmp(value, "s") == 0:
         value += strlen("s")
-    if value[0] or not row.min * unit <= number <= row.max * unit:
+    if value[0] or not least <= number <= row.max * unit:
         return False
     config.numbers[option] = <int>number
     return True
@@ -183,7 +185,7 @@ cdef inline bint config_complete(Config *config, Text *message) noexcept nogil:
     if config.numbers[OPTION_MAX_CONNECTIONS] == 0:
         config.numbers[OPTION_MAX_CONNECTIONS] = connections_affordable(config.numbers[OPTION_WORKERS])
     if config.numbers[OPTION_PLAIN] and config.numbers[OPTION_ERROR_RATE]:
-        text_string(message, "--plain serves the page on every path, and never an error; leave --error-rate out")
+        text_string(message, "--plain serves the page on every path, and no errors; --error-rate does not go with it")
         return False
     if config.texts[OPTION_NAME] == NULL:
         if not host_name(config.host_name, message):

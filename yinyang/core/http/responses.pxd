@@ -38,6 +38,7 @@ cdef extern from "routes.h" nogil:
         ROUTE_DISABLE
         ROUTE_ENABLE
         ROUTE_ERROR
+        ROUTE_WHOAMI
         ROUTE_PAGE
         ROUTE_COUNT
         VARIANT_KEEP_ALIVE
@@ -169,7 +170,12 @@ cdef inline void responses_set_date(Responses *responses, int64_t second) noexce
 cdef inline int status_counted(int route, int code) noexcept nogil:
     """The enum status as which a response of a route is counted: that of the code, or else of its class."""
     cdef int status = status_of(code)
-    return status if routes[route].codes >> status & 1 else STATUS_2 + code // 100 - 2
+    return status if routes[route].codes >> status & 1 else class_of(code)
+
+
+cdef inline int class_of(int code) noexcept nogil:
+    """The enum status for any status of this class, 2xx to 5xx."""
+    return STATUS_2 + code // 100 - 2
 
 
 cdef inline int variant_of(const Parser *p, bint keep_alive) noexcept nogil:

@@ -108,6 +108,7 @@ cdef extern from "<time.h>" nogil:
         int64_t tv_sec
         long tv_nsec
     enum:
+        CLOCK_MONOTONIC
         CLOCK_MONOTONIC_COARSE
         CLOCK_REALTIME_COARSE
     int clock_gettime(int clock, timespec *time)
@@ -304,6 +305,13 @@ cdef inline int64_t monotonic_ms() noexcept nogil:
     cdef timespec time
     clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
     return time.tv_sec * 1000 + time.tv_nsec // 1000000
+
+
+cdef inline int64_t monotonic_ns() noexcept nogil:
+    """Nanoseconds since the same moment, exactly."""
+    cdef timespec time
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return time.tv_sec * 1000000000 + time.tv_nsec
 
 
 cdef inline int64_t wall_second() noexcept nogil:

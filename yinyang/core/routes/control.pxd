@@ -13,5 +13,5 @@ cdef inline int control_render(Text *text, const Request *request, bint ready) n
     if not request.replica.control:
         return words_render(text, request, 403, "to allow this, start with --control or YINYANG_CONTROL=on", "")
     if ready:
-        return words_render(text, request, 202, "/readyz answers 200 again", "")
-    return words_render(text, request, 202, "/readyz answers 503 from now on", "")
+        return words_render(text, request, 202, "this replica is told to be ready again", "")
+    return words_render(text, request, 202, "this replica is told not to be ready", "")

@@ -4,11 +4,11 @@
 zone or name. It harms nobody else.
 """
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport strcmp
 
 from ..config.config cimport Config
-from ..http.parser cimport target_kept
+from ..http.parser cimport TARGET_KEPT, target_kept
 from ..http.responses cimport FAULTS, routes
 from ..identity.replica cimport ABOUT_VERSION, ABOUT_ZONE, Replica
 from ..text.buffer cimport number_parse
@@ -35,6 +35,7 @@ cdef enum Asked:  # what a request asks for, where it is no status
     ASKED_NOTHING
     ASKED_WRONG_RATE
     ASKED_WRONG_CODE
+    ASKED_TOO_LONG  # its target is not kept whole
     ASKED_LATENCY
     ASKED_IN_VAIN  # --faults is off
     ASKED_END
@@ -44,7 +45,7 @@ cdef struct Faults:  # of a worker
     int code
     bint on_request
     uint8_t turn  # number of answers so far, modulo 100
-    uint8_t asked_turn  # likewise, of the requests that ask for faults
+    uint8_t asked_turns[101]  # likewise, of the requests that ask for faults; for each rate
 
 
 cdef inline void faults_set(Faults *faults, const Config *config) noexcept nogil:
@@ -88,27 +89,30 @@ cdef inline int fault_asked(Faults *faults, const Request *request) noexcept nog
     """What the query asks for: a status or an enum Asked."""
     cdef char value[VALUE_MAX]
     cdef const char *pos = value
-    cdef int code = FAULT_CODE
-    cdef int rate
-    if request_value(request, "latency", value, VALUE_MAX):
-        return ASKED_LATENCY
-    if not request_value(request, "fail", value, VALUE_MAX):
+    cdef bint late = request_value(request, "latency", value, VALUE_MAX)
+    cdef int64_t code = FAULT_CODE
+    cdef int64_t rate
+    if not request_value(request, "fail", value, VALUE_MAX) and not late:
         return ASKED_NOTHING
     if not faults.on_request:
         return ASKED_IN_VAIN
-    rate = <int>number_parse(&pos)
+    if request.parser.target_length > TARGET_KEPT:
+        return ASKED_TOO_LONG
+    if late:
+        return ASKED_LATENCY
+    rate = number_parse(&pos)
     if pos[0] == b'%':
         pos += 1
     if pos[0] or not 0 <= rate <= PERCENT_MAX:
         return ASKED_WRONG_RATE
     if request_value(request, "code", value, VALUE_MAX):
         pos = value
-        code = <int>number_parse(&pos)
+        code = number_parse(&pos)
         if pos[0] or not STATUS_MIN <= code <= STATUS_MAX:
             return ASKED_WRONG_CODE
     if request_value(request, "if", value, VALUE_MAX) and not is_meant(request.replica, value):
         return ASKED_NOTHING
-    return code if fault_turn(&faults.asked_turn, rate) else ASKED_NOTHING
+    return <int>code if fault_turn(&faults.asked_turns[rate], <int>rate) else ASKED_NOTHING
 
 
 cdef inline bint is_meant(const Replica *replica, const char *text) noexcept nogil:

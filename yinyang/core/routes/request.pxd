@@ -43,7 +43,7 @@ cdef inline bint request_asks(const Request *request, const char *parameter) noe
 
 cdef inline bint request_value(const Request *request, const char *name, char *value, size_t room) noexcept nogil:
     """Whether the query has a parameter with this name; its value, in which %XX is decoded, and a NUL are written to
-    `value`, as far as there is room. Only the kept bytes of the target are read. A value with %00 ends there."""
+    `value`, as far as there is room. Only the kept bytes of the target are read. A value with %00 is none."""
     cdef size_t length = strlen(name)
     cdef size_t pos = request.parser.path_end + 1
     cdef size_t kept = target_kept(request.parser)
@@ -68,7 +68,7 @@ cdef inline bint request_value(const Request *request, const char *name, char *v
         out += 1
         pos += 1
     value[out] = 0
-    return True
+    return strlen(value) == out
 
 
 cdef inline bint is_hex(uint8_t byte) noexcept nogil:

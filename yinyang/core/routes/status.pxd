@@ -7,10 +7,10 @@ from ..http.parser cimport BYTE_DIGIT, Parser, SLASH, ZERO, byte_roles
 from ..http.responses cimport reason_of
 from ..text.buffer cimport Text, llu, text_format, text_open, text_string
 from .faults cimport (
-    ASKED_END, ASKED_IN_VAIN, ASKED_LATENCY, ASKED_WRONG_CODE, ASKED_WRONG_RATE, STATUS_MAX, STATUS_MIN
+    ASKED_END, ASKED_IN_VAIN, ASKED_LATENCY, ASKED_TOO_LONG, ASKED_WRONG_CODE, ASKED_WRONG_RATE, STATUS_MAX, STATUS_MIN
 )
 from .request cimport Request, request_prefers_text, response_begin, response_end
-from .whoami cimport ANY_ORIGIN, State, WHOAMI_MAX, whoami_body, whoami_fields, whoami_format, whoami_state
+from .whoami cimport State, WHOAMI_MAX, whoami_body, whoami_fields, whoami_format, whoami_state
 
 
 cdef inline int status_render(Text *text, const Request *request) noexcept nogil:
@@ -20,17 +20,19 @@ cdef inline int status_render(Text *text, const Request *request) noexcept nogil
     return identity_render(text, request, code, "")
 
 
-cdef inline int fault_render(Text *text, const Request *request, int fault) noexcept nogil:
-    """The answer to a request for which fault_of gives this."""
+cdef inline int fault_render(Text *text, const Request *request, int fault, const char *fields) noexcept nogil:
+    """The answer to a request for which fault_of gives this, with these header fields."""
     if fault >= ASKED_END:
-        return identity_render(text, request, fault, ANY_ORIGIN)
+        return identity_render(text, request, fault, fields)
     if fault == ASKED_WRONG_RATE:
-        return words_render(text, request, 400, "fail= is a share in percent, from 0 to 100, such as fail=20", "")
+        return words_render(text, request, 400, "fail= is a share in percent, from 0 to 100, such as fail=20", fields)
     if fault == ASKED_WRONG_CODE:
-        return words_render(text, request, 400, "code= is a status from 200 to 599, such as code=503", "")
+        return words_render(text, request, 400, "code= is a status from 200 to 599, such as code=503", fields)
+    if fault == ASKED_TOO_LONG:
+        return words_render(text, request, 400, "a target that asks for an error has at most 256 bytes", fields)
     if fault == ASKED_IN_VAIN:
-        return words_render(text, request, 403, "faults on request are off here (--faults)", "")
-    return words_render(text, request, 501, "latency= is not there yet; fail= and code= are", "")
+        return words_render(text, request, 403, "faults on request are off here (--faults)", fields)
+    return words_render(text, request, 400, "latency= is not available; fail= and code= are", fields)
 
 
 cdef inline int status_asked(const Parser *p, const uint8_t *target) noexcept nogil:

@@ -87,7 +87,7 @@ cdef inline int route_render(int route, Text *text, const Request *request) noex
     if route == ROUTE_READYZ or route == ROUTE_READY or route == ROUTE_HEALTH:
         return readyz_render(text, request)
     if ROUTE_ECHO <= route <= ROUTE_FAULT_INJECTION:
-        return words_render(text, request, 501, "this server does not have this command of similar ones", "")
+        return words_render(text, request, 404, "this server does not have this command of similar ones", "")
     if route == ROUTE_DISABLE or route == ROUTE_ENABLE:
         return control_render(text, request, route == ROUTE_ENABLE)
     if route == ROUTE_METRICS:

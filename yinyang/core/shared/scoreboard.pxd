@@ -13,7 +13,8 @@ from ..os.atomic cimport (
     atomic_set_i64, atomic_set_u64
 )
 from ..os.syscalls cimport (
-    MAP_SHARED, PROT_READ, errno, getpagesize, map_file, map_memory, mprotect, munmap, shared_memory_open, wall_second
+    MAP_SHARED, PROT_READ, errno, getpagesize, map_file, map_memory, monotonic_ns, mprotect, munmap,
+    shared_memory_open, wall_second
 )
 from .page_ring cimport PageRing
 
@@ -39,7 +40,7 @@ cdef struct WorkerSlot:  # written by its worker alone
     uint64_t open_max  # the most connections that it can have
     uint64_t state  # 0 until the worker is about to serve; then WORKER_UP, and the guards of its sandbox
     uint64_t turns  # ever; a worker takes a turn when its parent has sent a byte
-    uint64_t ready_asked  # twice the number of requests for a change of readiness, and 1 if the last one was for ready
+    uint64_t ready_asked  # the last request for a change of readiness, as of readiness_number; 0: there was none
     uint64_t answered[ROUTE_COUNT][STATUS_COUNT]  # responses, ever
     PageRing page_ring
 
@@ -230,9 +231,21 @@ cdef inline void slot_count(WorkerSlot *slot, int route, int status) noexcept no
     atomic_set_u64(&slot.answered[route][status], slot.answered[route][status] + 1)
 
 
+cdef inline uint64_t readiness_number(bint ready) noexcept nogil:
+    """A number for a request for a change of readiness: greater than those of earlier ones, and odd if it is for
+    ready."""
+    return <uint64_t>monotonic_ns() << 1 | <uint64_t>ready
+
+
 cdef inline void slot_ask_ready(WorkerSlot *slot, bint ready) noexcept nogil:
     """Ask the parent for a change of readiness."""
-    atomic_set_u64(&slot.ready_asked, ((slot.ready_asked >> 1) + 1) << 1 | <uint64_t>ready)
+    atomic_set_u64(&slot.ready_asked, readiness_number(ready))
+
+
+cdef inline uint64_t slot_ready_asked(const Scoreboard *scoreboard, uint32_t slot) noexcept nogil:
+    """The last request of a worker for a change of readiness; 0 if there was none, or if it is from the future."""
+    cdef uint64_t asked = atomic_get_u64(&scoreboard_slot(scoreboard, slot).ready_asked)
+    return asked if asked <= readiness_number(True) else 0
 
 
 cdef inline uint64_t scoreboard_answered(const Scoreboard *scoreboard, int route, int status) noexcept nogil:

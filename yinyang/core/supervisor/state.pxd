@@ -49,7 +49,6 @@ cdef struct WorkerProcess:
     uint64_t notifications  # that it has sent
     uint64_t notifications_max  # that it may have sent
     PageReader reader
-    uint64_t ready_asked  # as of the last look at its slot
     uint64_t pages  # number of pages that were taken from its slot
     int64_t doubted_at  # ms: since when it has reported more pages than it can have served; 0: it has not
     int64_t cpu_time  # ns, as of the last look
@@ -86,6 +85,8 @@ cdef struct Supervisor:
     bint caller_ready  # whether it could
     int guards  # of the sandbox of this process
     bint sandbox_logged
+    uint64_t ready_asked  # by a signal or the caller; as ready_asked of a slot
+    uint64_t ready_decided  # the latest of these requests that is in effect
     bint unready_logged  # the log says that it is not ready
     bint busy  # pages came during the last supervisor_wait
     uint32_t sleep  # number of the last wait for notifications; odd

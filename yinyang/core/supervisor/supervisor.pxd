@@ -9,7 +9,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
 from ..config.config cimport Config
 from ..identity.replica cimport Replica
-from ..os.atomic cimport atomic_get_u64
+from ..os.atomic cimport atomic_get_u64, atomic_set_u64
 from ..os.handshakes cimport DEFERRED_END, handshakes_defer, handshakes_list, handshakes_wait
 from ..os.listener cimport listener_address, listener_has_both, listener_is_open, listener_refuse, listener_revive
 from ..os.syscalls cimport (
@@ -18,12 +18,13 @@ from ..os.syscalls cimport (
 )
 from ..shared.scoreboard cimport (
     PHASE_DRAINING, PHASE_SERVING, PHASE_STOPPING, scoreboard_begin_sleep, scoreboard_end_sleep, scoreboard_open,
-    scoreboard_set_phase, scoreboard_set_ready_at, scoreboard_set_unready, scoreboard_slot
+    readiness_number, scoreboard_is_unready, scoreboard_set_phase, scoreboard_set_ready_at, scoreboard_set_unready,
+    slot_ready_asked
 )
 from .pages cimport supervisor_look, supervisor_note_wall
 from .reap cimport (
-    HANG_TIMEOUT, KILL_TIMEOUT, process_check_end_at, process_wake, supervisor_check_workers, supervisor_forgive,
-    supervisor_kill_worker, supervisor_on_worker_event
+    HANG_TIMEOUT, KILL_TIMEOUT, process_check_end_at, process_is_distrusted, process_wake, supervisor_check_workers,
+    supervisor_forgive, supervisor_kill_worker, supervisor_on_worker_event
 )
 from .spawn cimport supervisor_respawn, supervisor_spawn, worker_may_restart
 from .state cimport KILL_END, LISTENER_LOST, LISTENER_REVIVED, Supervisor, WorkerProcess
@@ -90,6 +91,7 @@ cdef inline void supervisor_close(Supervisor *supervisor) noexcept nogil:
     """End all workers that still run, and free everything but the listener, and the scoreboard, from which other
     threads may read the counts."""
     supervisor_kill(supervisor)
+    supervisor.unready_logged = scoreboard_is_unready(&supervisor.scoreboard)  # nobody logs any more
     while supervisor.running:
         supervisor_wait(supervisor, -1, -1)
     if supervisor.wakeup_fd >= 0:
@@ -157,14 +159,14 @@ cdef inline void supervisor_begin_turn(Supervisor *supervisor) noexcept nogil:
 
 
 cdef inline bint supervisor_begin_sleep(Supervisor *supervisor) noexcept nogil:
-    """Have the workers notify this process of the next page, each once. False if there are pages already."""
+    """Have the workers notify this process of the next page, each once. False if there is something to log already."""
     cdef int i
     supervisor.sleep += 2
     for i in range(supervisor.workers):
         supervisor.processes[i].notifications_max += 1
     scoreboard_begin_sleep(&supervisor.scoreboard, supervisor.sleep)
     supervisor_take_commands(supervisor)
-    return not supervisor_look(supervisor)
+    return not supervisor_look(supervisor) and not supervisor_logs_readiness(supervisor)
 
 
 cdef inline void supervisor_fill_pollfds(Supervisor *supervisor, int log) noexcept nogil:
@@ -220,21 +222,26 @@ cdef inline int supervisor_timeout(const Supervisor *supervisor, int timeout_max
 # ---- readiness ----------------------------------------------------------------------------------------------------
 
 cdef inline void supervisor_set_ready(Supervisor *supervisor, bint ready) noexcept nogil:
-    """Have /readyz answer 503, or 200 again. From the parent, or from a handler of its signals."""
-    scoreboard_set_unready(&supervisor.scoreboard, not ready)
+    """Have /readyz answer 503, or 200 again, from the next turn on. From any thread."""
+    atomic_set_u64(&supervisor.ready_asked, readiness_number(ready))
 
 
 cdef inline void supervisor_take_commands(Supervisor *supervisor) noexcept nogil:
-    """Do what clients have asked a worker for, if --control allows it."""
-    cdef uint64_t asked
+    """Do what a signal has asked for, or a client, if --control allows it: the latest request counts. One from the
+    future is not from a worker that can be trusted."""
+    cdef uint64_t asked = atomic_get_u64(&supervisor.ready_asked)
     cdef int i
-    if not supervisor.config.numbers[OPTION_CONTROL]:
-        return
-    for i in range(supervisor.workers):
-        asked = atomic_get_u64(&scoreboard_slot(&supervisor.scoreboard, <uint32_t>i).ready_asked)
-        if asked and asked != supervisor.processes[i].ready_asked:
-            supervisor.processes[i].ready_asked = asked
-            supervisor_set_ready(supervisor, asked & 1)
+    for i in range(supervisor.workers if supervisor.config.numbers[OPTION_CONTROL] else 0):
+        if not process_is_distrusted(&supervisor.processes[i]):
+            asked = max(asked, slot_ready_asked(&supervisor.scoreboard, <uint32_t>i))
+    if asked > supervisor.ready_decided:
+        supervisor.ready_decided = asked
+        scoreboard_set_unready(&supervisor.scoreboard, not asked & 1)
+
+
+cdef inline bint supervisor_logs_readiness(const Supervisor *supervisor) noexcept nogil:
+    """Whether the log does not say yet how it is."""
+    return scoreboard_is_unready(&supervisor.scoreboard) != supervisor.unready_logged
 
 
 # ---- the listening socket -----------------------------------------------------------------------------------------

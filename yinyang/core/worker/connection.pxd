@@ -25,8 +25,8 @@ from ..http.parser cimport (
     parser_skippable, target_begin, target_keep
 )
 from ..http.responses cimport (
-    FAULTS, LOGGED, READS_ACCEPT, RENDERED, ROUTE_DISABLE, ROUTE_ENABLE, ROUTE_ERROR, Responses, Route, STATUS_200,
-    response_of, response_of_error, routes, status_counted, status_of
+    FAULTS, LOGGED, READS_ACCEPT, RENDERED, ROUTE_DISABLE, ROUTE_ENABLE, ROUTE_ERROR, ROUTE_WHOAMI, Responses, Route,
+    STATUS_200, class_of, response_of, response_of_error, routes, status_counted, status_of
 )
 from ..http.send_queue cimport (
     KEPT_MAX, KeptBytes, PendingSend, RECEIVE_MAX, RENDERED_MAX, SENT_ALL, SENT_FAILED, SendQueue, kept_bytes_open,
@@ -42,6 +42,7 @@ from ..os.syscalls cimport (
 from ..routes.faults cimport Faults, fault_of
 from ..routes.request cimport Request
 from ..routes.status cimport fault_render
+from ..routes.whoami cimport ANY_ORIGIN
 from ..routes.table cimport route_for, route_keeps_alive, route_render
 from ..shared.page_ring cimport page_ring_add
 from ..shared.scoreboard cimport Scoreboard, WorkerSlot, slot_ask_ready, slot_count
@@ -411,10 +412,18 @@ cdef inline bint client_has_room(Clients *clients, uint32_t fd) noexcept nogil:
 cdef inline bint client_render(Clients *clients, int route, const Request *request, int fault) noexcept nogil:
     """Render a response, or the fault in its place, and queue it; False if there is no room, which must not happen."""
     cdef Text text
+    cdef const char *fields
     cdef int code
     if not send_queue_reserve(&clients.send_queue, &text):
         return False
-    code = fault_render(&text, request, fault) if fault else route_render(route, &text, request)
+    if fault:
+        fields = ""
+        if route == ROUTE_WHOAMI:
+            fields = ANY_ORIGIN
+        code = fault_render(&text, request, fault, fields)
+        slot_count(clients.slot, route, class_of(code))
+        return send_queue_put_rendered(&clients.send_queue, &text)
+    code = route_render(route, &text, request)
     if code == 202 and (route == ROUTE_DISABLE or route == ROUTE_ENABLE):
         slot_ask_ready(clients.slot, route == ROUTE_ENABLE)
         clients.commanded += 1
