@@ -41,7 +41,7 @@ static const struct message statuses[STATUS_COUNT] = {
 #undef X
 };
 
-/* The registered statuses that only /status/{code} sends. */
+/* More registered statuses, which are counted by their class (RFC 9110 section 15, and IANA). */
 static const struct message other_statuses[] = {
     {201, "Created"},
     {202, "Accepted"},

@@ -149,8 +149,8 @@ static inline int route_of(const unsigned char *path, size_t length, int asks_op
     if (length < 2) /* most requests */
         return ROUTE_PAGE;
     for (int i = 0; i < ROUTE_COUNT; i++)
-        if (routes[i].path_length && routes[i].path[1] == path[1] && (!plain || routes[i].flags & PLAIN) && (asks_options || !(routes[i].flags & ON_OPTIONS)) &&
-            route_matches(&routes[i], path, length))
+        if (routes[i].path_length && routes[i].path[1] == path[1] && (!plain || routes[i].flags & PLAIN) &&
+            (asks_options || !(routes[i].flags & ON_OPTIONS)) && route_matches(&routes[i], path, length))
             return i;
     return ROUTE_PAGE;
 }

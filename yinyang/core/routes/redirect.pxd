@@ -4,11 +4,11 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
 from ..http.parser cimport (
-    BRACKET, BRACKET_END, BYTE_HEX, BYTE_HOST, DOT, PERCENT, Parser, SLASH, TARGET_KEPT, byte_roles
+    BRACKET, BRACKET_END, BYTE_HOST, DOT, PERCENT, Parser, SLASH, TARGET_KEPT, byte_roles
 )
 from ..text.buffer cimport Text, llu, text_format, text_html, text_open, text_put, text_string
 from ..text.calendar cimport HTTP_DATE_LENGTH, http_date_render
-from .request cimport Request, response_end
+from .request cimport Request, begins_with_hex_digits, response_end
 
 cdef enum:
     LOCATION_MAX = 3 * TARGET_KEPT + 1
@@ -75,11 +75,6 @@ cdef inline bint byte_in_uri(uint8_t byte) noexcept nogil:
     if byte_roles[byte] & BYTE_HOST:
         return byte != BRACKET and byte != BRACKET_END and byte != PERCENT
     return byte == b'/' or byte == b'?' or byte == b'@'
-
-
-cdef inline bint begins_with_hex_digits(const uint8_t *bytes, size_t length) noexcept nogil:
-    """Whether the two digits of a percent-encoding come first."""
-    return length >= 2 and byte_roles[bytes[0]] & byte_roles[bytes[1]] & BYTE_HEX != 0
 
 
 cdef inline int redirect_render(Text *text, const Request *request) noexcept nogil:

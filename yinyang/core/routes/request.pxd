@@ -62,7 +62,7 @@ cdef inline bint request_value(const Request *request, const char *name, char *v
     while pos < kept and request.target[pos] != b'&' and out < room - 1:
         value[out] = <char>request.target[pos]
         bytes = request.target + pos
-        if kept - pos > 2 and bytes[0] == b'%' and is_hex(bytes[1]) and is_hex(bytes[2]):
+        if bytes[0] == b'%' and begins_with_hex_digits(bytes + 1, kept - pos - 1):
             value[out] = <char>(hex_digit(bytes[1]) << 4 | hex_digit(bytes[2]))
             pos += 2
         out += 1
@@ -71,8 +71,9 @@ cdef inline bint request_value(const Request *request, const char *name, char *v
     return strlen(value) == out
 
 
-cdef inline bint is_hex(uint8_t byte) noexcept nogil:
-    return byte_roles[byte] & BYTE_HEX != 0
+cdef inline bint begins_with_hex_digits(const uint8_t *bytes, size_t length) noexcept nogil:
+    """Whether the two digits of a percent-encoding come first."""
+    return length >= 2 and byte_roles[bytes[0]] & byte_roles[bytes[1]] & BYTE_HEX != 0
 
 
 cdef inline bint request_prefers_text(const Request *request) noexcept nogil:
