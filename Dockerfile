@@ -28,6 +28,8 @@ COPY --from=build /src/build/static/yinyang /yinyang
 # is refused, the program says so: set YINYANG_PORT=8080, or the sysctl net.ipv4.ip_unprivileged_port_start=0.
 USER 65534:65534
 EXPOSE 80
+# `docker stop` takes as much longer: a balancer gets the time to notice that /readyz is 503.
+ENV YINYANG_DRAIN=3
 # Listening on another port? Say so with YINYANG_PORT rather than --port, so that this knows too.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=1s CMD ["/yinyang", "--healthcheck"]
 ENTRYPOINT ["/yinyang"]

@@ -9,7 +9,10 @@
     X(ERROR_TLS, 400, "this looks like TLS, but the port speaks plain HTTP: use http:// instead of https://") \
     X(ERROR_HTTP_2, 400, "this looks like HTTP/2, but the port speaks HTTP/1.1 only") \
     X(ERROR_PROXY_HEADER, 400, \
-      "this looks like a header of the PROXY protocol, which is not understood: let the proxy send none") \
+      "this looks like a header of the PROXY protocol: start with --proxy-protocol, or let the proxy send none") \
+    X(ERROR_PROXY_MISSING, 400, \
+      "with --proxy-protocol each connection must begin with a PROXY header, version 1 or 2, as a proxy sends it") \
+    X(ERROR_PROXY_WRONG, 400, "the PROXY header must be valid, with addresses of IPv4 or IPv6 and ports") \
     X(ERROR_SSH, 400, "this looks like SSH, but the port speaks HTTP") \
     X(ERROR_SOCKS, 400, "this looks like SOCKS, but the port speaks HTTP, and this server is no proxy") \
     X(ERROR_TARGET, 400, \
@@ -38,7 +41,7 @@
     X(ERROR_CHUNK_END, 400, "the data of a chunk must be as long as its size says, and be followed by CR LF") \
     X(ERROR_CHUNK_EXTRA, 400, "chunk extensions and trailers must not be longer than 16 KiB in all") \
     X(ERROR_INCOMPLETE, 400, "the request ended before it was complete") \
-    X(ERROR_METHOD_REFUSED, 405, "this server is no proxy and does not echo: CONNECT and TRACE are refused") \
+    X(ERROR_METHOD_REFUSED, 405, "this server is no proxy: CONNECT and TRACE are refused") \
     X(ERROR_SLOW_HEAD, 408, "the head of the request did not arrive in time") \
     X(ERROR_SLOW_BODY, 408, "the body of the request did not arrive in time") \
     X(ERROR_TARGET_LONG, 414, "the target must not be longer than 16 KiB") \

@@ -97,10 +97,14 @@ static int serve(struct yinyang *program)
         while (read(signals, &signal, sizeof signal) == sizeof signal)
             if (signal.ssi_signo == SIGUSR1 || signal.ssi_signo == SIGUSR2)
                 yinyang_set_ready(program, signal.ssi_signo == SIGUSR2);
-            else if (signal.ssi_signo != SIGCHLD)
+            else if (signal.ssi_signo == SIGCHLD) {
+                if (is_init)
+                    yinyang_reap_orphans(program);
+            } else {
+                if (signal.ssi_signo != SIGTERM) /* a terminal: somebody waits */
+                    yinyang_skip_drain(program);
                 stops++;
-            else if (is_init)
-                yinyang_reap_orphans(program);
+            }
     return goes_on < 0 ? give_up(program) : 0;
 }
 

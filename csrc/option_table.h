@@ -5,11 +5,17 @@
 #ifndef YINYANG_OPTION_TABLE_H
 #define YINYANG_OPTION_TABLE_H
 
+enum {
+    LATENCY_MAX = 10000, /* ms */
+    BURN_MAX = 1000,     /* ms */
+};
+
 enum option_kind {
     KIND_ADDRESS, /* a numeric address */
     KIND_TEXT,    /* of `min` to `max` bytes */
     KIND_NUMBER,  /* from `min` to `max` */
-    KIND_SECONDS, /* likewise, as in 10, 10s or 500ms; kept in milliseconds */
+    KIND_SECONDS, /* of at most `max`, as in 10, 0.5, 10s or 500ms; kept in milliseconds */
+    KIND_SPAN,    /* one such time or two, as in 100ms..500ms; both are kept in one number (config_span) */
     KIND_SHARE,   /* 20% or 0.2; kept in percent */
     KIND_WORD,    /* one of `words`, kept as its index */
     KIND_SWITCH,  /* on or off; as an option without a value: on */
@@ -41,14 +47,24 @@ enum option_kind {
     X(ZONE, .word = "zone", .value = "TEXT", .kind = KIND_TEXT, .min = 1, .max = 63, \
       .help = "zone it runs in, shown in /whoami") \
     X(ERROR_RATE, .word = "error-rate", .value = "SHARE", .kind = KIND_SHARE, \
-      .help = "share of the pages and of /whoami that is an error, such as 20%") \
+      .help = "share of the pages, of /whoami and of /echo that is an error, such as 20%") \
     X(ERROR_CODE, .word = "error-code", .value = "N", .kind = KIND_NUMBER, .number = 503, .min = 200, .max = 599, \
       .help = "status of these errors") \
+    X(LATENCY, .word = "latency", .value = "S", .kind = KIND_SPAN, .max = LATENCY_MAX / 1000, \
+      .help = "how late these are answered, such as 300ms or 100ms..500ms") \
+    X(BURN, .word = "burn", .value = "S", .kind = KIND_SECONDS, .max = BURN_MAX / 1000, \
+      .help = "CPU time that each of these takes, such as 20ms") \
     X(FAULTS, .word = "faults", .value = "MODE", .kind = KIND_WORD, .words = WORDS("on", "off"), \
-      .help = "whether a request may ask for an error: ?fail=20&code=503&if=v2") \
+      .help = "whether a request may ask for faults: ?fail=20&code=503&latency=1s&if=v2, /delay, /burn") \
     X(READY_AFTER, .word = "ready-after", .value = "S", .kind = KIND_SECONDS, .max = 3600, \
       .help = "seconds from the start in which /readyz answers 503") \
-    X(CONTROL, .word = "control", .kind = KIND_SWITCH, .help = "allow POST /readyz/disable and /readyz/enable") \
+    X(CONTROL, .word = "control", .kind = KIND_SWITCH, \
+      .help = "allow POST /readyz/disable, /readyz/enable, /fault_injection/enable, /fault_injection/disable") \
+    X(SERVED_BY, .word = "served-by", .kind = KIND_SWITCH, .help = "X-Served-By and X-Version on the page too") \
+    X(TEXT, .word = "text", .value = "TEXT", .kind = KIND_TEXT, .min = 1, .max = 1024, \
+      .help = "serve this text in place of the page") \
+    X(PROXY_PROTOCOL, .word = "proxy-protocol", .kind = KIND_SWITCH, \
+      .help = "each connection begins with a PROXY header, version 1 or 2, as a proxy sends it") \
     X(PLAIN, .word = "plain", .kind = KIND_SWITCH, \
       .help = "serve the page on every path: no /whoami, /wall, probes, metrics") \
     X(WORKERS, .word = "workers", .value = "N", .kind = KIND_NUMBER, .min = 1, .max = 1024, \
@@ -100,6 +116,31 @@ static const struct option {
     OPTIONS(X)
 #undef X
 };
+
+/* Variables of platforms that set a text where neither its option nor its own variable does; the first one that is set
+ * counts. They are: the downward API of Kubernetes as its documentation names them, Knative and Cloud Run, Fly.io, Nomad,
+ * Azure Container Apps. */
+static const struct platform_variable {
+    enum option_number option;
+    const char *variable;
+} platform_variables[] = {
+    {OPTION_NAME, "POD_NAME"},
+    {OPTION_NAME, "MY_POD_NAME"},
+    {OPTION_NAME, "CONTAINER_APP_REPLICA_NAME"},
+    {OPTION_NAME, "FLY_MACHINE_ID"},
+    {OPTION_NAME, "NOMAD_ALLOC_ID"},
+    {OPTION_APP_VERSION, "K_REVISION"},
+    {OPTION_APP_VERSION, "CONTAINER_APP_REVISION"},
+    {OPTION_NODE, "NODE_NAME"},
+    {OPTION_NODE, "MY_NODE_NAME"},
+    {OPTION_NAMESPACE, "POD_NAMESPACE"},
+    {OPTION_NAMESPACE, "MY_POD_NAMESPACE"},
+    {OPTION_NAMESPACE, "NOMAD_NAMESPACE"},
+    {OPTION_ZONE, "FLY_REGION"},
+    {OPTION_ZONE, "NOMAD_DC"},
+};
+
+enum { PLATFORM_VARIABLES = sizeof platform_variables / sizeof *platform_variables };
 
 /* What switches one on or off. */
 static const struct switch_word {

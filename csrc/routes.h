@@ -30,7 +30,8 @@ enum route_flag {
     READS_ACCEPT = 1 << 2, /* the renderer uses the Accept of the request */
     ON_OPTIONS = 1 << 3,   /* for the method OPTIONS only */
     PREFIX = 1 << 4,       /* more may follow the path, after a slash */
-    FAULTS = 1 << 5,       /* a fault may take the place of the response */
+    FAULTS = 1 << 5,       /* a fault may take the place of the response, and it may be late */
+    ECHOES = 1 << 6,       /* the renderer uses the whole head of the request */
 };
 
 /* Fields of all routes that the original does not have: no cache stores them, no browser guesses another type, and no
@@ -56,31 +57,33 @@ enum route_flag {
 
 /* name, path, label in /metrics, kind, codes that the label has a counter for, fields of a prebuilt response, whether
  * it ends its connection, flags. A row without a path is chosen by code. Without PLAIN, the path may have a slash at
- * its end. Rows with the same label are counted as one, and have the same codes. Commands of similar servers that are
- * not available here have rows, so that nobody takes the page for their success. */
+ * its end. Rows with the same label are counted as one, and have the same codes. Those with FAULTS come first. */
 #define ROUTES(X) \
     X(PAGE, "", "page", PREBUILT, CODE(200) | CLASSES, HTML, KEEPS, LOGGED | PLAIN | FAULTS) /* no other row matches */ \
+    X(PREFLIGHT, "/whoami", "whoami", PREBUILT, CODE(200) | CLASSES, NOT_STORED ANY_ORIGIN ANY_REQUEST, KEEPS, ON_OPTIONS) \
+    X(WHOAMI, "/whoami", "whoami", RENDERED, CODE(200) | CLASSES, "", ENDS_UNLESS_ASKED, READS_ACCEPT | FAULTS) \
+    X(ECHO, "/echo", "echo", RENDERED, CODE(200) | CLASSES, "", KEEPS, READS_ACCEPT | PREFIX | FAULTS | ECHOES) \
+    X(HEADERS, "/headers", "echo", RENDERED, CODE(200) | CLASSES, "", KEEPS, READS_ACCEPT | FAULTS | ECHOES) \
+    X(ANYTHING, "/anything", "echo", RENDERED, CODE(200) | CLASSES, "", KEEPS, READS_ACCEPT | PREFIX | FAULTS | ECHOES) \
+    X(DELAY, "/delay", "delay", RENDERED, CODE(200) | CLASSES, "", KEEPS, READS_ACCEPT | PREFIX | FAULTS) \
+    X(BURN, "/burn", "burn", RENDERED, CODE(200) | CLASSES, "", KEEPS, READS_ACCEPT | PREFIX | FAULTS) \
     X(EMPTY, "/favicon.ico", "empty", PREBUILT, CODE(200), "", KEEPS, PLAIN) /* and OPTIONS * */ \
     X(LIVEZ, "/livez", "livez", PREBUILT, CODE(200), TEXT NOT_STORED NO_RESOURCES, KEEPS, 0) \
     X(HEALTHZ, "/healthz", "livez", PREBUILT, CODE(200), TEXT NOT_STORED NO_RESOURCES, KEEPS, 0) \
     X(HOSTNAME, "/hostname", "hostname", PREBUILT, CODE(200), TEXT NOT_STORED NO_RESOURCES, KEEPS, 0) \
     X(WALL, "/wall", "wall", PREBUILT, CODE(200), HTML NOT_STORED WALL_RESOURCES, ENDS, 0) \
     X(REDIRECT, "", "redirect", RENDERED, CODE(301), "", KEEPS, PLAIN) /* the path is unclean */ \
-    X(PREFLIGHT, "/whoami", "whoami", PREBUILT, CODE(200) | CLASSES, NOT_STORED ANY_ORIGIN ANY_REQUEST, KEEPS, ON_OPTIONS) \
-    X(WHOAMI, "/whoami", "whoami", RENDERED, CODE(200) | CLASSES, "", ENDS_UNLESS_ASKED, READS_ACCEPT | FAULTS) \
     X(STATUS, "/status", "status", RENDERED, CLASSES, "", KEEPS, READS_ACCEPT | PREFIX) \
     X(READYZ, "/readyz", "readyz", RENDERED, CODE(200) | CODE(503), "", KEEPS, 0) \
     X(READY, "/ready", "readyz", RENDERED, CODE(200) | CODE(503), "", KEEPS, 0) \
     X(HEALTH, "/health", "readyz", RENDERED, CODE(200) | CODE(503), "", KEEPS, 0) \
     X(METRICS, "/metrics", "metrics", RENDERED, CODE(200), "", KEEPS, 0) \
-    X(DISABLE, "/readyz/disable", "control", RENDERED, CLASSES, "", KEEPS, 0) \
-    X(ENABLE, "/readyz/enable", "control", RENDERED, CLASSES, "", KEEPS, 0) \
-    X(ECHO, "/echo", "unavailable", RENDERED, CODE(4), "", KEEPS, PREFIX) \
-    X(HEADERS, "/headers", "unavailable", RENDERED, CODE(4), "", KEEPS, PREFIX) \
-    X(ANYTHING, "/anything", "unavailable", RENDERED, CODE(4), "", KEEPS, PREFIX) \
-    X(DELAY, "/delay", "unavailable", RENDERED, CODE(4), "", KEEPS, PREFIX) \
-    X(BURN, "/burn", "unavailable", RENDERED, CODE(4), "", KEEPS, PREFIX) \
-    X(FAULT_INJECTION, "/fault_injection", "unavailable", RENDERED, CODE(4), "", KEEPS, PREFIX) \
+    X(DISABLE, "/readyz/disable", "control", RENDERED, CODE(200) | CLASSES, "", KEEPS, 0) \
+    X(ENABLE, "/readyz/enable", "control", RENDERED, CODE(200) | CLASSES, "", KEEPS, 0) \
+    X(FAULTS_ON, "/fault_injection/enable", "control", RENDERED, CODE(200) | CLASSES, "", KEEPS, 0) \
+    X(FAULTS_OFF, "/fault_injection/disable", "control", RENDERED, CODE(200) | CLASSES, "", KEEPS, 0) \
+    X(FAULTS_STATUS, "/fault_injection/status", "control", RENDERED, CODE(200) | CLASSES, "", KEEPS, 0) \
+    X(NO_CONTROL, "/fault_injection", "control", RENDERED, CODE(200) | CLASSES, "", KEEPS, PREFIX) /* any other */ \
     X(ERROR, "", "error", ERRORS, ERROR_CODES, TEXT, ENDS, PLAIN) /* the request is invalid */
 
 enum route_name {
@@ -88,6 +91,7 @@ enum route_name {
     ROUTES(ROW)
 #undef ROW
     ROUTE_COUNT,
+    LATE_ROUTES = ROUTE_BURN + 1, /* those whose responses can be late are among these */
 };
 
 enum variant { /* of a response: its version of HTTP, and whether the connection stays open */
@@ -124,6 +128,12 @@ static const struct route {
     ROUTES(ROW)
 #undef ROW
 };
+
+/* Those that have FAULTS come first. */
+#define ROW(name, path, label, kind, codes, fields, end, flags) \
+    _Static_assert(!((flags) & FAULTS) || ROUTE_##name < LATE_ROUTES, "a route with FAULTS is not among the first ones");
+ROUTES(ROW)
+#undef ROW
 
 #undef CODE
 #undef CLASSES

@@ -250,6 +250,8 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
 #ifdef SYS_clock_gettime64
         {SYS_clock_gettime64, OF_BOTH, {}},
 #endif
+        {SYS_getpeername, OF_BOTH, {}},
+        {SYS_getsockname, OF_BOTH, {}},
         /* What its parent does besides: wait, log, and start workers, so this includes what a worker does before it
          * serves. No memory can be executed but the program. New processes have no namespaces of their own. */
         {SYS_ppoll, OF_PARENT, {}},
@@ -265,7 +267,6 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
         {SYS_setsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_BINDTOIFINDEX)}},
         {SYS_setsockopt, OF_BOTH, {IS(1, IPPROTO_TCP), IS(2, TCP_DEFER_ACCEPT)}},
         {SYS_getsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_ACCEPTCONN)}},
-        {SYS_getsockname, OF_PARENT, {}},
         {SYS_listen, OF_PARENT, {}}, /* again, on a socket that was shut down: it can open none */
         {SYS_kill, OF_PARENT, {NOT_NEGATIVE(0), IS_NOT(0, 0), IS(1, SIGKILL)}},
         {SYS_socketpair, OF_PARENT, {IS(0, AF_UNIX), ONLY(1, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)}},

@@ -94,34 +94,44 @@ static inline size_t utf8_length(const char *string)
     return 0;
 }
 
-/* The number of ASCII characters that a string begins with and that stand for themselves in quotes. */
-static inline size_t plain_length(const char *string)
+/* The number of ASCII characters that come first and that stand for themselves in quotes. */
+static inline size_t plain_length(const char *bytes, const char *end)
 {
-    size_t length = 0;
-    while (string[length] >= ' ' && string[length] <= '~' && string[length] != '"' && string[length] != '\\')
-        length++;
-    return length;
+    const char *pos = bytes;
+    while (pos < end && *pos >= ' ' && *pos <= '~' && *pos != '"' && *pos != '\\')
+        pos++;
+    return (size_t)(pos - bytes);
 }
 
-/* A string in quotes, as in JSON (RFC 8259) and in labels of Prometheus; its bytes are printable. Bytes that are not
- * UTF-8 become U+FFFD, as neither format allows them. */
-static inline void text_quoted_string(struct text *text, const char *string)
+/* Bytes in quotes, as in JSON (RFC 8259) and in labels of Prometheus; the only control byte in them is HTAB. Bytes that
+ * are not UTF-8 become U+FFFD, as neither format allows them. Three bytes behind the last one may be read. */
+static inline void text_quoted_bytes(struct text *text, const char *bytes, size_t count)
 {
+    const char *end = bytes + count;
     text_string(text, "\"");
-    while (*string) {
-        size_t length = plain_length(string); /* of most strings, all of them */
+    while (bytes < end) {
+        size_t length = plain_length(bytes, end); /* of most strings, all of them */
         if (!length) {
-            length = utf8_length(string);
-            if (*string == '"' || *string == '\\')
+            length = utf8_length(bytes);
+            if (length > (size_t)(end - bytes)) /* it goes on behind them */
+                length = 0;
+            if (*bytes == '"' || *bytes == '\\')
                 text_string(text, "\\");
         }
-        if (length)
-            text_put(text, string, length);
+        if (*bytes == '\t')
+            text_string(text, "\\t");
+        else if (length)
+            text_put(text, bytes, length);
         else
             text_string(text, "\xef\xbf\xbd");
-        string += length + !length;
+        bytes += length + !length;
     }
     text_string(text, "\"");
+}
+
+static inline void text_quoted_string(struct text *text, const char *string)
+{
+    text_quoted_bytes(text, string, strlen(string));
 }
 
 /* A template with a value for each of its verbs, as in printf(3), so compilers check the types: %s is a string, %-s a

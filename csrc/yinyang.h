@@ -35,6 +35,9 @@ HIDDEN int yinyang_open(struct yinyang *program, int log, int caller_fd);
  * message says why. */
 HIDDEN int yinyang_turn(struct yinyang *program, int stops);
 
+/* Let it not drain when it is told to stop. */
+HIDDEN void yinyang_skip_drain(struct yinyang *program);
+
 /* Have /readyz answer 503, or 200 again. */
 HIDDEN void yinyang_set_ready(struct yinyang *program, int ready);
 

@@ -31,6 +31,9 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 SERVED = r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Served image, host: vm, colour: #b8d868"  # a line of the log
 
+# variables that servers read although they are not named after them
+PLATFORM = {"PORT", *re.findall(r'\{OPTION_\w+, "(\w+)"\}', (ROOT / "csrc/option_table.h").read_text())}
+
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # servers inherit it, and these tests may run under nohup(1)
 
 
@@ -156,7 +159,9 @@ def receive_page(client: socket.socket) -> bytes:
 
 
 def clean_environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != "PORT" and not name.startswith("YINYANG_")}
+    kept = {
+        name: value for name, value in os.environ.items() if name not in PLATFORM and not name.startswith("YINYANG_")
+    }
     return kept | {"TZ": "UTC0"}
 
 
@@ -196,6 +201,7 @@ class Image(Shape):
     """The image in containers: as tight as one would be run, and with its port published."""
 
     def command(self, *options: str, **variables: str) -> list[str]:
+        variables = {"YINYANG_DRAIN": "0"} | variables  # the image's own would make each test take seconds
         given = [item for name, value in variables.items() for item in ("--env", f"{name}={value}")]
         return [
             *("podman", "--runtime", "runc", "run", "--rm", "--read-only", "--cap-drop", "ALL"),
@@ -371,7 +377,8 @@ def missing(requirement: str, reason: str) -> NoReturn:
 def needs(tool: str) -> str:
     """The path of a tool without which a test cannot run. A test that opens something before it comes here is marked
     to need the tool as well, as pytest keeps open what a skipped test has opened."""
-    path = shutil.which(tool, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin")  # where servers are
+    places = [os.environ.get("PATH", os.defpath), "/usr/sbin", str(Path(sys.executable).parent)]  # where servers are
+    path = shutil.which(tool, path=":".join(places))
     if path is None:
         missing(tool, f"{tool} is not installed")
     return path

@@ -5,18 +5,19 @@ import os
 import re
 import signal
 import socket
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from itertools import groupby
 
 import pytest
-from conftest import PAGE, Replica, wait_until
+from conftest import PAGE, Replica, Shape, clean_environment, wait_until
 from test_routes import ask, metrics, read_head
 
 Start = Callable[..., Replica]
-UNAVAILABLE = (
-    *("/echo", "/echo/a", "/headers", "/headers/", "/anything", "/anything/a/b", "/delay/1", "/delay/0.3", "/burn/1s"),
-    *("/fault_injection/enable?rate=20%", "/fault_injection/status"),
+COMMANDS = (
+    *("/status/503", "/status/x", "/ready", "/echo", "/echo/a", "/headers", "/anything/a/b", "/delay/1", "/burn/1s"),
+    *("/fault_injection/enable?rate=20%", "/fault_injection/status", "/?fail=100", "/whoami?fail=x&latency=1s"),
 )
 REASONS = {200: "OK", 201: "Created", 302: "Found", 404: "Not Found", 418: "I'm a teapot", 429: "Too Many Requests"}
 REASONS |= {500: "Internal Server Error", 503: "Service Unavailable", 504: "Gateway Timeout", 299: "", 599: ""}
@@ -75,7 +76,7 @@ def test_statuses_are_counted_by_class(start: Start) -> None:
     for code in 200, 204, 301, 404, 418, 500, 503, 599, 600:
         ask_any(replica, f"/status/{code}")
     found = metrics(replica)
-    counts = {labels[0][1]: value for (name, *labels), value in found.items() if dict(labels).get("route") == "status"}
+    counts = {labels[1][1]: value for (name, *labels), value in found.items() if dict(labels).get("path") == "status"}
     assert counts == {"2xx": 2, "3xx": 1, "4xx": 3, "5xx": 3}
     assert replica.served() == []
 
@@ -83,17 +84,6 @@ def test_statuses_are_counted_by_class(start: Start) -> None:
 def ask_any(replica: Replica, target: str, method: str = "GET") -> int:
     request = f"{method} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     return int(replica.ask(request.encode()).split(b" ", 2)[1])
-
-
-# ---- commands that are not available ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("target", UNAVAILABLE)
-def test_a_command_of_others_does_not_get_the_page(target: str, shared_replica: Replica) -> None:
-    for method in "GET", "POST":
-        status, fields, body = ask(shared_replica, target, method)
-        assert (status, fields["Content-Type"]) == (404, "text/plain; charset=utf-8")
-        assert body.startswith(b"404 Not Found: ")
 
 
 # ---- readiness ----------------------------------------------------------------------------------------------------
@@ -254,8 +244,8 @@ def test_the_error_rate_is_exact_and_irregular(rate: str, percent: int, start: S
 
 
 def test_an_error_says_who_answers(start: Start) -> None:
-    replica = start("--error-rate=100%", "--error-code", "500", "--app-version", "v2")
-    for target in "/", "/any/path", "/whoami":
+    replica = start("--error-rate=100%", "--error-code", "500", "--app-version", "v2", "--control")
+    for target in "/", "/any/path", "/whoami", "/echo", "/headers", "/anything/x":
         status, fields, body = ask(replica, target)
         assert (status, fields["X-Served-By"], fields["X-Version"]) == (500, "vm", "v2")
         assert json.loads(body)["status"] == 500
@@ -269,14 +259,19 @@ def test_an_error_says_who_answers(start: Start) -> None:
         "/wall",
         "/hostname",
         "/favicon.ico",
+        "/status/200",
+        "/delay/0",
+        "/burn/0",
+        "/fault_injection/status",
     ):
         assert ask(replica, target)[0] == 200
     assert ask_any(replica, "//") == 301
     assert replica.served() == []
     found = metrics(replica)
     assert found["yinyang_pages_total",] == 0
-    assert found["http_requests_total", ("code", "5xx"), ("route", "page")] == 2
-    assert found["http_requests_total", ("code", "5xx"), ("route", "whoami")] == 1
+    assert found["http_requests_total", ("path", "page"), ("status", "5xx")] == 2
+    assert found["http_requests_total", ("path", "whoami"), ("status", "5xx")] == 1
+    assert found["http_requests_total", ("path", "echo"), ("status", "5xx")] == 3
 
 
 def test_each_worker_is_exact(start: Start) -> None:
@@ -288,7 +283,7 @@ def test_each_worker_is_exact(start: Start) -> None:
 # ---- an error that a request asks for -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/", "/whoami", "/a/b"])
+@pytest.mark.parametrize("path", ["/", "/whoami", "/a/b", "/echo"])
 def test_a_request_asks_for_errors(path: str, start: Start) -> None:
     replica = start("--workers", "1", "--app-version", "v 2", "--zone", "eu-1a")
     for query, code in {
@@ -323,7 +318,8 @@ def test_a_request_asks_for_errors(path: str, start: Start) -> None:
         ("fail=99999999999999999999", 400, "fail= is a share in percent"),
         ("fail=10&code=600", 400, "code= is a status"),
         ("fail=10&code=", 400, "code= is a status"),
-        ("latency=300ms", 400, "latency= is not available"),
+        *((f"latency={time}", 400, "latency= is a time from 0 to 10 s") for time in ("", "x", "-1", "11", "10001ms")),
+        *((f"latency={time}", 400, "latency= is a time from 0 to 10 s") for time in ("2s..1s", "1s..", "..1s", "1m")),
         ("fail=4294967396", 400, "fail= is a share in percent"),
         ("fail=1099511627776", 400, "fail= is a share in percent"),
         ("fail=100&code=4294967799", 400, "code= is a status"),
@@ -364,7 +360,7 @@ def test_a_fault_is_no_page_even_with_200(start: Start) -> None:
     assert json.loads(ask(replica, "/")[2])["status"] == 200
     found = metrics(replica)
     assert found["yinyang_pages_total",] == 0
-    assert found["http_requests_total", ("code", "2xx"), ("route", "page")] == 1
+    assert found["http_requests_total", ("path", "page"), ("status", "2xx")] == 1
 
 
 def test_faults_on_request_can_be_off(start: Start) -> None:
@@ -377,5 +373,163 @@ def test_faults_on_request_can_be_off(start: Start) -> None:
 
 def test_plain_has_no_errors_on_purpose(start: Start) -> None:
     replica = start("--plain")
-    for target in ("/?fail=100", "/whoami?fail=x", "/status/503", "/status/x", "/ready", *UNAVAILABLE):
-        assert ask(replica, target)[2] == PAGE
+    for target in COMMANDS:
+        for method in "GET", "POST":
+            assert ask(replica, target, method)[2] == PAGE
+
+
+# ---- faults that a client sets ------------------------------------------------------------------------------------
+
+
+def faults(replica: Replica) -> dict:
+    status, fields, body = ask(replica, "/fault_injection/status")
+    assert (status, fields["Content-Type"]) == (200, "application/json")
+    return json.loads(body)
+
+
+NO_FAULTS = {"rate": "0%", "code": 503, "latency": "0ms", "burn": "0ms"}
+
+
+def test_a_client_sets_faults(start: Start) -> None:
+    """What a command does not name is as the options say; all workers know it."""
+    replica = start("--control", "--workers", "2")
+    for query, change in {
+        "rate=20%": {"rate": "20%"},
+        "rate=0.5&code=500": {"rate": "50%", "code": 500},
+        "rate=1": {"rate": "100%"},
+        "latency=30ms": {"latency": "30ms"},
+        "burn=5ms&latency=1ms..0.01s": {"latency": "1ms..10ms", "burn": "5ms"},
+        "rate=33%25&x=y&code=502": {"rate": "33%", "code": 502},
+    }.items():
+        expected = NO_FAULTS | change
+        status, _, body = ask(replica, f"/fault_injection/enable?{query}", "POST")
+        assert (status, body) == (202, b"202 Accepted: this replica is told which faults to have\n")
+        wait_until(lambda: faults(replica) == expected, f"{expected}")  # noqa: B023
+    for _ in range(4):
+        assert answers(replica, *["/"] * 100).count(502) == 33
+    assert ask(replica, "/fault_injection/disable/", "POST")[0] == 202
+    wait_until(lambda: faults(replica) == NO_FAULTS)
+    assert set(answers(replica, *["/"] * 100)) == {200}
+    assert replica.stop() == 0
+
+
+def test_faults_of_the_options_are_shown_and_changed(start: Start) -> None:
+    replica = start(
+        "--error-rate", "7%", "--error-code", "500", "--latency", "0.01..0.02", "--burn", "1ms", "--control"
+    )
+    assert faults(replica) == {"rate": "7%", "code": 500, "latency": "10ms..20ms", "burn": "1ms"}
+    assert ask_any(replica, "/fault_injection/disable", "POST") == 202
+    wait_until(lambda: faults(replica) == NO_FAULTS | {"code": 500})
+    [worker, *_] = replica.workers()
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: worker not in replica.workers() and ready(replica))
+    assert faults(replica) == NO_FAULTS | {"code": 500}
+    assert ask_any(replica, "/fault_injection/enable", "POST") == 202
+    wait_until(lambda: faults(replica)["rate"] == "7%")
+    assert ask_any(replica, "/fault_injection/enable?burn=0", "POST") == 202
+    wait_until(lambda: faults(replica)["burn"] == "0ms")
+    assert faults(replica) == {"rate": "7%", "code": 500, "latency": "10ms..20ms", "burn": "0ms"}
+
+
+def test_the_last_faults_count(start: Start) -> None:
+    """It does not matter which worker got the command."""
+    replica = start("--control", "--workers", "4")
+    for number in range(1, 31):
+        for query in "rate=1%", "burn=1ms", f"latency={number}ms":
+            assert ask_any(replica, f"/fault_injection/enable?{query}", "POST") == 202
+        wait_until(lambda: faults(replica) == NO_FAULTS | {"latency": f"{number}ms"})  # noqa: B023
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(
+            "",
+            "rate",
+            "rate=",
+            "rate=101%",
+            "rate=20",
+            "rate=-1%",
+            "rate=1.5",
+            "rate=x",
+            "code=99",
+            "code=600",
+            "code=5x",
+        ),
+        *("latency=11", "latency=x", "latency=2s..1s", "burn=1001ms", "burn=2", "burn=", "rate=20%&code=0", "other=1"),
+        *("rate=20%&latency=300", "rate=99999999999999999999%", "code=18446744073709552119", "rate=4294967316%"),
+        "rate=20%&x=" + "x" * 300,
+    ],
+)
+def test_faults_that_cannot_be(query: str, start: Start) -> None:
+    replica = start("--control", "--workers", "1")
+    status, _, body = ask(replica, f"/fault_injection/enable?{query}", "POST")
+    assert status == 400
+    assert body.startswith(b"400 Bad Request: say which: one or more of rate=20%, ")
+    assert faults(replica) == NO_FAULTS
+
+
+def test_faults_are_not_for_everybody(shared_replica: Replica) -> None:
+    for path in "/fault_injection/enable?rate=20%", "/fault_injection/disable":
+        status, _, body = ask(shared_replica, path, "POST")
+        assert (status, body) == (403, b"403 Forbidden: to allow this, start with --control or YINYANG_CONTROL=on\n")
+        status, fields, _ = ask(shared_replica, path)
+        assert (status, fields["Allow"]) == (405, "POST")
+    assert faults(shared_replica) == NO_FAULTS
+    for path in "/fault_injection", "/fault_injection/", "/fault_injection/x", "/fault_injection/enable/x":
+        assert ask(shared_replica, path, "POST")[0] == 404
+
+
+# ---- names and texts ----------------------------------------------------------------------------------------------
+
+
+def test_platforms_name_a_replica(start: Start) -> None:
+    """Where nobody else does; what cannot be a name is passed over."""
+    variables = {"K_REVISION": "web-00002", "POD_NAMESPACE": "shop", "NOMAD_NAMESPACE": "other", "FLY_REGION": "fra"}
+    replica = start("--zone", "own", **variables, NODE_NAME="a\tb", MY_NODE_NAME="node-7", YINYANG_APP_VERSION="v2")
+    told = json.loads(ask(replica, "/whoami")[2])
+    assert (told["version"], told["namespace"], told["zone"], told["node"]) == ("v2", "shop", "own", "node-7")
+
+
+@pytest.mark.host
+def test_a_platform_names_the_host(shape: Shape) -> None:
+    """But not with --plain, as the original has its name from the host alone."""
+    for option, name in ("--port=0", "pod-1"), ("--plain", socket.gethostname()):
+        with subprocess.Popen(
+            shape.command("--port=0", option), stderr=subprocess.PIPE, env=clean_environment() | {"POD_NAME": "pod-1"}
+        ) as process:
+            assert f"Serving image, host: {name}, " in process.stderr.readline().decode()
+            process.kill()
+
+
+def test_whoami_on_a_line(start: Start) -> None:
+    replica = start("--name", "web-6d4f8b7c9-x2x4z", "--app-version", "v2", "--zone", "eu-1a")
+    assert ask(replica, "/whoami?format=line")[2] == b"x2x4z v2 eu-1a\n"
+    status, fields, body = ask(replica, "/whoami?format=ansi", "GET", "Accept: application/json")
+    assert (status, fields["Content-Type"]) == (200, "text/plain; charset=utf-8")
+    blocks = "".join(
+        f"\x1b[38;2;{int(colour[1:3], 16)};{int(colour[3:5], 16)};{int(colour[5:], 16)}m██"
+        for colour in fields["X-Colours"].split()
+    )
+    assert body.decode() == f"{blocks}\x1b[0m x2x4z v2 eu-1a\n"
+    assert ask(start(), "/whoami?format=line")[2] == b"vm\n"
+
+
+def test_the_page_tells_who_serves_it(start: Start) -> None:
+    replica = start("--served-by", "--app-version", "v2")
+    for target in "/", "/any/path":
+        _, fields, body = ask(replica, target)
+        assert (fields["X-Served-By"], fields["X-Version"], body) == ("vm", "v2", PAGE)
+    assert "X-Served-By" not in ask(replica, "/livez")[1]
+    _, fields, _ = ask(start("--app-version", "v2"), "/")
+    assert "X-Served-By" not in fields
+    assert "X-Version" not in fields
+
+
+def test_a_text_in_place_of_the_page(start: Start) -> None:
+    replica = start("--text", "hello <world>")
+    for target in "/", "/any/path":
+        status, fields, body = ask(replica, target)
+        assert (status, fields["Content-Type"], body) == (200, "text/plain; charset=utf-8", b"hello <world>\n")
+    assert ask(replica, "/whoami")[1]["X-Served-By"] == "vm"
+    wait_until(lambda: len(replica.served()) == 2)

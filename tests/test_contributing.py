@@ -111,7 +111,7 @@ def test_the_text_says_how_many_files_change() -> None:
 def test_the_route_answers(start: Start) -> None:
     replica = start()
     assert get(replica, "/colour").endswith(b"\r\n\r\n#b8d868\n")
-    assert b'http_requests_total{code="200",route="colour"} 1\n' in get(replica, "/metrics")
+    assert b'http_requests_total{status="200",path="colour"} 1\n' in get(replica, "/metrics")
 
 
 @pytest.mark.parametrize(

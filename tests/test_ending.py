@@ -124,6 +124,19 @@ def test_a_second_signal_ends_the_drain(start: Start) -> None:
     assert replica.stop() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_the_signals_of_a_terminal_do_not_drain(number: int, start: Start) -> None:
+    """Answers are completed nevertheless."""
+    replica = start("--drain", "3600", "--workers", "1")
+    with replica.connect() as client:
+        client.sendall(GET + LAST[:10])
+        receive_page(client)
+        replica.send_signal(number)
+        client.sendall(LAST[10:])
+        assert receive_page(client).endswith(b"</html>")
+    assert replica.process.wait(PATIENCE) == 0
+
+
 def test_a_worker_that_dies_while_it_drains_is_restarted(start: Start) -> None:
     replica = start("--workers", "1", "--drain", "3600")
     replica.send_signal(signal.SIGTERM)

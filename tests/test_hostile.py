@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -202,3 +203,24 @@ def private_memory(pid: int) -> int:
     """Bytes that a process has written and shares with no other."""
     rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(row.split()[1]) for row in rows if row.startswith("Private_Dirty:")) * 1024
+
+
+def test_readers_that_do_not_read_make_room(start: Callable[..., Replica]) -> None:
+    """Rendered responses are kept for a limited number of them; others get theirs nevertheless."""
+    replica = start("--workers", "1")
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            slow = stack.enter_context(socket.socket())
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.connect(("127.0.0.1", replica.port))
+            slow.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+        with replica.connect() as fast:
+            request = b"GET /echo HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 3000 + b"\r\n\r\n"
+            sender = threading.Thread(target=fast.sendall, args=(request * 400 + LAST,))
+            sender.start()
+            received = 0
+            while piece := fast.recv(65536):
+                received += piece.count(b'{"host":')
+            sender.join()
+            assert received == 400
+        assert metrics(replica)["yinyang_connections_shed_total"] > 0

@@ -10,14 +10,14 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from conftest import GET, PAGE, PATIENCE, Replica, read_all, wait_until
+from conftest import GET, PAGE, PATIENCE, Replica, Shape, read_all, serving, wait_until
 
 import yinyang
 
@@ -102,6 +102,52 @@ def test_framing_of_each_cut(row: dict) -> None:
 @pytest.mark.parametrize("row", QUICK, ids=lambda row: row["id"])
 def test_answers_to_each_vector(row: dict, shared_replica: Replica) -> None:
     check_answers(row, shared_replica, len(bytes_of(row)))
+
+
+@pytest.fixture(scope="session")
+def plain_replica(shape: Shape, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+    """One that does what the original did."""
+    with serving(shape, tmp_path_factory.mktemp("plain") / "log", "--plain") as replica:
+        yield replica
+
+
+@pytest.mark.parametrize("row", QUICK, ids=lambda row: row["id"])
+def test_answers_of_a_plain_server_to_each_vector(row: dict, plain_replica: Replica) -> None:
+    check_answers(row, plain_replica, len(bytes_of(row)))
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(
+            "/",
+            "/echo",
+            "/headers",
+            "/anything/x?y",
+            "/status/503",
+            "/delay/1",
+            "/burn/1",
+            "/whoami",
+            "/metrics",
+            "/readyz",
+        ),
+        *(
+            "/?fail=100&latency=1s",
+            "/ready",
+            "/health",
+            "/livez",
+            "/wall",
+            "/fault_injection/status",
+            "/readyz/disable",
+        ),
+    ],
+)
+def test_a_plain_server_has_the_page_alone(method: str, target: str, plain_replica: Replica) -> None:
+    """With the fields of the original, and no other ones."""
+    answer = plain_replica.ask(f"{method} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+    fields = rb"Content-Length: %d\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n\r\n" % len(PAGE)
+    assert re.fullmatch(rb"HTTP/1\.1 200 OK\r\n%b%b%b" % (DATE, fields, re.escape(PAGE)), answer)
 
 
 @pytest.mark.parametrize("row", [row for row in QUICK if len(bytes_of(row)) < 2000], ids=lambda row: row["id"])

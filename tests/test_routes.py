@@ -373,7 +373,7 @@ def test_metrics_count_what_was_asked(start: Start) -> None:
     metrics(replica)
     found = metrics(replica)
     counts = {
-        (code, route): found["http_requests_total", ("code", code), ("route", route)]
+        (code, route): found["http_requests_total", ("path", route), ("status", code)]
         for code, route in (labels_of(key) for key in found if key[0] == "http_requests_total")
     }
     assert {key: count for key, count in counts.items() if count} == {
@@ -399,7 +399,7 @@ def test_metrics_count_what_was_asked(start: Start) -> None:
 
 def labels_of(key: tuple) -> tuple[str, str]:
     labels = dict(key[1:])
-    return labels["code"], labels["route"]
+    return labels["status"], labels["path"]
 
 
 def test_every_error_is_counted(start: Start) -> None:
@@ -415,7 +415,7 @@ def test_every_error_is_counted(start: Start) -> None:
     ):
         assert replica.ask(request).startswith(b"HTTP/1.1 %d " % code)
     found = metrics(replica)
-    codes = {labels_of(key)[0]: value for key, value in found.items() if ("route", "error") in key}
+    codes = {labels_of(key)[0]: value for key, value in found.items() if ("path", "error") in key}
     assert codes == {"400": 1, "405": 1, "408": 0, "414": 1, "417": 1, "431": 1, "501": 1, "505": 1}
 
 

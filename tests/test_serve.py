@@ -66,7 +66,7 @@ Start = Callable[..., Replica]
         ),
         (["--healthcheck", "--port", "0"], "--healthcheck wants the port of a server, not 0"),
         (["--workers", "0"], "--workers wants a number from 1 to 1024, not '0'"),
-        (["--drain", "1h"], "--drain wants a number from 0 to 3600, not '1h'"),
+        (["--drain", "1h"], "--drain wants a time of at most 3600 s, such as 1, 1s or 500ms, not '1h'"),
         (["--sandbox", "on"], "--sandbox wants auto, off or require, not 'on'"),
     ],
 )

@@ -76,8 +76,9 @@ def parse_options(
 def usage() -> str:
     """What --help shows."""
 
-def check_health(host: str | None, port: int) -> str | None:
-    """Does the server at a numeric address (None: of this host) answer with its page, within 2 s? If not, why."""
+def check_health(host: str | None, port: int, proxy_protocol: bool = False) -> str | None:
+    """Does the server at a numeric address (None: of this host) answer with its page, within 2 s? If not, why. It
+    gets a PROXY header first, if it wants one."""
 
 def inherited_listener() -> int | None:
     """The descriptor of a listening socket that was handed over to this process, as sd_listen_fds(3) has it. Raises
@@ -136,6 +137,9 @@ class Server:
     def next_record(self) -> _Record | None:
         """The next thing to log; None when there is none, for now. The kind, the second since 1970, how many equal ones
         there are, the message, and the values of the verbs in it."""
+
+    def skip_drain(self) -> None:
+        """Do not drain when it is told to stop. From any thread, and in a handler of signals."""
 
     def set_ready(self, ready: bool) -> None:
         """Have `/readyz` answer 503, or 200 again; from any thread, or a handler of signals."""

@@ -15,9 +15,9 @@ from .core.cli.options cimport (
 )
 from .core.cli.program cimport Program, program_healthcheck, program_open, program_parse, program_turn, program_worker
 from .core.config.config cimport (
-    Config, HOST_NAME_MAX, KIND_ADDRESS, KIND_NUMBER, KIND_SECONDS, KIND_SHARE, KIND_SWITCH, KIND_TEXT, KIND_WORD,
-    OPTION_COUNT, OPTION_NAME, Option, config_complete, config_set, config_set_defaults, host_name, is_setting,
-    option_table, text_expected, word_parse
+    Config, HOST_NAME_MAX, KIND_ADDRESS, KIND_NUMBER, KIND_SECONDS, KIND_SHARE, KIND_SPAN, KIND_SWITCH, KIND_TEXT,
+    KIND_WORD, OPTION_COUNT, OPTION_NAME, Option, config_complete, config_set, config_set_defaults, host_name,
+    is_setting, option_table, span_high, span_low, text_expected, word_parse
 )
 from .core.http.parser cimport (
     FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_HEAD, OUTCOME_ERROR, OUTCOME_READY, OUTCOME_TARGET, Parser as ParserState,
@@ -46,7 +46,9 @@ from .core.supervisor.reap cimport supervisor_reap_orphans
 from .core.supervisor.server cimport (
     LogRecord, Server as ServerState, server_has_failed, server_next_record, server_wait, server_write_log
 )
-from .core.supervisor.supervisor cimport supervisor_close, supervisor_open, supervisor_set_ready, supervisor_start
+from .core.supervisor.supervisor cimport (
+    supervisor_close, supervisor_open, supervisor_set_ready, supervisor_skip_drain, supervisor_start
+)
 from .core.text.buffer cimport Text, text_measure, text_open, text_system_error
 
 cdef extern from "option_table.h" nogil:
@@ -275,6 +277,10 @@ cdef setting_of(const Config *config, int option):
         return bool(number)
     if row.kind == KIND_SECONDS:
         return number / 1000.0
+    if row.kind == KIND_SPAN and span_low(number) < span_high(number):
+        return f"{span_low(number)}ms..{span_high(number)}ms"
+    if row.kind == KIND_SPAN:
+        return span_low(number) / 1000.0
     if row.kind == KIND_SHARE:
         return number / 100.0
     return None if number == 0 and row.unset != NULL else number
@@ -296,7 +302,7 @@ cdef int config_take(Config *config, int option, value, list kept) except -1:
     elif row.kind == KIND_SECONDS:
         config.numbers[option] = milliseconds(option, value)
     else:
-        text = encoded(str(value) if row.kind == KIND_SHARE else value)
+        text = encoded(str(value) if row.kind == KIND_SHARE or row.kind == KIND_SPAN else value)
         kept.append(text)
         if 0 in text or not config_set(config, option, PyBytes_AsString(text)):
             name = f"the {option_name(option)}" if row.kind == KIND_TEXT else option_name(option)
@@ -371,7 +377,7 @@ def usage():
     return text_decoded(&text)
 
 
-def check_health(host, int port):
+def check_health(host, int port, bint proxy_protocol=False):
     cdef bytes address = None if host is None else encoded(host)
     cdef const char *pointer = NULL if host is None else PyBytes_AsString(address)
     cdef char words[MESSAGE_MAX]
@@ -379,7 +385,7 @@ def check_health(host, int port):
     cdef bint answered
     text_open(&message, words, MESSAGE_MAX)
     with nogil:
-        answered = healthcheck(pointer, port, &message)
+        answered = healthcheck(pointer, port, proxy_protocol, &message)
     return None if answered else text_decoded(&message)
 
 
@@ -522,6 +528,9 @@ cdef class Server:
     def close(self):
         self._close()
 
+    def skip_drain(self):
+        supervisor_skip_drain(&self._state.supervisor)
+
     def set_ready(self, bint ready):
         supervisor_set_ready(&self._state.supervisor, ready)
 
@@ -623,6 +632,10 @@ cdef public bint yinyang_open(yinyang *program, int log, int caller_fd) noexcept
 
 cdef public int yinyang_worker(int count, const char **arguments) noexcept nogil:
     return program_worker(count, arguments)
+
+
+cdef public void yinyang_skip_drain(yinyang *program) noexcept nogil:
+    supervisor_skip_drain(&(<Program *>program).server.supervisor)
 
 
 cdef public int yinyang_turn(yinyang *program, int stops) noexcept nogil:

@@ -26,7 +26,7 @@ def main() -> int:
     except ValueError as error:
         return _complain(error, EXIT_USAGE)
     if action == "healthcheck":
-        problem = check_health(settings["host"], settings["port"])
+        problem = check_health(settings["host"], settings["port"], settings["proxy_protocol"])
         return _complain(problem, EXIT_FAILED) if problem else 0
     if action != "serve":
         _say(STDOUT, usage() if action == "help" else f"yinyang {version}\n")
@@ -74,7 +74,8 @@ def _serve(server: Server) -> int:
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else it is to outlive its terminal (nohup(1))
         stops.append(signal.SIGHUP)
     for number in stops:
-        signal.signal(number, lambda _number, _frame: server.request_stop())
+        # those of a terminal do not drain: somebody waits
+        signal.signal(number, lambda number, _frame: server.request_stop(drain=number == signal.SIGTERM))
     signal.signal(signal.SIGUSR1, lambda _number, _frame: server.set_ready(False))
     signal.signal(signal.SIGUSR2, lambda _number, _frame: server.set_ready(True))
     is_init = os.getpid() == 1  # the first process of a container inherits the children of others

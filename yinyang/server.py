@@ -39,13 +39,22 @@ class Server:
     title: the page's, at most 255 bytes.
     palette: `original`, the 128 colours of the original; `distinct`, colours that are easy to tell apart.
     app_version, node, namespace, zone: what `/whoami` tells besides, at most 128, 253, 63 and 63 bytes.
-    error_rate: share of the pages and of `/whoami` that is an error, from 0 to 1, in whole percent; or as in `20%`.
+    error_rate: share of the pages, of `/whoami` and `/echo` that is an error, from 0 to 1, in whole percent; or as in
+        `20%`.
     error_code: status of these errors, 200 to 599.
-    faults: whether a request may ask for an error, as in `?fail=20&code=503`: `on` or `off`.
+    latency: how late these are answered, as in `300ms` or `100ms..500ms`; a number is in seconds, at most 10.
+    burn: seconds of CPU time that each of them takes, at most 1.
+    faults: whether a request may ask for faults, as by `?fail=20&code=503&latency=1s`, `/delay/1` and `/burn/20ms`:
+        `on` or `off`.
     ready_after: seconds from its start in which `/readyz` answers 503.
-    control: clients may change its readiness, by POST to `/readyz/disable` and `/readyz/enable`.
+    control: clients may change its readiness and its faults, by POST to `/readyz/disable`, `/readyz/enable`,
+        `/fault_injection/enable` and `/fault_injection/disable`.
+    served_by: the page has `X-Served-By` and `X-Version`, too.
+    text: what is served in place of the page, 1 to 1024 bytes without control characters.
+    proxy_protocol: each connection begins with a PROXY header, version 1 or 2.
     plain: every path is the page, as in the original; else there are also `/whoami`, `/hostname`, `/wall`, `/metrics`,
-        `/livez`, `/healthz`, `/readyz` (also `/ready` and `/health`) and `/status/{code}`.
+        `/livez`, `/healthz`, `/readyz` (also `/ready` and `/health`), `/echo` (also `/headers` and `/anything`),
+        `/status/{code}`, `/delay/{time}`, `/burn/{time}` and `/fault_injection/status`.
     workers: processes that serve; None for as many as the CPUs that this process may use.
     max_connections: connections at a time, of all workers together; None for what descriptors and memory allow.
     access_log: log a line for each page, to the logger `yinyang` at level INFO.
@@ -78,9 +87,14 @@ class Server:
         zone: str | bytes | None = None,
         error_rate: float | str = 0,
         error_code: int = 503,
+        latency: float | str = 0,
+        burn: float = 0,
         faults: Literal["on", "off"] = "on",
         ready_after: float = 0,
         control: bool = False,
+        served_by: bool = False,
+        text: str | bytes | None = None,
+        proxy_protocol: bool = False,
         plain: bool = False,
         workers: int | None = None,
         max_connections: int | None = None,
@@ -106,9 +120,14 @@ class Server:
                 "zone": zone,
                 "error_rate": error_rate,
                 "error_code": error_code,
+                "latency": latency,
+                "burn": burn,
                 "faults": faults,
                 "ready_after": ready_after,
                 "control": control,
+                "served_by": served_by,
+                "text": text,
+                "proxy_protocol": proxy_protocol,
                 "plain": plain,
                 "workers": workers,
                 "max_connections": max_connections,
@@ -194,8 +213,11 @@ class Server:
         elif not self._counts:
             self._close()
 
-    def request_stop(self) -> None:
-        """Begin to stop, without waiting; a second time: at once. Safe in a handler of signals."""
+    def request_stop(self, *, drain: bool = True) -> None:
+        """Begin to stop, without waiting; a second time: at once. `drain`: accept connections for as long as the server
+        was made to. Safe in a handler of signals."""
+        if not drain and not self._counts:
+            self._core.skip_drain()
         self._stops += 1
         if not self._counts:
             self._core.wake()

@@ -14,7 +14,7 @@ from yinyang.core.identity.identity cimport identity_set
 from yinyang.core.identity.replica cimport Replica
 from yinyang.core.routes.request cimport Request
 from yinyang.core.routes.table cimport route_for, route_render
-from yinyang.core.shared.scoreboard cimport Scoreboard, scoreboard_open
+from yinyang.core.shared.scoreboard cimport Scoreboard, scoreboard_open, scoreboard_slot
 from yinyang.core.text.buffer cimport Text, text_open
 
 
@@ -55,7 +55,7 @@ cdef public long replay(const uint8_t *data, size_t size, long times) noexcept n
             elif outcome == OUTCOME_READY and routes[route].kind == RENDERED:
                 text_open(&text, rendered, RENDERED_MAX)
                 request.target = target.bytes
-                route_render(route, &text, &request)
+                route_render(route, &text, &request, scoreboard_slot(&scoreboard, 0))
             if outcome == OUTCOME_READY or outcome == OUTCOME_ERROR:
                 found += 1
                 parser_next(&parser)

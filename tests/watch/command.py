@@ -47,7 +47,7 @@ def metric(port: int, name: str) -> int:
 
 def sampled(port: int) -> int:
     """How often a replica was asked for whoami."""
-    return metric(port, 'http_requests_total{code="200",route="whoami"}')
+    return metric(port, 'http_requests_total{status="200",path="whoami"}')
 
 
 NUMBER = (int, float)

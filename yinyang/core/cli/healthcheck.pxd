@@ -18,9 +18,10 @@ cdef enum:
     STATUS_LENGTH = 13  # bytes of `HTTP/1.1 200 `
 
 
-cdef inline bint healthcheck(const char *host, int port, Text *message) noexcept nogil:
+cdef inline bint healthcheck(const char *host, int port, bint proxy_protocol, Text *message) noexcept nogil:
     """Whether the server at an address (NULL: on this host) sends a whole response with 200 in time. If not, the
-    message says why. It requests /livez, which is not logged; with --plain that is the page, like every path."""
+    message says why. `proxy_protocol`: it wants a PROXY header first. It requests /livez, which is not logged; with
+    --plain that is the page, like every path."""
     cdef int64_t deadline = monotonic_ms() + DEADLINE
     cdef const char *where = "0.0.0.0"
     cdef char status[STATUS_LENGTH]
@@ -39,7 +40,7 @@ cdef inline bint healthcheck(const char *host, int port, Text *message) noexcept
         socket_timeout(fd, SO_SNDTIMEO, CALL_TIMEOUT)
         error = 0 if connect(fd, <const sockaddr *>&address.storage, address.size) == 0 else errno_of_call()
         if error == 0:
-            error = exchange(fd, deadline, &response)
+            error = exchange(fd, deadline, proxy_protocol, &response)
         close(fd)
     if error == 0 and is_healthy(&response):
         return True
@@ -49,12 +50,14 @@ cdef inline bint healthcheck(const char *host, int port, Text *message) noexcept
     return False
 
 
-cdef inline int exchange(int fd, int64_t deadline, Text *response) noexcept nogil:
+cdef inline int exchange(int fd, int64_t deadline, bint proxy_protocol, Text *response) noexcept nogil:
     """Send the request, read the response to its end, and keep its beginning; 0 or errno."""
-    cdef const char *request = ("GET /livez HTTP/1.1\r\nHost: localhost\r\nUser-Agent: yinyang\r\n"
+    cdef const char *request = ("PROXY UNKNOWN\r\nGET /livez HTTP/1.1\r\nHost: localhost\r\nUser-Agent: yinyang\r\n"
                                 "Connection: close\r\n\r\n")
     cdef char buffer[1024]
     cdef ssize_t received
+    if not proxy_protocol:
+        request += strlen("PROXY UNKNOWN\r\n")
     socket_timeout(fd, SO_SNDTIMEO, CALL_TIMEOUT)
     socket_timeout(fd, SO_RCVTIMEO, CALL_TIMEOUT)
     if send(fd, request, strlen(request), MSG_NOSIGNAL) < 0:

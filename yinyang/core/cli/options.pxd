@@ -4,8 +4,8 @@ default. An empty variable counts as not set, because many tools unset one in th
 from libc.string cimport memset, strcmp, strlen, strncmp
 
 from ..config.config cimport (
-    Config, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SHARE, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT, Option,
-    config_set, config_set_defaults, is_setting, option_table, text_expected
+    Config, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SHARE, KIND_SPAN, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT,
+    Option, config_is_consistent, config_set, config_set_defaults, is_setting, option_table, text_expected
 )
 from ..os.syscalls cimport getenv
 from ..text.buffer cimport Text, llu, text_format, text_printable, text_string
@@ -14,8 +14,14 @@ cdef extern from "option_table.h" nogil:
     enum:
         OPTION_HEALTHCHECK
         OPTION_HELP
+        OPTION_PLAIN
         OPTION_PORT
         OPTION_VERSION
+        PLATFORM_VARIABLES
+    struct PlatformVariable "platform_variable":
+        int option
+        const char *variable
+    const PlatformVariable platform_variables[PLATFORM_VARIABLES]
 
 cdef enum:
     VARIABLE_MAX = 32  # bytes of the name of a variable
@@ -46,6 +52,10 @@ cdef inline int options_parse(Config *config, int count, const char **arguments,
         return ACTION_VERSION
     if not options_from_environment(config, &given, message):
         return ACTION_ERROR
+    if not config_is_consistent(config, message):
+        return ACTION_ERROR
+    if not config.numbers[OPTION_PLAIN]:
+        options_from_platform(config)
     if not given.options[OPTION_HEALTHCHECK]:
         return ACTION_SERVE
     message.length = 0  # a health check reports on the server only
@@ -186,6 +196,20 @@ cdef inline bint options_from_environment(Config *config, const Given *given, Te
     return True
 
 
+cdef inline void options_from_platform(Config *config) noexcept nogil:
+    """Read the texts that platforms give and nobody has set. What an option does not take is passed over, as nobody has
+    meant it for this server."""
+    cdef const char *before
+    cdef const char *value
+    cdef int i, option
+    for i in range(PLATFORM_VARIABLES):
+        option = platform_variables[i].option
+        before = config.texts[option]
+        value = variable_value(platform_variables[i].variable)
+        if before == NULL and value != NULL and not config_set(config, option, value):
+            config.texts[option] = NULL
+
+
 cdef inline void variable_name(int option, char *variable) noexcept nogil:
     """Write YINYANG_, the option's word in capitals and a NUL into VARIABLE_MAX bytes."""
     cdef const char *word = option_table[option].word
@@ -229,7 +253,21 @@ cdef inline void usage_message(Text *text) noexcept nogil:
     for option in range(OPTION_COUNT):
         usage_line(text, option, options, variables)
     text_string(text, "\nThe variable PORT sets the port where YINYANG_PORT is not set. A socket that is handed over\n"
-                "by LISTEN_FDS, as systemd does, takes the place of --host and --port.\n")
+                "by LISTEN_FDS, as systemd does, takes the place of --host and --port. Variables of platforms\n"
+                "set what is not given:")
+    usage_platform(text)
+
+
+cdef inline void usage_platform(Text *text) noexcept nogil:
+    """The variables of platforms, as a list that is wrapped."""
+    cdef int i
+    for i in range(PLATFORM_VARIABLES):
+        if i == 0 or platform_variables[i].option != platform_variables[i - 1].option:
+            text_format(text, "\n  %s: %s", option_table[platform_variables[i].option].word,
+                        platform_variables[i].variable)
+        else:
+            text_format(text, ", %s", platform_variables[i].variable)
+    text_string(text, "\n")
 
 
 cdef inline size_t option_width(int option) noexcept nogil:
@@ -267,7 +305,7 @@ cdef inline void usage_default(Text *text, const Option *row) noexcept nogil:
     """Append the default in parentheses, if it helps the reader."""
     if row.unset != NULL:
         text_format(text, " (%s)", row.unset)
-    elif row.kind == KIND_NUMBER or row.kind == KIND_SECONDS:
+    elif row.kind == KIND_NUMBER or row.kind == KIND_SECONDS or row.kind == KIND_SPAN:
         text_format(text, " (%llu)", <llu>row.number)
     elif row.kind == KIND_SHARE:
         text_format(text, " (%llu", <llu>row.number)

@@ -28,6 +28,7 @@ cdef extern from "option_table.h" nogil:
     enum:
         OPTION_HOST
         OPTION_PORT
+        OPTION_PROXY_PROTOCOL
         OPTION_SANDBOX
         OPTION_WORKERS
 
@@ -73,7 +74,8 @@ cdef inline int program_parse(Program **program, int count, const char **argumen
 cdef inline bint program_healthcheck(Program *p) noexcept nogil:
     cdef Text message
     program_message(p, &message)
-    return healthcheck(p.config.texts[OPTION_HOST], p.config.numbers[OPTION_PORT], &message)
+    return healthcheck(p.config.texts[OPTION_HOST], p.config.numbers[OPTION_PORT],
+                       p.config.numbers[OPTION_PROXY_PROTOCOL], &message)
 
 
 cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil:

@@ -12,6 +12,7 @@ from ..os.capacity cimport connections_affordable
 from ..os.cpus cimport cpus_usable
 from ..os.syscalls cimport gethostname
 from ..text.buffer cimport Text, is_printable, llu, number_parse, text_format, text_string
+from ..text.duration cimport MS_PER_SECOND, duration_parse, span_parse
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -20,14 +21,20 @@ cdef extern from "option_table.h" nogil:
         KIND_NUMBER
         KIND_SECONDS
         KIND_SHARE
+        KIND_SPAN
         KIND_WORD
         KIND_SWITCH
         KIND_OFF
         KIND_ACTION
+        OPTION_BURN
+        OPTION_CONTROL
         OPTION_ERROR_RATE
+        OPTION_LATENCY
         OPTION_MAX_CONNECTIONS
         OPTION_NAME
         OPTION_PLAIN
+        OPTION_SERVED_BY
+        OPTION_TEXT
         OPTION_WORKERS
         OPTION_COUNT
         SWITCH_WORDS
@@ -50,7 +57,7 @@ cdef extern from "option_table.h" nogil:
     const SwitchWord switch_words[SWITCH_WORDS]
 
 cdef enum:
-    MS_PER_SECOND = 1000
+    SPAN_BITS = 14  # of each of its times
     HOST_NAME_MAX = 255  # bytes, as in DNS and more than gethostname(2) gives
 
 cdef struct Config:
@@ -79,7 +86,6 @@ cdef inline bint config_set(Config *config, int option, const char *value) noexc
     cdef const Option *row = &option_table[option]
     cdef Address address
     cdef int64_t number
-    cdef int unit, least
     if row.kind == KIND_ADDRESS or row.kind == KIND_TEXT:
         config.texts[option] = value
         if row.kind == KIND_ADDRESS:
@@ -92,19 +98,36 @@ cdef inline bint config_set(Config *config, int option, const char *value) noexc
     if row.kind == KIND_SHARE:
         config.numbers[option] = share_parse(value)
         return config.numbers[option] >= 0
-    unit = MS_PER_SECOND if row.kind == KIND_SECONDS else 1
-    number = unit * number_parse(&value)
-    least = unit * row.min
-    if row.kind == KIND_SECONDS and strcmp(value, "ms") == 0:
-        number //= unit
-        least = row.min
-        value += strlen("ms")
-    elif row.kind == KIND_SECONDS and strcmp(value, "s") == 0:
-        value += strlen("s")
-    if value[0] or not least <= number <= row.max * unit:
-        return False
+    if row.kind == KIND_SPAN:
+        return config_set_span(config, option, value)
+    if row.kind == KIND_SECONDS:
+        number = duration_parse(&value)
+        if not (row.min != 0) <= number <= row.max * MS_PER_SECOND:
+            return False
+    else:
+        number = number_parse(&value)
+        if not row.min <= number <= row.max:
+            return False
     config.numbers[option] = <int>number
+    return value[0] == 0
+
+
+cdef inline bint config_set_span(Config *config, int option, const char *value) noexcept nogil:
+    cdef int low = 0, high = 0
+    if not span_parse(value, option_table[option].max * MS_PER_SECOND, &low, &high):
+        return False
+    config.numbers[option] = low | high << SPAN_BITS
     return True
+
+
+cdef inline int span_low(int number) noexcept nogil:
+    """The lower time of an option of KIND_SPAN, in ms."""
+    return number & ((1 << SPAN_BITS) - 1)
+
+
+cdef inline int span_high(int number) noexcept nogil:
+    """The higher time, which may be the same."""
+    return number >> SPAN_BITS
 
 
 cdef inline bint text_is_valid(int option, const char *text, size_t length) noexcept nogil:
@@ -163,6 +186,11 @@ cdef inline void text_expected(Text *text, int option) noexcept nogil:
         text_string(text, "on or off")
     elif row.kind == KIND_SHARE:
         text_string(text, "a share in whole percent, such as 20% or 0.2")
+    elif row.kind == KIND_SECONDS:
+        text_format(text, "a time of at most %llu s%s, such as 1, 1s or 500ms", <llu>row.max,
+                    " and not 0" if row.min else "")
+    elif row.kind == KIND_SPAN:
+        text_format(text, "a time of at most %llu s, or two, such as 300ms or 100ms..500ms", <llu>row.max)
     else:
         text_format(text, "a number from %llu to %llu", <llu>row.min, <llu>row.max)
 
@@ -177,16 +205,37 @@ cdef inline void text_alternatives(Text *text, const char *const *words) noexcep
         i += 1
 
 
+cdef inline bint config_is_consistent(const Config *config, Text *message) noexcept nogil:
+    """False, with a message, if an option does not go with another one."""
+    cdef const char *other = NULL
+    if config.numbers[OPTION_ERROR_RATE]:
+        other = "error-rate"
+    elif config.numbers[OPTION_LATENCY]:
+        other = "latency"
+    elif config.numbers[OPTION_BURN]:
+        other = "burn"
+    elif config.numbers[OPTION_CONTROL]:
+        other = "control"
+    elif config.numbers[OPTION_SERVED_BY]:
+        other = "served-by"
+    elif config.texts[OPTION_TEXT] != NULL:
+        other = "text"
+    if not config.numbers[OPTION_PLAIN] or other == NULL:
+        return True
+    message.length = 0
+    text_format(message, "--plain serves the page of the original and nothing else; --%s does not go with it", other)
+    return False
+
+
 cdef inline bint config_complete(Config *config, Text *message) noexcept nogil:
     """Set the defaults that depend on this host: its name, CPUs, descriptors and memory. False, with a message, if it
-    has no name to show."""
+    has no name to show, or if options do not go together."""
+    if not config_is_consistent(config, message):
+        return False
     if config.numbers[OPTION_WORKERS] == 0:
         config.numbers[OPTION_WORKERS] = cpus_usable()
     if config.numbers[OPTION_MAX_CONNECTIONS] == 0:
         config.numbers[OPTION_MAX_CONNECTIONS] = connections_affordable(config.numbers[OPTION_WORKERS])
-    if config.numbers[OPTION_PLAIN] and config.numbers[OPTION_ERROR_RATE]:
-        text_string(message, "--plain serves the page on every path, and no errors; --error-rate does not go with it")
-        return False
     if config.texts[OPTION_NAME] == NULL:
         if not host_name(config.host_name, message):
             return False

@@ -89,6 +89,8 @@ cdef extern from "http_errors.h" nogil:
         ERROR_TLS
         ERROR_HTTP_2
         ERROR_PROXY_HEADER
+        ERROR_PROXY_MISSING
+        ERROR_PROXY_WRONG
         ERROR_SSH
         ERROR_SOCKS
         ERROR_TARGET
@@ -315,9 +317,17 @@ cdef union Item:  # by the state
     IpAddress address
     MediaRange range
 
+cdef struct HeadPart:  # of the state, within a head
+    uint32_t size  # bytes so far
+    Item item
+
+cdef union Part:
+    HeadPart head
+    uint64_t body_size  # bytes of content so far, once the head is complete
+
 cdef struct Parser:
     Number number
-    uint32_t head_size  # bytes of the head so far
+    Part part
     uint16_t target_length  # bytes of the target so far
     uint16_t path  # offset in the target at which its path begins
     uint16_t path_end  # offset at which it ends
@@ -326,7 +336,6 @@ cdef struct Parser:
     uint16_t flags  # a set of Flag
     uint16_t json  # the preference of Accept for JSON: a specificity and a quality
     uint16_t text  # likewise for plain text
-    Item item
     uint8_t state
     uint8_t method
     uint8_t minor  # of the version: 0 or 1
@@ -336,9 +345,10 @@ cdef struct Parser:
     Position position
     uint8_t error
 
-# The part of a target that is in the current segment.
+# The part of a target that is in the current segment, and the end of the head.
 cdef struct Target:
     const uint8_t *bytes  # NULL if there is none
+    const uint8_t *head_end  # of the last head that ends in the segment
     uint32_t offset  # of these bytes in the target
 
 
@@ -359,6 +369,7 @@ cdef inline int parser_feed(Parser *p, const uint8_t **pos, const uint8_t *end, 
         p.state = STATE_VERSION
     if p.state < STATE_BODY and current != end and not p.error:
         current = parse_head(p, current, end, target)
+        target.head_end = current
     while STATE_BODY <= p.state < STATE_READY and current != end and not p.error:
         current = parse_body(p, current, end)
     pos[0] = current
@@ -382,7 +393,7 @@ cdef inline void parser_next(Parser *p) noexcept nogil:
 
 cdef inline bint parser_is_new(const Parser *p) noexcept nogil:
     """Whether no byte has been read since the last request."""
-    return p.state == STATE_START and p.head_size == 0
+    return p.state == STATE_START and p.part.head.size == 0
 
 
 cdef inline bint parser_has_begun(const Parser *p) noexcept nogil:
@@ -429,6 +440,7 @@ cdef inline void parser_skip(Parser *p, uint64_t count) noexcept nogil:
     """Skip `count` bytes of the body, at least 1 and at most parser_skippable."""
     p.flags &= ~FLAG_BODY_AWAITED
     p.number.body_left -= count
+    p.part.body_size += count
     if p.number.body_left == 0:
         p.state = STATE_READY if p.state == STATE_BODY else STATE_CHUNK_DATA_CR
 
@@ -436,6 +448,7 @@ cdef inline void parser_skip(Parser *p, uint64_t count) noexcept nogil:
 cdef inline void target_begin(const Parser *p, Target *target) noexcept nogil:
     """Begin a segment."""
     target.bytes = NULL
+    target.head_end = NULL
     target.offset = p.target_length
 
 
@@ -469,7 +482,7 @@ cdef inline const uint8_t *parse_whole_request_line(Parser *p, const uint8_t *po
     p.minor = 1
     p.target_length = <uint16_t>(path_end - path)
     p.path_end = p.target_length
-    p.head_size = <uint32_t>(path_end + 11 - pos)
+    p.part.head.size = <uint32_t>(path_end + 11 - pos)
     p.state = STATE_FIELD_LINE
     target.bytes = path
     target.offset = 0
@@ -481,8 +494,8 @@ cdef inline const uint8_t *parse_head(Parser *p, const uint8_t *pos, const uint8
     """Read up to the end of the target, of the head, or of the bytes, or up to an error."""
     cdef const uint8_t *begin = pos
     cdef const uint8_t *stop = end
-    if end - pos > HEAD_MAX - <int>p.head_size:
-        stop = pos + (HEAD_MAX - p.head_size)
+    if end - pos > HEAD_MAX - <int>p.part.head.size:
+        stop = pos + (HEAD_MAX - p.part.head.size)
     while pos != stop and not p.error:
         if p.state == STATE_START:
             pos = parse_start(p, pos)
@@ -519,7 +532,7 @@ cdef inline const uint8_t *parse_head(Parser *p, const uint8_t *pos, const uint8
             pos = parse_lf(p, pos, STATE_BODY)
         else:  # STATE_TARGET_READY, STATE_BODY
             break
-    p.head_size += <uint32_t>(pos - begin)
+    p.part.head.size += <uint32_t>(pos - begin)
     if p.state == STATE_BODY and not p.error:
         head_complete(p)
     elif p.state < STATE_BODY and pos == stop and stop != end and not p.error:
@@ -705,7 +718,7 @@ cdef inline bint parse_host_byte(Parser *p, uint8_t byte) noexcept nogil:
     if host == HOST_PORT:
         return roles & BYTE_DIGIT != 0
     if host == HOST_START and (byte == BRACKET or byte == COLON):
-        memset(&p.item.address, 0, sizeof(IpAddress))
+        memset(&p.part.head.item.address, 0, sizeof(IpAddress))
         p.position.host = HOST_BRACKET
         if byte == COLON:
             p.flags |= FLAG_BARE_ADDRESS
@@ -752,7 +765,7 @@ cdef inline bint parse_literal_byte(Parser *p, uint8_t byte) noexcept nogil:
 
 cdef inline bint parse_address_digit(Parser *p, uint8_t byte) noexcept nogil:
     """A digit of a group of 16 bits, or of an octet. An IPv6 address has 8 groups, and with :: at most 7."""
-    cdef IpAddress *address = &p.item.address
+    cdef IpAddress *address = &p.part.head.item.address
     if p.position.host == HOST_FIRST_COLON:
         return False
     if p.position.host != HOST_GROUP and p.position.host != HOST_OCTET:
@@ -775,17 +788,17 @@ cdef inline bint parse_address_colon(Parser *p) noexcept nogil:
     if p.position.host == HOST_BRACKET:
         p.position.host = HOST_FIRST_COLON
         return True
-    if p.position.host != HOST_COLON and p.position.host != HOST_FIRST_COLON or p.item.address.compressed:
+    if p.position.host != HOST_COLON and p.position.host != HOST_FIRST_COLON or p.part.head.item.address.compressed:
         return False
-    p.item.address.compressed = True
+    p.part.head.item.address.compressed = True
     p.position.host = HOST_COLONS
-    return p.item.address.parts < 8
+    return p.part.head.item.address.parts < 8
 
 
 cdef inline bint parse_address_dot(Parser *p) noexcept nogil:
     """The dot after an octet. The first dot shows that the digits begin an IPv4 address, not a group. The address
     stands for the last two groups."""
-    cdef IpAddress *address = &p.item.address
+    cdef IpAddress *address = &p.part.head.item.address
     if p.position.host == HOST_GROUP:
         if address.parts > 6 if address.compressed else address.parts != 7:
             return False
@@ -798,15 +811,15 @@ cdef inline bint parse_address_dot(Parser *p) noexcept nogil:
 
 cdef inline bint literal_is_complete(const Parser *p) noexcept nogil:
     if p.position.host == HOST_GROUP:
-        return p.item.address.compressed or p.item.address.parts == 8
+        return p.part.head.item.address.compressed or p.part.head.item.address.parts == 8
     if p.position.host == HOST_OCTET:
-        return p.item.address.parts == 4 and is_octet(p)
+        return p.part.head.item.address.parts == 4 and is_octet(p)
     return p.position.host == HOST_COLONS or p.position.host == HOST_FUTURE
 
 
 cdef inline bint is_octet(const Parser *p) noexcept nogil:
     """Whether the current digits are dec-octet: 0 to 255 in decimal, without a leading zero."""
-    cdef uint16_t digits = p.item.address.digits
+    cdef uint16_t digits = p.part.head.item.address.digits
     if digits > OCTET_MAX or digits & 15 > 9 or digits >> 4 & 15 > 9:
         return False
     return p.token_length == 1 or digits >> 4 * (p.token_length - 1) != 0
@@ -1217,9 +1230,9 @@ cdef inline void media_range_begin(Parser *p) noexcept nogil:
     p.candidates = (1 << RANGES) - 1
     p.token_length = 0
     p.position.value = VALUE_START
-    p.item.range.quality = QUALITY_MAX
-    p.item.range.name = WORD_ACCEPTS
-    p.item.range.part = PART_RANGE
+    p.part.head.item.range.quality = QUALITY_MAX
+    p.part.head.item.range.name = WORD_ACCEPTS
+    p.part.head.item.range.part = PART_RANGE
 
 
 cdef inline const uint8_t *parse_accept(Parser *p, const uint8_t *pos, const uint8_t *end) noexcept nogil:
@@ -1252,7 +1265,7 @@ cdef inline const uint8_t *parse_accept(Parser *p, const uint8_t *pos, const uin
 
 cdef inline void parse_range_byte(Parser *p, uint8_t byte) noexcept nogil:
     """A byte of a media range, or of a parameter outside of quotes."""
-    cdef MediaRange *range_ = &p.item.range
+    cdef MediaRange *range_ = &p.part.head.item.range
     if range_.part >= PART_QUALITY:
         parse_quality_byte(p, byte)
     elif (byte == EQUALS and range_.part == PART_PARAMETER and p.position.value == VALUE_TOKEN
@@ -1270,7 +1283,7 @@ cdef inline void parse_range_byte(Parser *p, uint8_t byte) noexcept nogil:
 cdef inline void parse_quoted_byte(Parser *p, uint8_t byte) noexcept nogil:
     """A byte of a quoted string behind its first quote."""
     cdef uint8_t value = p.position.value
-    if p.item.range.part == PART_PARAMETER:
+    if p.part.head.item.range.part == PART_PARAMETER:
         token_byte(p, accept_words, byte)
     if value == VALUE_ESCAPED or byte != BACKSLASH and byte != QUOTE:
         p.position.value = VALUE_QUOTED
@@ -1280,7 +1293,7 @@ cdef inline void parse_quoted_byte(Parser *p, uint8_t byte) noexcept nogil:
 
 cdef inline void parse_quality_byte(Parser *p, uint8_t byte) noexcept nogil:
     """A byte of qvalue (RFC 9110 section 12.4.2), 0 to 1 with at most three digits behind the dot."""
-    cdef MediaRange *range_ = &p.item.range
+    cdef MediaRange *range_ = &p.part.head.item.range
     cdef bint digit = byte_roles[byte] & BYTE_DIGIT != 0
     if range_.part == PART_REST:
         return
@@ -1300,7 +1313,7 @@ cdef inline void parse_quality_byte(Parser *p, uint8_t byte) noexcept nogil:
 cdef inline void range_part_complete(Parser *p) noexcept nogil:
     """The media range or a parameter ends here, and another parameter may follow. A range does not match if it has a
     parameter that neither response has."""
-    cdef MediaRange *range_ = &p.item.range
+    cdef MediaRange *range_ = &p.part.head.item.range
     cdef int word = word_complete(accept_words, WORD_ACCEPTS, p.candidates, p.token_length)
     if range_.part == PART_RANGE:
         range_.name = <uint8_t>word
@@ -1322,8 +1335,8 @@ cdef inline void media_range_complete(Parser *p) noexcept nogil:
     if p.position.value >= VALUE_QUOTED:
         return  # the quoted string has no end
     range_part_complete(p)
-    name = p.item.range.name
-    quality = min(p.item.range.quality, <uint16_t>QUALITY_MAX)
+    name = p.part.head.item.range.name
+    quality = min(p.part.head.item.range.quality, <uint16_t>QUALITY_MAX)
     if name == RANGE_ANY:
         quality |= SPECIFICITY
     elif name == RANGE_APPLICATION or name == RANGE_TEXT:
@@ -1362,6 +1375,7 @@ cdef inline void head_complete(Parser *p) noexcept nogil:
     """Find how the body is framed, if there is one (RFC 9112 section 6.3)."""
     cdef bint chunked = p.flags & FLAG_CODING != 0
     p.error = <uint8_t>head_error(p)
+    p.part.body_size = 0
     p.number.body_left = p.number.content_length if p.flags & FLAG_LENGTH else 0
     if not chunked and p.number.body_left == 0:
         p.state = STATE_READY

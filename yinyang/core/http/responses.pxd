@@ -30,14 +30,20 @@ cdef extern from "routes.h" nogil:
         RENDERED
         KEEPS
         ENDS
+        LATE_ROUTES
         ENDS_UNLESS_ASKED
+        ECHOES
         FAULTS
         LOGGED
         PLAIN
         READS_ACCEPT
+        ROUTE_BURN
+        ROUTE_DELAY
         ROUTE_DISABLE
         ROUTE_ENABLE
         ROUTE_ERROR
+        ROUTE_FAULTS_OFF
+        ROUTE_FAULTS_ON
         ROUTE_WHOAMI
         ROUTE_PAGE
         ROUTE_COUNT

@@ -2,8 +2,8 @@
 
 The responses to a segment of requests are queued in the worker's SendQueue, and one system call sends them. If the
 client takes only a part, the rest is saved as a PendingSend, and its rendered responses in KeptBytes, which has limited
-room for all slow readers of a worker. If there are more rendered responses than the queue has room for, the rest of the
-segment is saved there too, and parsed when they are sent.
+room for all slow readers of a worker: a place for each. If there are more rendered responses than the queue has room
+for, the rest of the segment is saved there too, and parsed when they are sent.
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint8_t
@@ -14,24 +14,26 @@ from ..text.buffer cimport Text, text_fits, text_open
 from ..text.calendar cimport HTTP_DATE_LENGTH, http_date_render
 from .responses cimport RESPONSE_RENDERED, Response, Responses, response_is_rendered
 
-cdef extern from "atomic.h" nogil:
-    void static_assert "STATIC_ASSERT"(bint condition)
-
 cdef enum:
     RECEIVE_MAX = 4096  # bytes of requests taken from one connection before the others have their turn
     REQUEST_MIN = 25  # bytes of the shortest request that keeps its connection open
     SEND_QUEUE_MAX = RECEIVE_MAX // REQUEST_MIN + 2  # one may have begun earlier, and one may be an error
     VECTOR_MAX = SEND_QUEUE_MAX + 1  # one response may be in two pieces
-    RENDERED_COUNT = 16  # rendered responses: as many as a segment has unclean targets of the greatest length
-    RENDERED_MAX = 5120  # bytes of one
-    KEPT_MAX = 256  # rendered responses and rests of segments that are kept
+    RENDERED_COUNT = 16  # rendered responses
+    RENDERED_MAX = 40960  # bytes of one
+    RENDERED_ALL = RENDERED_MAX + 16384  # bytes of all of them: another one is begun as long as the longest one fits
+    KEPT_RESPONSES = 64  # slow readers whose rendered responses are kept
+    KEPT_RESTS = 512  # rests of segments that are kept for them, and for late responses
 
 cdef struct PendingSend:
     int64_t second  # of the Date of the first response
     uint32_t offset  # bytes of the first response that are sent
-    uint8_t kept  # number of places: rendered responses, and 1 for the rest of the segment, if there is one
-    uint16_t places[RENDERED_COUNT + 1]  # in KeptBytes
-    uint16_t lengths[RENDERED_COUNT + 1]
+    uint16_t lengths[RENDERED_COUNT]  # of the rendered responses
+    uint16_t place  # of them all, in KeptBytes
+    uint16_t rest_place
+    uint16_t rest_length
+    uint8_t kept  # number of rendered responses
+    uint8_t has_rest
     uint8_t count
     uint8_t responses[SEND_QUEUE_MAX]
 
@@ -44,13 +46,19 @@ cdef struct SendQueue:
     uint16_t lengths[RENDERED_COUNT]
     iovec vector[VECTOR_MAX]
     char torn[256]  # the head of a response that was cut in its Date, with its first Date
-    char bytes[RENDERED_COUNT][RENDERED_MAX]  # of the rendered responses
+    uint32_t starts[RENDERED_COUNT + 1]  # of the rendered responses in `bytes`, and the end of the last one
+    char bytes[RENDERED_ALL]
     uint8_t rest[RECEIVE_MAX]  # of a segment, which is not parsed yet
 
+cdef struct Places:  # for bytes of limited length
+    char *bytes
+    size_t size  # of a place
+    uint16_t free  # number of free ones
+    uint16_t numbers[KEPT_RESTS]  # of the free ones
+
 cdef struct KeptBytes:
-    uint32_t free  # number of places
-    uint16_t places[KEPT_MAX]  # the free ones
-    char (*bytes)[RENDERED_MAX]  # KEPT_MAX of them
+    Places responses
+    Places rests
 
 cdef enum Sent:
     SENT_ALL
@@ -76,15 +84,16 @@ cdef inline bint send_queue_put(SendQueue *send_queue, uint8_t response) noexcep
 
 cdef inline bint send_queue_reserve(SendQueue *send_queue, Text *text) noexcept nogil:
     """The buffer for the next rendered response; False if there is none left, which must not happen."""
-    if send_queue.rendered == RENDERED_COUNT:
+    if not send_queue_has_room(send_queue):
         return False
-    text_open(text, send_queue.bytes[send_queue.rendered], RENDERED_MAX)
+    text_open(text, send_queue.bytes + send_queue.starts[send_queue.rendered], RENDERED_MAX)
     return True
 
 
 cdef inline bint send_queue_has_room(const SendQueue *send_queue) noexcept nogil:
     """Whether there is room for a rendered response."""
-    return send_queue.rendered < RENDERED_COUNT
+    return (send_queue.rendered < RENDERED_COUNT
+            and send_queue.starts[send_queue.rendered] <= RENDERED_ALL - RENDERED_MAX)
 
 
 cdef inline void send_queue_put_rest(SendQueue *send_queue, const uint8_t *begin, const uint8_t *end) noexcept nogil:
@@ -96,9 +105,12 @@ cdef inline void send_queue_put_rest(SendQueue *send_queue, const uint8_t *begin
 cdef inline bint send_queue_put_rendered(SendQueue *send_queue, const Text *text) noexcept nogil:
     """Queue the response in the reserved buffer; False if it is too long or the queue is full, which must not
     happen."""
+    if not text_fits(text):
+        return False
     send_queue.lengths[send_queue.rendered] = <uint16_t>text.length
+    send_queue.starts[send_queue.rendered + 1] = send_queue.starts[send_queue.rendered] + <uint32_t>text.length
     send_queue.rendered += 1
-    return text_fits(text) and send_queue_put(send_queue, RESPONSE_RENDERED)
+    return send_queue_put(send_queue, RESPONSE_RENDERED)
 
 
 cdef inline int send_queue_first(SendQueue *send_queue, const Responses *responses, iovec *vector) noexcept nogil:
@@ -111,7 +123,7 @@ cdef inline int send_queue_first(SendQueue *send_queue, const Responses *respons
     cdef uint32_t date_end = response.date + HTTP_DATE_LENGTH
     cdef int count = 0
     if response_is_rendered(send_queue.pending.responses[0]):
-        bytes = send_queue.bytes[send_queue.gone]
+        bytes = send_queue.bytes + send_queue.starts[send_queue.gone]
         length = send_queue.lengths[send_queue.gone]
     elif offset < date_end and send_queue.pending.second != responses.second:
         memcpy(send_queue.torn, bytes, date_end)
@@ -140,7 +152,7 @@ cdef inline int send_queue_vector(SendQueue *send_queue, const Responses *respon
     while number != end:
         run = 1
         if response_is_rendered(number[0]):
-            vector[count].iov_base = send_queue.bytes[place]
+            vector[count].iov_base = send_queue.bytes + send_queue.starts[place]
             vector[count].iov_len = send_queue.lengths[place]
             place += 1
         else:
@@ -200,59 +212,80 @@ cdef inline int send_queue_send(SendQueue *send_queue, const Responses *response
     return SENT_ALL
 
 
-cdef inline void kept_bytes_open(KeptBytes *kept, char (*bytes)[RENDERED_MAX]) noexcept nogil:
-    cdef uint16_t place
-    static_assert(RECEIVE_MAX <= RENDERED_MAX)
-    for place in range(KEPT_MAX):
-        kept.places[place] = place
-    kept.free = KEPT_MAX
-    kept.bytes = bytes
+cdef inline size_t kept_bytes_size() noexcept nogil:
+    """Bytes of memory that it needs."""
+    return KEPT_RESPONSES * RENDERED_ALL + KEPT_RESTS * RECEIVE_MAX
+
+
+cdef inline void kept_bytes_open(KeptBytes *kept, char *memory) noexcept nogil:
+    places_open(&kept.responses, memory, KEPT_RESPONSES, RENDERED_ALL)
+    places_open(&kept.rests, memory + KEPT_RESPONSES * RENDERED_ALL, KEPT_RESTS, RECEIVE_MAX)
+
+
+cdef inline void places_open(Places *places, char *memory, uint16_t count, size_t size) noexcept nogil:
+    places.bytes = memory
+    places.size = size
+    places.free = 0
+    while places.free < count:
+        places.numbers[places.free] = places.free
+        places.free += 1
+
+
+cdef inline uint16_t place_take(Places *places, const char *bytes, size_t length) noexcept nogil:
+    """Keep bytes in a place, of which at least one is free."""
+    places.free -= 1
+    memcpy(places.bytes + places.numbers[places.free] * places.size, bytes, length)
+    return places.numbers[places.free]
+
+
+cdef inline void place_give_back(Places *places, uint16_t number) noexcept nogil:
+    places.numbers[places.free] = number
+    places.free += 1
 
 
 cdef inline bint send_queue_save(SendQueue *send_queue, PendingSend *pending, KeptBytes *kept,
                                  bint with_rest) noexcept nogil:
     """Save the queue after SENT_SOME; False if there is no room for its bytes."""
-    if <uint32_t>(send_queue.rendered - send_queue.gone + with_rest) > kept.free:
+    cdef PendingSend *own = &send_queue.pending
+    cdef uint32_t begin = send_queue.starts[send_queue.gone]
+    own.kept = send_queue.rendered - send_queue.gone
+    if own.kept and kept.responses.free == 0 or with_rest and kept.rests.free == 0:
         return False
-    send_queue.pending.kept = 0
-    while send_queue.gone != send_queue.rendered:
-        pending_send_keep(&send_queue.pending, kept, send_queue.bytes[send_queue.gone],
-                          send_queue.lengths[send_queue.gone])
-        send_queue.gone += 1
+    memcpy(own.lengths, &send_queue.lengths[send_queue.gone], own.kept * sizeof(own.lengths[0]))
+    if own.kept:
+        own.place = place_take(&kept.responses, send_queue.bytes + begin,
+                               send_queue.starts[send_queue.rendered] - begin)
+    own.rest_length = send_queue.rest_length if with_rest else 0
+    own.has_rest = with_rest
     if with_rest:
-        pending_send_keep(&send_queue.pending, kept, <const char *>send_queue.rest, send_queue.rest_length)
-    memcpy(pending, &send_queue.pending, sizeof(PendingSend) - SEND_QUEUE_MAX + send_queue.pending.count)
+        own.rest_place = place_take(&kept.rests, <const char *>send_queue.rest, own.rest_length)
+    memcpy(pending, own, sizeof(PendingSend) - SEND_QUEUE_MAX + own.count)
     return True
 
 
-cdef inline void pending_send_keep(PendingSend *pending, KeptBytes *kept, const char *bytes,
-                                   uint16_t length) noexcept nogil:
-    kept.free -= 1
-    pending.places[pending.kept] = kept.places[kept.free]
-    pending.lengths[pending.kept] = length
-    memcpy(kept.bytes[kept.places[kept.free]], bytes, length)
-    pending.kept += 1
-
-
-cdef inline void send_queue_restore(SendQueue *send_queue, PendingSend *pending, KeptBytes *kept,
-                                    bint with_rest) noexcept nogil:
+cdef inline void send_queue_restore(SendQueue *send_queue, PendingSend *pending, KeptBytes *kept) noexcept nogil:
     cdef uint8_t i
     memcpy(&send_queue.pending, pending, sizeof(PendingSend))
     send_queue.sent = 0
     send_queue.gone = 0
-    send_queue.rendered = pending.kept - with_rest
-    for i in range(send_queue.rendered):
+    send_queue.rendered = pending.kept
+    for i in range(pending.kept):
         send_queue.lengths[i] = pending.lengths[i]
-        memcpy(send_queue.bytes[i], kept.bytes[pending.places[i]], pending.lengths[i])
-    if with_rest:
-        send_queue.rest_length = pending.lengths[send_queue.rendered]
-        memcpy(send_queue.rest, kept.bytes[pending.places[send_queue.rendered]], send_queue.rest_length)
+        send_queue.starts[i + 1] = send_queue.starts[i] + pending.lengths[i]
+    if pending.kept:
+        memcpy(send_queue.bytes, kept.responses.bytes + pending.place * kept.responses.size,
+               send_queue.starts[pending.kept])
+    send_queue.rest_length = pending.rest_length
+    if pending.has_rest:
+        memcpy(send_queue.rest, kept.rests.bytes + pending.rest_place * kept.rests.size, pending.rest_length)
     pending_send_drop(pending, kept)
 
 
 cdef inline void pending_send_drop(PendingSend *pending, KeptBytes *kept) noexcept nogil:
     """Free the places of its bytes."""
-    while pending.kept:
-        pending.kept -= 1
-        kept.places[kept.free] = pending.places[pending.kept]
-        kept.free += 1
+    if pending.kept:
+        pending.kept = 0
+        place_give_back(&kept.responses, pending.place)
+    if pending.has_rest:
+        pending.has_rest = False
+        place_give_back(&kept.rests, pending.rest_place)

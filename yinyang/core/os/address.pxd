@@ -4,10 +4,15 @@ inet_pton(3) and inet_ntop(3) are not used: they are larger, and C libraries dif
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint8_t
-from libc.string cimport memcmp, memmove, memset, strlen
+from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
 from ..text.buffer cimport Text, llu, number_parse, text_format, text_put, text_string
-from .syscalls cimport AF_INET, AF_INET6, port_bytes, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t
+from .syscalls cimport (
+    AF_INET, AF_INET6, port_bytes, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socket_address, socklen_t
+)
+
+cdef enum:
+    MAPPED_PREFIX = 12  # bytes before the IPv4 address in an IPv4-mapped one
 
 cdef struct Address:
     sockaddr_storage storage
@@ -104,6 +109,32 @@ cdef inline int hex_digit(char digit) noexcept nogil:
     return digit - 87 if b'a' <= digit <= b'f' else -1
 
 
+cdef inline void address_set(Address *address, const uint8_t *bytes, bint six, int port) noexcept nogil:
+    """An address of these bytes, in the order of the network: 4 of IPv4 or 16 of IPv6. An IPv4-mapped one, which a
+    client of a socket for both has, becomes one of IPv4."""
+    cdef sockaddr_in *four = <sockaddr_in *>&address.storage
+    if six and is_mapped(bytes):
+        six = False
+        bytes += MAPPED_PREFIX
+    memset(address, 0, sizeof(Address))
+    four.sin_port = port_bytes(<uint16_t>port)  # in the same place for both
+    four.sin_family = AF_INET6 if six else AF_INET
+    address.size = sizeof(sockaddr_in6) if six else sizeof(sockaddr_in)
+    memcpy(<uint8_t *>address_bytes(address), bytes, 16 if six else 4)
+
+
+cdef inline bint address_of_socket(Address *address, int fd, bint of_peer) noexcept nogil:
+    """The address of a connection, or that of its client; False if there is none any more."""
+    cdef uint8_t bytes[16]
+    address.size = sizeof(address.storage)
+    if socket_address(fd, of_peer, <sockaddr *>&address.storage, &address.size) < 0:
+        return False
+    if address.storage.ss_family == AF_INET6 and is_mapped(address_bytes(address)):
+        memcpy(bytes, address_bytes(address), sizeof(bytes))
+        address_set(address, bytes, True, address_port(address))
+    return True
+
+
 cdef inline int address_port(const Address *address) noexcept nogil:
     return port_bytes((<const sockaddr_in *>&address.storage).sin_port)  # in the same place for both
 
@@ -150,13 +181,8 @@ cdef inline void text_address_4(Text *text, const uint8_t *bytes) noexcept nogil
 cdef inline void text_address_6(Text *text, const uint8_t *bytes) noexcept nogil:
     """Append an address as in RFC 5952: `::` replaces the first of the longest runs of two or more zero groups, and an
     IPv4-mapped address ends in IPv4 notation."""
-    cdef uint8_t mapped[12]
-    cdef int groups = 8
+    cdef int groups = 6 if is_mapped(bytes) else 8
     cdef int gap = -1, gap_length = 1, run, i
-    memset(mapped, 0, 10)
-    memset(mapped + 10, 0xFF, 2)
-    if memcmp(bytes, mapped, sizeof(mapped)) == 0:
-        groups = 6
     for i in range(groups):
         run = 0
         while i + run < groups and group_at(bytes, i + run) == 0:
@@ -176,7 +202,15 @@ cdef inline void text_address_6(Text *text, const uint8_t *bytes) noexcept nogil
         i += 1
     if groups == 6:
         text_string(text, ":")
-        text_address_4(text, bytes + sizeof(mapped))
+        text_address_4(text, bytes + MAPPED_PREFIX)
+
+
+cdef inline bint is_mapped(const uint8_t *bytes) noexcept nogil:
+    """Whether this is an IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2)."""
+    cdef uint8_t prefix[MAPPED_PREFIX]
+    memset(prefix, 0, 10)
+    memset(prefix + 10, 0xFF, 2)
+    return memcmp(bytes, prefix, MAPPED_PREFIX) == 0
 
 
 cdef inline unsigned int group_at(const uint8_t *bytes, int index) noexcept nogil:
@@ -195,7 +229,13 @@ cdef inline void text_hex(Text *text, unsigned int number) noexcept nogil:
 
 
 cdef inline void text_url(Text *text, const Address *address) noexcept nogil:
+    text_string(text, "http://")
+    text_address_and_port(text, address)
+
+
+cdef inline void text_address_and_port(Text *text, const Address *address) noexcept nogil:
+    """Append both as in a URL."""
     cdef bint six = address.storage.ss_family == AF_INET6
-    text_string(text, "http://[" if six else "http://")
+    text_string(text, "[" if six else "")
     text_address(text, address)
     text_format(text, "]:%llu" if six else ":%llu", <llu>address_port(address))

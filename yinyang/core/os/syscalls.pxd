@@ -57,6 +57,8 @@ cdef extern from "<sys/syscall.h>" nogil:
         SYS_memfd_create
         SYS_close_range
         SYS_getdents64
+        SYS_getpeername
+        SYS_getsockname
         SYS_recvfrom
         SYS_sendto
         SYS_setsockopt
@@ -110,6 +112,7 @@ cdef extern from "<time.h>" nogil:
     enum:
         CLOCK_MONOTONIC
         CLOCK_MONOTONIC_COARSE
+        CLOCK_PROCESS_CPUTIME_ID
         CLOCK_REALTIME_COARSE
     int clock_gettime(int clock, timespec *time)
 
@@ -165,6 +168,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SO_TYPE
         MSG_DONTWAIT
         MSG_NOSIGNAL
+        MSG_PEEK
         MSG_TRUNC
         SHUT_WR
     int socket(int domain, int type, int protocol)
@@ -321,6 +325,13 @@ cdef inline int64_t wall_second() noexcept nogil:
     return time.tv_sec
 
 
+cdef inline int64_t own_cpu_time() noexcept nogil:
+    """The CPU time that this process has used, in ns."""
+    cdef timespec time
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+    return time.tv_sec * 1000000000 + time.tv_nsec
+
+
 cdef inline int64_t cpu_time_of(pid_t pid) noexcept nogil:
     """The CPU time that a child has used, in ns, or -errno. clock_getcpuclockid(3) is not used: it makes one more call,
     and the number of the clock is part of Linux's interface."""
@@ -349,6 +360,11 @@ cdef inline ssize_t send(int fd, const void *bytes, size_t size, int flags) noex
 
 cdef inline int shutdown(int fd, int how) noexcept nogil:
     return <int>syscall(SYS_shutdown, fd, how)
+
+
+cdef inline int socket_address(int fd, bint of_peer, sockaddr *address, socklen_t *size) noexcept nogil:
+    """getpeername(2) or getsockname(2)."""
+    return <int>syscall(SYS_getpeername if of_peer else SYS_getsockname, fd, address, size)
 
 
 cdef inline int epoll_watch(int epoll, int operation, int fd, uint32_t events) noexcept nogil:

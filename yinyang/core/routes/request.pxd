@@ -3,7 +3,9 @@
 from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.string cimport memcmp, strlen
 
+from ..http.head_record cimport HeadRecord
 from ..http.parser cimport BYTE_HEX, METHOD_HEAD, Parser, byte_roles, hex_digit, parser_prefers_text, target_kept
+from ..http.proxy_header cimport Source
 from ..http.responses cimport head_end, reason_of, variant_of
 from ..identity.replica cimport Replica
 from ..shared.scoreboard cimport Scoreboard
@@ -21,6 +23,9 @@ cdef struct Request:
     const Scoreboard *scoreboard
     int64_t second  # of its response
     uint32_t number  # on its connection, from 1 on
+    int fd  # of its connection
+    const HeadRecord *head  # what is kept of it, for rows with ECHOES; NULL if there was no room
+    const Source *source  # as told by a PROXY header; NULL without --proxy-protocol
     bint keep_alive
 
 

@@ -6,11 +6,19 @@ from libc.string cimport strlen
 from ..http.parser cimport BYTE_DIGIT, Parser, SLASH, ZERO, byte_roles
 from ..http.responses cimport reason_of
 from ..text.buffer cimport Text, llu, text_format, text_open, text_string
+from ..shared.fault_settings cimport STATUS_MAX, STATUS_MIN
 from .faults cimport (
-    ASKED_END, ASKED_IN_VAIN, ASKED_LATENCY, ASKED_TOO_LONG, ASKED_WRONG_CODE, ASKED_WRONG_RATE, STATUS_MAX, STATUS_MIN
+    ASKED_END, ASKED_IN_VAIN, ASKED_TOO_LONG, ASKED_WRONG_CODE, ASKED_WRONG_LATENCY, ASKED_WRONG_RATE
 )
 from .request cimport Request, request_prefers_text, response_begin, response_end
 from .whoami cimport State, WHOAMI_MAX, whoami_body, whoami_fields, whoami_format, whoami_state
+
+
+cdef extern from *:
+    """
+    #define FAULTS_ARE_OFF "faults on request are off here (--faults)"
+    """
+    const char *FAULTS_ARE_OFF
 
 
 cdef inline int status_render(Text *text, const Request *request) noexcept nogil:
@@ -28,11 +36,12 @@ cdef inline int fault_render(Text *text, const Request *request, int fault, cons
         return words_render(text, request, 400, "fail= is a share in percent, from 0 to 100, such as fail=20", fields)
     if fault == ASKED_WRONG_CODE:
         return words_render(text, request, 400, "code= is a status from 200 to 599, such as code=503", fields)
+    if fault == ASKED_WRONG_LATENCY:
+        return words_render(text, request, 400, "latency= is a time from 0 to 10 s, or two, such as latency=300ms or "
+                            "latency=100ms..500ms", fields)
     if fault == ASKED_TOO_LONG:
-        return words_render(text, request, 400, "a target that asks for an error has at most 256 bytes", fields)
-    if fault == ASKED_IN_VAIN:
-        return words_render(text, request, 403, "faults on request are off here (--faults)", fields)
-    return words_render(text, request, 400, "latency= is not available; fail= and code= are", fields)
+        return words_render(text, request, 400, "a target that asks for a fault has at most 256 bytes", fields)
+    return words_render(text, request, 403, FAULTS_ARE_OFF, fields)
 
 
 cdef inline int status_asked(const Parser *p, const uint8_t *target) noexcept nogil:

@@ -4,18 +4,22 @@ csrc/routes.h has a row for each route. Here a prebuilt route has its body in `r
 in `route_render`.
 """
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint32_t, uint8_t
 
-from ..http.parser cimport ERROR_COUNT, FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_OPTIONS, Parser, TARGET_KEPT
+from ..http.parser cimport ERROR_COUNT, FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_OPTIONS, Parser, STATE_QUERY, TARGET_KEPT
 from ..http.responses cimport (
-    ENDS, ENDS_UNLESS_ASKED, KEEPS, PAGE_COPIES, PLAIN, PREBUILT, ROUTE_COUNT, ROUTE_PAGE, Responses, Route,
+    ENDS, ENDS_UNLESS_ASKED, KEEPS, PAGE_COPIES, PLAIN, PREBUILT, ROUTE_BURN, ROUTE_COUNT, ROUTE_DELAY, ROUTE_DISABLE,
+    ROUTE_ENABLE, ROUTE_FAULTS_OFF, ROUTE_FAULTS_ON, ROUTE_PAGE, Responses, Route,
     VARIANT_CLOSE, VARIANT_KEEP_ALIVE, response_begin_prebuilt, response_end_prebuilt, response_prebuild_error,
     response_repeat, responses_allocate, route_of, routes
 )
 from ..identity.page cimport page_render
-from ..identity.replica cimport Replica
-from ..text.buffer cimport Text, text_measure, text_open, text_put, text_string
-from .control cimport control_render
+from ..identity.replica cimport ABOUT_VERSION, Replica
+from ..shared.scoreboard cimport WorkerSlot
+from ..text.buffer cimport Text, text_format, text_measure, text_open, text_put, text_string
+from .control cimport control_render, faults_render
+from .echo cimport echo_render
+from .late cimport late_render
 from .metrics cimport metrics_render
 from .readyz cimport readyz_render
 from .redirect cimport redirect_render
@@ -25,15 +29,16 @@ from .whoami cimport whoami_render
 
 cdef extern from "routes.h" nogil:
     enum:
+        ROUTE_ANYTHING
+        ROUTE_ECHO
         ROUTE_EMPTY
-        ROUTE_ENABLE
+        ROUTE_FAULTS_STATUS
+        ROUTE_HEADERS
         ROUTE_HEALTHZ
         ROUTE_HOSTNAME
         ROUTE_LIVEZ
         ROUTE_METRICS
-        ROUTE_DISABLE
-        ROUTE_ECHO
-        ROUTE_FAULT_INJECTION
+        ROUTE_NO_CONTROL
         ROUTE_READY
         ROUTE_HEALTH
         ROUTE_READYZ
@@ -41,6 +46,10 @@ cdef extern from "routes.h" nogil:
         ROUTE_REDIRECT
         ROUTE_WALL
         ROUTE_WHOAMI
+    const char *PLAIN_TEXT "\"Content-Type: text/plain; charset=utf-8\\r\\n\""
+
+cdef enum:
+    FIELDS_MAX = 1024  # bytes of the fields of a prebuilt response: those of csrc/routes.h, a name and a version
 
 cdef extern from "wall.h" nogil:
     enum:
@@ -49,13 +58,16 @@ cdef extern from "wall.h" nogil:
 
 
 cdef inline int route_for(const Parser *p, const uint8_t *target, bint plain) noexcept nogil:
-    """The route of a request whose target is complete; `target` has its first TARGET_KEPT bytes."""
+    """The route of a request; `target` has its first TARGET_KEPT bytes. Where the path is not complete yet, or longer,
+    these decide, as the path of no row is as long."""
+    cdef uint32_t path_end = p.path_end if p.state >= STATE_QUERY else p.target_length
+    path_end = min(path_end, <uint32_t>TARGET_KEPT)
     if p.flags & FLAG_ASTERISK:
         return ROUTE_EMPTY
     if p.flags & FLAG_UNCLEAN and p.target_length <= TARGET_KEPT:
         return ROUTE_REDIRECT
-    if p.path_end <= TARGET_KEPT:
-        return route_of(target + p.path, p.path_end - p.path, p.method == METHOD_OPTIONS, plain)
+    if p.path < path_end:
+        return route_of(target + p.path, path_end - p.path, p.method == METHOD_OPTIONS, plain)
     return ROUTE_PAGE
 
 
@@ -65,9 +77,25 @@ cdef inline bint route_keeps_alive(int route, const Request *request) noexcept n
     return end == KEEPS or end == ENDS_UNLESS_ASKED and request_asks(request, "keep=1")
 
 
+cdef inline void route_fields(int route, Text *text, const Replica *replica) noexcept nogil:
+    """The fields of a prebuilt response."""
+    if route != ROUTE_PAGE:
+        text_string(text, routes[route].fields)
+        return
+    text_string(text, routes[route].fields if replica.text == NULL else PLAIN_TEXT)
+    if replica.served_by:
+        text_string(text, "X-Served-By: ")
+        text_put(text, replica.identity.name, replica.identity.length)
+        text_string(text, "\r\n")
+        if replica.about[ABOUT_VERSION] != NULL:
+            text_format(text, "X-Version: %s\r\n", replica.about[ABOUT_VERSION])
+
+
 cdef inline void route_body(int route, Text *text, const Replica *replica) noexcept nogil:
     """The body of a prebuilt response."""
-    if route == ROUTE_PAGE:
+    if route == ROUTE_PAGE and replica.text != NULL:
+        text_format(text, "%s\n", replica.text)
+    elif route == ROUTE_PAGE:
         page_render(text, replica)
     elif route == ROUTE_LIVEZ or route == ROUTE_HEALTHZ:
         text_string(text, "ok\n")
@@ -78,18 +106,25 @@ cdef inline void route_body(int route, Text *text, const Replica *replica) noexc
         text_put(text, wall_bytes, WALL_SIZE)
 
 
-cdef inline int route_render(int route, Text *text, const Request *request) noexcept nogil:
-    """A response that is not prebuilt; its status code."""
+cdef inline int route_render(int route, Text *text, const Request *request, WorkerSlot *slot) noexcept nogil:
+    """A response that is not prebuilt; its status code. Commands to the parent go into the worker's slot."""
     if route == ROUTE_WHOAMI:
         return whoami_render(text, request)
     if route == ROUTE_STATUS:
         return status_render(text, request)
     if route == ROUTE_READYZ or route == ROUTE_READY or route == ROUTE_HEALTH:
         return readyz_render(text, request)
-    if ROUTE_ECHO <= route <= ROUTE_FAULT_INJECTION:
-        return words_render(text, request, 404, "this server does not have this command of similar ones", "")
-    if route == ROUTE_DISABLE or route == ROUTE_ENABLE:
-        return control_render(text, request, route == ROUTE_ENABLE)
+    if route == ROUTE_ECHO or route == ROUTE_HEADERS or route == ROUTE_ANYTHING:
+        return echo_render(text, request)
+    if route == ROUTE_DELAY or route == ROUTE_BURN:
+        return late_render(text, request, route)
+    if route == ROUTE_DISABLE or route == ROUTE_ENABLE or route == ROUTE_FAULTS_ON or route == ROUTE_FAULTS_OFF:
+        return control_render(text, request, route, slot)
+    if route == ROUTE_FAULTS_STATUS:
+        return faults_render(text, request)
+    if route == ROUTE_NO_CONTROL:
+        return words_render(text, request, 404, "there are POST /fault_injection/enable and /fault_injection/disable, "
+                            "and GET /fault_injection/status", "")
     if route == ROUTE_METRICS:
         return metrics_render(text, request)
     return redirect_render(text, request)
@@ -124,12 +159,16 @@ cdef inline void route_prebuild(int route, Responses *responses, Text *text, con
     """All variants of a response."""
     cdef const Route *row = &routes[route]
     cdef int i, number
-    cdef Text body
+    cdef Text body, own
+    cdef char fields[FIELDS_MAX]
+    text_open(&own, fields, FIELDS_MAX - 1)
+    route_fields(route, &own, replica)
+    fields[min(own.length, own.room)] = 0
     text_measure(&body)
     route_body(route, &body, replica)
     for i in range(row.variants):
         number = row.response + i
-        response_begin_prebuilt(responses, text, number, 200, VARIANT_CLOSE if row.end == ENDS else i, row.fields,
+        response_begin_prebuilt(responses, text, number, 200, VARIANT_CLOSE if row.end == ENDS else i, fields,
                                 body.length)
         route_body(route, text, replica)
         response_end_prebuilt(responses, text, number, number + row.variants, body.length)

@@ -1,17 +1,19 @@
 """`/whoami`: the description of a replica, for clients that count replicas.
 
 The fields are in the body, as JSON or as plain text (`?format=text`, or Accept prefers text/plain), and in the headers.
+`?format=line` gives the most important ones on a line, `?format=ansi` with the colours of the replica, for terminals.
 The response ends its connection, so that the next request may reach another replica; `?keep=1` keeps it.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint64_t, uint8_t
 
+from ..http.parser cimport hex_digit
 from ..identity.identity cimport Identity
-from ..identity.replica cimport ABOUTS, Replica
+from ..identity.replica cimport ABOUTS, ABOUT_VERSION, ABOUT_ZONE, Replica
 from ..shared.scoreboard cimport PHASE_SERVING, scoreboard_counts, scoreboard_phase
-from ..text.buffer cimport Text, llu, text_format, text_open, text_string
+from ..text.buffer cimport Text, llu, text_format, text_number, text_open, text_string
 from ..text.calendar cimport stamp_render
-from .request cimport Request, request_prefers_text, response_begin, response_end
+from .request cimport Request, request_asks, request_prefers_text, response_begin, response_end
 
 cdef extern from "routes.h" nogil:
     const char *ANY_ORIGIN
@@ -36,20 +38,49 @@ cdef struct State:  # the current values of the fields that change
 
 
 cdef inline int whoami_render(Text *text, const Request *request) noexcept nogil:
-    cdef bint plain = request_prefers_text(request)
+    cdef bint line = request_asks(request, "format=line")
+    cdef bint ansi = request_asks(request, "format=ansi")
+    cdef bint plain = line or ansi or request_prefers_text(request)
     cdef char bytes[WHOAMI_MAX]
     cdef Text body
     cdef State state
     whoami_state(&state, request)
     text_open(&body, bytes, WHOAMI_MAX)
-    if not plain:
-        text_string(&body, "{")
-    whoami_body(&body, plain, request.replica, &state)
+    if line or ansi:
+        whoami_line(&body, request.replica, ansi)
+    else:
+        text_string(&body, "" if plain else "{")
+        whoami_body(&body, plain, request.replica, &state)
     response_begin(text, request, 200, "text/plain; charset=utf-8" if plain else "application/json", &body)
     text_string(text, ANY_ORIGIN)
     whoami_format(text, &whoami_fields, request.replica, &state)
     response_end(text, request, &body)
     return 200
+
+
+cdef inline void whoami_line(Text *text, const Replica *replica, bint ansi) noexcept nogil:
+    """The short name, and the version and zone that there are, on a line; behind both colours, for a terminal that has
+    16 million of them (ECMA-48 and ISO 8613-6)."""
+    cdef int i
+    for i in range(2 if ansi else 0):
+        text_string(text, "\x1b[38;2;")
+        text_rgb(text, replica.identity.colours[i])
+        text_string(text, "m\xe2\x96\x88\xe2\x96\x88")  # full blocks
+    text_string(text, "\x1b[0m " if ansi else "")
+    text_string(text, replica.identity.short)
+    if replica.about[ABOUT_VERSION] != NULL:
+        text_format(text, " %s", replica.about[ABOUT_VERSION])
+    if replica.about[ABOUT_ZONE] != NULL:
+        text_format(text, " %s", replica.about[ABOUT_ZONE])
+    text_string(text, "\n")
+
+
+cdef inline void text_rgb(Text *text, const char *colour) noexcept nogil:
+    """Append #rrggbb as three decimal numbers."""
+    cdef int i
+    for i in range(3):
+        text_string(text, ";" if i else "")
+        text_number(text, hex_digit(<uint8_t>colour[2 * i + 1]) << 4 | hex_digit(<uint8_t>colour[2 * i + 2]))
 
 
 cdef inline void whoami_state(State *state, const Request *request) noexcept nogil:

@@ -9,29 +9,44 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ..os.atomic cimport (
-    atomic_barrier, atomic_get_i64, atomic_get_u32, atomic_get_u64, atomic_publish_u32, atomic_publish_u64,
-    atomic_set_i64, atomic_set_u64
+    atomic_barrier, atomic_get_i64, atomic_get_u32, atomic_get_u64, atomic_observe_u64, atomic_publish_u32,
+    atomic_publish_u64, atomic_set_i64, atomic_set_u64, static_assert
 )
 from ..os.syscalls cimport (
     MAP_SHARED, PROT_READ, errno, getpagesize, map_file, map_memory, monotonic_ns, mprotect, munmap,
     shared_memory_open, wall_second
 )
+from .fault_settings cimport FaultSettings, fault_settings_pack, fault_settings_unpack
 from .page_ring cimport PageRing
+
+cdef extern from "durations.h" nogil:
+    struct DurationBucket "duration_bucket":
+        int most
+        const char *seconds
+    enum:
+        DURATION_BUCKETS
+    const DurationBucket duration_buckets[DURATION_BUCKETS]
 
 cdef extern from "routes.h" nogil:
     enum:
+        LATE_ROUTES
         ROUTE_COUNT
         ROUTE_PAGE
         STATUS_200
         STATUS_COUNT
 
 cdef enum:
+    STATUS_CLASSES = 4  # 2xx to 5xx
     WORKER_UP = 1 << 16
 
 cdef enum Phase:
     PHASE_SERVING
     PHASE_DRAINING  # each response is the last one on its connection
     PHASE_STOPPING  # and no connections are accepted
+
+cdef struct Late:  # responses that took longer than the first bucket of the histogram has
+    uint64_t counts[DURATION_BUCKETS + 1]  # by bucket, and for longer times
+    uint64_t ms  # of all of them
 
 cdef struct WorkerSlot:  # written by its worker alone
     uint64_t open  # connections
@@ -41,7 +56,11 @@ cdef struct WorkerSlot:  # written by its worker alone
     uint64_t state  # 0 until the worker is about to serve; then WORKER_UP, and the guards of its sandbox
     uint64_t turns  # ever; a worker takes a turn when its parent has sent a byte
     uint64_t ready_asked  # the last request for a change of readiness, as of readiness_number; 0: there was none
+    uint64_t commands  # requests for either change, ever
+    uint64_t faults_asked  # the faults of the last request for a change of these (shared/fault_settings.pxd)
+    uint64_t faults_asked_at  # ns; 0: there was none
     uint64_t answered[ROUTE_COUNT][STATUS_COUNT]  # responses, ever
+    Late late[LATE_ROUTES][STATUS_CLASSES]  # those of them that were late
     PageRing page_ring
 
 cdef struct WorkerNotice:  # what the parent says about one worker
@@ -51,9 +70,12 @@ cdef struct WorkerNotice:  # what the parent says about one worker
 cdef struct Notice:  # what the parent tells all workers
     int64_t started  # s of the wall clock
     int64_t ready_at  # ms: it is not ready before
+    uint64_t faults  # as they are now (shared/fault_settings.pxd)
+    uint64_t faults_of_options  # as they were at the start
     uint32_t phase
     uint32_t unready  # whether somebody has told the replica not to be ready
     uint32_t sleep  # while the parent waits for the next page: the number of this wait, which is odd
+    uint32_t unused  # so that 64-bit members are at multiples of 8 bytes, also on i386
     WorkerNotice workers[1]  # one for each worker
 
 cdef struct Counts:
@@ -107,6 +129,9 @@ cdef inline bint scoreboard_attach(Scoreboard *scoreboard, int workers, int fd) 
 
 
 cdef inline void scoreboard_lay_out(Scoreboard *scoreboard, int workers) noexcept nogil:
+    static_assert(sizeof(Notice) % 8 == 0)
+    static_assert(sizeof(WorkerNotice) % 8 == 0)
+    static_assert(sizeof(WorkerSlot) % 8 == 0)
     scoreboard.workers = <uint32_t>workers
     scoreboard.slot_size = whole_pages(sizeof(WorkerSlot))
 
@@ -154,6 +179,21 @@ cdef inline uint32_t scoreboard_phase(const Scoreboard *scoreboard) noexcept nog
 cdef inline void scoreboard_set_ready_at(const Scoreboard *scoreboard, int64_t ready_at) noexcept nogil:
     """Before there are workers."""
     scoreboard.notice.ready_at = ready_at
+
+
+cdef inline void scoreboard_set_faults(const Scoreboard *scoreboard, const FaultSettings *settings) noexcept nogil:
+    atomic_publish_u64(&scoreboard.notice.faults, fault_settings_pack(settings))
+
+
+cdef inline void scoreboard_set_faults_of_options(const Scoreboard *scoreboard,
+                                                  const FaultSettings *settings) noexcept nogil:
+    """Before there are workers."""
+    scoreboard.notice.faults_of_options = fault_settings_pack(settings)
+    scoreboard_set_faults(scoreboard, settings)
+
+
+cdef inline uint64_t scoreboard_faults(const Scoreboard *scoreboard) noexcept nogil:
+    return atomic_get_u64(&scoreboard.notice.faults)
 
 
 cdef inline void scoreboard_set_unready(const Scoreboard *scoreboard, bint unready) noexcept nogil:
@@ -231,6 +271,33 @@ cdef inline void slot_count(WorkerSlot *slot, int route, int status) noexcept no
     atomic_set_u64(&slot.answered[route][status], slot.answered[route][status] + 1)
 
 
+cdef inline void slot_count_late(WorkerSlot *slot, int route, int status_class, uint32_t ms) noexcept nogil:
+    """Note that the last response that was counted took `ms`. Its class is 0 for 2xx, to 3 for 5xx."""
+    cdef Late *late = &slot.late[route][status_class]
+    cdef int bucket = 0
+    while bucket < DURATION_BUCKETS and ms > <uint32_t>duration_buckets[bucket].most:
+        bucket += 1
+    if bucket:
+        atomic_set_u64(&late.counts[bucket], late.counts[bucket] + 1)
+        atomic_set_u64(&late.ms, late.ms + ms)
+
+
+cdef inline void slot_ask_faults(WorkerSlot *slot, const FaultSettings *settings) noexcept nogil:
+    """Ask the parent for a change of the faults."""
+    atomic_set_u64(&slot.faults_asked, fault_settings_pack(settings))
+    atomic_publish_u64(&slot.faults_asked_at, <uint64_t>monotonic_ns())
+    slot.commands += 1
+
+
+cdef inline uint64_t slot_faults_asked_at(const Scoreboard *scoreboard, uint32_t slot,
+                                          FaultSettings *settings) noexcept nogil:
+    """When a worker has last asked for a change of the faults, and which; 0 if it never has, or not in a valid way."""
+    cdef uint64_t at = atomic_observe_u64(&scoreboard_slot(scoreboard, slot).faults_asked_at)
+    if not fault_settings_unpack(settings, atomic_get_u64(&scoreboard_slot(scoreboard, slot).faults_asked)):
+        return 0
+    return at if at <= <uint64_t>monotonic_ns() else 0
+
+
 cdef inline uint64_t readiness_number(bint ready) noexcept nogil:
     """A number for a request for a change of readiness: greater than those of earlier ones, and odd if it is for
     ready."""
@@ -240,6 +307,7 @@ cdef inline uint64_t readiness_number(bint ready) noexcept nogil:
 cdef inline void slot_ask_ready(WorkerSlot *slot, bint ready) noexcept nogil:
     """Ask the parent for a change of readiness."""
     atomic_set_u64(&slot.ready_asked, readiness_number(ready))
+    slot.commands += 1
 
 
 cdef inline uint64_t slot_ready_asked(const Scoreboard *scoreboard, uint32_t slot) noexcept nogil:

@@ -87,6 +87,7 @@ cdef struct Supervisor:
     bint sandbox_logged
     uint64_t ready_asked  # by a signal or the caller; as ready_asked of a slot
     uint64_t ready_decided  # the latest of these requests that is in effect
+    uint64_t faults_decided  # ns: when the faults that are in effect were asked for; 0: they are those of the options
     bint unready_logged  # the log says that it is not ready
     bint busy  # pages came during the last supervisor_wait
     uint32_t sleep  # number of the last wait for notifications; odd
@@ -96,6 +97,7 @@ cdef struct Supervisor:
     int64_t wall_first  # s: the earliest that the wall clock can have shown since the start
     int64_t wall_last  # s: the latest
     int phase
+    bint skips_drain  # when it is told to stop
     bint all_killed
     int64_t drain_deadline  # ms
     int64_t stop_deadline  # ms

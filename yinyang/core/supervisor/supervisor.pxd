@@ -18,9 +18,11 @@ from ..os.syscalls cimport (
 )
 from ..shared.scoreboard cimport (
     PHASE_DRAINING, PHASE_SERVING, PHASE_STOPPING, scoreboard_begin_sleep, scoreboard_end_sleep, scoreboard_open,
-    readiness_number, scoreboard_is_unready, scoreboard_set_phase, scoreboard_set_ready_at, scoreboard_set_unready,
-    slot_ready_asked
+    readiness_number, scoreboard_is_unready, scoreboard_set_faults,
+    scoreboard_set_faults_of_options, scoreboard_set_phase, scoreboard_set_ready_at,
+    scoreboard_set_unready, slot_faults_asked_at, slot_ready_asked
 )
+from ..shared.fault_settings cimport FaultSettings, fault_settings_of
 from .pages cimport supervisor_look, supervisor_note_wall
 from .reap cimport (
     HANG_TIMEOUT, KILL_TIMEOUT, process_check_end_at, process_is_distrusted, process_wake, supervisor_check_workers,
@@ -111,6 +113,9 @@ cdef inline void supervisor_close(Supervisor *supervisor) noexcept nogil:
 cdef inline int supervisor_start(Supervisor *supervisor) noexcept nogil:
     """Fork all workers; 0 or -errno."""
     cdef int i, error
+    cdef FaultSettings faults
+    fault_settings_of(&faults, supervisor.config)
+    scoreboard_set_faults_of_options(&supervisor.scoreboard, &faults)
     scoreboard_set_ready_at(&supervisor.scoreboard, monotonic_ms() + supervisor.config.numbers[OPTION_READY_AFTER])
     for i in range(supervisor.workers):
         error = supervisor_spawn(supervisor, i)
@@ -230,10 +235,17 @@ cdef inline void supervisor_take_commands(Supervisor *supervisor) noexcept nogil
     """Do what a signal has asked for, or a client, if --control allows it: the latest request counts. One from the
     future is not from a worker that can be trusted."""
     cdef uint64_t asked = atomic_get_u64(&supervisor.ready_asked)
+    cdef uint64_t at
+    cdef FaultSettings faults
     cdef int i
     for i in range(supervisor.workers if supervisor.config.numbers[OPTION_CONTROL] else 0):
-        if not process_is_distrusted(&supervisor.processes[i]):
-            asked = max(asked, slot_ready_asked(&supervisor.scoreboard, <uint32_t>i))
+        if process_is_distrusted(&supervisor.processes[i]):
+            continue
+        asked = max(asked, slot_ready_asked(&supervisor.scoreboard, <uint32_t>i))
+        at = slot_faults_asked_at(&supervisor.scoreboard, <uint32_t>i, &faults)
+        if at > supervisor.faults_decided:
+            supervisor.faults_decided = at
+            scoreboard_set_faults(&supervisor.scoreboard, &faults)
     if asked > supervisor.ready_decided:
         supervisor.ready_decided = asked
         scoreboard_set_unready(&supervisor.scoreboard, not asked & 1)
@@ -273,7 +285,7 @@ cdef inline void supervisor_stop(Supervisor *supervisor) noexcept nogil:
     """Begin to drain: every response is the last one on its connection. When that time is over, no connection is
     accepted any more, and the workers end. Call supervisor_wait until supervisor_is_over. While the kernel holds back
     silent clients, draining takes DEFERRED_END at least: closing the listener would reset them."""
-    cdef int drain = supervisor.config.numbers[OPTION_DRAIN]
+    cdef int drain = supervisor_drain(supervisor)
     if supervisor.phase != PHASE_SERVING:
         return
     supervisor_set_phase(supervisor, PHASE_DRAINING)
@@ -288,7 +300,17 @@ cdef inline void supervisor_stop(Supervisor *supervisor) noexcept nogil:
 
 cdef inline int supervisor_stop_timeout(const Supervisor *supervisor) noexcept nogil:
     """The ms that stopping may take, including the end of workers that have to be killed."""
-    return max(<int>STOP_TIMEOUT, supervisor.config.numbers[OPTION_DRAIN] + STOP_TIMEOUT_AFTER_DRAIN)
+    return max(<int>STOP_TIMEOUT, supervisor_drain(supervisor) + STOP_TIMEOUT_AFTER_DRAIN)
+
+
+cdef inline int supervisor_drain(const Supervisor *supervisor) noexcept nogil:
+    """The ms in which connections are accepted once it is told to stop."""
+    return 0 if supervisor.skips_drain else supervisor.config.numbers[OPTION_DRAIN]
+
+
+cdef inline void supervisor_skip_drain(Supervisor *supervisor) noexcept nogil:
+    """Whoever is about to tell it to stop waits for it, so no balancer has to notice first."""
+    supervisor.skips_drain = True
 
 
 cdef inline bint supervisor_is_over(const Supervisor *supervisor) noexcept nogil:

@@ -14,6 +14,7 @@ cdef extern from "text.h" nogil:
         size_t length  # bytes that were put; if it exceeds room, the text is cut off
     void text_put(Text *text, const char *bytes, size_t length)
     void text_string(Text *text, const char *string)
+    void text_quoted_bytes(Text *text, const char *bytes, size_t count)  # as %-s of text_format
     void text_number(Text *text, uint64_t number)  # in decimal
     void text_format(Text *text, const char *template, ...)  # with %s, %-s, %llu, %02llu
 

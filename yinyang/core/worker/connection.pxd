@@ -1,11 +1,7 @@
-"""The connections of a worker: receiving, responding, and the deadlines of each client.
-
-A connection is a Connection and a TimerNode, in tables indexed by its descriptor. The tables have room for all admitted
-connections; their pages are zero and cost nothing until they are used. Two more tables hold the beginning of a target
-while its request is incomplete, and the responses that a slow reader has not taken. Nothing is allocated later, and a
-client cannot make its memory grow.
+"""One client: receiving, sending, and its deadlines.
 
     idle -> head -> body -> (responses are sent) -> idle       the kinds of waiting (worker/timers.pxd)
+                                |  one is late: delay -> (it is sent) -> idle
                                 |  not all are taken: send -> idle
                                 |  after the last one, if more bytes may come: linger -> closed
                                 '  after the last one: closed
@@ -15,118 +11,37 @@ client may wait for the response before it begins a long body. It then gets the 
 answer -> body.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.string cimport memset
 
 from ..http.parser cimport (
-    ERROR_SLOW_BODY, FLAG_BODY_AWAITED, FLAG_CODING, FLAG_LENGTH, OUTCOME_MORE, OUTCOME_READY, OUTCOME_TARGET, Parser,
-    STATE_BODY, TARGET_KEPT, Target, http_errors, parser_asks_for_body, parser_error_at_end, parser_error_when_slow,
-    parser_feed, parser_has_begun, parser_is_new, parser_keeps_alive, parser_next, parser_read_accept, parser_skip,
-    parser_skippable, target_begin, target_keep
+    ERROR_PROXY_MISSING, ERROR_PROXY_WRONG, ERROR_SLOW_BODY, FLAG_BODY_AWAITED, OUTCOME_MORE, OUTCOME_READY,
+    OUTCOME_TARGET, Parser, STATE_BODY, STATE_PATH, STATE_QUERY, STATE_READY, STATE_TARGET_READY, TARGET_KEPT, Target,
+    parser_asks_for_body, parser_error_at_end, parser_error_when_slow, parser_feed, parser_has_begun, parser_is_new,
+    parser_next, parser_skip, parser_skippable, target_begin, target_keep
 )
-from ..http.responses cimport (
-    FAULTS, LOGGED, READS_ACCEPT, RENDERED, ROUTE_DISABLE, ROUTE_ENABLE, ROUTE_ERROR, ROUTE_WHOAMI, Responses, Route,
-    STATUS_200, class_of, response_of, response_of_error, routes, status_counted, status_of
-)
+from ..http.head_record cimport head_record_give_back, head_record_of, head_record_put
+from ..http.proxy_header cimport PROXY_HEADER_COMPLETE, PROXY_HEADER_MISSING, PROXY_HEADER_MORE, proxy_header_feed
 from ..http.send_queue cimport (
-    KEPT_MAX, KeptBytes, PendingSend, RECEIVE_MAX, RENDERED_MAX, SENT_ALL, SENT_FAILED, SendQueue, kept_bytes_open,
-    pending_send_drop, send_queue_clear, send_queue_has_room, send_queue_put, send_queue_put_rendered,
+    RECEIVE_MAX, SENT_ALL, SENT_FAILED, pending_send_drop, send_queue_clear, send_queue_put_rendered,
     send_queue_put_rest, send_queue_reserve, send_queue_restore, send_queue_save, send_queue_send
 )
-from ..identity.replica cimport Replica
-from ..os.capacity cimport OTHER_DESCRIPTORS, descriptors_for_connections
 from ..os.syscalls cimport (
-    EAGAIN, EINTR, ENOMEM, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, MAP_NORESERVE, MAP_PRIVATE,
-    MSG_DONTWAIT, MSG_TRUNC, SHUT_WR, close, epoll_watch, errno, map_memory, recv, shutdown
+    EAGAIN, EINTR, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC,
+    SHUT_WR, close, epoll_watch, errno, recv, shutdown
 )
-from ..routes.faults cimport Faults, fault_of
-from ..routes.request cimport Request
-from ..routes.status cimport fault_render
-from ..routes.whoami cimport ANY_ORIGIN
-from ..routes.table cimport route_for, route_keeps_alive, route_render
-from ..shared.page_ring cimport page_ring_add
-from ..shared.scoreboard cimport Scoreboard, WorkerSlot, slot_ask_ready, slot_count
+from ..routes.faults cimport Lateness, faults_next_late
 from ..text.buffer cimport Text, text_string
+from .clients cimport Clients, Connection, DISCARD_MAX
+from .delays cimport delays_add, delays_now, delays_of, delays_remove
+from .respond cimport client_has_room, client_is_late, client_log, client_put_error, client_respond, client_route
 from .timers cimport (
-    READ_RATE_MIN, SEND_RATE_MIN, TimerNode, Timers, WAIT_ANSWER, WAIT_BODY, WAIT_FAREWELL, WAIT_HEAD, WAIT_IDLE,
-    WAIT_LINGER, WAIT_SEND, timers_progress, timers_start, timers_stop
+    READ_RATE_MIN, SEND_RATE_MIN, WAIT_ANSWER, WAIT_BODY, WAIT_DELAY, WAIT_FAREWELL, WAIT_HEAD, WAIT_IDLE, WAIT_LINGER,
+    WAIT_SEND, timers_progress, timers_start, timers_stop
 )
-
-cdef enum:
-    CONNECTIONS_FEW = 64  # with memory for fewer, a worker does not start
-    DISCARD_MAX = 64 * 1024  # bytes of a body dropped at once
-
-cdef struct Connection:
-    Parser parser
-    uint32_t count  # requests that are answered
-    uint32_t late_in_sending  # ms, in this wait (worker/timers.pxd)
-    uint32_t late_in_reading  # ms, in all waits
-    uint8_t answered  # the current request has its response, before its body is complete
-    uint8_t suspended  # the current request is complete; its response waits for the ones before
-    uint8_t route  # of the current request, once its target is complete
-    uint8_t ends  # after the responses that are not sent yet
-    uint8_t lingers  # when it ends, because the client may still send
-    uint8_t watched  # by epoll
-
-cdef struct Clients:  # large members come last, so the code reaches the others with short offsets
-    Connection *table
-    Responses *responses
-    const Replica *replica
-    const Scoreboard *scoreboard
-    WorkerSlot *slot
-    const uint64_t *ring_oldest  # of the reader of its page ring
-    int64_t now  # ms, as of this wake-up
-    int64_t second  # of the wall clock, likewise
-    uint64_t logged  # lines in the page ring, ever
-    uint64_t commanded  # requests for a change of readiness, ever
-    uint64_t silent  # connections with nothing to receive when they were accepted, ever
-    uint32_t table_size  # the first descriptor that has no place in the tables
-    int epoll
-    bint log_pages  # whether each page is logged
-    Faults faults
-    bint draining  # each response is the last one on its connection
-    uint8_t (*targets)[TARGET_KEPT]
-    PendingSend *pending_sends
-    Timers timers
-    KeptBytes kept_bytes
-    SendQueue send_queue
-    uint8_t buffer[DISCARD_MAX]
 
 
 # ---- opening and closing ------------------------------------------------------------------------------------------
-
-cdef inline int clients_open(Clients *clients, int64_t connections) noexcept nogil:
-    """Make tables for `connections`, or for as many as descriptors and address space allow. 0 or -errno."""
-    cdef size_t size
-    cdef char *memory
-    connections = max(min(connections, descriptors_for_connections()), <int64_t>1)
-    memory = map_tables(connections)
-    while memory == NULL and connections > CONNECTIONS_FEW:
-        connections //= 2
-        memory = map_tables(connections)
-    if memory == NULL:
-        return -ENOMEM
-    size = <size_t>connections + OTHER_DESCRIPTORS
-    clients.table_size = <uint32_t>size
-    clients.slot.open_max = <uint64_t>connections
-    clients.table = <Connection *>memory
-    memory += size * sizeof(Connection)
-    clients.pending_sends = <PendingSend *>memory
-    memory += size * sizeof(PendingSend)
-    clients.timers.nodes = <TimerNode *>memory
-    memory += size * sizeof(TimerNode)
-    clients.targets = <uint8_t (*)[TARGET_KEPT]>memory
-    kept_bytes_open(&clients.kept_bytes, <char (*)[RENDERED_MAX]>(memory + size * TARGET_KEPT))
-    return 0
-
-
-cdef inline char *map_tables(int64_t connections) noexcept nogil:
-    """Memory for all tables, or NULL."""
-    cdef size_t size = <size_t>connections + OTHER_DESCRIPTORS
-    return <char *>map_memory(
-        size * (sizeof(Connection) + sizeof(PendingSend) + sizeof(TimerNode) + TARGET_KEPT) + KEPT_MAX * RENDERED_MAX,
-        MAP_PRIVATE | MAP_NORESERVE)
-
 
 cdef inline void client_open(Clients *clients, uint32_t fd) noexcept nogil:
     """Open a new connection. Its request has usually arrived; if the response ends it, it is never added to epoll."""
@@ -137,13 +52,19 @@ cdef inline void client_open(Clients *clients, uint32_t fd) noexcept nogil:
         return
     c = &clients.table[fd]
     memset(c, 0, sizeof(Connection))
+    c.preface = clients.proxy_protocol
     clients.slot.open += 1
     client_receive(clients, fd)
 
 
 cdef inline void client_close(Clients *clients, uint32_t fd) noexcept nogil:
-    if clients.timers.nodes[fd].wait == WAIT_SEND:
+    cdef Connection *c = &clients.table[fd]
+    cdef uint8_t wait = clients.timers.nodes[fd].wait
+    if wait == WAIT_SEND or wait == WAIT_DELAY and c.suspended:
         pending_send_drop(&clients.pending_sends[fd], &clients.kept_bytes)
+    if wait == WAIT_DELAY:
+        delays_remove(&clients.delays, fd)
+    head_record_give_back(&clients.heads, &c.head)
     timers_stop(&clients.timers, fd)
     close(fd)
     clients.slot.open -= 1
@@ -152,14 +73,13 @@ cdef inline void client_close(Clients *clients, uint32_t fd) noexcept nogil:
 cdef inline void client_wait(Clients *clients, uint32_t fd, uint8_t wait, uint32_t events) noexcept nogil:
     """Begin to wait. epoll_ctl(2) is called only if the events change."""
     cdef Connection *c = &clients.table[fd]
-    cdef bint changes = not c.watched or (events == EPOLLOUT) != (clients.timers.nodes[fd].wait == WAIT_SEND)
     timers_start(&clients.timers, fd, wait, clients.now)
     c.late_in_sending = 0
-    if changes:
-        if epoll_watch(clients.epoll, EPOLL_CTL_MOD if c.watched else EPOLL_CTL_ADD, fd, events) < 0:
+    if c.events != events:
+        if epoll_watch(clients.epoll, EPOLL_CTL_MOD if c.events else EPOLL_CTL_ADD, fd, events) < 0:
             client_close(clients, fd)
             return
-        c.watched = True
+        c.events = <uint8_t>events
 
 
 # ---- events and deadlines -----------------------------------------------------------------------------------------
@@ -172,6 +92,8 @@ cdef inline void client_ready(Clients *clients, uint32_t fd) noexcept nogil:
         client_receive_body(clients, fd)
     elif wait == WAIT_SEND:
         client_resume(clients, fd)
+    elif wait == WAIT_DELAY:
+        client_stop_watching(clients, fd)
     elif wait >= WAIT_LINGER:
         client_linger(clients, fd)
 
@@ -190,7 +112,7 @@ cdef inline void clients_end_idle(Clients *clients) noexcept nogil:
 
 cdef inline bint client_shed(Clients *clients) noexcept nogil:
     """Close one connection to make room for another: a lingering one, else an idle one, else one that receives or
-    sends; in each case the one that has waited longest. False if there is none."""
+    sends, or whose response is late; in each case the one that has waited longest. False if there is none."""
     cdef const uint32_t *first = clients.timers.first
     cdef uint8_t wait
     cdef uint32_t fd = first[WAIT_LINGER]
@@ -222,7 +144,7 @@ cdef inline void client_receive(Clients *clients, uint32_t fd) noexcept nogil:
     elif size == 0:
         client_ended(clients, fd)
     elif errno == EAGAIN or errno == EINTR:
-        if not clients.table[fd].watched:
+        if not clients.table[fd].events:
             clients.silent += 1
             client_wait(clients, fd, WAIT_IDLE, EPOLLIN)
     else:
@@ -265,6 +187,7 @@ cdef inline void client_fail(Clients *clients, uint32_t fd, int error) noexcept 
     """Respond with an error, if this request has no response yet, and end the connection."""
     cdef Connection *c = &clients.table[fd]
     send_queue_clear(&clients.send_queue)
+    head_record_give_back(&clients.heads, &c.head)
     client_put_error(clients, c, error)
     c.ends = True
     c.lingers = True
@@ -280,19 +203,33 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
     cdef bint full = end - pos == RECEIVE_MAX or c.suspended  # more may be there to be received
     cdef bint responds = False
     cdef bint in_one_segment = False
+    cdef bint is_late = False
+    cdef bint has_room, reads_fields
+    cdef const uint8_t *begin
+    cdef Lateness lateness
     cdef Text text
     cdef int outcome
+    lateness.delay = lateness.burn = 0
     c.suspended = False
     send_queue_clear(&clients.send_queue)
+    if c.preface and not client_read_preface(clients, fd, &pos, end):
+        return
     target_begin(p, &target)
     while not c.ends:
         if parser_is_new(p):
             in_one_segment = True
+        begin = pos
+        reads_fields = c.head and STATE_TARGET_READY <= p.state < STATE_BODY
         outcome = parser_feed(p, &pos, end, &target)
+        if reads_fields:
+            head_record_put(head_record_of(&clients.heads, c.head), begin,
+                            pos if p.state < STATE_BODY else target.head_end)
         if outcome == OUTCOME_TARGET:
             client_route(clients, fd, &target)
             continue
         if outcome == OUTCOME_MORE:
+            if STATE_PATH <= p.state <= STATE_QUERY and p.target_length > TARGET_KEPT:
+                client_route(clients, fd, &target)  # in time to keep the whole target, if it is to be echoed
             target_keep(p, &target, clients.targets[fd])
             if parser_asks_for_body(p) and send_queue_reserve(&clients.send_queue, &text):
                 text_string(&text, "HTTP/1.1 100 Continue\r\n\r\n")
@@ -302,10 +239,13 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
         responds = True
         if outcome == OUTCOME_READY:
             if not c.answered:
-                if not client_has_room(clients, fd):
+                has_room = client_has_room(clients, fd)
+                is_late = has_room and client_is_late(clients, fd, &target, pos != end, &lateness)
+                if not has_room or is_late:
                     target_keep(p, &target, clients.targets[fd])
                     send_queue_put_rest(&clients.send_queue, pos, end)
-                    c.suspended = True
+                    responds = clients.send_queue.pending.count != 0
+                    c.suspended = pos != end or responds
                     break
                 lines += client_respond(clients, fd, &target, in_one_segment)
             c.answered = False
@@ -319,116 +259,41 @@ cdef inline void client_feed(Clients *clients, uint32_t fd, const uint8_t *pos, 
     client_log(clients, lines)
     if responds:
         client_send(clients, fd)
+    elif is_late:
+        client_delay(clients, fd, &lateness)
     else:
         client_wait_for_request(clients, fd, False)
 
 
-cdef inline void client_log(Clients *clients, uint64_t lines) noexcept nogil:
-    if lines and clients.log_pages:
-        clients.logged += lines
-        page_ring_add(&clients.slot.page_ring, clients.ring_oldest, clients.second, lines)
+cdef inline bint client_read_preface(Clients *clients, uint32_t fd, const uint8_t **pos,
+                                     const uint8_t *end) noexcept nogil:
+    """Read the PROXY header; whether it is complete. If not, what is to be done is done."""
+    cdef Connection *c = &clients.table[fd]
+    cdef int outcome = proxy_header_feed(&clients.sources[fd], clients.targets[fd], &c.preface_length, pos, end)
+    if outcome == PROXY_HEADER_COMPLETE:
+        c.preface = False
+        return True
+    if outcome == PROXY_HEADER_MORE:
+        client_wait_for_request(clients, fd, False)
+    else:
+        client_fail(clients, fd, ERROR_PROXY_MISSING if outcome == PROXY_HEADER_MISSING else ERROR_PROXY_WRONG)
+    return False
 
 
 cdef inline void client_answer_early(Clients *clients, uint32_t fd) noexcept nogil:
     """Respond to a request whose body is not complete."""
     cdef Connection *c = &clients.table[fd]
     cdef Target target
+    cdef Lateness lateness
+    lateness.delay = lateness.burn = 0
     send_queue_clear(&clients.send_queue)
     target_begin(&c.parser, &target)
+    if client_is_late(clients, fd, &target, False, &lateness):
+        client_delay(clients, fd, &lateness)
+        return
     client_log(clients, client_respond(clients, fd, &target, False))
     c.answered = True
     client_send(clients, fd)
-
-
-cdef inline void client_put_error(Clients *clients, const Connection *c, int error) noexcept nogil:
-    if not c.answered:
-        slot_count(clients.slot, ROUTE_ERROR, status_of(http_errors[error].status))
-        send_queue_put(&clients.send_queue, response_of_error(error, &c.parser))
-
-
-cdef inline const uint8_t *client_target(Clients *clients, uint32_t fd, const Target *target) noexcept nogil:
-    """The kept part of the target: in its segment, or put together from several segments."""
-    if target.bytes != NULL and target.offset == 0:
-        return target.bytes
-    target_keep(&clients.table[fd].parser, target, clients.targets[fd])
-    return clients.targets[fd]
-
-
-cdef inline void client_route(Clients *clients, uint32_t fd, const Target *target) noexcept nogil:
-    """The target is complete: find its route."""
-    cdef Connection *c = &clients.table[fd]
-    c.route = <uint8_t>route_for(&c.parser, client_target(clients, fd, target), clients.replica.plain)
-    if routes[c.route].flags & READS_ACCEPT:
-        parser_read_accept(&c.parser)
-
-
-cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *target,
-                                bint in_one_segment) noexcept nogil:
-    """Respond to the complete request; return whether the log has a line for it."""
-    cdef Connection *c = &clients.table[fd]
-    cdef Parser *p = &c.parser
-    cdef uint8_t route = c.route
-    cdef Request request
-    cdef int fault
-    cdef bint put
-    c.count += 1
-    client_request(clients, fd, target, &request)
-    fault = fault_of(&clients.faults, route, &request)
-    if fault or routes[route].kind == RENDERED:
-        put = client_render(clients, route, &request, fault)
-    else:
-        put = send_queue_put(&clients.send_queue, response_of(route, p, request.keep_alive))
-        slot_count(clients.slot, route, STATUS_200)
-    c.ends = not put or not request.keep_alive
-    # A client is not expected to send more if it asked for the end in one segment that ends with its request. If it did
-    # not ask, or sent a body or several segments, it may send more: some clients send a CR LF after each body.
-    c.lingers = c.ends and (not in_one_segment or parser_keeps_alive(p) or p.flags & (FLAG_LENGTH | FLAG_CODING) != 0)
-    return fault == 0 and routes[route].flags & LOGGED != 0
-
-
-cdef inline void client_request(Clients *clients, uint32_t fd, const Target *target,
-                                Request *request) noexcept nogil:
-    cdef const Connection *c = &clients.table[fd]
-    request.parser = &c.parser
-    request.target = client_target(clients, fd, target)
-    request.replica = clients.replica
-    request.scoreboard = clients.scoreboard
-    request.second = clients.second
-    request.number = c.count
-    request.keep_alive = (parser_keeps_alive(&c.parser) and not clients.draining
-                          and route_keeps_alive(c.route, request))
-
-
-cdef inline bint client_has_room(Clients *clients, uint32_t fd) noexcept nogil:
-    """Whether there is room for the current response: a limited number is rendered before the client has to take
-    some."""
-    cdef const Route *row = &routes[clients.table[fd].route]
-    if (row.kind == RENDERED or row.flags & FAULTS) and not send_queue_has_room(&clients.send_queue):
-        send_queue_send(&clients.send_queue, clients.responses, fd)  # an error shows when the rest is sent
-        return send_queue_has_room(&clients.send_queue)
-    return True
-
-
-cdef inline bint client_render(Clients *clients, int route, const Request *request, int fault) noexcept nogil:
-    """Render a response, or the fault in its place, and queue it; False if there is no room, which must not happen."""
-    cdef Text text
-    cdef const char *fields
-    cdef int code
-    if not send_queue_reserve(&clients.send_queue, &text):
-        return False
-    if fault:
-        fields = ""
-        if route == ROUTE_WHOAMI:
-            fields = ANY_ORIGIN
-        code = fault_render(&text, request, fault, fields)
-        slot_count(clients.slot, route, class_of(code))
-        return send_queue_put_rendered(&clients.send_queue, &text)
-    code = route_render(route, &text, request)
-    if code == 202 and (route == ROUTE_DISABLE or route == ROUTE_ENABLE):
-        slot_ask_ready(clients.slot, route == ROUTE_ENABLE)
-        clients.commanded += 1
-    slot_count(clients.slot, route, status_counted(route, code))
-    return send_queue_put_rendered(&clients.send_queue, &text)
 
 
 cdef inline void client_wait_for_request(Clients *clients, uint32_t fd, bint answered) noexcept nogil:
@@ -440,8 +305,54 @@ cdef inline void client_wait_for_request(Clients *clients, uint32_t fd, bint ans
         wait = WAIT_HEAD if p.state < STATE_BODY else WAIT_BODY
         if p.flags & FLAG_BODY_AWAITED and not clients.table[fd].answered:
             wait = WAIT_ANSWER
-    if answered or wait != clients.timers.nodes[fd].wait or not clients.table[fd].watched:
+    elif clients.table[fd].preface and clients.table[fd].preface_length:
+        wait = WAIT_HEAD
+    if answered or wait != clients.timers.nodes[fd].wait or clients.table[fd].events != EPOLLIN:
         client_wait(clients, fd, wait, EPOLLIN)
+
+
+# ---- late responses -----------------------------------------------------------------------------------------------
+
+cdef inline void client_delay(Clients *clients, uint32_t fd, const Lateness *lateness) noexcept nogil:
+    """Wait until the response is due. epoll goes on to watch the connection, if it does, until that is in the way."""
+    cdef Connection *c = &clients.table[fd]
+    if c.suspended:
+        send_queue_save(&clients.send_queue, &clients.pending_sends[fd], &clients.kept_bytes, True)
+    faults_next_late(&clients.faults)
+    timers_start(&clients.timers, fd, WAIT_DELAY, clients.now)
+    delays_add(&clients.delays, fd, <uint32_t>lateness.delay, <uint32_t>lateness.burn)
+
+
+cdef inline void client_stop_watching(Clients *clients, uint32_t fd) noexcept nogil:
+    """The client sends more while its response is delayed, or has closed its side, or is gone."""
+    if recv(fd, clients.buffer, 1, MSG_DONTWAIT | MSG_PEEK) < 0 and errno != EAGAIN and errno != EINTR:
+        client_close(clients, fd)
+    else:
+        epoll_watch(clients.epoll, EPOLL_CTL_DEL, fd, 0)
+        clients.table[fd].events = 0
+
+
+cdef inline void client_end_delay(Clients *clients, uint32_t fd) noexcept nogil:
+    """The response is due now."""
+    cdef Connection *c = &clients.table[fd]
+    clients.took = delays_now() - delays_of(&clients.delays, fd).begun
+    delays_remove(&clients.delays, fd)
+    timers_stop(&clients.timers, fd)
+    c.late = True
+    if c.parser.state < STATE_READY:
+        client_answer_early(clients, fd)
+    elif c.suspended:
+        send_queue_restore(&clients.send_queue, &clients.pending_sends[fd], &clients.kept_bytes)
+        client_feed(clients, fd, clients.send_queue.rest, clients.send_queue.rest + clients.send_queue.rest_length)
+    else:
+        client_feed(clients, fd, clients.buffer, clients.buffer)
+
+
+cdef inline void clients_end_delays(Clients *clients) noexcept nogil:
+    """Send all responses that are delayed."""
+    clients.ending = True
+    while clients.timers.first[WAIT_DELAY]:
+        client_end_delay(clients, clients.timers.first[WAIT_DELAY])
 
 
 # ---- sending ------------------------------------------------------------------------------------------------------
@@ -456,17 +367,30 @@ cdef inline void client_after_send(Clients *clients, uint32_t fd, int sent) noex
         client_sent(clients, fd)
     elif sent == SENT_FAILED:
         client_close(clients, fd)
-    elif not send_queue_save(&clients.send_queue, &clients.pending_sends[fd], &clients.kept_bytes,
-                             clients.table[fd].suspended):
+    elif not client_save(clients, fd):
         client_close(clients, fd)
     else:
         client_wait(clients, fd, WAIT_SEND, EPOLLOUT)
 
 
+cdef inline bint client_save(Clients *clients, uint32_t fd) noexcept nogil:
+    """Save the queue; if there is no room left, at the expense of the client that has read nothing for the longest
+    time. False if that does not help."""
+    cdef uint32_t slowest
+    while not send_queue_save(&clients.send_queue, &clients.pending_sends[fd], &clients.kept_bytes,
+                              clients.table[fd].suspended):
+        slowest = clients.timers.first[WAIT_SEND]
+        if slowest == 0 or slowest == fd:
+            return False
+        client_close(clients, slowest)
+        clients.slot.shed += 1
+    return True
+
+
 cdef inline void client_resume(Clients *clients, uint32_t fd) noexcept nogil:
     cdef Connection *c = &clients.table[fd]
     cdef int sent
-    send_queue_restore(&clients.send_queue, &clients.pending_sends[fd], &clients.kept_bytes, c.suspended)
+    send_queue_restore(&clients.send_queue, &clients.pending_sends[fd], &clients.kept_bytes)
     sent = send_queue_send(&clients.send_queue, clients.responses, fd)
     if timers_progress(&clients.timers, fd, &c.late_in_reading, clients.send_queue.sent, READ_RATE_MIN, clients.now):
         client_after_send(clients, fd, sent)

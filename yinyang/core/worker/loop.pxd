@@ -21,13 +21,16 @@ from ..os.syscalls cimport (
     epoll_wait, epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, prctl, pthread_sigmask, recv, send,
     sigaddset, sigemptyset, signal, sigset_t, wall_second
 )
-from ..routes.faults cimport faults_set
 from ..routes.table cimport responses_open
 from ..shared.scoreboard cimport (
     PHASE_STOPPING, Scoreboard, WORKER_UP, scoreboard_is_there, scoreboard_phase, scoreboard_protect, scoreboard_sleep,
     scoreboard_slot
 )
-from .connection cimport Clients, client_expired, client_open, client_ready, client_shed, clients_end_idle, clients_open
+from .clients cimport Clients, clients_open
+from .connection cimport (
+    client_end_delay, client_expired, client_open, client_ready, client_shed, clients_end_delays, clients_end_idle
+)
+from .delays cimport delays_burn, delays_due, delays_timeout
 from .timers cimport (
     LAST_MOMENT, LINGER_TIMEOUT_AT_END, WAIT_LINGER, timers_expired, timers_set_limits, timers_timeout
 )
@@ -39,6 +42,7 @@ cdef extern from "option_table.h" nogil:
     enum:
         OPTION_ACCESS_LOG
         OPTION_MAX_CONNECTIONS
+        OPTION_PROXY_PROTOCOL
         OPTION_SANDBOX
 
 cdef enum:
@@ -107,7 +111,7 @@ cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config 
     w.clients.ring_oldest = &scoreboard.notice.workers[slot].oldest
     w.clients.responses = &w.responses
     w.clients.log_pages = config.numbers[OPTION_ACCESS_LOG]
-    faults_set(&w.clients.faults, config)
+    w.clients.proxy_protocol = config.numbers[OPTION_PROXY_PROTOCOL]
     timers_set_limits(&w.clients.timers, config)
     error = scoreboard_protect(scoreboard, <uint32_t>slot)
     if error == 0:
@@ -226,7 +230,7 @@ cdef inline int worker_timeout(Worker *w) noexcept nogil:
     if w.clients.slot.open == 0 and w.accept_at == NEVER and w.last_call_ends == NEVER:
         return -1
     now = worker_clock(w, 0)
-    timeout = timers_timeout(&w.clients.timers, now)
+    timeout = delays_timeout(&w.clients.delays, timers_timeout(&w.clients.timers, now))
     timeout = timeout_until(timeout, w.accept_at, now)
     return timeout_until(timeout, w.last_call_ends, now)
 
@@ -247,6 +251,7 @@ cdef inline void worker_check_deadlines(Worker *w) noexcept nogil:
             break
         client_expired(&w.clients, fd)
         left -= 1
+    worker_end_delays(w)
     if w.accept_at != NEVER and w.accept_at <= w.clients.now:
         w.accept_at = NEVER
         worker_accept(w, True)
@@ -256,11 +261,26 @@ cdef inline void worker_check_deadlines(Worker *w) noexcept nogil:
         worker_defer_again(w)
 
 
+cdef inline void worker_end_delays(Worker *w) noexcept nogil:
+    """Send the responses that are due. CPU time for one of them is used in pieces, one in a turn, so that other clients
+    need not wait for it."""
+    cdef uint32_t fd
+    cdef int left = EXPIRED_MAX
+    while left:
+        fd = delays_due(&w.clients.delays)
+        if fd == 0:
+            return
+        if delays_burn(&w.clients.delays, fd):
+            return
+        client_end_delay(&w.clients, fd)
+        left -= 1
+
+
 cdef inline void worker_notify_parent(Worker *w) noexcept nogil:
     """Wake the parent by a byte if it sleeps and there are lines to write, or commands; if that fails, try again in the
     next turn."""
     cdef uint32_t sleep
-    cdef uint64_t tasks = w.clients.logged + w.clients.commanded
+    cdef uint64_t tasks = w.clients.logged + w.clients.slot.commands
     if tasks == w.tasks_reported:
         return
     sleep = scoreboard_sleep(w.scoreboard)
@@ -439,4 +459,5 @@ cdef inline void worker_close(Worker *w) noexcept nogil:
     w.state = WORKER_CLOSING
     w.clients.timers.limits[WAIT_LINGER] = LINGER_TIMEOUT_AT_END
     close(w.listener)
+    clients_end_delays(&w.clients)
     clients_end_idle(&w.clients)

@@ -24,6 +24,7 @@ cdef enum:
     WAIT_HEAD  # for the rest of a head
     WAIT_ANSWER  # for the first byte of a long body, before the response is sent without it
     WAIT_BODY  # for the rest of a body
+    WAIT_DELAY  # until a response is due, which worker/delays.pxd knows
     WAIT_SEND  # for the client to take any of its responses
     WAIT_LINGER  # for the client to close, after a response that ends the connection
     WAIT_FAREWELL  # for the client to close, as the server stops
@@ -31,6 +32,7 @@ cdef enum:
 
 cdef enum:
     ANSWER_DELAY = 1000  # ms
+    DELAY_MAX = 3600000  # ms, longer than any; those that wait for CPU time to be used may have to queue
     LINGER_TIMEOUT = 5000  # ms
     LINGER_TIMEOUT_AT_END = 1000  # ms, as the server stops
     SEND_RATE_MIN = 240  # bytes/s of a body, or of what a client sends after its last response
@@ -55,6 +57,7 @@ cdef inline void timers_set_limits(Timers *timers, const Config *config) noexcep
     timers.limits[WAIT_HEAD] = config.numbers[OPTION_HEAD_TIMEOUT]
     timers.limits[WAIT_ANSWER] = min(<int>ANSWER_DELAY, config.numbers[OPTION_BODY_TIMEOUT])
     timers.limits[WAIT_BODY] = config.numbers[OPTION_BODY_TIMEOUT]
+    timers.limits[WAIT_DELAY] = DELAY_MAX
     timers.limits[WAIT_SEND] = config.numbers[OPTION_SEND_TIMEOUT]
     timers.limits[WAIT_LINGER] = LINGER_TIMEOUT
     timers.limits[WAIT_FAREWELL] = LAST_MOMENT
