@@ -112,7 +112,7 @@ cdef bint same_request(const Record *one, const Record *other) noexcept nogil:
     """Whether the parser says the same of two requests. Its other members are only of use within a head."""
     cdef const Parser *p = &one.parser
     cdef const Parser *q = &other.parser
-    return (p.number.body_left == q.number.body_left and p.head_size == q.head_size and p.state == q.state
+    return (p.number.body_left == q.number.body_left and p.part.body_size == q.part.body_size and p.state == q.state
             and p.target_length == q.target_length and p.path == q.path and p.path_end == q.path_end
             and p.flags == q.flags and p.json == q.json and p.text == q.text and p.method == q.method
             and p.minor == q.minor and memcmp(one.target, other.target, TARGET_KEPT) == 0)

@@ -45,7 +45,7 @@ cdef public int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) noexcep
         sent += piece
     shutdown(ends[1], SHUT_WR)
     text_open(&response, status, STATUS_LENGTH)
-    error = exchange(ends[0], monotonic_ms() + DEADLINE, &response)
+    error = exchange(ends[0], monotonic_ms() + DEADLINE, False, &response)
     close(ends[0])
     close(ends[1])
     if error or response.length != sent:
