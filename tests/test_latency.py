@@ -203,6 +203,7 @@ def test_an_answer_that_does_not_wait_for_its_body_is_late(shared_replica: Repli
         assert read_all(client) == b""
 
 
+@pytest.mark.host  # a container of the tests has memory for fewer connections
 def test_more_late_answers_than_places(start: Start) -> None:
     """What comes behind a request is kept while its answer is delayed; if there is no room left, it is not delayed."""
     replica = start("--workers", "1")

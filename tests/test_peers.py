@@ -1,7 +1,6 @@
 """The same requests to similar servers: what docs/commands.md says that works here as there."""
 
 import json
-import os
 import re
 import shutil
 import socket
@@ -24,7 +23,7 @@ COMMANDS = {
 def peer(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
     """One that is installed, and its port."""
     name = request.param
-    program = shutil.which(name, path=f"{ROOT}/build/peers:{os.environ.get('PATH', os.defpath)}")
+    program = shutil.which(name, path=f"{ROOT}/build/peers")  # on the PATH, there is another whoami
     if program is None:
         missing(name, f"{name} is not installed; benchmarks/install-peers does that")
     port = free_port()

@@ -3,7 +3,8 @@
     python -m benchmarks.studies.faults [--answers 2000] [--late 2000] [--waiting 10000] [--seconds 10]
 
 Prints tables in Markdown. The first one is for --error-rate: errors among the answers to requests on as many
-connections as there are workers, and the longest run of errors on one of them.
+connections as there are workers, and the longest run of errors on one of them; beside similar servers, as far as they
+are in build/peers.
 
 The second one is for late answers, while 1,000 other clients wait for /delay/10: how much later than asked for they
 come, as the client sees it; and how many come too early.
@@ -54,6 +55,10 @@ SERVERS = {
     "on Python": [sys.executable, "-m", "yinyang.serve"],
 }
 RATES = ("20%", "0.7", "33%", "1%", "99%")
+PEERS = {  # similar servers in build/peers (benchmarks/install-peers): how they are started, and asked for 20 % errors
+    "go-httpbin": (["go-httpbin", "-host", "127.0.0.1", "-port", "{port}"], "/unstable?failure_rate=0.2"),
+    "fortio": (["fortio", "server", "-http-port", "127.0.0.1:{port}", "-grpc-port", "disabled"], "/echo?status=503:20"),
+}
 PATIENCE = 30.0  # seconds
 
 
@@ -90,6 +95,20 @@ def errors_of(server: str, rate: str, workers: int, answers: int) -> list[str]:
         f"{100 * sum(failed) / answers:g} %",
         str(longest),
     ]
+
+
+def errors_of_peer(name: str, answers: int) -> list[str]:
+    """A row for a similar server; empty if it is not installed."""
+    (program, *options), target = PEERS[name]
+    path, port = Path("build/peers", program), free_port()
+    if not path.exists():
+        return []
+    with serving([str(path), *(option.format(port=port) for option in options)], SERVER_CPU, None):
+        wait_until_ready(port, with_target(SMALL_CLOSE, target))
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+            found = [b" 50" in answer(client, with_target(SMALL, target))[:13] for _ in range(answers)]
+    longest = max([0, *(len(list(run)) for fails, run in groupby(found) if fails)])
+    return [name, "", "20%", str(sum(found)), f"{100 * sum(found) / answers:g} %", str(longest)]
 
 
 # ---- lateness -----------------------------------------------------------------------------------------------------
@@ -215,6 +234,7 @@ def main() -> None:
     rows = [
         errors_of(server, rate, workers, given.answers) for server in SERVERS for workers in (1, 2) for rate in RATES
     ]
+    rows += [row for row in (errors_of_peer(name, given.answers) for name in PEERS) if row]
     print(table(["workers", "asked", "errors", "in all", "longest run"], rows))
     rows = []
     for server in SERVERS:

@@ -172,6 +172,21 @@ def test_killed_replica_leaves_a_gap_and_is_shown_as_gone(replicas: Stage, open_
 
 
 @only_processes
+def test_a_replica_that_fails_is_shown_and_ejected(replicas: Stage, open_wall: OpenWall) -> None:
+    """HAProxy passes over it after three errors in a row, until its checks bring it back."""
+    replicas.add("web-1", "web-2")
+    replicas.replicas["web-3"] = replica(replicas.folder, "web-3", "--error-rate", "50%")
+    ejecting = "check inter 500ms rise 2 observe layer7 error-limit 3 on-error mark-down"
+    balancer = replicas.balance("haproxy", server=[ejecting] * 3)
+    wall = open_wall(balancer.url)
+    wall.wait(lambda: "HTTP 503" in wall.tiles() and wall.tiles()["HTTP 503"].count >= 15, "some ejections")
+    wall.stop()
+    tiles = wall.tiles()
+    assert tiles["HTTP 503"].state == "failure"
+    assert tiles["web-3"].count < min(tiles["web-1"].count, tiles["web-2"].count) / 2
+
+
+@only_processes
 def test_failures_are_told_apart(replicas: Stage, open_wall: OpenWall) -> None:
     replicas.add("web-1")
     balancer = replicas.balance("haproxy")
