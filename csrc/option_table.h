@@ -55,7 +55,7 @@ enum option_kind {
     X(BURN, .word = "burn", .value = "S", .kind = KIND_SECONDS, .max = BURN_MAX / 1000, \
       .help = "CPU time that each of these takes, such as 20ms") \
     X(FAULTS, .word = "faults", .value = "MODE", .kind = KIND_WORD, .words = WORDS("on", "off"), \
-      .help = "whether a request may ask for faults: ?fail=20&code=503&latency=1s&if=v2, /delay, /burn") \
+      .help = "whether a request may ask for faults: ?fail=20&code=503&latency=1s&if=v2, /status, /delay, /burn") \
     X(READY_AFTER, .word = "ready-after", .value = "S", .kind = KIND_SECONDS, .max = 3600, \
       .help = "seconds from the start in which /readyz answers 503") \
     X(CONTROL, .word = "control", .kind = KIND_SWITCH, \

@@ -217,9 +217,12 @@ def forwarded(tool: str, configuration: str, replica: int) -> dict:
     finally:
         shutil.rmtree(folder)
     text = json.dumps(told).replace(f":{replica}", ":REPLICA").replace(f'"{port}"', '"PORT"').replace(own, "CLIENT")
-    text = re.sub(r"\b(?!127\.0\.0\.1)\d+\.\d+\.\d+\.\d+\b", "HOST", text.replace(socket.gethostname(), "HOST"))
     text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{32}\b|\b[0-9a-f]{16}\b", "ID", text)
-    return json.loads(re.sub(r"\b[0-9A-F]{8}:[0-9A-F]{4}_[0-9A-F]{8}:[0-9A-F]{4}_[0-9A-F_:]+", "ID", text))
+    told = json.loads(re.sub(r"\b[0-9A-F]{8}:[0-9A-F]{4}_[0-9A-F]{8}:[0-9A-F]{4}_[0-9A-F_:]+", "ID", text))
+    for name in "X-Forwarded-Server", "x-forwarded-for" if tool == "envoy" else "":  # Envoy's is its own address
+        if name in told["headers"]:
+            told["headers"][name] = ["HOST"]
+    return told
 
 
 def row(name: str, told: dict) -> str:

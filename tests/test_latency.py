@@ -289,9 +289,17 @@ def test_latency_for_those_that_are_meant(start: Start) -> None:
     assert 0.1 <= total < 9
 
 
-def test_no_delay_where_faults_are_off(start: Start) -> None:
+def test_nobody_asks_for_faults_where_they_are_off(start: Start) -> None:
     replica = start("--faults", "off")
-    for target in "/delay/9", "/delay/x", "/burn/1", "/?latency=9", "/whoami?latency=9&if=v3":
+    for target in (
+        "/delay/9",
+        "/delay/x",
+        "/burn/1",
+        "/?latency=9",
+        "/whoami?latency=9&if=v3",
+        "/status/503",
+        "/status/200",
+    ):
         assert ask(replica, target)[::2] == (403, b"403 Forbidden: faults on request are off here (--faults)\n")
 
 

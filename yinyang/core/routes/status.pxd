@@ -23,6 +23,8 @@ cdef extern from *:
 
 cdef inline int status_render(Text *text, const Request *request) noexcept nogil:
     cdef int code = status_asked(request.parser, request.target)
+    if not request.replica.faults_on_request:
+        return words_render(text, request, 403, FAULTS_ARE_OFF, "")
     if code == 0:
         return words_render(text, request, 400, "a status from 200 to 599 follows /status/, such as /status/503", "")
     return identity_render(text, request, code, "")
