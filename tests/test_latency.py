@@ -198,7 +198,7 @@ def test_an_answer_that_does_not_wait_for_its_body_is_late(shared_replica: Repli
         begun = time.monotonic()
         client.sendall(request("/delay/0.5", "Content-Length: 300000", "Connection: close", method="POST"))
         assert client.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
-        assert time.monotonic() - begun >= 1.5  # a second in which the body may come, and the delay
+        assert time.monotonic() - begun >= 1.4  # a second, to some ticks, in which the body may come; and the delay
         client.sendall(b"x" * 300000)
         assert read_all(client) == b""
 
