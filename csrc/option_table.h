@@ -15,7 +15,7 @@ enum option_kind {
     KIND_TEXT,    /* of `min` to `max` bytes */
     KIND_NUMBER,  /* from `min` to `max` */
     KIND_SECONDS, /* of at most `max`, as in 10, 0.5, 10s or 500ms; kept in milliseconds */
-    KIND_SPAN,    /* one such time or two, as in 100ms..500ms; both are kept in one number (config_span) */
+    KIND_SPAN,    /* one such time or two, as in 100ms..500ms; both are kept in one number (config_set_span) */
     KIND_SHARE,   /* 20% or 0.2; kept in percent */
     KIND_WORD,    /* one of `words`, kept as its index */
     KIND_SWITCH,  /* on or off; as an option without a value: on */

@@ -207,24 +207,15 @@ cdef inline void text_alternatives(Text *text, const char *const *words) noexcep
 
 cdef inline bint config_is_consistent(const Config *config, Text *message) noexcept nogil:
     """False, with a message, if an option does not go with another one."""
-    cdef const char *other = NULL
-    if config.numbers[OPTION_ERROR_RATE]:
-        other = "error-rate"
-    elif config.numbers[OPTION_LATENCY]:
-        other = "latency"
-    elif config.numbers[OPTION_BURN]:
-        other = "burn"
-    elif config.numbers[OPTION_CONTROL]:
-        other = "control"
-    elif config.numbers[OPTION_SERVED_BY]:
-        other = "served-by"
-    elif config.texts[OPTION_TEXT] != NULL:
-        other = "text"
-    if not config.numbers[OPTION_PLAIN] or other == NULL:
-        return True
-    message.length = 0
-    text_format(message, "--plain serves the page of the original and nothing else; --%s does not go with it", other)
-    return False
+    cdef int *others = [OPTION_ERROR_RATE, OPTION_LATENCY, OPTION_BURN, OPTION_CONTROL, OPTION_SERVED_BY, OPTION_TEXT]
+    cdef int i
+    for i in range(6 if config.numbers[OPTION_PLAIN] else 0):
+        if config.numbers[others[i]] or config.texts[others[i]] != NULL:
+            message.length = 0
+            text_format(message, "--plain serves the page of the original and nothing else; --%s does not go with it",
+                        option_table[others[i]].word)
+            return False
+    return True
 
 
 cdef inline bint config_complete(Config *config, Text *message) noexcept nogil:

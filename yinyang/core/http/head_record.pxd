@@ -6,6 +6,7 @@ A worker has a limited number of places for them, which are not touched before s
 from libc.stdint cimport uint16_t, uint32_t, uint8_t
 from libc.string cimport memcpy
 
+from .free_places cimport FreePlaces, free_places_give_back, free_places_open, free_places_take
 from .parser cimport Parser, TARGET_KEPT, Target
 
 cdef enum:
@@ -20,25 +21,20 @@ cdef struct HeadRecord:
 
 cdef struct HeadRecords:
     HeadRecord *records  # HEADS_MAX of them; the number of a record is its index and 1
-    uint16_t free  # number of free ones
-    uint16_t numbers[HEADS_MAX]  # of the free ones
+    FreePlaces free
 
 
 cdef inline void head_records_open(HeadRecords *records, HeadRecord *memory) noexcept nogil:
-    cdef uint16_t i
     records.records = memory
-    records.free = HEADS_MAX
-    for i in range(HEADS_MAX):
-        records.numbers[i] = HEADS_MAX - i
+    free_places_open(&records.free, HEADS_MAX)
 
 
 cdef inline uint16_t head_record_take(HeadRecords *records) noexcept nogil:
     """The number of an empty record; 0 if there is none left."""
     cdef uint16_t number
-    if records.free == 0:
+    if records.free.count == 0:
         return 0
-    records.free -= 1
-    number = records.numbers[records.free]
+    number = free_places_take(&records.free) + 1
     head_record_of(records, number).target = 0
     head_record_of(records, number).length = 0
     head_record_of(records, number).truncated = False
@@ -47,8 +43,7 @@ cdef inline uint16_t head_record_take(HeadRecords *records) noexcept nogil:
 
 cdef inline void head_record_give_back(HeadRecords *records, uint16_t *number) noexcept nogil:
     if number[0]:
-        records.numbers[records.free] = number[0]
-        records.free += 1
+        free_places_give_back(&records.free, number[0] - 1)
         number[0] = 0
 
 

@@ -1021,13 +1021,16 @@ cdef inline const uint8_t *parse_field_line(Parser *p, const uint8_t *begin, con
     return parse_field_name(p, pos, end)
 
 
+cdef inline uint8_t lower_case(uint8_t byte) noexcept nogil:
+    return byte | 0x20 if UPPER_A <= byte <= UPPER_Z else byte
+
+
 cdef inline uint8_t words_left(const char (*words)[WORD_SIZE], uint8_t candidates, uint8_t position,
                                uint8_t byte) noexcept nogil:
     """The candidates that have this byte, in either case, at this position."""
     cdef uint8_t left = 0
     cdef int word
-    if UPPER_A <= byte <= UPPER_Z:
-        byte |= 0x20
+    byte = lower_case(byte)
     while candidates:
         word = lowest_bit(candidates)
         candidates &= candidates - 1

@@ -12,6 +12,7 @@ from libc.string cimport memcpy, memmove
 from ..os.syscalls cimport EAGAIN, EINTR, MSG_DONTWAIT, MSG_NOSIGNAL, errno, iovec, send, writev
 from ..text.buffer cimport Text, text_fits, text_open
 from ..text.calendar cimport HTTP_DATE_LENGTH, http_date_render
+from .free_places cimport FreePlaces, free_places_give_back, free_places_open, free_places_take
 from .responses cimport RESPONSE_RENDERED, Response, Responses, response_is_rendered
 
 cdef enum:
@@ -53,8 +54,7 @@ cdef struct SendQueue:
 cdef struct Places:  # for bytes of limited length
     char *bytes
     size_t size  # of a place
-    uint16_t free  # number of free ones
-    uint16_t numbers[KEPT_RESTS]  # of the free ones
+    FreePlaces free
 
 cdef struct KeptBytes:
     Places responses
@@ -225,22 +225,14 @@ cdef inline void kept_bytes_open(KeptBytes *kept, char *memory) noexcept nogil:
 cdef inline void places_open(Places *places, char *memory, uint16_t count, size_t size) noexcept nogil:
     places.bytes = memory
     places.size = size
-    places.free = 0
-    while places.free < count:
-        places.numbers[places.free] = places.free
-        places.free += 1
+    free_places_open(&places.free, count)
 
 
 cdef inline uint16_t place_take(Places *places, const char *bytes, size_t length) noexcept nogil:
     """Keep bytes in a place, of which at least one is free."""
-    places.free -= 1
-    memcpy(places.bytes + places.numbers[places.free] * places.size, bytes, length)
-    return places.numbers[places.free]
-
-
-cdef inline void place_give_back(Places *places, uint16_t number) noexcept nogil:
-    places.numbers[places.free] = number
-    places.free += 1
+    cdef uint16_t number = free_places_take(&places.free)
+    memcpy(places.bytes + number * places.size, bytes, length)
+    return number
 
 
 cdef inline bint send_queue_save(SendQueue *send_queue, PendingSend *pending, KeptBytes *kept,
@@ -249,7 +241,7 @@ cdef inline bint send_queue_save(SendQueue *send_queue, PendingSend *pending, Ke
     cdef PendingSend *own = &send_queue.pending
     cdef uint32_t begin = send_queue.starts[send_queue.gone]
     own.kept = send_queue.rendered - send_queue.gone
-    if own.kept and kept.responses.free == 0 or with_rest and kept.rests.free == 0:
+    if own.kept and kept.responses.free.count == 0 or with_rest and kept.rests.free.count == 0:
         return False
     memcpy(own.lengths, &send_queue.lengths[send_queue.gone], own.kept * sizeof(own.lengths[0]))
     if own.kept:
@@ -285,7 +277,7 @@ cdef inline void pending_send_drop(PendingSend *pending, KeptBytes *kept) noexce
     """Free the places of its bytes."""
     if pending.kept:
         pending.kept = 0
-        place_give_back(&kept.responses, pending.place)
+        free_places_give_back(&kept.responses.free, pending.place)
     if pending.has_rest:
         pending.has_rest = False
-        place_give_back(&kept.rests, pending.rest_place)
+        free_places_give_back(&kept.rests.free, pending.rest_place)

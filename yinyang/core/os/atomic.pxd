@@ -3,8 +3,8 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef extern from "atomic.h" nogil:
-    uint32_t atomic_get_u32 "atomic_get"(const uint32_t *place)
     void static_assert "STATIC_ASSERT"(bint condition)
+    uint32_t atomic_get_u32 "atomic_get"(const uint32_t *place)
     uint64_t atomic_get_u64 "atomic_get"(const uint64_t *place)
     int64_t atomic_get_i64 "atomic_get"(const int64_t *place)
     void atomic_set_u64 "atomic_set"(uint64_t *place, uint64_t value)

@@ -10,8 +10,8 @@ from .syscalls cimport (
     AF_INET, AF_INET6, AF_UNSPEC, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, FD_CLOEXEC, F_GETFL, F_SETFD,
     F_SETFL, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, O_NONBLOCK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
     SO_ACCEPTCONN, SO_BINDTOIFINDEX, SO_DOMAIN, SO_RCVBUF, SO_RCVTIMEO, SO_REUSEADDR, SO_SNDBUF, SO_TYPE, TCP_NODELAY,
-    bind, close, connect, errno, fcntl, getenv, getpid, getsockname, getsockopt, listen, sockaddr, socket,
-    socket_option, socket_timeout, socklen_t
+    bind, close, connect, errno, fcntl, getenv, getpid, getsockopt, listen, sockaddr, socket,
+    socket_address, socket_option, socket_timeout, socklen_t
 )
 
 cdef enum:
@@ -182,7 +182,7 @@ cdef inline int listener_address(int fd, Address *address) noexcept nogil:
     """Find its address; 0 or -errno."""
     memset(address, 0, sizeof(Address))
     address.size = sizeof(address.storage)
-    return 0 if getsockname(fd, <sockaddr *>&address.storage, &address.size) == 0 else -errno
+    return 0 if socket_address(fd, False, <sockaddr *>&address.storage, &address.size) == 0 else -errno
 
 
 cdef inline bint listener_has_both(int fd) noexcept nogil:

@@ -178,7 +178,6 @@ cdef extern from "<sys/socket.h>" nogil:
     int bind(int fd, const sockaddr *address, socklen_t size)
     int listen(int fd, int backlog)
     int connect(int fd, const sockaddr *address, socklen_t size)
-    int getsockname(int fd, sockaddr *address, socklen_t *size)
 
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:

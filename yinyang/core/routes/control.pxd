@@ -2,17 +2,16 @@
 `/fault_injection/disable`. The parent does what they ask for; here is what is checked and answered.
 """
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t
 
 from ..config.config cimport share_parse
 from ..http.parser cimport METHOD_POST, TARGET_KEPT
 from ..http.responses cimport ROUTE_DISABLE, ROUTE_ENABLE, ROUTE_FAULTS_OFF, ROUTE_FAULTS_ON
-from ..shared.fault_settings cimport (
-    FaultSettings, STATUS_MAX, STATUS_MIN, fault_settings_pack, fault_settings_unpack, faults_are_set
-)
+from ..shared.fault_settings cimport FaultSettings, fault_settings_unpack, faults_are_set
 from ..shared.scoreboard cimport WorkerSlot, scoreboard_faults, slot_ask_faults, slot_ask_ready
-from ..text.buffer cimport Text, llu, number_parse, text_format, text_open
+from ..text.buffer cimport Text, llu, text_format, text_open
 from ..text.duration cimport duration_parse, span_parse
+from .faults cimport code_parse
 from .request cimport Request, request_value, response_begin, response_end
 from .status cimport words_render
 
@@ -57,8 +56,8 @@ cdef inline bint faults_asked(FaultSettings *settings, const Request *request) n
     """Take from the query what it says; False if that is nothing, and the options say nothing either, or not valid."""
     cdef char value[PARAMETER_MAX]
     cdef const char *pos = value
-    cdef int64_t number
-    cdef bint asks = faults_are_set(fault_settings_pack(settings))
+    cdef int64_t burn
+    cdef bint asks = faults_are_set(request.scoreboard.notice.faults_of_options)
     if request.parser.target_length > TARGET_KEPT:
         return False
     if request_value(request, "rate", value, PARAMETER_MAX):
@@ -68,21 +67,19 @@ cdef inline bint faults_asked(FaultSettings *settings, const Request *request) n
             return False
     if request_value(request, "code", value, PARAMETER_MAX):
         asks = True
-        number = number_parse(&pos)
-        if pos[0] or not STATUS_MIN <= number <= STATUS_MAX:
+        settings.code = code_parse(value)
+        if settings.code == 0:
             return False
-        settings.code = <int>number
     if request_value(request, "latency", value, PARAMETER_MAX):
         asks = True
         if not span_parse(value, LATENCY_MAX, &settings.latency_low, &settings.latency_high):
             return False
     if request_value(request, "burn", value, PARAMETER_MAX):
         asks = True
-        pos = value
-        number = duration_parse(&pos)
-        if pos[0] or not 0 <= number <= BURN_MAX:
+        burn = duration_parse(&pos)
+        if pos[0] or not 0 <= burn <= BURN_MAX:
             return False
-        settings.burn = <int>number
+        settings.burn = <int>burn
     return asks
 
 

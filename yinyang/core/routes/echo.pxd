@@ -8,7 +8,7 @@ from libc.stdint cimport uint16_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcmp
 
 from ..http.head_record cimport HeadRecord
-from ..http.parser cimport HTAB, LF, SP, UPPER_A, UPPER_Z, method_names
+from ..http.parser cimport COLON, HTAB, LF, SP, lower_case, method_names
 from ..http.proxy_header cimport source_address
 from ..identity.identity cimport Identity
 from ..os.address cimport Address, address_of_socket, text_address, text_address_and_port
@@ -82,7 +82,7 @@ cdef inline void fields_read(Fields *fields, const HeadRecord *head) noexcept no
 cdef inline void field_read(Field *field, const uint8_t *pos, const uint8_t *end) noexcept nogil:
     """A field-line without its CR LF."""
     field.name = pos
-    pos = <const uint8_t *>memchr(pos, 58, <size_t>(end - pos))  # the colon
+    pos = <const uint8_t *>memchr(pos, COLON, <size_t>(end - pos))
     field.name_length = <uint16_t>(pos - field.name)
     pos += 1
     while pos < end and (pos[0] == SP or pos[0] == HTAB):
@@ -99,13 +99,9 @@ cdef inline bint is_same_name(const Field *one, const Field *other) noexcept nog
     if one.name_length != other.name_length:
         return False
     for i in range(one.name_length):
-        if lower(one.name[i]) != lower(other.name[i]):
+        if lower_case(one.name[i]) != lower_case(other.name[i]):
             return False
     return True
-
-
-cdef inline uint8_t lower(uint8_t byte) noexcept nogil:
-    return byte | 0x20 if UPPER_A <= byte <= UPPER_Z else byte
 
 
 # ---- writing ------------------------------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ cdef inline int fault_asked(Faults *faults, const Request *request) noexcept nog
     """What the query asks for: a status or an enum Asked."""
     cdef char value[VALUE_MAX]
     cdef const char *pos = value
-    cdef int64_t code = FAULT_CODE
+    cdef int code = FAULT_CODE
     cdef int64_t rate
     cdef int low = 0, high = 0
     if not request_value(request, "latency", value, VALUE_MAX) and not request_value(request, "fail", value, VALUE_MAX):
@@ -184,13 +184,18 @@ cdef inline int fault_asked(Faults *faults, const Request *request) noexcept nog
     if pos[0] or not 0 <= rate <= PERCENT_MAX:
         return ASKED_WRONG_RATE
     if request_value(request, "code", value, VALUE_MAX):
-        pos = value
-        code = number_parse(&pos)
-        if pos[0] or not STATUS_MIN <= code <= STATUS_MAX:
+        code = code_parse(value)
+        if code == 0:
             return ASKED_WRONG_CODE
     if not is_asked_here(request):
         return ASKED_NOTHING
-    return <int>code if fault_turn(&faults.asked_turns[rate], <int>rate) else ASKED_NOTHING
+    return code if fault_turn(&faults.asked_turns[rate], <int>rate) else ASKED_NOTHING
+
+
+cdef inline int code_parse(const char *value) noexcept nogil:
+    """The status that a fault may have; 0 if the value is none."""
+    cdef int64_t code = number_parse(&value)
+    return <int>code if value[0] == 0 and STATUS_MIN <= code <= STATUS_MAX else 0
 
 
 cdef inline bint is_meant(const Replica *replica, const char *text) noexcept nogil:

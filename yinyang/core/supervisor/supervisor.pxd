@@ -18,9 +18,8 @@ from ..os.syscalls cimport (
 )
 from ..shared.scoreboard cimport (
     PHASE_DRAINING, PHASE_SERVING, PHASE_STOPPING, scoreboard_begin_sleep, scoreboard_end_sleep, scoreboard_open,
-    readiness_number, scoreboard_is_unready, scoreboard_set_faults,
-    scoreboard_set_faults_of_options, scoreboard_set_phase, scoreboard_set_ready_at,
-    scoreboard_set_unready, slot_faults_asked_at, slot_ready_asked
+    readiness_number, scoreboard_is_unready, scoreboard_set_faults, scoreboard_set_faults_of_options,
+    scoreboard_set_phase, scoreboard_set_ready_at, scoreboard_set_unready, slot_faults_asked_at, slot_ready_asked
 )
 from ..shared.fault_settings cimport FaultSettings, fault_settings_of
 from .pages cimport supervisor_look, supervisor_note_wall

@@ -31,7 +31,7 @@ cdef struct Connection:
     uint32_t late_in_sending  # ms, in this wait (worker/timers.pxd)
     uint32_t late_in_reading  # ms, in all waits
     uint8_t answered  # the current request has its response, before its body is complete
-    uint8_t suspended  # the current request is complete; its response waits for the ones before
+    uint8_t suspended  # the current request is complete, and not responded to yet; what follows it is kept
     uint8_t route  # of the current request, once its target is complete
     uint8_t ends  # after the responses that are not sent yet
     uint8_t lingers  # when it ends, because the client may still send

@@ -45,7 +45,7 @@ cdef inline const uint8_t *client_target(Clients *clients, uint32_t fd, const Ta
 
 
 cdef inline void client_route(Clients *clients, uint32_t fd, const Target *target) noexcept nogil:
-    """The target is complete: find its route."""
+    """The target is complete, or more of it has come than is kept: find its route."""
     cdef Connection *c = &clients.table[fd]
     cdef uint8_t flags
     c.route = <uint8_t>route_for(&c.parser, client_target(clients, fd, target), clients.replica.plain)
@@ -106,7 +106,7 @@ cdef inline bint client_is_late(Clients *clients, uint32_t fd, const Target *tar
     cdef Request request
     if not may_be_faulty(c.route, &c.parser, clients.replica, clients.scoreboard):
         return False
-    if c.late or clients.ending or has_rest and clients.kept_bytes.rests.free == 0:
+    if c.late or clients.ending or has_rest and clients.kept_bytes.rests.free.count == 0:
         return False
     client_request(clients, fd, target, &request)
     return lateness_of(lateness, clients.faults.late_turn, c.route, &request)
@@ -141,17 +141,16 @@ cdef inline bint client_has_room(Clients *clients, uint32_t fd) noexcept nogil:
 cdef inline bint client_render(Clients *clients, int route, const Request *request, int fault) noexcept nogil:
     """Render a response, or the fault in its place, and queue it; False if there is no room, which must not happen."""
     cdef Text text
-    cdef const char *fields
+    cdef const char *fields = ""
     cdef int code
     if not send_queue_reserve(&clients.send_queue, &text):
         return False
     if fault:
-        fields = ""
         if route == ROUTE_WHOAMI:
             fields = ANY_ORIGIN
         code = fault_render(&text, request, fault, fields)
         client_count(clients, route, class_of(code), code)
-        return send_queue_put_rendered(&clients.send_queue, &text)
-    code = route_render(route, &text, request, clients.slot)
-    client_count(clients, route, status_counted(route, code), code)
+    else:
+        code = route_render(route, &text, request, clients.slot)
+        client_count(clients, route, status_counted(route, code), code)
     return send_queue_put_rendered(&clients.send_queue, &text)
