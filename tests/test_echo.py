@@ -117,11 +117,11 @@ def test_the_outcome_does_not_depend_on_segments(shared_replica: Replica) -> Non
                 client.sendall(whole[begin : begin + size])
                 if size >= 100 and begin:
                     ask(shared_replica, "/hostname")  # so that the server has received what was sent
-            answer = re.sub(rb'(remoteAddr":|Date: |X-Requests: |X-Pages: )[^,\r]*', rb"\1", read_all(client))
+            answer = re.sub(rb'"remoteAddr":"[^"]*",|\r\n(Date|X-Requests|X-Pages):[^\r]*', b"", read_all(client))
         assert expected in (None, answer)
         expected = answer
     bodies = [body_of(b"HTTP/1.1" + part) for part in expected.split(b"HTTP/1.1 200 OK")[1:]]
-    told = [json.loads(body.replace(b'"remoteAddr":,', b"")) for body in bodies]
+    told = [json.loads(body) for body in bodies]
     assert [one["bodyLength"] for one in told] == [0, 0, 5, 10, 0]
     assert [len(one["url"]) for one in told] == [606, 722, 8, 5, 5]
     assert [one["host"] for one in told] == ["a", "b", "c", "d", "e"]
