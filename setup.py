@@ -103,6 +103,7 @@ setup(
             depends=[str(path) for path in (*Path("yinyang").rglob("*.pxd"), *Path("csrc").glob("*.h"), WALL)],
             include_dirs=list(INCLUDES),
             define_macros=STABLE_ABI,
+            libraries=["m"],
             extra_compile_args=["-fvisibility=hidden"],
             py_limited_api=not FREE_THREADED,
         )

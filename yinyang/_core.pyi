@@ -1,7 +1,7 @@
 """The core of yinyang, as Python sees it. `Identity`, `identify` and `render_page` are public, under `yinyang`."""
 
-from collections.abc import Iterable
-from typing import Any, Literal, Self, TypeAlias, final
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Self, TypeAlias, TypedDict, final
 
 version: str
 
@@ -106,6 +106,53 @@ class LogQueue:
     def wait_for(self) -> tuple[int, int]:
         """What to wait for before `flush` is worth calling, as arguments for `Server.wait`: a descriptor that must be
         writable, or -1; milliseconds that must pass, or -1."""
+
+class _Verdict(TypedDict):
+    kind: str
+    headline: str
+    detail: str
+    samples: int
+    more: int
+    failures: tuple[int, int]
+    subjects: list[int]
+    shares: dict[int, tuple[float, float, float]]
+
+failure_kinds: tuple[str, ...]
+"""What kinds of failure are called that are no status of HTTP; the place of each is its number."""
+
+@final
+class Evidence:
+    """What samples show about a balancer; docs/verdict.md. Sources are numbers from 0 to 255, times are ms on any one
+    clock, and a failure is a status of HTTP or a place in `failure_kinds`."""
+
+    def add(
+        self, at: int, source: int = -1, failure: int = -1, tie: int = 0, owner: int = -1, started: int = 0
+    ) -> None:
+        """Take a sample into account, which ended at this time. `source`: who answered, or failed; -1: nobody knows.
+        `failure`: -1 if it was answered as it should. `tie`: 1 if it carried a cookie, 2 if it used a connection again,
+        of `owner`. `started`: when the replica started, on any clock; 0: nobody knows. Raises ValueError."""
+
+    def forget(self, source: int) -> None:
+        """Have the number of a source that is gone stand for another one. Raises ValueError if it is there."""
+
+    def is_there(self, source: int) -> bool:
+        """Has it answered, and has it not been silent for longer than chance explains?"""
+
+    def may_be_gone(self, source: int) -> bool:
+        """Is it there, and silent for longer than is usual?"""
+
+    def verdict(
+        self,
+        now: int,
+        names: Sequence[str],
+        waiting: int = 0,
+        waiting_since: int = 0,
+        one: str = "replica",
+        several: str = "replicas",
+    ) -> _Verdict:
+        """What is known at this time, while so many requests are under way, the first of them since `waiting_since`.
+        `names` of the sources; what one and several of them are called. Shares are (lowest possible, seen, highest
+        possible) by source."""
 
 _Record: TypeAlias = tuple[Literal["info", "warning", "pages"], int, int, str, tuple[str, ...]]
 

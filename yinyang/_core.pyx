@@ -50,6 +50,12 @@ from .core.supervisor.supervisor cimport (
     supervisor_close, supervisor_open, supervisor_set_ready, supervisor_skip_drain, supervisor_start
 )
 from .core.text.buffer cimport Text, text_measure, text_open, text_system_error
+from .core.verdict.evidence cimport (
+    Evidence as EvidenceState, NO_SOURCE, SOURCES_MAX, Sample, TIE_NONE, evidence_add, evidence_forget,
+    evidence_open, may_be_gone
+)
+from .core.verdict.verdict cimport STATUS_END, Verdict, verdict_find
+from .core.verdict.words cimport FAILURE_KINDS, Name, Naming, failure_words, text_detail, text_headline, verdict_kind
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -402,6 +408,82 @@ def inherited_listener():
 
 def usable_cpus():
     return cpus_usable()
+
+
+# ---- the verdict --------------------------------------------------------------------------------------------------
+
+failure_kinds = tuple([failure_words[kind][0].decode() for kind in range(FAILURE_KINDS)])
+
+
+cdef class Evidence:
+    cdef EvidenceState _state
+
+    def __cinit__(self):
+        evidence_open(&self._state)
+
+    def add(self, int64_t at, int source=NO_SOURCE, int failure=-1, int tie=TIE_NONE, int owner=NO_SOURCE,
+            int64_t started=0):
+        cdef Sample sample
+        if not (NO_SOURCE <= source < SOURCES_MAX and NO_SOURCE <= owner < SOURCES_MAX):
+            raise ValueError(f"a source is from 0 to {SOURCES_MAX - 1}, or {NO_SOURCE}")
+        if not (-1 <= failure < STATUS_END and 0 <= tie < 3):
+            raise ValueError("failure or tie is out of range")
+        sample.at = at
+        sample.source = source
+        sample.failure = failure
+        sample.tie = tie
+        sample.owner = owner
+        sample.started = started
+        evidence_add(&self._state, &sample)
+
+    def forget(self, int source):
+        if not 0 <= source < SOURCES_MAX or self._state.sources[source].is_active:
+            raise ValueError("only a source that is gone can be forgotten")
+        evidence_forget(&self._state, source)
+
+    def is_there(self, int source):
+        return 0 <= source < SOURCES_MAX and bool(self._state.sources[source].is_active)
+
+    def may_be_gone(self, int source):
+        return 0 <= source < SOURCES_MAX and bool(may_be_gone(&self._state, source))
+
+    def verdict(self, int64_t now, names, int64_t waiting=0, int64_t waiting_since=0, one="replica",
+                several="replicas"):
+        cdef Verdict found
+        cdef Name texts[SOURCES_MAX]
+        cdef list kept = [encoded(name) for name in names] + [b"?"] * (SOURCES_MAX - len(names))
+        cdef bytes one_word = encoded(one)
+        cdef bytes several_word = encoded(several)
+        cdef Naming naming
+        cdef int i
+        for i in range(SOURCES_MAX):
+            texts[i].bytes = PyBytes_AsString(kept[i])
+            texts[i].length = len(kept[i])
+        naming.names = texts
+        naming.one = PyBytes_AsString(one_word)
+        naming.several = PyBytes_AsString(several_word)
+        verdict_find(&found, &self._state, now, waiting, waiting_since)
+        return {
+            "kind": verdict_kind(&found).decode(),
+            "headline": words_of(&found, &naming, True),
+            "detail": words_of(&found, &naming, False),
+            "samples": found.samples,
+            "more": found.more,
+            "failures": (found.failures, found.failure_samples),
+            "subjects": [found.subjects[i] for i in range(min(found.subject_count, 3))],
+            "shares": {i: (found.low[i], found.seen[i], found.high[i]) for i in range(SOURCES_MAX) if found.high[i] > 0},
+        }
+
+
+cdef str words_of(const Verdict *verdict, const Naming *naming, bint is_headline):
+    cdef char words[MESSAGE_MAX]
+    cdef Text text
+    text_open(&text, words, MESSAGE_MAX)
+    if is_headline:
+        text_headline(&text, verdict, naming)
+    else:
+        text_detail(&text, verdict, naming)
+    return text_decoded(&text)
 
 
 # ---- the server ---------------------------------------------------------------------------------------------------
