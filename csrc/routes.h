@@ -52,6 +52,7 @@ enum route_flag {
 #define CLASSES (CODE(2) | CODE(3) | CODE(4) | CODE(5))
 #define HTML "Content-Type: text/html; charset=utf-8\r\n"
 #define TEXT "Content-Type: text/plain; charset=utf-8\r\n"
+#define GZIP "Content-Encoding: gzip\r\n" /* without being asked: every browser takes it (RFC 9110 section 12.5.3) */
 #define X(name, status, message) | CODE(status)
 #define ERROR_CODES (0 HTTP_ERRORS(X))
 
@@ -71,7 +72,7 @@ enum route_flag {
     X(LIVEZ, "/livez", "livez", PREBUILT, CODE(200), TEXT NOT_STORED NO_RESOURCES, KEEPS, 0) \
     X(HEALTHZ, "/healthz", "livez", PREBUILT, CODE(200), TEXT NOT_STORED NO_RESOURCES, KEEPS, 0) \
     X(HOSTNAME, "/hostname", "hostname", PREBUILT, CODE(200), TEXT NOT_STORED NO_RESOURCES, KEEPS, 0) \
-    X(WALL, "/wall", "wall", PREBUILT, CODE(200), HTML NOT_STORED WALL_RESOURCES, ENDS, 0) \
+    X(WALL, "/wall", "wall", PREBUILT, CODE(200), HTML GZIP NOT_STORED WALL_RESOURCES, ENDS, 0) \
     X(REDIRECT, "", "redirect", RENDERED, CODE(301), "", KEEPS, PLAIN) /* the path is unclean */ \
     X(STATUS, "/status", "status", RENDERED, CLASSES, "", KEEPS, READS_ACCEPT | PREFIX) \
     X(READYZ, "/readyz", "readyz", RENDERED, CODE(200) | CODE(503), "", KEEPS, 0) \

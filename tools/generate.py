@@ -6,6 +6,7 @@ generates the C of another source, such as a fuzz target, under a folder, and pr
 which is then in build/csrc.
 """
 
+import gzip
 import sys
 from pathlib import Path
 
@@ -37,14 +38,15 @@ def generate(source, folder="build", directives=None, line_directives=False):
 
 
 def write_wall_header():
-    """Write the wall as constant data, to a file that changes only when the wall does."""
+    """Write the wall as constant data, compressed, to a file that changes only when the wall does."""
     page = bundle_wall()
+    compressed = gzip.compress(page, mtime=0)
     text = "\n".join(
         [
             "#pragma once",
-            f"enum {{ WALL_SIZE = {len(page)} }};",
+            f"enum {{ WALL_SIZE = {len(compressed)} }};",
             f'#define WALL_SOURCES "{allowed_sources(page)}"',
-            f"static const unsigned char wall[] = {{{','.join(map(str, page))}}};",
+            f"static const unsigned char wall[] = {{{','.join(map(str, compressed))}}};",
             "",
         ]
     )

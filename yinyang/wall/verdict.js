@@ -1,166 +1,695 @@
 "use strict";
 
-// What samples show about the balancer, in words that claim no more than that; docs/wall.md explains each verdict.
-// These are pure functions: they know neither the page nor the clock.
+// What samples show about the balancer, in words that claim no more than that. docs/verdict.md is the specification, and
+// yinyang/core/verdict/ the same for the watch; tests/vectors/verdicts.json holds them together. These are functions of
+// the samples alone: they know neither the page nor the clock.
 //
-// A sample has
-//   source         the replica that answered; the same object for each of its answers
-//   kept           whether its connection was asked to be kept for the next request
-//   withCookies    whether it carried the cookies that balancer and replicas had set
-//   requestNumber  which request on its connection it was, from 1
-//
-// A verdict has
-//   words    the finding
-//   detail   how precise it is, if it has a precision
-//   samples  the number of samples that it rests on
+// A source is what answers are counted by: a replica, or all replicas of a version, a zone or a node. It is a number
+// from 0. A sample has
+//   at       when it ended, in ms
+//   source   the source that answered or failed; null if nobody knows
+//   failure  what went wrong, in words, or a status of HTTP; null if it was answered as it should
+//   tie      what it carried that may lead it to a certain source: "cookie" or "connection", or null
+//   owner    the source that the tie leads to; null if there is none yet
+//   started  when the replica started, as it says; null if nobody knows
 
-const MIN_SAMPLES = 30;  // of any verdict
-const MIN_SAMPLES_PER_REPLICA = 20;  // of a verdict about shares
-const MIN_SAMPLES_OF_HALF = 41;  // when two halves are compared
-const MIN_FREE_SAMPLES = 20;  // without a cookie or a kept connection, to compare with
-const MIN_COUNT_OF_WEIGHT = 5;  // of the rarest replica
-const MAX_WEIGHTS = 8;
-const MAX_ERROR_OF_WEIGHT = .12;
-const MAX_ERROR_OF_EVEN = .5;  // in parts of an equal share
-const MAX_CHANCE_OF_STICKY = .001;  // that samples without stickiness look like it
-const MAX_CHANCE_OF_UNSEEN = .01;  // that a replica which exists was not seen
-const RUNS_DEVIATIONS = 5;  // standard deviations above what independent samples do
+// Limits
+const CLAIM_ERROR = .01;  // the chance that a claim about shares is wrong, however often one looks
+const GONE_CHANCE = -13.8;  // a source is gone if so long a silence has a smaller chance (logarithm of 1e-6)
+const SILENT_CHANCE = -6.9;  // ... and may be gone (1e-3)
+const STICKY_CHANCE = -9.2;  // of samples that would stay with their source without being led there (1e-4)
+const CHANGE_EVIDENCE = 11.5;  // that shares have changed, to begin anew (logarithm of 1e5)
+const SHIFT_EVIDENCE = 5;  // ... to claim nothing about shares
+const RUNS_DEVIATIONS = 5;  // by which repeats exceed what independent choices do
+const EVEN_TOLERANCE = .3;  // of an even share, as a part of an equal one
+const MAX_MARGIN = .15;  // of a share that is claimed
+const UNNOTICED_SHARE = .1;  // of others, when one is called the only one
+const RECENT_MAX = 2048;  // samples that are kept
+const HISTORY_MAX = 1024;  // choices of a segment that are kept
+const PERIOD_MAX = 128;  // of a rotation that is noticed
+const LATEST_MAX = 512;  // choices in which its last turn is still found, some time after it was broken
+const TEST_INTERVAL = 16;  // choices, from one test for a change to the next
+const FAILURE_WINDOW = 5000;  // ms over which failures are told
+const FAILURE_SAMPLES = 15;  // the least number of samples over which they are, ...
+const FAILURE_WINDOW_MAX = 30000;  // ms ... which may take so long
+const FAILURES_THAT_DISTURB = 3;  // so many of them make shares that were measured meanwhile worthless
+const FAILURES_OF_DOWN = 5;  // in a row, at least
+const FAILURES_AT_FIRST = 3;  // ... where there was no answer yet
+const CHANGE_SHOWN = 5000;  // ms that a change is told
+const SETTLED_AFTER = 3000;  // ms without a newcomer, before which newcomers are no change
+const WAITING_AFTER = 1500;  // ms without an end, before it is said that requests wait
+const ENOUGH_OF_EACH = 5;  // choices, to say anything of shares
+const SUBJECTS_MAX = 3;  // sources that are named
+const SHARES_NAMED = 4;  // sources whose shares are named
 
-const NOT_ENOUGH = { words: "not enough samples yet" };
-
-const sum = numbers => numbers.reduce((total, number) => total + number, 0);
-
-// How many samples each source has, as a Map
-const countBySource = samples => {
-  const counts = new Map();
-  for (const { source } of samples) counts.set(source, (counts.get(source) || 0) + 1);
-  return counts;
+// What is said of one source, and of several, that fail so
+const FAILURE_WORDS = {
+  "timed out": ["times out", "time out"],
+  "no connection": ["cannot be reached", "cannot be reached"],
+  "refused": ["refuses connections", "refuse connections"],
+  "reset": ["resets connections", "reset connections"],
+  "closed": ["closes connections", "close connections"],
+  "not whoami": ["answers something else", "answer something else"],
 };
 
-// The counts alone, the largest first
-const sortedCounts = samples => [...countBySource(samples).values()].sort((a, b) => b - a);
+const sum = numbers => numbers.reduce((total, number) => total + number, 0);
+const range = length => Array.from({ length }, (_, index) => index);
 
 
 // Statistics
 
-// The interval of Wilson for a share; z is the quantile of the normal distribution for its confidence
-const wilsonInterval = (count, total, z) => {
-  const middle = count + z ** 2 / 2;
-  const halfWidth = z * Math.sqrt(count * (1 - count / total) + z ** 2 / 4);
-  return { low: (middle - halfWidth) / (total + z ** 2), high: (middle + halfWidth) / (total + z ** 2) };
+// The logarithm of the gamma function, by Stirling's series (DLMF 5.11.1), which is good to 1e-11 above 8
+const logGamma = x => {
+  let shift = 0;
+  for (; x < 8; x++) shift -= Math.log(x);
+  const inverse = 1 / (x * x);
+  const series = (1 / 12 - inverse * (1 / 360 - inverse * (1 / 1260 - inverse / 1680))) / x;
+  return shift + (x - .5) * Math.log(x) - x + Math.log(2 * Math.PI) / 2 + series;
+};
+const LOG_GAMMA_HALF = logGamma(.5);
+
+// The logarithm of the likelihood of a sequence with these counts, under a mixture of all shares: Dirichlet, 1/2 for each
+const logLikelihoodOfAny = counts =>
+  sum(counts.map(count => logGamma(count + .5) - LOG_GAMMA_HALF))
+  + logGamma(counts.length / 2) - logGamma(sum(counts) + counts.length / 2);
+
+// How much likelier two groups of answers are with shares of their own than with the same ones
+const logEvidenceOfChange = (before, after) =>
+  logLikelihoodOfAny(before) + logLikelihoodOfAny(after) - logLikelihoodOfAny(before.map((count, i) => count + after[i]));
+
+// How much likelier the counts are with any shares than with equal ones
+const logEvidenceOfUnequal = counts => logLikelihoodOfAny(counts) + sum(counts) * Math.log(counts.length);
+
+const timesLog = (count, share) => count <= 0 ? 0 : share > 0 ? count * Math.log(share) : -1e300;
+
+// The possible share that is farthest from the observed one, towards the limit (0 or 1). The probability that the true
+// share is ever outside both bounds, at any of all looks, is at most `error`.
+const shareBound = (count, total, error, limit) => {
+  const least = logGamma(count + .5) + logGamma(total - count + .5) - logGamma(total + 1) - 2 * LOG_GAMMA_HALF
+    + Math.log(error);
+  const isPossible = share => timesLog(count, share) + timesLog(total - count, 1 - share) > least;
+  if (isPossible(limit)) return limit;
+  let possible = total > 0 ? count / total : .5;
+  let impossible = limit;
+  for (let step = 0; step < 40; step++) {
+    const middle = (possible + impossible) / 2;
+    if (isPossible(middle)) possible = middle;
+    else impossible = middle;
+  }
+  return possible;
 };
 
-// Is a chi-square with so many degrees of freedom significant at 1e-4? That is 1 % for a hundred looks at the same
-// samples. The limit is the approximation of Wilson and Hilferty, where 3.72 is the quantile of the normal distribution.
-const isSignificant = (chiSquare, degreesOfFreedom) => {
-  const variance = 2 / (9 * degreesOfFreedom);
-  return chiSquare > degreesOfFreedom * (1 - variance + 3.72 * Math.sqrt(variance)) ** 3;
+// How many answers of one replica it takes to know that all others together have less than UNNOTICED_SHARE
+const samplesForOne = () => {
+  let total = 1;
+  while (shareBound(total, total, CLAIM_ERROR, 0) < 1 - UNNOTICED_SHARE) total++;
+  return total;
 };
 
-// Do the shares of two groups of samples differ? The groups must be of the same size.
-const sharesDiffer = (earlier, later) => {
-  const earlierCounts = countBySource(earlier);
-  const laterCounts = countBySource(later);
-  const sources = [...new Set([...earlierCounts.keys(), ...laterCounts.keys()])];
-  const chiSquare = sum(sources.map(source => {
-    const before = earlierCounts.get(source) || 0;
-    const after = laterCounts.get(source) || 0;
-    return (before - after) ** 2 / (before + after);
+// How many answers it takes to know that each share is about equal: in the median, where they are equal and answers are
+// drawn at random. The source that is farthest from its share is then off by about so many standard deviations.
+const samplesForEven = cells => {
+  const deviations = Math.sqrt(2 * Math.log(cells)) - .45;
+  const isEnough = each => {
+    const count = each + deviations * Math.sqrt(each * (1 - 1 / cells));
+    return shareBound(count, each * cells, CLAIM_ERROR / cells, 1) <= (1 + EVEN_TOLERANCE) / cells;
+  };
+  let tooFew = 0;
+  let enough = 1;
+  while (!isEnough(enough)) [tooFew, enough] = [enough, 2 * enough];
+  while (enough - tooFew > 1) {
+    const middle = Math.floor((tooFew + enough) / 2);
+    if (isEnough(middle)) enough = middle;
+    else tooFew = middle;
+  }
+  return enough * cells;
+};
+
+
+// Draws: choices of a segment, in order
+
+const newDraws = () => ({
+  total: 0,
+  repeats: 0,  // of the same source as the one before
+  counts: [],  // by source
+  latest: [],
+  matches: Array(PERIOD_MAX + 1).fill(0),  // for each period: choices in a row that repeat the one a period before
+  period: 0,  // of the rotation; 0: none
+  brokenAt: null,  // the total when the rotation was broken; null: it goes on
+});
+
+const countOf = (draws, source) => draws.counts[source] || 0;
+
+const addDraw = (draws, source) => {
+  const { latest, matches } = draws;
+  if (latest.at(-1) == source) draws.repeats++;
+  for (let period = 1; period <= PERIOD_MAX; period++) {
+    matches[period] = latest.at(-period) == source ? matches[period] + 1 : 0;
+  }
+  latest.push(source);
+  if (latest.length > LATEST_MAX) latest.shift();
+  draws.total++;
+  draws.counts[source] = countOf(draws, source) + 1;
+};
+
+// That two independent choices are of the same source, by the shares that were seen
+const chanceToRepeat = ({ counts, total }) => {
+  let chance = 0;
+  for (const count of counts) if (count) chance += (count / total) ** 2;
+  return chance;
+};
+
+// Do choices repeat the one before more often than independent ones would?
+const comesInRuns = draws => {
+  const chance = chanceToRepeat(draws);
+  const excess = draws.repeats - (draws.total - 1) * chance;
+  return excess > 0 && excess ** 2 > RUNS_DEVIATIONS ** 2 * (draws.total - 1) * chance * (1 - chance);
+};
+
+// The period of the rotation in which all sources that are there take turns, if that is no chance; or 0. Independent
+// choices repeat those of a period before, m times in a row, with a probability of c^m, where c is the chance to repeat.
+// It must be below 1 / (1000 n p) for n choices and a period of p, so that it is hardly ever wrong however long one looks.
+const rotationPeriod = (draws, active) => {
+  const logChance = Math.log(chanceToRepeat(draws));
+  for (let period = 2; period <= PERIOD_MAX; period++) {
+    const matches = draws.matches[period];
+    if (matches >= period && -logChance * matches > Math.log(1000 * draws.total * period)
+      && new Set(draws.latest.slice(-period)).size == active) return period;
+  }
+  return 0;
+};
+
+// Finds a rotation, or whether it goes on. Returns how many choices remain, if those before them are of another order.
+const followRotation = (draws, active) => {
+  if (!draws.period) {
+    draws.period = rotationPeriod(draws, active);
+  } else if (draws.brokenAt === null) {
+    if (!draws.matches[draws.period]) draws.brokenAt = draws.total - 1;
+  } else if (draws.matches[draws.period] >= draws.period) {
+    draws.brokenAt = null;  // something else came between
+  } else {
+    const since = draws.total - draws.brokenAt;
+    if (since > 4 * draws.period + TEST_INTERVAL || (since > 2 * draws.period && rotationPeriod(draws, active))) return since;
+  }
+  return 0;
+};
+
+
+// Evidence: what samples show, kept up to date with each sample
+
+const newEvidence = () => ({
+  sources: [],  // each: isActive, wasThere, first, last, answers, lastAt, started, wentAt
+  active: 0,  // sources that are there
+  choices: 0,  // of the balancer: samples whose source is known
+  recent: [],  // samples
+  samples: 0,
+
+  failingSince: null,  // ms; null: nothing has failed lately
+  firstFailure: 0,  // the number of the sample that failed then
+  lastFailure: -FAILURE_SAMPLES,  // the number of the latest sample that failed
+  lastFailureAt: 0,
+  failures: 0,  // since failingSince
+  failuresInARow: 0,
+  lastAnswerAt: null,
+
+  change: "",  // the latest: "came", "returned", "restarted", "went", "shares" or "recovered"
+  changeSource: null,
+  changedAt: 0,
+  changes: 0,  // of this kind, each within CHANGE_SHOWN of the one before
+  lastNewcomerAt: 0,
+  hasSettled: false,
+
+  ...newSegment(),
+});
+
+// Shares mean something only while the same sources are there. So choices are divided into segments, which begin when
+// something changes.
+const newSegment = () => ({
+  history: [],  // choices: source, owner, tie
+  all: newDraws(),
+  free: newDraws(),  // of choices that nothing led
+  tie: null,  // the latest that led one
+  hits: [],  // led choices that came to their owner, by owner
+  led: 0,
+  misses: 0,  // led choices that came to another source
+  shiftEvidence: 0,  // at the latest test
+});
+
+const beginSegment = (evidence, change, source, now) => {
+  Object.assign(evidence, newSegment());
+  if (change == "came" && !evidence.hasSettled) return;  // at first, everybody comes
+  const isSame = change == evidence.change && now - evidence.changedAt < CHANGE_SHOWN;
+  evidence.changes = isSame ? evidence.changes + 1 : 1;
+  Object.assign(evidence, { change, changeSource: source, changedAt: now });
+};
+
+const countChoice = (evidence, choice) => {
+  const { history, all, free, hits } = evidence;
+  history.push(choice);
+  if (history.length > HISTORY_MAX) history.shift();
+  addDraw(all, choice.source);
+  if (choice.owner === null) {
+    addDraw(free, choice.source);
+    return;
+  }
+  evidence.tie = choice.tie;
+  evidence.led++;
+  if (choice.source == choice.owner) hits[choice.owner] = (hits[choice.owner] || 0) + 1;
+  else evidence.misses++;
+};
+
+// Shares have changed: begins anew with the latest choices
+const keepEnd = (evidence, kept, now) => {
+  const choices = evidence.history.slice(-kept);
+  beginSegment(evidence, "shares", null, now);
+  for (const choice of choices) countChoice(evidence, choice);
+  for (const draws of [evidence.all, evidence.free]) draws.period = rotationPeriod(draws, evidence.active);
+};
+
+// The choices that show shares: all, unless those that were led came to their owners
+const segmentDraws = ({ led, misses, all, free }) => led && !misses ? free : all;
+
+const activeSources = ({ sources }) => range(sources.length).filter(source => sources[source]?.isActive);
+
+// Compares the latest choices, of several numbers of them, with those before
+const testForChange = (evidence, now) => {
+  const draws = segmentDraws(evidence);
+  const { history, all } = evidence;
+  evidence.shiftEvidence = 0;
+  if (comesInRuns(draws)) return;
+  const cells = activeSources(evidence);
+  const tail = [];
+  let reached = 0;
+  let kept = 0;
+  for (let length = TEST_INTERVAL; length <= HISTORY_MAX && length < all.total; length *= 2) {
+    for (; reached < length; reached++) {
+      const { source, owner } = history.at(-1 - reached);
+      if (draws == all || owner === null) tail[source] = (tail[source] || 0) + 1;
+    }
+    const after = cells.map(source => tail[source] || 0);
+    const before = cells.map((source, index) => countOf(draws, source) - after[index]);
+    const found = logEvidenceOfChange(before, after);
+    if (found > evidence.shiftEvidence) {
+      evidence.shiftEvidence = found;
+      kept = length;
+    }
+  }
+  if (evidence.shiftEvidence > CHANGE_EVIDENCE) keepEnd(evidence, kept, now);
+};
+
+// How likely a source that is there would be silent for so long, if its answers were as likely at any time
+const logChanceOfSilence = ({ choices }, { first, last, answers }) =>
+  answers * Math.log1p(-(choices - last) / (choices - first + 1));
+
+// Is a source that is there silent for longer than chance explains, or has it missed two turns?
+const mayBeGone = (evidence, number) => {
+  const source = evidence.sources[number];
+  const { period } = evidence.all;
+  if (!source?.isActive) return false;
+  return (period > 0 && evidence.choices - source.last >= 2 * period + 2)
+    || logChanceOfSilence(evidence, source) < SILENT_CHANCE;
+};
+
+const addChoice = (evidence, { at, source: number, tie, owner, started }) => {
+  const source = evidence.sources[number] ??= { isActive: false, wasThere: false, wentAt: null, started: null };
+  evidence.choices++;
+  if (!source.isActive) {
+    if (at - evidence.lastNewcomerAt >= SETTLED_AFTER && evidence.choices > 1) evidence.hasSettled = true;
+    evidence.lastNewcomerAt = at;
+    beginSegment(evidence, source.wasThere ? "returned" : "came", number, at);
+    evidence.active++;
+    Object.assign(source, { isActive: true, wasThere: true, first: evidence.choices, answers: 0, wentAt: null });
+  } else if (started && source.started && started != source.started) {
+    beginSegment(evidence, "restarted", number, at);
+    Object.assign(source, { first: evidence.choices, answers: 0 });
+  } else {
+    countChoice(evidence, { source: number, tie, owner: tie ? owner : null });
+    followRotation(evidence.free, evidence.active);
+    const kept = followRotation(evidence.all, evidence.active);
+    if (kept) keepEnd(evidence, kept, at);
+    else if (evidence.all.total % TEST_INTERVAL == 0) testForChange(evidence, at);
+  }
+  source.answers++;
+  source.last = evidence.choices;
+  source.lastAt = at;
+  source.started = started || source.started;
+  for (const other of activeSources(evidence)) {
+    const silent = evidence.sources[other];
+    if (logChanceOfSilence(evidence, silent) >= GONE_CHANCE) continue;
+    Object.assign(silent, { isActive: false, wentAt: at });
+    evidence.active--;
+    beginSegment(evidence, "went", other, at);
+  }
+};
+
+// Has a request failed lately?
+const stillFails = ({ failingSince, lastFailureAt, lastFailure, samples }, now) =>
+  failingSince !== null && now - lastFailureAt <= FAILURE_WINDOW_MAX
+  && !(now - lastFailureAt > FAILURE_WINDOW && samples - lastFailure >= FAILURE_SAMPLES);
+
+// Takes a sample into account
+const addSample = (evidence, sample) => {
+  if (evidence.failingSince !== null && !stillFails(evidence, sample.at)) {
+    evidence.failingSince = null;
+    if (evidence.failures >= FAILURES_THAT_DISTURB) beginSegment(evidence, "recovered", null, sample.at);
+    evidence.failures = 0;
+  }
+  evidence.recent.push(sample);
+  if (evidence.recent.length > RECENT_MAX) evidence.recent.shift();
+  evidence.samples++;
+  if (sample.failure !== null) {
+    if (evidence.failingSince === null) {
+      evidence.failingSince = sample.at;
+      evidence.firstFailure = evidence.samples;
+    }
+    evidence.failures++;
+    evidence.failuresInARow++;
+    evidence.lastFailure = evidence.samples;
+    evidence.lastFailureAt = sample.at;
+  } else {
+    evidence.failuresInARow = 0;
+    evidence.lastAnswerAt = sample.at;
+  }
+  if (sample.source !== null) addChoice(evidence, sample);
+};
+
+// Has the number of a source that is not there stand for another one
+const forgetSource = (evidence, source) => {
+  delete evidence.sources[source];
+  for (const sample of evidence.recent) if (sample.source == source) sample.source = null;
+  if (evidence.changeSource == source) evidence.change = "";
+};
+
+
+// The verdict. It has up to three findings, of which the first that there is makes the headline:
+//   state   what is wrong, or has just changed
+//   tie     what leads requests to the same source again and again
+//   spread  how the balancer shares requests out
+
+// What is known now; `waiting` requests are under way, the first of them since `waitingSince`
+const findVerdict = (evidence, now, waiting = 0, waitingSince = 0) => {
+  const found = findSpread(evidence);
+  findTie(found, evidence);
+  return Object.assign(found, findWaiting(evidence, now, waiting, waitingSince)
+    ?? (evidence.samples ? null : { state: "nothing" })
+    ?? findDown(evidence, now)
+    ?? findFailing(evidence, now)
+    ?? findChange(evidence, now)
+    ?? findSilent(evidence, now));
+};
+
+const findWaiting = ({ recent }, now, waiting, waitingSince) => {
+  if (!waiting) return null;
+  const last = recent.at(-1);
+  const before = recent.at(-1 - FAILURE_SAMPLES);
+  const forMs = now - Math.max(waitingSince, last?.at ?? 0);
+  const limit = Math.max(WAITING_AFTER, before ? Math.floor(4 * (last.at - before.at) / FAILURE_SAMPLES) : 0);
+  return forMs > limit ? { state: "waiting", waiting, forMs } : null;
+};
+
+// Are so many failures in a row more than chance, given how many failed before them?
+const findDown = (evidence, now) => {
+  const { recent, failuresInARow: row, lastAnswerAt, failingSince } = evidence;
+  if (row < (lastAnswerAt === null ? FAILURES_AT_FIRST : FAILURES_OF_DOWN)) return null;
+  const end = Math.max(recent.length - row, 0);
+  const before = recent.slice(Math.max(end - 2 * FAILURE_SAMPLES, 0), end);
+  const failed = before.filter(sample => sample.failure !== null).length;
+  if (before.length && row * Math.log((failed + .5) / (before.length + 1)) > STICKY_CHANCE) return null;
+  const forMs = now - (lastAnswerAt ?? failingSince);
+  return { state: "down", forMs, ...findFailures(evidence, row), failures: row, failureSamples: row };
+};
+
+// Have some failed lately, and how many of those since the first one?
+const findFailing = (evidence, now) => {
+  if (!stillFails(evidence, now)) return null;
+  const { recent, samples, firstFailure, failingSince, lastFailure, lastFailureAt } = evidence;
+  const sinceFirst = samples - firstFailure;
+  let number = 0;
+  for (; number < Math.min(sinceFirst + 1, recent.length); number++) {
+    const age = now - recent.at(-1 - number).at;
+    if ((age > FAILURE_WINDOW && number >= FAILURE_SAMPLES) || age > FAILURE_WINDOW_MAX) break;
+  }
+  const found = { forMs: now - failingSince, calmMs: now - lastFailureAt, ...findFailures(evidence, number) };
+  if (found.failures > FAILURES_AT_FIRST && number == sinceFirst + 1) {
+    found.failures--;  // by which it began; what follows shows how many fail
+    found.failureSamples--;
+  }
+  if (!found.failures) return null;
+  return { state: hasRecovered(found, samples - lastFailure) ? "recovering" : "failing", ...found };
+};
+
+// Are so many answers since the last failure more than chance?
+const hasRecovered = ({ failures, failureSamples }, since) => {
+  const before = failureSamples - since;
+  if (failures < FAILURES_AT_FIRST || before <= failures) return since >= FAILURE_SAMPLES;
+  return since * Math.log1p(-failures / before) < Math.log(CLAIM_ERROR);
+};
+
+// The most frequent failure of the latest samples, of several the latest, and whose it is
+const findFailures = (evidence, number) => {
+  const { sources, recent, failingSince } = evidence;
+  const latest = number ? recent.slice(-number) : [];
+  const failed = latest.filter(sample => sample.failure !== null);
+  const kinds = new Map();
+  for (const { failure } of [...failed].reverse()) kinds.set(failure, (kinds.get(failure) || 0) + 1);
+  const failure = [...kinds].reduce((most, one) => one[1] > most[1] ? one : most, [null, 0])[0];
+  const attributed = failed.filter(sample => sample.source !== null);
+  const isInferred = 2 * attributed.length <= failed.length;
+  const subjects = isInferred  // who has fallen silent since is the likely cause
+    ? range(sources.length).filter(source => mayBeGone(evidence, source)
+      || (sources[source]?.wentAt != null && sources[source].wentAt >= failingSince))
+    : [...new Set(attributed.map(sample => sample.source))].sort((a, b) => a - b);
+  return { failures: failed.length, failureSamples: latest.length, failure, subjects, subjectCount: subjects.length, isInferred };
+};
+
+const findChange = ({ change, changeSource, changedAt, changes }, now) =>
+  ["came", "returned", "restarted", "went"].includes(change) && now - changedAt < CHANGE_SHOWN
+    ? { state: "changed", change, forMs: now - changedAt, subjects: [changeSource], subjectCount: changes }
+    : null;
+
+const findSilent = (evidence, now) => {
+  const subjects = activeSources(evidence).filter(source => mayBeGone(evidence, source));
+  const forMs = Math.max(...subjects.map(source => now - evidence.sources[source].lastAt));
+  return subjects.length ? { state: "silent", forMs, subjects, subjectCount: subjects.length } : null;
+};
+
+// Do samples that something led always come to their owner, where others go to several sources?
+const findTie = (verdict, { led, misses, hits, free, tie }) => {
+  if (!led || misses) return;
+  let logChance = 0;
+  hits.forEach((count, source) => {
+    logChance += count * Math.log(shareBound(countOf(free, source), free.total, CLAIM_ERROR, 1));
+  });
+  if (free.counts.filter(count => count).length > 1 && logChance < STICKY_CHANCE) Object.assign(verdict, { tie, led });
+};
+
+const findSpread = evidence => {
+  const draws = segmentDraws(evidence);
+  const cells = activeSources(evidence);
+  const counts = cells.map(source => countOf(draws, source));
+  const verdict = { state: "", tie: "", samples: draws.total, active: cells.length, more: 0, period: 0 };
+  if (!cells.length) return { ...verdict, spread: "nobody", shares: [], margin: 0 };
+
+  const shares = cells.map((source, index) => ({
+    source,
+    low: shareBound(counts[index], draws.total, CLAIM_ERROR / cells.length, 0),
+    seen: draws.total ? counts[index] / draws.total : 0,
+    high: shareBound(counts[index], draws.total, CLAIM_ERROR / cells.length, 1),
   }));
-  return sources.length > 1 && isSignificant(chiSquare, sources.length - 1);
-};
-
-// The samples since shares last changed: the later half for as long as the two halves differ
-const sinceSharesChanged = samples => {
-  const half = Math.floor(samples.length / 2);
-  if (half < MIN_SAMPLES_OF_HALF || !sharesDiffer(samples.slice(-2 * half, -half), samples.slice(-half))) return samples;
-  return sinceSharesChanged(samples.slice(-half));
-};
-
-
-// Verdicts
-
-// Pairs of samples in a row that a cookie, or a kept connection, can lead to the same replica
-const linkedPairs = (samples, kept) => samples
-  .map((sample, index) => ({ sample, previous: samples[index - 1] }))
-  .filter(({ sample, previous }) => previous && (!kept || sample.requestNumber > 1));
-
-// All linked samples stayed with their replica. That is a finding only if free samples, which nothing leads, go to
-// several replicas, so that it would hardly have happened by chance.
-const judgeSticky = (counts, pairs, freeSamples, kept) => {
-  const freeCounts = sortedCounts(freeSamples);
-  if (freeCounts.length > 1) {
-    const largestShare = wilsonInterval(freeCounts[0], freeSamples.length, 3).high;
-    if (freeSamples.length < MIN_FREE_SAMPLES || largestShare ** pairs.length >= MAX_CHANCE_OF_STICKY) return NOT_ENOUGH;
-    return { words: "sticky by " + (kept ? "connection" : "cookie") };
+  const margin = Math.max(...shares.map(({ low, seen, high }) => Math.max(high - seen, seen - low)));
+  const found = { ...verdict, shares, margin };
+  const isRotating = draws.period
+    && (draws.brokenAt === null || draws.total - draws.brokenAt <= 2 * draws.period + 2);
+  const fewest = Math.min(...counts);
+  if (cells.length == 1) return { ...found, ...judgeOne(draws.total, shares[0].low) };
+  if (isRotating) return { ...found, ...judgeRotation(draws, cells) };
+  if (evidence.shiftEvidence > SHIFT_EVIDENCE || draws.period) return { ...found, spread: "shifting" };
+  if (comesInRuns(draws) && fewest >= ENOUGH_OF_EACH) return { ...found, spread: "runs" };
+  if (logEvidenceOfUnequal(counts) > -Math.log(CLAIM_ERROR)) {
+    const isKnown = fewest >= ENOUGH_OF_EACH && margin <= MAX_MARGIN;
+    return { ...found, spread: isKnown ? "weighted" : "uneven so far" };
   }
-  if (counts.length > 1) return NOT_ENOUGH;
-  return kept ? { words: "one replica on this connection" } : judgeOne(counts);
+  return { ...found, ...judgeEven(found, fewest) };
 };
 
-// One replica gave all answers. Another one with a share above the limit would hardly have gone unseen.
-const judgeOne = ([count]) => {
-  const limit = Math.ceil(100 * (1 - MAX_CHANCE_OF_UNSEEN ** (1 / count)));
-  return { words: "one replica only", detail: `, others under ${limit} %` };
+const judgeOne = (samples, low) => ({
+  spread: low >= 1 - UNNOTICED_SHARE ? "one" : "one so far",
+  more: Math.max(samplesForOne() - samples, 0),
+});
+
+// The shares of a rotation are those of its latest turn before it was broken, and are known exactly
+const judgeRotation = ({ latest, period, total, brokenAt }, cells) => {
+  const end = latest.length - (brokenAt === null ? 0 : total - brokenAt);
+  const turn = latest.slice(end - period, end);
+  const shares = cells
+    .map(source => ({ source, seen: turn.filter(one => one == source).length / period }))
+    .filter(({ seen }) => seen > 0)
+    .map(({ source, seen }) => ({ source, low: seen, seen, high: seen }));
+  return { spread: "turns", period, shares, margin: 0 };
 };
 
-// Do samples in a row come from the same replica more often than independent samples would?
-const comesInRuns = (samples, pairs, stays) => {
-  const chanceToStay = sum(sortedCounts(samples).map(count => (count / samples.length) ** 2));
-  const expected = pairs.length * chanceToStay;
-  return stays - expected > RUNS_DEVIATIONS * Math.sqrt(expected * (1 - chanceToStay));
+// Shares are not known to be unequal: are they known to be about equal?
+const judgeEven = ({ shares, samples }, fewest) => {
+  const equal = 1 / shares.length;
+  const margin = Math.max(...shares.map(({ low, high }) => Math.max(high - equal, equal - low)));
+  if (margin <= EVEN_TOLERANCE * equal) return { spread: "even", margin };
+  const more = Math.max(samplesForEven(shares.length) - samples, Math.floor(samples / 10));
+  return { spread: fewest < ENOUGH_OF_EACH ? "early" : "even so far", more };
 };
 
-// Several replicas gave independent answers: are their shares equal, and if not, what are they?
-const judgeShares = counts => {
-  const replicas = counts.length;
-  const total = sum(counts);
-  if (total < MIN_SAMPLES_PER_REPLICA * replicas) return NOT_ENOUGH;
 
-  const equal = total / replicas;
-  const isUneven = isSignificant(sum(counts.map(count => (count - equal) ** 2 / equal)), replicas - 1);
-  const z = 2.6 + .3 * Math.log(replicas);  // about 99 % for the intervals of all replicas at once
-  // How far may a true share be from the one that the verdict claims?
-  const error = Math.max(...counts.map(count => {
-    const claimed = isUneven ? count / total : 1 / replicas;
-    const { low, high } = wilsonInterval(count, total, z);
-    return Math.max(Math.abs(low - claimed), Math.abs(high - claimed));
-  }));
-  const detail = `, ±${Math.ceil(100 * error)} points`;
+// Words. `naming` has the names of the sources, and what one and several of them are called.
 
-  if (!isUneven) {  // which does not yet mean even
-    return error * replicas < MAX_ERROR_OF_EVEN ? { words: "even across " + replicas, detail } : NOT_ENOUGH;
+const verdictKind = ({ state, tie, spread }) => state || (tie && "sticky by " + tie) || spread;
+
+const formatSeconds = ms => {
+  const seconds = Math.floor((ms + 500) / 1000);
+  if (seconds < 120) return seconds + " s";
+  if (seconds < 7200) return Math.floor((seconds + 30) / 60) + " min";
+  return Math.floor((seconds + 1800) / 3600) + " h";
+};
+
+// Below 10 with a tenth, if it has one
+const formatTenths = number => {
+  const tenths = Math.floor(number * 10 + .5);
+  return String(tenths >= 100 ? Math.floor((tenths + 5) / 10) : tenths / 10);
+};
+
+// With a tenth only where it is known, or where there would be nothing else
+const formatPercent = (share, margin = 1) =>
+  (margin < .01 || share < .01 ? formatTenths(100 * share) : Math.floor(100 * share + .5)) + " %";
+
+// With two digits that are not 0
+const formatAbout = number => {
+  let unit = 1;
+  while (number >= 100 * unit) unit *= 10;
+  return Math.floor((number + Math.floor(unit / 2)) / unit) * unit;
+};
+
+const headline = (verdict, naming) => {
+  const { state, tie, waiting, forMs, calmMs } = verdict;
+  switch (state) {
+    case "nothing": return "waiting for the first answer";
+    case "waiting":
+      return `${waiting} ${waiting == 1 ? "request waits" : "requests wait"} for an answer, for ${formatSeconds(forMs)}`;
+    case "down": return "every request fails: " + failureWords(verdict, naming);
+    case "failing": return fractionWords(verdict) + failureWords(verdict, naming);
+    case "recovering": return "no failure for " + formatSeconds(calmMs);
+    case "changed": return changeWords(verdict, naming);
+    case "silent": return subjectWords(verdict, naming) + " may be gone";
   }
-  if (error > MAX_ERROR_OF_WEIGHT || counts.at(-1) < MIN_COUNT_OF_WEIGHT || replicas > MAX_WEIGHTS) {
-    return { words: "uneven across " + replicas };
-  }
-  const percentages = counts.map(count => Math.round(100 * count / total));
-  return { words: "weighted about " + percentages.join(":"), detail };
+  return tie ? "sticky by " + tie : spreadWords(verdict, naming);
 };
 
-const findVerdict = (allSamples, samples, kept, aliveReplicas) => {
-  const counts = sortedCounts(samples);
-  if (samples.length < MIN_SAMPLES || counts.length < aliveReplicas) return NOT_ENOUGH;
-
-  const linked = samples.filter(sample => sample.withCookies);
-  const pairs = linkedPairs(linked, kept);
-  const stays = pairs.filter(({ sample, previous }) => sample.source == previous.source).length;
-  if (pairs.length > 0 && stays == pairs.length) {
-    const freeSamples = kept
-      ? allSamples.filter(sample => !sample.kept)
-      : samples.filter(sample => !sample.withCookies);
-    return judgeSticky(counts, pairs, freeSamples, kept);
+// 1 in 3 requests fails, 2 in 3 fail, or 42 % fail: the simplest that is within a standard error, or 3 points
+const fractionWords = ({ failures, failureSamples }) => {
+  if (failures < FAILURES_AT_FIRST) return failures == 1 ? "1 request failed: " : "2 requests failed: ";
+  if (failures == failureSamples) return "every request fails: ";
+  const part = failures / failureSamples;
+  const margin = Math.max(.03, Math.sqrt(part * (1 - part) / failureSamples));
+  for (let whole = 2; whole <= 10; whole++) {
+    const failed = Math.floor(part * whole + .5);
+    if ((failed == 1 || whole <= 5) && failed > 0 && failed < whole && Math.abs(part - failed / whole) <= margin) {
+      return `${failed} in ${whole} requests ${failed == 1 ? "fails" : "fail"}: `;
+    }
   }
-  if (counts.length == 1) return judgeOne(counts);
-  // Shares mean something only if each sample is drawn anew
-  if (comesInRuns(linked, pairs, stays)) return { words: "in runs: sticky, or shifting" };
-  return judgeShares(counts);
+  return formatPercent(part) + " of requests fail: ";
 };
 
-// What samples of replicas show, where all samples of one kind of connection (kept or not) are judged, and those of the
-// other kind are there to compare with. `aliveReplicas` is the number of replicas known to be there: before each of
-// them is among the samples, there is no verdict.
-const judge = (allSamples, kept, aliveReplicas = 0) => {
-  const samples = sinceSharesChanged(allSamples.filter(sample => sample.kept == kept));
-  return { ...findVerdict(allSamples, samples, kept, aliveReplicas), samples: samples.length };
+// What fails, whose it is, and for how long
+const failureWords = (verdict, naming) =>
+  causeWords(verdict, naming) + (verdict.failures >= FAILURES_AT_FIRST ? ", for " + formatSeconds(verdict.forMs) : "");
+
+const causeWords = (verdict, naming) => {
+  const { failure, subjectCount, isInferred } = verdict;
+  const subjects = subjectWords(verdict, naming);
+  const isOne = subjectCount == 1;
+  // who times out does not answer, so that this is how a silent source fails
+  if (subjectCount && (!isInferred || failure == "timed out")) return `${subjects} ${failureVerb(failure, isOne)}`;
+  const alone = typeof failure == "number" ? "HTTP " + failure : failure;
+  return alone + (subjectCount ? `, ${subjects} ${isOne ? "is" : "are"} silent` : "");
+};
+
+const failureVerb = (failure, isOne) => {
+  if (typeof failure == "number") return (isOne ? "answers " : "answer ") + failure;
+  return (FAILURE_WORDS[failure] ?? ["fails", "fail"])[isOne ? 0 : 1];
+};
+
+const changeWords = ({ change, subjects, subjectCount }, naming) => {
+  const [one, several] = {
+    came: ["has come", "have come"],
+    returned: ["is back", "are back"],
+    restarted: ["has restarted", "have restarted"],
+    went: ["is gone", "are gone"],
+  }[change];
+  return subjectCount == 1 ? `${naming.names[subjects[0]]} ${one}` : `${subjectCount} ${naming.several} ${several}`;
+};
+
+const subjectWords = ({ subjects, subjectCount }, { names, several }) => {
+  if (subjectCount > SUBJECTS_MAX) return `${subjectCount} ${several}`;
+  const named = subjects.map(source => names[source]);
+  return named.length < 2 ? named.join("") : named.slice(0, -1).join(", ") + " and " + named.at(-1);
+};
+
+const spreadWords = (verdict, naming) => {
+  const { spread, active, period, shares } = verdict;
+  switch (spread) {
+    case "nobody": return "nobody has answered yet";
+    case "one so far": return `only ${rankedWords(verdict, naming, 1)} so far`;
+    case "one": return `one ${naming.one} only: ${rankedWords(verdict, naming, 1)}`;
+    case "early": return `${active} ${naming.several} so far`;
+    case "shifting": return "shares are shifting";
+    case "runs": return "answers come in runs";
+    case "even so far": return `about even so far: ${active} ${naming.several}`;
+    case "even": return `even across ${active}: each gets ${formatPercent(1 / active)}`;
+  }
+  if (spread == "turns" && period == active) return `${active} ${naming.several} take turns`;
+  if (active > SHARES_NAMED) return `uneven: ${rankedWords(verdict, naming, 1, true)} at most`;
+  const equal = 1 / active;
+  const isSlight = shares.every(({ low, high }) =>
+    high - equal <= EVEN_TOLERANCE * equal && equal - low <= EVEN_TOLERANCE * equal);
+  const prefix = spread == "uneven so far" ? "uneven so far: " : isSlight ? "slightly uneven: " : "";
+  return prefix + rankedWords(verdict, naming, active, true);
+};
+
+// So many sources, the one with the largest share first
+const rankedWords = ({ shares, margin }, { names }, number, withShares = false) => [...shares]
+  .sort((a, b) => b.seen - a.seen || a.source - b.source)
+  .slice(0, number)
+  .map(({ source, seen }, rank) =>
+    names[source] + (withShares ? (rank ? " " : " gets ") + formatPercent(seen, margin) : ""))
+  .join(", ");
+
+// What the headline rests on
+const detail = (verdict, naming) => {
+  const { state, tie, failures, failureSamples, forMs, led } = verdict;
+  switch (state) {
+    case "down": return `${failures} in a row`;
+    case "failing": return `${failures} of the last ${failureSamples}`;
+    case "recovering": return `${failures} of the last ${failureSamples} failed: ${causeWords(verdict, naming)}`;
+    case "silent": return "silent for " + formatSeconds(forMs);
+    case "changed": return `${formatSeconds(forMs)} ago; ${tie ? "sticky" : spreadWords(verdict, naming)}`;
+    case "nothing": case "waiting": return "";
+  }
+  if (!tie) return basisWords(verdict, naming);
+  const what = tie == "cookie" ? "carried a cookie" : "used a connection again";
+  return `all ${led} that ${what} went back; others: ${spreadWords(verdict, naming)}`;
+};
+
+// How precise the spread is, or how it will be known
+const basisWords = ({ spread, period, active, shares, margin, more, samples }, naming) => {
+  if (spread == "turns" && period == active) return formatPercent(1 / period, 0) + " each, one after the other";
+  if (spread == "turns") return `exactly: the order repeats every ${period} answers`;
+  const size = more && spread != "early" ? `about ${formatAbout(more)} more to be sure` : `${samples} samples`;
+  switch (spread) {
+    case "one": return `another would get less than ${formatPercent(1 - shares[0].low)}; ${size}`;
+    case "even": case "weighted": return `±${formatTenths(Math.max(100 * margin, .1))} points; ${size}`;
+    case "runs": return `the same ${naming.one} again and again, so shares prove nothing; ${size}`;
+    case "even so far": {
+      const low = Math.min(...shares.map(share => share.low));
+      const high = Math.max(...shares.map(share => share.high));
+      return `each gets ${formatPercent(low)} to ${formatPercent(high)}; ${size}`;
+    }
+  }
+  return size;
 };

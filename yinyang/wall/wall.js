@@ -1,310 +1,395 @@
 "use strict";
 
-// The page at /wall: it asks for `whoami` again and again, through whatever stands in front of the replicas, and shows
-// who answered. A source is whoever a sample came from: a replica of one version, or a kind of failure. verdict.js,
-// which is loaded before, says what the samples show.
+// The page at /wall: shows what the samples are (sources.js) and what they prove (verdict.js), and has the controls.
 
-const SAMPLES_KEPT = 1000;
-const SOURCES_KEPT = 200;
+const DRAW_INTERVAL = 250;  // ms
 const STREAM_LENGTH = 100;  // samples that the stream shows
-const LANE_SECONDS = 180;
-const RATE_SECONDS = 5;  // over which the present rate is measured
-const DRAW_INTERVAL = 250;  // ms, as the next three
-const REQUEST_TIMEOUT = 3000;
-const OUTAGE_SHOWN_AFTER = 1500;
-const ASLEEP_AFTER = 5000;  // without a tick, the page was asleep
-const PART_WITHOUT_COOKIES = .2;  // of samples, to tell whether cookies lead to a replica
-const GONE_CHANCE = Math.exp(-12);  // below this, silence is no chance
-const NO_CONNECTION = "no connection";
-const FAILURE_COLOURS = ["#d33", "#0000"];
-const UNKNOWN_COLOUR = "#888";
-const COLOUR = /^#[\da-f]{6}$/i;
-const WHOAMI = location.pathname.endsWith("/") ? "../whoami" : "whoami";  // beside this page
+const RATE_WINDOW = 5000;  // ms over which the present rate is measured
+const DENSE_ABOVE = 40;  // tiles, which are then small, and without lanes
+const TILE_SHAPE = 1.7;  // width by height
+const BAR_MAX = 60;  // sources that the bar shows by themselves
 
 const byId = id => document.getElementById(id);
-const heading = byId("verdict");
-const announcement = byId("announcement");  // for screen readers
-const factsLine = byId("facts");
-const stream = byId("stream");
-const tiles = byId("tiles");
-const lanes = byId("lanes");
-const templates = byId("templates").content;  // of a tile and of a lane
-const rateChoice = byId("rate");
-const maxInFlightChoice = byId("max-in-flight");
-const connectionChoice = byId("connection");
-const pauseButton = byId("pause");
+const elements = Object.fromEntries([...document.querySelectorAll("[id]")].map(element => [element.id, element]));
+const templates = elements.templates.content;  // of a tile and of a lane
 
-// State
-let samples;  // the latest, in order of their ends
-let sources;  // by key, in order of their first samples
+let state;  // see newState
+let log = [];  // records, to save
 let startedAt;  // when samples began to be counted
-let answers;  // when the last valid one came (null: nobody knows), and whether requests have failed since
-let gaps;  // between valid answers, around failures: how many, and the latest and the longest in ms
 let announced;  // words that a screen reader has been told, without their figures
-let inFlight = 0;
-let paused = false;
-let lastTick = 0;
+let lanesDrawnAt = 0;  // a second
+let replay = null;  // records of a file that was opened, instead of those that come
 
-const keepsConnection = () => connectionChoice.value == "same";
-
-const formatDuration = seconds => {
-  if (seconds < 120) return Math.round(seconds) + " s";
-  if (seconds < 7200) return Math.round(seconds / 60) + " min";
-  return Math.round(seconds / 3600) + " h";
+const setText = (element, text) => {
+  if (element.textContent != text) element.textContent = text;
 };
 
+const percent = part => Math.round(100 * part) + " %";
 
-// Samples
 
-// Asks for whoami once: `whoami` is what was answered as JSON, or else `failure` says why there is none
-const ask = async (kept, withCookies) => {
-  let failure = NO_CONNECTION;
-  try {
-    const response = await fetch(kept ? WHOAMI + "?keep=1" : WHOAMI, {
-      cache: "no-store",
-      credentials: withCookies ? "same-origin" : "omit",
-      signal: AbortSignal.timeout(REQUEST_TIMEOUT),
-    });
-    failure = "HTTP " + response.status;
-    const text = await response.text();  // an error's too, so that its connection is free again
-    if (response.ok) return { whoami: JSON.parse(text), failure };
-  } catch (error) {
-    if (error.name == "TimeoutError") failure = "timed out";
+// Tiles, lanes and stream
+
+const elementsOf = source => {
+  if (!source.tile) {
+    [source.tile, source.lane] = templates.cloneNode(true).children;
+    setText(source.tile.querySelector(".name"), source.name);
+    setText(source.lane.querySelector(".name"), source.name);
+    paint(source.tile, source);
+    paint(source.lane, source);
+    elements.tiles.append(source.tile);
+    elements.lanes.append(source.lane);
+    source.tile.source = source;
   }
-  return { whoami: null, failure };
-};
-
-const sample = async () => {
-  const kept = keepsConnection();
-  const withCookies = kept || Math.random() >= PART_WITHOUT_COOKIES;
-  const samplesBefore = samples;
-  inFlight++;
-  const { whoami, failure } = await ask(kept, withCookies);
-  inFlight--;
-  if (samples != samplesBefore) return;  // they were reset meanwhile
-
-  const now = performance.now();
-  const source = typeof whoami?.host == "string" ? replicaSource(whoami, now) : failureSource(failure, now);
-  samples.push({ source, at: now, kept, withCookies, requestNumber: whoami?.requests });
-  if (samples.length > SAMPLES_KEPT) samples.shift();
-  markSeen(source, now);
-  addToStream(source);
-  if (source.isReplica) noteAnswer(now);
-  else answers.failing = true;
-};
-
-
-// Gaps
-
-const noteAnswer = now => {
-  if (answers.failing && answers.last !== null) {
-    gaps.latest = Math.round(now - answers.last);
-    gaps.longest = Math.max(gaps.longest, gaps.latest);
-    gaps.count++;
-  }
-  answers.last = now;
-  answers.failing = false;
-};
-
-// After a pause nobody knows when answers ended, so that no gap can be told
-const forgetLastAnswer = () => {
-  answers.last = null;
-};
-
-
-// Sources, each with a tile and a lane
-
-const replicaSource = (whoami, now) => {
-  const { host, version } = whoami;
-  const source = findOrAddSource(`${host},${version}`, now, {
-    isReplica: true,
-    name: `${whoami.short || host} ${version || ""}`,
-    description: host,
-    colours: [0, 1].map(index => COLOUR.exec(whoami.colours?.[index])?.[0] ?? UNKNOWN_COLOUR),
-  });
-  source.whoami = whoami;
-  return source;
-};
-
-const failureSource = (failure, now) => findOrAddSource(failure, now, {
-  isReplica: false,
-  name: failure,
-  description: failure == NO_CONNECTION ? "refused, reset, name or CORS" : "no whoami",
-  colours: FAILURE_COLOURS,
-});
-
-const findOrAddSource = (key, now, given) => {
-  if (!sources.has(key)) sources.set(key, addSource(given, now));
-  return sources.get(key);
-};
-
-const addSource = ({ isReplica, name, description, colours }, now) => {
-  const [tile, lane] = templates.cloneNode(true).children;
-  tile.querySelector(".name").textContent = lane.querySelector(".name").textContent = name;
-  tile.querySelector(".description").textContent = description;
-  const source = {
-    isReplica, colours, tile, lane,
-    whoami: null,  // its latest answer
-    firstSeen: now,
-    lastSeen: now,
-    secondsSeen: [],  // of the last LANE_SECONDS
-    turns: 0,  // of its symbol
-    isGone: false,
-  };
-  paint(tile, source);
-  paint(lane, source);
-  tiles.append(tile);
-  lanes.append(lane);
   return source;
 };
 
 // Gives an element the colours of a source
-const paint = (element, { colours: [circle, path], isReplica }) => {
-  element.style.setProperty("--circle", circle);
-  element.style.setProperty("--path", path);
-  element.classList.toggle("failure", !isReplica);
-};
-
-const markSeen = (source, now) => {
-  const second = Math.floor(now / 1000);
-  if (source.secondsSeen.at(-1) != second) source.secondsSeen.push(second);
-  source.lastSeen = now;
-  source.isGone = false;
-  source.turns += 20;
-  source.tile.querySelector("svg").style.rotate = source.turns + "deg";
-};
-
-// If its answers were as likely at any time, would it hardly happen that there is none since its last one?
-const hasGone = (source, samples) => {
-  const count = samples.filter(sample => sample.source == source).length;
-  const last = samples.findLastIndex(sample => sample.source == source);
-  return count > 0 && ((last + 1) / samples.length) ** count < GONE_CHANCE;
-};
-
-// Memory is bounded, however many names there are
-const removeOldSources = (counts, now) => {
-  for (const [key, source] of sources) {
-    const isPast = !counts.has(source) && now - source.lastSeen > LANE_SECONDS * 1000;
-    if (!isPast && sources.size <= SOURCES_KEPT) continue;
-    sources.delete(key);
-    source.tile.remove();
-    source.lane.remove();
-  }
-};
-
-
-// Drawing
-
-const draw = () => {
-  const now = performance.now();
-  const counts = countBySource(samples);
-  removeOldSources(counts, now);
-
-  const valid = samples.filter(sample => sample.source.isReplica);
-  const kept = keepsConnection();
-  const comparable = valid.filter(sample => sample.kept == kept);
-  const seen = new Set(comparable.map(sample => sample.source));
-  for (const source of sources.values()) {
-    if (source.isReplica) source.isGone ||= hasGone(source, comparable);
-    drawTile(source, counts.get(source) || 0, now);
-    drawLane(source, now);
-  }
-  const replicas = [...sources.values()].filter(source => source.isReplica);
-  // The verdict is about the time since the newest replica came, or the last one fell silent
-  const since = Math.max(0, ...replicas.map(source => source.isGone ? source.lastSeen : source.firstSeen));
-  const alive = replicas.filter(source => !source.isGone && seen.has(source)).length;
-  showVerdict(judgeOutage(now) ?? judge(valid.filter(sample => sample.at > since), kept, alive));
-  drawFacts(samples.length - valid.length, now);
-};
-
-const drawTile = (source, count, now) => {
-  const { tile, isReplica, isGone, whoami } = source;
-  const share = (100 * count / samples.length || 0).toFixed(1) + "%";
-  const upSeconds = (Date.now() - Date.parse(whoami?.started)) / 1000;  // NaN if nobody told
-  const silentSeconds = (now - source.lastSeen) / 1000;
-  tile.classList.toggle("gone", isGone);
-  tile.style.setProperty("--share", share);
-  tile.querySelector(".share").textContent = share;
-  tile.querySelector(".count").textContent =
-    `${count}×` + (upSeconds >= 0 && !isGone ? ", up " + formatDuration(upSeconds) : "");
-  const seen = silentSeconds < 2 ? "seen now" : `seen ${formatDuration(silentSeconds)} ago`;
-  tile.querySelector(".seen").textContent = isGone
-    ? "silent " + formatDuration(silentSeconds)
-    : (isReplica && whoami.draining ? "draining · " : "") + seen;
-};
-
-const drawLane = (source, now) => {
-  const start = Math.floor(now / 1000) - LANE_SECONDS + 1;
-  source.secondsSeen = source.secondsSeen.filter(second => second >= start);
-  const path = source.secondsSeen.map(second => `M${second - start},.5h1`).join("");
-  source.lane.querySelector("path").setAttribute("d", path);
+const paint = (element, { colours: [circle, path], isFailure }, hasFailed = isFailure) => {
+  element.style.setProperty("--circle", circle ?? "#0000");
+  element.style.setProperty("--path", path ?? "#0000");
+  element.classList.toggle("failure", hasFailed);
 };
 
 // The stream is a fixed number of ticks, of which the oldest becomes the newest
-const addToStream = source => {
+const addToStream = (source, hasFailed) => {
+  const { stream } = elements;
   const tick = stream.firstChild;
-  paint(tick, source);
+  paint(tick, source, hasFailed);
   stream.append(tick);
 };
 
-const judgeOutage = now => {
-  const silent = answers.failing && answers.last !== null ? now - answers.last : 0;
-  if (silent <= OUTAGE_SHOWN_AFTER) return null;
-  return { words: "no valid answer for " + formatDuration(silent / 1000), samples: samples.length };
+const isGone = source => !source.isFailure && !state.evidence.sources[source.number]?.isActive;
+
+const descriptionOf = ({ isFailure, description, record }) => {
+  if (isFailure) return description;
+  if (state.by != "replica") return "";
+  return [record.version, record.zone, record.host != (record.short || record.host) && record.host].filter(Boolean).join(" · ");
 };
 
-const showVerdict = verdict => {
-  heading.textContent = `${verdict.words}${verdict.detail ?? ""} (n=${verdict.samples})`;
-  const withoutFigures = verdict.words.replace(/[\d:]/g, "");
+const stateOf = (source, figures, at) => {
+  const silent = formatSeconds(at - source.last);
+  if (source.isFailure) return `last ${silent} ago`;
+  if (isGone(source)) return `gone, ${silent}`;
+  if (figures.failed) return `${figures.failed} of ${figures.count} failed`;
+  if (mayBeGone(state.evidence, source.number)) return `silent for ${silent}`;
+  if (source.record.draining === true) return "draining";
+  const up = source.record.uptime;
+  return state.by == "replica" && up >= 0 ? "up " + formatSeconds(up + at - source.last) : "";
+};
+
+const isTarget = ({ isFailure, record }) => {
+  const target = elements.target.value;
+  return sampler.fault && !isFailure && (!target || [record.version, record.short, record.zone].includes(target));
+};
+
+const drawTile = (source, figures, total, at) => {
+  const { tile } = elementsOf(source);
+  const share = total ? figures.count / total : 0;
+  const gone = isGone(source);
+  const times = figures.times.sort((a, b) => a - b);
+  const part = name => tile.querySelector(name);
+  tile.classList.toggle("gone", gone);
+  tile.classList.toggle("silent", !source.isFailure && mayBeGone(state.evidence, source.number));
+  tile.classList.toggle("failing", figures.failed > 0 && !gone);
+  tile.style.setProperty("--share", gone ? "0%" : (100 * share).toFixed(1) + "%");
+  tile.style.setProperty("--turn", 20 * source.turns + "deg");
+  tile.style.order = gone ? 2 : figures.failed ? 0 : 1;
+  setText(part(".share"), gone ? "–" : percent(share));
+  setText(part(".description"), descriptionOf(source));
+  setText(part(".state"), stateOf(source, figures, at) + (isTarget(source) ? ` · you cause: ${faultWords()}` : ""));
+  setText(part(".latency"), times.length && !gone
+    ? `p50 ${quantile(times, .5).toFixed(0)} ms, p99 ${quantile(times, .99).toFixed(0)} ms` : "");
+};
+
+// In each second, as high as its share
+const drawLane = (source, at) => {
+  const start = Math.floor(at / 1000) - LANE_SECONDS + 1;
+  const bars = [...source.seconds].filter(([second]) => second >= start).map(([second, count]) =>
+    `M${second - start},1V${(1 - count / state.secondTotals.get(second)).toFixed(2)}h1V1`);
+  source.lane.querySelector("path").setAttribute("d", bars.join(""));
+  source.lane.style.order = source.tile.style.order;
+};
+
+const NO_FIGURES = { count: 0, failed: 0, times: [] };
+
+const draw = () => {
+  const at = replay ? replay.at : now();
+  removeOldSources(state, at);
+  const { figures, total } = recentFigures(state, at);
+  const shown = [...state.sources.filter(Boolean), ...state.failures.values()];
+  const isShown = new Set(shown);
+  for (const { source } of [...elements.tiles.children]) {
+    if (isShown.has(source)) continue;
+    source.tile.remove();
+    source.lane.remove();
+  }
+  const second = Math.floor(at / 1000);
+  const isDense = shown.length > DENSE_ABOVE;
+  for (const source of shown) {
+    drawTile(source, figures.get(source.number ?? source.name) ?? { ...NO_FIGURES, times: [] }, total, at);
+    if (second != lanesDrawnAt && !isDense) drawLane(source, at);
+  }
+  lanesDrawnAt = second;
+  arrangeTiles(shown.length, isDense);
+  drawBar(shown, figures, total);
+  drawVerdict(at);
+  drawFacts(at);
+  offerTargets(shown);
+};
+
+// As large as the screen allows
+const arrangeTiles = (count, isDense) => {
+  const { clientWidth, clientHeight } = document.documentElement;
+  const shape = clientWidth / (clientHeight * (isDense ? .7 : .42));
+  const wished = Math.ceil(Math.sqrt(count * shape / TILE_SHAPE));
+  const columns = Math.max(1, Math.min(count, wished, Math.floor(clientWidth / (isDense ? 80 : 190))));
+  elements.tiles.style.setProperty("--columns", columns);
+  document.body.classList.toggle("dense", isDense);
+};
+
+// The shares of the last seconds side by side; replicas of a version stand together
+const drawBar = (shown, figures, total) => {
+  const groups = new Map();
+  for (const source of shown) {
+    const figure = figures.get(source.number ?? source.name);
+    if (!figure) continue;
+    const name = source.isFailure ? source.name : state.by == "replica" ? source.record.version ?? "" : source.name;
+    if (!groups.has(name)) groups.set(name, { count: 0, members: [] });
+    groups.get(name).count += figure.count;
+    groups.get(name).members.push([source, figure.count]);
+  }
+  const words = [...groups].map(([name, { count }]) => `${name} ${percent(count / total)}`.trim());
+  elements.groups.setAttribute("aria-label", words.join(", ") || "no answer yet");
+  elements.groups.replaceChildren(...[...groups.values()].map(({ count, members }, index) => {
+    const group = document.createElement("div");
+    const label = document.createElement("span");
+    group.style.flexGrow = count;
+    label.textContent = words[index];
+    const bars = document.createElement("div");
+    bars.append(...members.slice(0, BAR_MAX).map(([source, part]) => {
+      const bar = document.createElement("i");
+      bar.style.flexGrow = part;
+      paint(bar, source);
+      return bar;
+    }));
+    group.append(bars, label);
+    return group;
+  }));
+};
+
+const drawVerdict = at => {
+  const naming = {
+    names: state.sources.map(source => source?.name ?? "?"),
+    one: state.by,
+    several: state.by + "s",
+  };
+  const starts = [...sampler.starts].map(start => start.at);
+  const verdict = replay || sampler.paused
+    ? findVerdict(state.evidence, at)
+    : findVerdict(state.evidence, at, starts.length, starts.length ? Math.min(...starts) : 0);
+  const words = sampler.needsLogin && !state.records ? "needs a login" : headline(verdict, naming);
+  setText(elements.verdict, words);
+  setText(elements.detail, detail(verdict, naming) || (state.records ? " " : emptyWords()));
+  elements.banner.className = ["down", "failing"].includes(verdict.state) ? "failing" : verdict.state;
+  elements.banner.style.setProperty("--length", Math.max(words.length, 12));
+  const withoutFigures = words.replace(/[\d.:%]+/g, "");
   if (withoutFigures == announced) return;  // not each new figure is news to a listener
   announced = withoutFigures;
-  announcement.textContent = document.title = verdict.words;
+  setText(elements.announcement, words);
+  document.title = words;
 };
 
-const drawFacts = (failed, now) => {
-  const recent = samples.filter(sample => now - sample.at < RATE_SECONDS * 1000).length;
-  const seconds = Math.min(RATE_SECONDS, (now - startedAt) / 1000);
-  const facts = [
-    `${(recent / seconds || 0).toFixed(1)} answers/s`,
-    `failed ${failed} of ${samples.length}`,
-  ];
-  if (gaps.count) facts.push(`gaps ${gaps.count}: latest ${gaps.latest} ms, longest ${gaps.longest} ms`);
-  factsLine.textContent = facts.join(" · ");
+const emptyWords = () => sampler.paused
+  ? "Sampling is paused: press p to go on"
+  : `Asking ${BASE.host}${BASE.pathname}whoami`;
+
+const drawFacts = at => {
+  const { evidence, records, failed, longestGap } = state;
+  let answered = 0;
+  for (let back = 1; back <= evidence.recent.length; back++) {
+    const one = evidence.recent.at(-back);
+    if (at - one.at > RATE_WINDOW) break;
+    answered += one.failure === null;
+  }
+  const seconds = Math.min(RATE_WINDOW, Math.max(at - startedAt, 1)) / 1000;
+  const facts = [`${(answered / seconds).toFixed(1)} answers/s`, `failed ${failed} of ${records}`];
+  if (longestGap) facts.push(`longest gap ${longestGap} ms`);
+  if (sampler.starts.size >= inFlightMax() && !sampler.keepsConnection) {
+    facts.push(`${sampler.starts.size} requests wait, and the browser allows no more`);
+  }
+  if (sampler.needsLogin) facts.push("asking with cookies only, as nothing else passes the login");
+  if (sampler.isMultiplexed) facts.push("HTTP/2: all requests share one connection");
+  if (sampler.fault) facts.push(`you cause for ${elements.target.value || "everybody"}: ${faultWords()}`);
+  if (replay) facts.push(`a recording, at ${new Date(at).toLocaleTimeString()}`);
+  setText(elements.facts, facts.join(" · "));
+};
+
+
+// Records
+
+const show = record => {
+  const source = addRecord(state, record);
+  elementsOf(source);
+  addToStream(source, record.failure !== undefined);
+};
+
+const restart = () => {
+  state = newState(elements.by.value);
+  startedAt = now();
+  elements.tiles.replaceChildren();
+  elements.lanes.replaceChildren();
+  elements.stream.replaceChildren(...Array.from({ length: STREAM_LENGTH }, () => document.createElement("i")));
+  lanesDrawnAt = 0;
+};
+
+// What was seen so far, counted by something else
+const recount = () => {
+  restart();
+  const records = replay ? replay.records.slice(0, replay.shown) : log;
+  for (const record of records) show(record);
+  if (records.length) startedAt = records[0].at;
+  draw();
+};
+
+const reset = () => {
+  log = [];
+  replay = null;
+  resetAt = now();
+  elements["position-label"].hidden = true;
+  restart();
+  draw();
+};
+
+let resetAt = 0;
+
+sampler.onRecord = (record, start) => {
+  if (replay || start.at < resetAt) return;
+  addToLog(log, record);
+  show(record);
+};
+
+
+// Faults
+
+const faultWords = () => [
+  elements.fail.value > 0 && `${elements.fail.value} % fail`,
+  elements.latency.value > 0 && `${elements.latency.value} ms late`,
+].filter(Boolean).join(", ");
+
+const applyControls = () => {
+  const { rate, connection, fail, latency, target } = elements;
+  sampler.rate = Number(rate.value);
+  sampler.keepsConnection = connection.value == "same";
+  setText(elements["fail-shown"], fail.value + " %");
+  setText(elements["latency-shown"], latency.value + " ms");
+  sampler.fault = [
+    fail.value > 0 && "fail=" + fail.value,
+    latency.value > 0 && `latency=${latency.value}ms`,
+  ].filter(Boolean).join("&");
+  if (sampler.fault && target.value) sampler.fault += "&if=" + encodeURIComponent(target.value);
+  history.replaceState(null, "", "#" + new URLSearchParams(
+    ["rate", "by", "connection", "fail", "latency", "target"].map(id => [id, elements[id].value])));
+};
+
+const readAddress = () => {
+  for (const [id, value] of new URLSearchParams(location.hash.slice(1))) {
+    if (id == "target" && value) elements.target.append(new Option(value));
+    if (["rate", "by", "connection", "fail", "latency", "target"].includes(id)) {
+      const before = elements[id].value;
+      elements[id].value = value;
+      if (!elements[id].value) elements[id].value = before;  // there is no such choice
+    }
+  }
+};
+
+// Versions, zones and replicas that a fault can be for
+const offerTargets = shown => {
+  const { target } = elements;
+  if (document.activeElement == target) return;
+  const records = shown.filter(source => !source.isFailure && !isGone(source)).map(source => source.record);
+  const names = ["version", "zone", "short"].flatMap(key => [...new Set(records.map(record => record[key]).filter(Boolean))]);
+  if (target.value && !names.includes(target.value)) names.push(target.value);
+  if (names.join() == [...target.options].slice(1).map(option => option.value).join()) return;
+  const chosen = target.value;
+  target.replaceChildren(new Option("everybody", ""), ...names.map(name => new Option(name)));
+  target.value = chosen;
 };
 
 
 // Controls
 
-const reset = () => {
-  samples = [];
-  sources = new Map();
-  startedAt = performance.now();
-  answers = { last: null, failing: false };
-  gaps = { count: 0, latest: 0, longest: 0 };
-  tiles.replaceChildren();
-  lanes.replaceChildren();
-  stream.replaceChildren(...Array.from({ length: STREAM_LENGTH }, () => document.createElement("i")));
-  draw();
-};
-
 const togglePause = () => {
-  paused = !paused;
-  pauseButton.setAttribute("aria-pressed", paused);
-  forgetLastAnswer();
+  sampler.paused = !sampler.paused;
+  elements.pause.setAttribute("aria-pressed", sampler.paused);
+  state.lastAnswer = null;
 };
 
-// A request that finds too many others in flight is left out rather than late
-const tick = () => {
-  setTimeout(tick, 1000 / rateChoice.value);
-  const now = performance.now();
-  if (now - lastTick > ASLEEP_AFTER) forgetLastAnswer();
-  lastTick = now;
-  const maxInFlight = keepsConnection() ? 1 : maxInFlightChoice.value;
-  if (!paused && inFlight < maxInFlight) sample();
+const toggleFull = async () => {
+  const isFull = document.body.classList.toggle("full");
+  elements.full.setAttribute("aria-pressed", isFull);
+  await (isFull ? document.documentElement.requestFullscreen?.() : document.fullscreenElement && document.exitFullscreen());
 };
 
-pauseButton.addEventListener("click", togglePause);
-byId("reset").addEventListener("click", reset);
+const save = () => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([writeLog(replay ? replay.records : log)], { type: "application/jsonl" }));
+  link.download = `wall-${new Date().toISOString().replace(/[:.]/g, "-")}.jsonl`;
+  link.click();
+  URL.revokeObjectURL(link.href);
+};
+
+const open = async () => {
+  const [file] = elements.open.files;
+  if (!file) return;
+  const records = readLog(await file.text());
+  if (!records.length) {
+    setText(elements.said, `${file.name} has no samples: a file is wanted that was saved here, or by watch --jsonl`);
+    return;
+  }
+  if (!sampler.paused) togglePause();
+  replay = { records };
+  elements["position-label"].hidden = false;
+  elements.position.value = 100;
+  showPosition();
+};
+
+// The recording up to the position of the slider
+const showPosition = () => {
+  const { records } = replay;
+  const [first, last] = [records[0].at, records.at(-1).at];
+  replay.at = first + (last - first) * elements.position.value / 100;
+  const next = records.findIndex(record => record.at > replay.at);
+  replay.shown = next < 0 ? records.length : next;
+  recount();
+};
+
+const order = async path => setText(elements.said, (await command(path)).trim());
+
+const keys = { f: toggleFull, p: togglePause, r: reset, b: burst };
+
+elements.pause.addEventListener("click", togglePause);
+elements.reset.addEventListener("click", reset);
+elements.burst.addEventListener("click", burst);
+elements.full.addEventListener("click", toggleFull);
+elements.save.addEventListener("click", save);
+elements.open.addEventListener("change", open);
+elements.position.addEventListener("input", showPosition);
+elements.unready.addEventListener("click", () => order("readyz/disable"));
+elements.ready.addEventListener("click", () => order("readyz/enable"));
+elements.by.addEventListener("change", recount);
+elements.controls.addEventListener("input", applyControls);
+elements.controls.addEventListener("submit", event => event.preventDefault());
+document.addEventListener("fullscreenchange", () => {
+  if (!document.fullscreenElement && document.body.classList.contains("full")) toggleFull();
+});
+document.addEventListener("keydown", event => {
+  const isTyping = event.ctrlKey || event.metaKey || event.altKey || event.target.matches?.("select, input");
+  if (!isTyping) keys[event.key]?.();
+});
+
+readAddress();
+applyControls();
 reset();
+watchProtocol();
 tick();
 setInterval(draw, DRAW_INTERVAL);

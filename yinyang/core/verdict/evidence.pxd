@@ -160,7 +160,7 @@ cdef inline int rotation_period(const Draws *d, int active) noexcept nogil:
     cdef int period
     for period in range(2, PERIOD_MAX + 1):
         if (
-            d.matches[period] >= 2 * period
+            d.matches[period] >= period
             and -log_chance * d.matches[period] > log(1000.0 * <double>d.total * period)
             and sources_in_period(d, period) == active
         ):

@@ -171,12 +171,12 @@ cdef inline bint has_recovered(Verdict *v, const Evidence *e) noexcept nogil:
     cdef int64_t since = e.samples - e.last_failure
     cdef int64_t before = v.failure_samples - since
     if v.failures < FAILURES_AT_FIRST or before <= v.failures:
-        return v.failures >= FAILURES_AT_FIRST and since >= FAILURE_SAMPLES
+        return since >= FAILURE_SAMPLES
     return <double>since * log1p(-<double>v.failures / <double>before) < log(CLAIM_ERROR)
 
 
 cdef inline void note_failures(Verdict *v, const Evidence *e, int64_t now, int64_t number) noexcept nogil:
-    """The most frequent failure of the latest samples, and whose it is."""
+    """The most frequent failure of the latest samples, of several the latest, and whose it is."""
     cdef int64_t counts[SOURCES_MAX]
     cdef int64_t kinds[STATUS_END]
     cdef int64_t back
@@ -193,11 +193,13 @@ cdef inline void note_failures(Verdict *v, const Evidence *e, int64_t now, int64
         if one.source != NO_SOURCE:
             counts[one.source] += 1
             attributed += 1
-        kinds[min(one.failure, STATUS_END - 1)] += 1
+        kinds[one.failure] += 1
     v.failure_samples = number
-    for i in range(STATUS_END):
-        if kinds[i] > kinds[v.failure]:
-            v.failure = i
+    v.failure = -1
+    for back in range(number):
+        one = recent_sample(e, back)
+        if one.failure >= 0 and (v.failure < 0 or kinds[one.failure] > kinds[v.failure]):
+            v.failure = one.failure
     if 2 * attributed > v.failures:
         for i in range(SOURCES_MAX):
             if counts[i]:

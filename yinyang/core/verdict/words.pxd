@@ -1,5 +1,6 @@
 """A verdict in words: a headline, and what it rests on."""
 
+from libc.math cimport sqrt
 from libc.stdint cimport int64_t
 
 from ..text.buffer cimport Text, llu, text_format, text_number, text_put, text_string
@@ -118,8 +119,9 @@ cdef inline void text_headline(Text *text, const Verdict *v, const Naming *namin
 
 
 cdef inline void text_fraction(Text *text, const Verdict *v) noexcept nogil:
-    """1 in 3 requests fails, 2 in 3 fail, or 42 % fail: the simplest that is within 3 points."""
+    """1 in 3 requests fails, 2 in 3 fail, or 42 % fail: the simplest that is within a standard error, or 3 points."""
     cdef double part = <double>v.failures / <double>v.failure_samples
+    cdef double margin = max(0.03, sqrt(part * (1 - part) / <double>v.failure_samples))
     cdef double error
     cdef int whole, failed
     if v.failures < FAILURES_AT_FIRST:
@@ -131,7 +133,7 @@ cdef inline void text_fraction(Text *text, const Verdict *v) noexcept nogil:
     for whole in range(2, 11):
         failed = <int>(part * whole + 0.5)
         error = part - <double>failed / whole
-        if (failed == 1 or whole <= 5) and 0 < failed < whole and -0.03 <= error <= 0.03:
+        if (failed == 1 or whole <= 5) and 0 < failed < whole and -margin <= error <= margin:
             text_format(text, "%llu in %llu requests ", <llu>failed, <llu>whole)
             text_string(text, "fails: " if failed == 1 else "fail: ")
             return
@@ -142,7 +144,7 @@ cdef inline void text_fraction(Text *text, const Verdict *v) noexcept nogil:
 cdef inline void text_failure(Text *text, const Verdict *v, const Naming *naming) noexcept nogil:
     """What fails, whose it is, and for how long."""
     text_cause(text, v, naming)
-    if v.failures > 1:
+    if v.failures >= FAILURES_AT_FIRST:
         text_string(text, ", for ")
         text_seconds(text, v.for_ms)
 
@@ -310,8 +312,11 @@ cdef inline void text_basis(Text *text, const Verdict *v, const Naming *naming) 
     cdef double low = 1
     cdef double high = 0
     if v.spread == SPREAD_TURNS:
-        text_string(text, "exactly, in turns of ")
-        text_number(text, <llu>v.period)
+        if v.period == v.active:
+            text_percent(text, 1.0 / v.active, 0)
+            text_string(text, " each, one after the other")
+        else:
+            text_format(text, "exactly: the order repeats every %llu answers", <llu>v.period)
         return
     if v.spread == SPREAD_ONE:
         text_string(text, "another would get less than ")

@@ -1,0 +1,142 @@
+"use strict";
+
+// Asks for `whoami` again and again, through whatever stands in front of the replicas. Who wants the answers gets them as
+// records, which are also the lines of a saved file and of the watch's --jsonl:
+//   at       when it ended, in ms since 1970 (in a file: ISO 8601)
+//   ms       how long it took
+//   host, short, version, zone, node, colours, started, draining   as the replica says; missing if nobody knows who it was
+//   failure  a status, or in words what went wrong; missing if it was answered as it should
+//   tie      what it carried that may lead it to a certain replica: "cookie" or "connection"; missing if nothing
+//   uptime   ms since the replica started, by its own clock
+
+const REQUEST_TIMEOUT = 3000;  // ms
+const BURST_LENGTH = 100;  // samples
+const BURST_INTERVAL = 10;  // ms
+const CONNECTIONS_OF_BROWSER = 6;  // that it opens to one server, but for HTTP/2
+const IN_FLIGHT_MAX = 30;  // over HTTP/2
+const PART_WITHOUT_COOKIES = .5;  // of samples, to tell whether cookies lead to a replica
+const BODY_MAX = 65536;  // characters; whoami has some hundred
+// beside this page, without the user's name that its own address may have
+const BASE = new URL(location.pathname.endsWith("/") ? ".." : ".", location.origin + location.pathname);
+
+const sampler = {
+  rate: 10,
+  keepsConnection: false,
+  paused: false,
+  fault: "",  // the part of a query that causes one
+  starts: new Set(),  // when each request under way began, as an object each
+  needsLogin: false,  // without cookies, nothing but a login answers
+  isMultiplexed: false,  // all requests share a connection, as HTTP/2 does
+  onRecord: () => {},
+};
+
+const now = () => performance.timeOrigin + performance.now();
+
+// The present limit of requests under way
+const inFlightMax = () => {
+  if (sampler.isMultiplexed) return IN_FLIGHT_MAX;
+  return sampler.keepsConnection ? 1 : CONNECTIONS_OF_BROWSER;
+};
+
+const ask = async (kept, withCookies) => {
+  const url = new URL("whoami", BASE);
+  url.search = [kept ? "keep=1" : "", sampler.fault].filter(Boolean).join("&");
+  const aborter = new AbortController();
+  const timer = setTimeout(() => aborter.abort(), REQUEST_TIMEOUT);
+  try {
+    const response = await fetch(url, {
+      cache: "no-store",
+      credentials: withCookies ? "same-origin" : "omit",
+      redirect: "manual",
+      signal: aborter.signal,
+    });
+    const text = (await response.text()).slice(0, BODY_MAX);  // an error's too, so that its connection is free again
+    return { response, text };
+  } catch {
+    return { error: aborter.signal.aborted ? "timed out" : "no connection" };
+  } finally {
+    clearTimeout(timer);
+  }
+};
+
+const parseWhoami = text => {
+  try {
+    const whoami = JSON.parse(text);
+    return typeof whoami?.host == "string" && whoami.host ? whoami : null;
+  } catch {
+    return null;
+  }
+};
+
+const isLogin = ({ type, status }) => type == "opaqueredirect" || status == 401 || status == 403;
+
+const failureOf = ({ response, error }, whoami) => {
+  if (error) return error;
+  if (response.type == "opaqueredirect") return "redirected";
+  if (!response.ok) return response.status;
+  return whoami ? null : "not whoami";
+};
+
+const sample = async () => {
+  const kept = sampler.keepsConnection || sampler.isMultiplexed;
+  const withCookies = kept || sampler.needsLogin || Math.random() >= PART_WITHOUT_COOKIES;
+  const start = { at: now() };
+  sampler.starts.add(start);
+  const answer = await ask(sampler.keepsConnection, withCookies);
+  sampler.starts.delete(start);
+  if (!withCookies && answer.response && isLogin(answer.response)) {  // the probe's own doing, and no finding
+    sampler.needsLogin = true;
+    return;
+  }
+  const whoami = answer.response ? parseWhoami(answer.text) : null;
+  const failure = failureOf(answer, whoami);
+  const wasUsed = kept && (sampler.isMultiplexed || whoami?.requests > 1);
+  const at = now();
+  sampler.onRecord({
+    at,
+    ms: at - start.at,
+    ...(whoami && pick(whoami, answer.response)),
+    ...(failure !== null && { failure }),
+    ...(wasUsed ? { tie: "connection" } : withCookies && !kept && { tie: "cookie" }),
+  }, start);
+};
+
+const pick = (whoami, response) => {
+  const { host, short, version, zone, node, colours, started, draining } = whoami;
+  const uptime = Date.parse(response.headers.get("Date")) - Date.parse(started);
+  return { host, short, version, zone, node, colours, started, draining, ...(uptime >= 0 && { uptime }) };
+};
+
+// Intervals are random, as those of independent visitors are: exact ones would keep step with a rotation that somebody
+// else uses too, and see only a part of it. A request that finds too many others under way is left out rather than late.
+const tick = () => {
+  setTimeout(tick, -Math.log(1 - Math.random()) * 1000 / sampler.rate);
+  sampleIfPossible();
+};
+
+const sampleIfPossible = () => {
+  if (!sampler.paused && sampler.starts.size < inFlightMax()) sample();
+};
+
+const burst = () => {
+  for (let number = 0; number < BURST_LENGTH; number++) setTimeout(sampleIfPossible, number * BURST_INTERVAL);
+};
+
+// Has the replica that answers do something; resolves to what it says
+const command = async path => {
+  try {
+    const response = await fetch(new URL(path, BASE), { method: "POST" });
+    return await response.text();
+  } catch {
+    return "no connection";
+  }
+};
+
+const watchProtocol = () => {
+  if (!window.PerformanceObserver?.supportedEntryTypes?.includes("resource")) return;
+  new PerformanceObserver(list => {
+    const last = list.getEntries().at(-1);
+    if (last.nextHopProtocol) sampler.isMultiplexed = /^h[23]/.test(last.nextHopProtocol);
+    performance.clearResourceTimings();
+  }).observe({ type: "resource" });
+};
