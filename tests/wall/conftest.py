@@ -1,5 +1,6 @@
 """The wall as the server sends it, in headless Chromium."""
 
+import gzip
 import importlib
 import importlib.util
 import urllib.request
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def page_as_sent(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str, str]]:
-    """The body of /wall, and its fields."""
+    """The page at /wall, and its fields, but for those of its compression."""
     log = tmp_path_factory.mktemp("wall") / "log"
     with (
         serving(PROCESSES, log, "--host", "127.0.0.1", "--workers", "1") as replica,
         urllib.request.urlopen(f"http://127.0.0.1:{replica.port}/wall", timeout=PATIENCE) as response,
     ):
-        return response.read(), dict(response.headers)
+        fields = dict(response.headers)
+        del fields["Content-Length"]
+        assert fields.pop("Content-Encoding") == "gzip"
+        return gzip.decompress(response.read()), fields
 
 
 @pytest.fixture(scope="session")

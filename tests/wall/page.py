@@ -15,10 +15,10 @@ SIMULATED = "http://127.0.0.1:9/prefix"  # where a test answers what the wall as
 
 @dataclass
 class Tile:
-    """What a tile says; `state` is "", "gone" or "failure"."""
+    """What a tile says; `state` has its classes, such as "gone", "silent", "failing" and "failure"."""
 
-    count: int
-    share: float  # in per cent
+    count: int  # of its samples
+    share: float | None  # in per cent; None if it has none
     state: str
     text: str
 
@@ -42,38 +42,38 @@ class Wall:
     def verdict(self) -> str:
         return self.page.inner_text("#verdict")
 
-    def samples(self) -> int:
-        """How many the verdict rests on."""
-        return int(re.search(r"\(n=(\d+)\)$", self.verdict())[1])
-
     def tiles(self) -> dict[str, Tile]:
         """By host, or by kind of failure, as they were last drawn."""
         read = """() => [...document.querySelectorAll("#tiles li")].map(tile => [
-            tile.querySelector(tile.className == "failure" ? ".name" : ".description").textContent,
-            tile.querySelector(".count").textContent,
+            tile.source.record?.host ?? tile.source.name,
+            tile.source.count,
             tile.querySelector(".share").textContent,
             tile.className,
             tile.innerText,
         ])"""
         return {
-            name: Tile(int(count.partition("\u00d7")[0]), float(share.removesuffix("%")), state, text)
+            name: Tile(count, None if share == "\u2013" else float(share.removesuffix(" %")), state, text)
             for name, count, share, state, text in self.page.evaluate(read)
-            if count  # else it has not been drawn yet
+            if share  # else it has not been drawn yet
         }
+
+    def replicas(self) -> dict[str, Tile]:
+        """Tiles of those that are replicas: a browser also fails, by itself, when the host's network changes."""
+        return {name: tile for name, tile in self.tiles().items() if "failure" not in tile.state}
 
     def lanes(self) -> dict[str, list[int]]:
         """By label: in which of the last 180 seconds it was seen."""
         read = """() => [...document.querySelectorAll("#lanes li")].map(
-            lane => [lane.innerText, lane.querySelector("path").getAttribute("d") || ""])"""
+            lane => [lane.querySelector(".name").textContent, lane.querySelector("path").getAttribute("d") || ""])"""
         return {
             label.strip(): [int(second) for second in re.findall(r"M(\d+),", path)]
             for label, path in self.page.evaluate(read)
         }
 
-    def gaps(self) -> tuple[int, int, int] | None:
-        """How many, the latest and the longest in ms; None if there was none."""
-        found = re.search(r"gaps (\d+): latest (\d+) ms, longest (\d+) ms", self.page.inner_text("#facts"))
-        return found and tuple(map(int, found.groups()))
+    def longest_gap(self) -> int | None:
+        """In ms; None if there was none."""
+        found = re.search(r"longest gap (\d+) ms", self.page.inner_text("#facts"))
+        return found and int(found[1])
 
     def wait(self, condition: Callable[[], object], what: str) -> object:
         def checked() -> object:
@@ -96,7 +96,7 @@ class Wall:
     def stop(self) -> None:
         """Pause it, and let what is under way come in."""
         self.press("Pause")
-        self.wait(lambda: self.in_flight == 0 and self.total() == min(self.asked, 1000), "the requests in flight")
+        self.wait(lambda: self.in_flight == 0 and self.total() == self.asked, "the requests in flight")
 
     def _note_violation(self, message: "ConsoleMessage") -> None:
         """Of the Content-Security-Policy; a failed request is another message."""

@@ -44,9 +44,9 @@ const nameOf = (record, by) => by == "replica" ? record.short || record.host : k
 
 const newSource = given => ({
   ...given,
-  first: null,  // when it was first seen, in ms
   last: 0,
   seconds: new Map(),  // samples in each second
+  count: 0,  // of its samples
   turns: 0,  // of its symbol
   record: null,  // its latest answer
 });
@@ -112,7 +112,7 @@ const addRecord = (state, record) => {
   state.failed += failure !== null;
   const second = Math.floor(at / 1000);
   for (const counts of [source.seconds, state.secondTotals]) counts.set(second, (counts.get(second) || 0) + 1);
-  source.first ??= at;
+  source.count++;
   source.last = at;
   if (failure === null) source.turns++;
   if (replica) source.record = record;

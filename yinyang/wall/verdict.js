@@ -244,7 +244,7 @@ const beginSegment = (evidence, change, source, now) => {
 };
 
 const countChoice = (evidence, choice) => {
-  const { history, all, free, hits } = evidence;
+  const { history, all, free } = evidence;
   history.push(choice);
   if (history.length > HISTORY_MAX) history.shift();
   addDraw(all, choice.source);
@@ -252,9 +252,9 @@ const countChoice = (evidence, choice) => {
     addDraw(free, choice.source);
     return;
   }
-  evidence.tie = choice.tie;
+  if (choice.tie != evidence.tie) Object.assign(evidence, { tie: choice.tie, hits: [], led: 0, misses: 0 });
   evidence.led++;
-  if (choice.source == choice.owner) hits[choice.owner] = (hits[choice.owner] || 0) + 1;
+  if (choice.source == choice.owner) evidence.hits[choice.owner] = (evidence.hits[choice.owner] || 0) + 1;
   else evidence.misses++;
 };
 
@@ -297,9 +297,14 @@ const testForChange = (evidence, now) => {
   if (evidence.shiftEvidence > CHANGE_EVIDENCE) keepEnd(evidence, kept, now);
 };
 
-// How likely a source that is there would be silent for so long, if its answers were as likely at any time
-const logChanceOfSilence = ({ choices }, { first, last, answers }) =>
-  answers * Math.log1p(-(choices - last) / (choices - first + 1));
+// How likely a source that is there would be silent for so long (logarithm), if its answers were as likely at any time.
+// Where they were so few that this says little: if they still came half as often as at first.
+const logChanceOfSilence = ({ choices }, { first, last, answers }) => {
+  const silent = choices - last;
+  const chance = answers * Math.log1p(-silent / (choices - first + 1));
+  if (silent >= RECENT_MAX) return GONE_CHANCE - 1;
+  return answers >= 3 ? Math.min(chance, silent * Math.log1p(-.5 * (answers - 1) / (last - first))) : chance;
+};
 
 // Is a source that is there silent for longer than chance explains, or has it missed two turns?
 const mayBeGone = (evidence, number) => {

@@ -218,12 +218,16 @@ cdef inline int64_t draws_follow_rotation(Draws *d, int active) noexcept nogil:
 
 # ---- segments -----------------------------------------------------------------------------------------------------
 
-cdef inline void segment_clear(Evidence *e) noexcept nogil:
-    draws_begin(&e.all)
-    draws_begin(&e.free)
+cdef inline void segment_forget_led(Evidence *e) noexcept nogil:
     memset(e.hits, 0, sizeof(e.hits))
     e.led = e.misses = 0
     e.tie = TIE_NONE
+
+
+cdef inline void segment_clear(Evidence *e) noexcept nogil:
+    draws_begin(&e.all)
+    draws_begin(&e.free)
+    segment_forget_led(e)
     e.shift_evidence = 0
 
 
@@ -244,7 +248,9 @@ cdef inline void segment_count(Evidence *e, Choice choice) noexcept nogil:
     if choice.is_free:
         draws_add(&e.free, choice.source)
         return
-    e.tie = choice.tie
+    if choice.tie != e.tie:
+        segment_forget_led(e)
+        e.tie = choice.tie
     e.led += 1
     if choice.source == choice.owner:
         e.hits[choice.owner] += 1
@@ -315,10 +321,16 @@ cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
 # ---- sources ------------------------------------------------------------------------------------------------------
 
 cdef inline double log_chance_of_silence(const Evidence *e, int source) noexcept nogil:
-    """How likely a source that is there would be silent for so long, if its answers were as likely at any time."""
+    """How likely a source that is there would be silent for so long (logarithm), if its answers were as likely at any
+    time. Where they were so few that this says little: if they still came half as often as at first."""
     cdef const Source *s = &e.sources[source]
-    cdef double silent = <double>(e.choices - s.last) / <double>(e.choices - s.first + 1)
-    return <double>s.answers * log1p(-silent)
+    cdef double silent = <double>(e.choices - s.last)
+    cdef double chance = <double>s.answers * log1p(-silent / <double>(e.choices - s.first + 1))
+    if silent >= RECENT_MAX:
+        return GONE_CHANCE - 1
+    if s.answers >= 3:
+        chance = min(chance, silent * log1p(-0.5 * <double>(s.answers - 1) / <double>(s.last - s.first)))
+    return chance
 
 
 cdef inline bint may_be_gone(const Evidence *e, int source) noexcept nogil:
