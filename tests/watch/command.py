@@ -11,18 +11,20 @@ from collections.abc import Iterator
 import pytest
 from conftest import PATIENCE, clean_environment, read_all
 
+UNWANTED = ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR", "GITHUB_ACTIONS", "SSL_CERT_FILE", "SSL_CERT_DIR")
 COMMAND = [sys.executable, "-m", "yinyang.watch", "--timeout", f"{PATIENCE:g}s"]
 
 
 def environment() -> dict[str, str]:
     kept = {name: value for name, value in clean_environment().items() if not name.lower().endswith("_proxy")}
-    return {name: value for name, value in kept.items() if name not in ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR")}
+    return {name: value for name, value in kept.items() if name not in UNWANTED}
 
 
-def watch(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run one that ends by itself."""
+def watch(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run one that ends by itself, with these variables in its environment."""
     command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False, env=environment())
+    given = environment() | variables
+    return subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False, env=given)
 
 
 @contextlib.contextmanager

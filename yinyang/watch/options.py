@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from yinyang import __version__
 
 SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+EXIT_USAGE = 2  # as that of argparse
 MAX_CONCURRENCY = 1000
 MAX_RATE = 1e6  # requests per second
 
@@ -18,7 +19,8 @@ A duration is a number with ms, s, m or h, such as 500ms, 1s or 2m.
 exit codes:
   0    All expectations hold. One is always there: if anything was asked, something was answered.
   1    Some do not hold. Each of these has a line on stderr.
-  2    The command line is wrong, or httpx or rich is not installed.
+  2    The command line is wrong, httpx or rich is not installed, or the environment names a proxy or certificates that
+       cannot be used (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR).
   130  Ctrl-C (143: SIGTERM) before --duration or --count was reached. Without these two, Ctrl-C is the normal end, and
        the exit code is 0 or 1.
 """
@@ -94,7 +96,12 @@ def _make_parser() -> argparse.ArgumentParser:
         "random (default: new)",
     )
     add("--timeout", type=duration, default=3.0, metavar="TIME", help="give up a request after TIME (default: 3s)")
-    add("--duration", type=duration, metavar="TIME", help="end after TIME (default: on Ctrl-C)")
+    add(
+        "--duration",
+        type=duration,
+        metavar="TIME",
+        help="send requests for TIME, then wait for their answers, each for --timeout at most (default: until Ctrl-C)",
+    )
     add("--count", type=_positive_integer, metavar="N", help="end after N requests")
     add("--json", action="store_true", help="print only one JSON object, at the end")
     add("--insecure", action="store_true", help="accept any TLS certificate")

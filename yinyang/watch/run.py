@@ -7,14 +7,17 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import httpx
 from rich.console import Console
 from rich.live import Live
 
+from yinyang.watch.client import UnusableError, client_maker
 from yinyang.watch.expectations import Expectation, check_expectations
+from yinyang.watch.loop import Loop
 from yinyang.watch.metrics import Metrics
-from yinyang.watch.options import Options
+from yinyang.watch.options import EXIT_USAGE, Options
 from yinyang.watch.sampler import Sampler
 from yinyang.watch.summary import make_report, summary_line
 from yinyang.watch.view import View
@@ -25,19 +28,15 @@ EXIT_SIGNAL = 128  # plus the number of the signal
 FRAMES_PER_SECOND = 8  # of the live view
 
 
-def url_error(options: Options) -> str:
-    """Why httpx does not take the URL, which looked like one; empty if it does."""
-    try:
-        httpx.URL(options.url)
-    except httpx.InvalidURL as error:
-        return f"{options.display_url!r} is not a URL: {error}"
-    return ""
-
-
 def run(options: Options) -> int:
     """Watch, and return the exit code."""
     try:
-        return asyncio.run(_watch(options))
+        make_client = client_maker(options)
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            return runner.run(_watch(options, make_client))
+    except UnusableError as error:
+        print(f"yinyang.watch: {error}", file=sys.stderr)
+        return EXIT_USAGE
     except BrokenPipeError:  # the reader of the lines has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_SIGNAL + signal.SIGPIPE
@@ -45,11 +44,11 @@ def run(options: Options) -> int:
         return EXIT_SIGNAL + signal.SIGINT
 
 
-async def _watch(options: Options) -> int:
+async def _watch(options: Options, make_client: Callable[[], httpx.AsyncClient]) -> int:
     stop = asyncio.Event()
     received = _stop_on_signals(stop)
     metrics = Metrics(time.monotonic(), options.keep_alive)
-    sampling = asyncio.create_task(Sampler(options).run(metrics.add, stop))
+    sampling = asyncio.create_task(Sampler(options, make_client).run(metrics.add, stop))
     try:
         await _show(options, metrics, sampling)
     finally:

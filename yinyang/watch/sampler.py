@@ -31,9 +31,9 @@ class Sampler:
     seconds after it: requests that are late do not come in a burst.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, make_client: Callable[[], httpx.AsyncClient]) -> None:
         self._options = options
-        self._ssl_context = httpx.create_ssl_context(verify=not options.insecure)
+        self._make_client = make_client
         self._on_sample: Callable[[Sample], None] = lambda sample: None
         self._connections = 0
         self._cookie_jar = CookieJar(secure=options.url.startswith("https:"))
@@ -60,16 +60,6 @@ class Sampler:
                 for task in (sending, stopped, *requests):
                     task.cancel()
                 await asyncio.gather(sending, stopped, *requests, return_exceptions=True)
-
-    def _make_client(self) -> httpx.AsyncClient:
-        keep_alive = self._options.keep_alive
-        headers = {"User-Agent": "yinyang-watch", "Accept": "application/json", "Accept-Encoding": "identity"}
-        return httpx.AsyncClient(
-            verify=self._ssl_context,
-            headers=headers if keep_alive else headers | {"Connection": "close"},
-            timeout=None,  # `_send` has one for the request as a whole
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=int(keep_alive), keepalive_expiry=None),
-        )
 
     async def _send_all(self, requests: set[asyncio.Task[None]]) -> None:
         options = self._options
