@@ -63,6 +63,7 @@ SCHEMA: dict[str, object] = {
     "answers": int,
     "errors": int,
     "rate": NUMBER,
+    "asked_rate": NUMBER,
     "replicas": [
         {
             "host": str,

@@ -126,7 +126,8 @@ FAILURES: dict[str, tuple[Callable[[socket.socket], None], str]] = {
     "cut": (says(OK + b"99\r\n\r\n{"), "closed"),
     "silent": (say_nothing, "timed out"),
     "502": (says(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"), "status 502"),
-    "301": (says(b"HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"), "status 301"),
+    "304": (says(b"HTTP/1.1 304 Not Modified\r\n\r\n"), "status 304"),
+    "of a replica": (says(b"HTTP/1.1 403 Forbidden\r\nX-Served-By: a\r\nContent-Length: 0\r\n\r\n"), "status 403"),
     "page": (says(OK + b"6\r\n\r\n<html>"), "not whoami"),
     "endless": (lambda client: client.sendall(OK + b"1000000\r\n\r\n" + 100000 * b" "), "not whoami"),
     "ssh": (says(b"SSH-2.0-OpenSSH\r\n\r\n"), "not HTTP"),
@@ -164,6 +165,35 @@ def test_failures_are_told_apart(name: str) -> None:
         done = watch(f"http://127.0.0.1:{port}", "--count", 2, "--rate", 100, *limit, "--json")
     assert report(done)["failures"] == {word: 2}
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("head", ["401 Unauthorized", "403 Forbidden", "302 Found\r\nLocation: http://b/login?state=1"])
+def test_a_login_is_needed(head: str) -> None:
+    """One who has no user is told so, and sends no more; with a user, it is a failure."""
+    received: list[bytes] = []
+    status = head.partition(" ")[0]
+    behave = says(f"HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+    with answering(behave, received) as port:
+        done = watch(f"http://127.0.0.1:{port}", "--concurrency", 1, "--rate", 100)
+        assert (done.returncode, done.stdout, len(received)) == (2, "", 1)
+        assert re.match(
+            rf"yinyang.watch: needs a login[^\n]* http://127.0.0.1:{port}/whoami answers {status}", done.stderr
+        )
+        assert done.stderr.count("\n") == 1
+        assert "state" not in done.stderr
+        done = watch(f"http://me:secret@127.0.0.1:{port}", "--count", 2, "--rate", 100, "--json")
+    assert (done.returncode, report(done)["failures"]) == (1, {f"status {status}": 2})
+
+
+def test_a_rate_that_is_not_reached() -> None:
+    """It is said in the last line and in the object."""
+    with answering(say_nothing) as port:
+        limits = [f"http://127.0.0.1:{port}", "--concurrency", 1, "--timeout", "100ms", "--duration", "300ms"]
+        done = watch(*limits, "--rate", 100000)
+        found = report(watch(*limits, "--rate", 100000, "--json"))
+    assert re.search(r"; asked for 100000/s, reached [\d.]+/s; ", done.stdout.splitlines()[-1])
+    assert found["asked_rate"] == 100000
+    assert found["rate"] < 1000
 
 
 @pytest.mark.parametrize(

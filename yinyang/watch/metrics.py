@@ -12,6 +12,7 @@ from yinyang.watch.sample import Replica, Sample
 
 BUCKET_RATIO = 1.02  # of the bounds of a bucket of latencies
 MIN_LATENCY = 1e-6  # seconds
+MAX_Z_SCORE = 4  # standard deviations of a number of requests
 RATE_WINDOW = 5  # seconds over which the current rate is measured
 
 
@@ -96,12 +97,14 @@ class Metrics:
     """All that is counted.
 
     begin: seconds on the clock of samples.
+    asked_rate: requests per second that were asked for; 0 if that is unknown.
     replicas: by host, in order of their first answers.
     failures: by name.
     """
 
     begin: float
     keep_alive: bool = False
+    asked_rate: float = 0.0
     samples: int = 0
     replicas: dict[str, ReplicaMetrics] = field(default_factory=dict)
     failures: dict[str, FailureMetrics] = field(default_factory=dict)
@@ -155,6 +158,11 @@ class Metrics:
     def average_rate(self, now: float) -> float:
         """Requests per second since the beginning."""
         return self.samples / (now - self.begin) if now > self.begin else 0.0
+
+    def is_slow(self, now: float) -> bool:
+        """Whether requests were sent more slowly than asked for, by more than a tenth and than chance explains."""
+        expected = self.asked_rate * (now - self.begin)
+        return self.samples < 0.9 * expected - MAX_Z_SCORE * math.sqrt(expected)
 
     def _add_to_second(self, second: int) -> None:
         if not self._samples_by_second or self._samples_by_second[-1][0] != second:

@@ -20,7 +20,8 @@ exit codes:
   0    All expectations hold. One is always there: if anything was asked, something was answered.
   1    Some do not hold. Each of these has a line on stderr.
   2    The command line is wrong, httpx or rich is not installed, or the environment names a proxy or certificates that
-       cannot be used (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR).
+       cannot be used (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR). Or a login is needed:
+       before any replica answered, and with no user in the URL, there was a 401, a 403 or a redirect.
   130  Ctrl-C (143: SIGTERM) before --duration or --count was reached. Without these two, Ctrl-C is the normal end, and
        the exit code is 0 or 1.
 """
@@ -86,7 +87,13 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("url", metavar="URL", type=_url, help="where the replicas are served, such as http://localhost:8080/")
-    add("--rate", type=_rate, default=10.0, metavar="N", help="send N requests per second (default: 10)")
+    add(
+        "--rate",
+        type=_rate,
+        default=10.0,
+        metavar="N",
+        help="send N requests per second, at random times (default: 10)",
+    )
     add("--concurrency", type=_concurrency, default=8, metavar="N", help="at most N at the same time (default: 8)")
     add(
         "--connection",

@@ -47,7 +47,7 @@ def run(options: Options) -> int:
 async def _watch(options: Options, make_client: Callable[[], httpx.AsyncClient]) -> int:
     stop = asyncio.Event()
     received = _stop_on_signals(stop)
-    metrics = Metrics(time.monotonic(), options.keep_alive)
+    metrics = Metrics(time.monotonic(), options.keep_alive, options.rate)
     sampling = asyncio.create_task(Sampler(options, make_client).run(metrics.add, stop))
     try:
         await _show(options, metrics, sampling)

@@ -1,19 +1,24 @@
-"""Sends requests for whoami at a constant rate, however long the answers take."""
+"""Sends requests for whoami at a constant mean rate, however long the answers take."""
 
 import asyncio
 import contextlib
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import httpx
 
+from yinyang.watch.client import UnusableError
 from yinyang.watch.cookies import CookieJar
 from yinyang.watch.failures import NOT_WHOAMI, TIMED_OUT, name_failure, name_status
 from yinyang.watch.options import Options
-from yinyang.watch.sample import Replica, Sample, parse_whoami
+from yinyang.watch.sample import Replica, Sample, parse_whoami, printable
 
 MAX_BODY_SIZE = 65536  # bytes of an answer; whoami has some hundred
+MAX_LAG = 0.1  # seconds of lateness that are made up for
 
 
 class Slot:
@@ -24,11 +29,22 @@ class Slot:
         self.connection = 0
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a request; see Sample. set_cookie_lines: those of an answer."""
+
+    replica: Replica | None = None
+    failure: str = ""
+    served_by: str = ""
+    set_cookie_lines: tuple[str, ...] = ()
+
+
 class Sampler:
     """Sends the requests, and hands over a sample of each when it ends.
 
-    A request is due each 1 / rate seconds. If no slot is free, it waits for one, and the next request is due 1 / rate
-    seconds after it: requests that are late do not come in a burst.
+    The times between requests are random, from an exponential distribution with the mean 1 / rate: what happens at
+    random times sees a rotation as it is, while two clients with exact timers may each keep step with a part of it. If
+    no slot is free, a request waits for one. Requests that are later than MAX_LAG do not come in a burst.
     """
 
     def __init__(self, options: Options, make_client: Callable[[], httpx.AsyncClient]) -> None:
@@ -39,46 +55,47 @@ class Sampler:
         self._cookie_jar = CookieJar(secure=options.url.startswith("https:"))
         self._free_slots: list[Slot] = []
         self._slot_freed = asyncio.Event()
+        self._may_need_login = "@" not in urlsplit(options.url).netloc
 
     async def run(self, on_sample: Callable[[Sample], None], stop: asyncio.Event) -> None:
         """Send requests until the count or the duration is reached, and wait for their answers.
 
-        When `stop` is set, return at once, without waiting for answers.
+        When `stop` is set, return at once, without waiting for answers. Raises UnusableError if one needs to log in
+        before a replica answers.
         """
         self._on_sample = on_sample
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(self._options.concurrency):
                 self._free_slots.append(Slot(await stack.enter_async_context(self._make_client())))
-            requests: set[asyncio.Task[None]] = set()
             stopped = asyncio.create_task(stop.wait())
-            sending = asyncio.create_task(self._send_all(requests))
+            sending = asyncio.create_task(self._send_all())
             try:
                 await asyncio.wait([sending, stopped], return_when=asyncio.FIRST_COMPLETED)
                 if sending.done():
                     sending.result()
+            except ExceptionGroup as group:
+                raise group.exceptions[0] from None
             finally:
-                for task in (sending, stopped, *requests):
+                for task in sending, stopped:
                     task.cancel()
-                await asyncio.gather(sending, stopped, *requests, return_exceptions=True)
+                await asyncio.gather(sending, stopped, return_exceptions=True)
 
-    async def _send_all(self, requests: set[asyncio.Task[None]]) -> None:
+    async def _send_all(self) -> None:
         options = self._options
         begin = due = time.monotonic()
+        end = None if options.duration is None else begin + options.duration
         sent = 0
-        while options.count is None or sent < options.count:
-            end = None if options.duration is None else begin + options.duration
-            if end is not None and due >= end:
-                await asyncio.sleep(end - time.monotonic())
-                break
-            await asyncio.sleep(due - time.monotonic())
-            if (slot := await self._take_slot(end)) is None:
-                break
-            request = asyncio.create_task(self._send(slot))
-            requests.add(request)
-            request.add_done_callback(requests.discard)
-            sent += 1
-            due = max(due + 1 / options.rate, time.monotonic())
-        await asyncio.gather(*requests)
+        async with asyncio.TaskGroup() as requests:
+            while options.count is None or sent < options.count:
+                if end is not None and due >= end:
+                    await asyncio.sleep(end - time.monotonic())
+                    break
+                await asyncio.sleep(due - time.monotonic())
+                if (slot := await self._take_slot(end)) is None:
+                    break
+                requests.create_task(self._send(slot))
+                sent += 1
+                due = max(due + random.expovariate(options.rate), time.monotonic() - MAX_LAG)
 
     async def _take_slot(self, end: float | None) -> Slot | None:
         """A free slot, chosen at random; None if there is none until the end."""
@@ -96,28 +113,34 @@ class Sampler:
         keep_alive = self._options.keep_alive
         chosen = None if keep_alive else self._cookie_jar.choose()
         cookie_of, cookies = chosen or (None, {})
-        replica, failure = None, ""
-        set_cookie_lines: list[str] = []
         start = time.monotonic()
         try:
             async with asyncio.timeout(self._options.timeout):
-                replica, failure, set_cookie_lines = await self._get_whoami(slot, cookies)
+                outcome = await self._get_whoami(slot, cookies)
         except TimeoutError:
-            failure = TIMED_OUT
+            outcome = Outcome(failure=TIMED_OUT)
+        except UnusableError:
+            raise
         except Exception as error:  # whatever the answer was: each request is an answer or a failure
-            failure = name_failure(error)
+            outcome = Outcome(failure=name_failure(error))
         finally:
             self._free_slots.append(slot)
             self._slot_freed.set()
-        if replica and cookie_of is None and not keep_alive:
-            self._cookie_jar.store(replica.host, set_cookie_lines)
         end = time.monotonic()
-        self._on_sample(Sample(start, end, replica, failure, slot.connection, cookie_of, tuple(cookies)))
+        replica = outcome.replica
+        if replica:
+            self._may_need_login = False
+            if cookie_of is None and not keep_alive:
+                self._cookie_jar.store(replica.host, outcome.set_cookie_lines)
+        self._on_sample(
+            Sample(start, end, replica, outcome.failure, slot.connection, cookie_of, tuple(cookies), outcome.served_by)
+        )
 
-    async def _get_whoami(self, slot: Slot, cookies: dict[str, str]) -> tuple[Replica | None, str, list[str]]:
-        """The replica that answered, or else the failure, and the Set-Cookie lines of the answer.
+    async def _get_whoami(self, slot: Slot, cookies: dict[str, str]) -> Outcome:
+        """The replica that answered, or else the failure.
 
-        Raises an exception, most often httpx.HTTPError or OSError, if there is no complete answer.
+        Raises an exception, most often httpx.HTTPError or OSError, if there is no complete answer, and UnusableError if
+        it asks to log in.
         """
 
         async def trace(event: str, _info: object) -> None:
@@ -130,13 +153,27 @@ class Sampler:
         headers = [(b"Cookie", cookie.encode("latin-1"))] if cookie else []
         url, body = self._options.url, b""
         async with slot.client.stream("GET", url, headers=headers, extensions={"trace": trace}) as response:
-            if response.status_code != 200:
-                return None, name_status(response.status_code), []
+            served_by = printable(response.headers.get("X-Served-By", ""))
+            if response.status_code != HTTPStatus.OK:
+                if self._may_need_login and not served_by:
+                    self._check_login(response)
+                return Outcome(failure=name_status(response.status_code), served_by=served_by)
             async for piece in response.aiter_raw():
                 body += piece
                 if len(body) > MAX_BODY_SIZE:
-                    return None, NOT_WHOAMI, []
+                    return Outcome(failure=NOT_WHOAMI, served_by=served_by)
         replica = parse_whoami(body)
+        if not replica:
+            return Outcome(failure=NOT_WHOAMI, served_by=served_by)
         # not as text: a server may send any bytes, which go back as they came
         lines = [value.decode("latin-1") for name, value in response.headers.raw if name.lower() == b"set-cookie"]
-        return replica, "" if replica else NOT_WHOAMI, lines
+        return Outcome(replica, set_cookie_lines=tuple(lines))
+
+    def _check_login(self, response: httpx.Response) -> None:
+        """Raise UnusableError if this is the answer to somebody who is to log in, and not a failure of replicas."""
+        answers = f"{self._options.display_url} answers {response.status_code}"
+        if response.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise UnusableError(f"needs a login: {answers}; give one as in http://USER:PASSWORD@localhost:8080/")
+        if response.has_redirect_location:
+            place = printable(response.headers["Location"].partition("?")[0])
+            raise UnusableError(f"needs a login, or another URL: {answers}, and leads to {place}")

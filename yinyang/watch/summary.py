@@ -10,6 +10,7 @@ The keys of the JSON object are these. Times are in seconds, shares from 0 to 1,
     answers       number of requests that were answered
     errors        number of requests that failed
     rate          samples per second
+    asked_rate    what --rate asked for
     replicas      in order of their first answers, for each:
         host, short, version, colours   as /whoami tells them
         answers                         number of its answers
@@ -54,6 +55,7 @@ def make_report(
         "answers": metrics.answers,
         "errors": metrics.errors,
         "rate": _rounded(metrics.average_rate(now)),
+        "asked_rate": metrics.asked_rate,
         "replicas": _replicas_report(metrics, now),
         "failures": {name: failure.count for name, failure in metrics.failures.items()},
         "gap": {"latest": _rounded(metrics.gaps.latest(now)), "longest": _rounded(metrics.gaps.longest(now))},
@@ -99,6 +101,7 @@ def summary_line(metrics: Metrics, now: float) -> str:
         ", ".join(f"{failure.count} {name}" for name, failure in metrics.failures.items()) or "no failure",
         gap_text(metrics, now),
         latency_text(metrics),
+        rate_text(metrics, now),
         judge(metrics.evidence).words,
     ]
     return "; ".join(part for part in parts if part)
@@ -114,6 +117,13 @@ def latency_text(metrics: Metrics) -> str:
     """How long answers took; empty if there is none."""
     p50, p99 = metrics.latencies.quantile(0.5), metrics.latencies.quantile(0.99)
     return "" if p50 is None or p99 is None else f"p50 {1000 * p50:.3g} ms, p99 {1000 * p99:.3g} ms"
+
+
+def rate_text(metrics: Metrics, now: float) -> str:
+    """Which rate was reached, if that is much less than was asked for; else empty."""
+    if not metrics.is_slow(now):
+        return ""
+    return f"asked for {metrics.asked_rate:.10g}/s, reached {metrics.average_rate(now):.3g}/s"
 
 
 def display_names(metrics: Metrics) -> dict[str, str]:

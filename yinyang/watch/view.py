@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from yinyang.watch.metrics import Metrics, ReplicaMetrics
-from yinyang.watch.summary import display_names, gap_text, latency_text
+from yinyang.watch.summary import display_names, gap_text, latency_text, rate_text
 from yinyang.watch.verdict import Verdict, judge
 
 MIN_WIDTH_FOR_VERSIONS = 64  # columns
@@ -40,9 +40,9 @@ class View:
         if replicas > room:
             parts.append(Text(f"... and {replicas - room} more", style="dim"))
         parts.extend(self._failure(name) for name in metrics.failures)
-        figures = [text for text in (gap_text(metrics, self._now), latency_text(metrics)) if text]
-        if figures:
-            parts.append(Text("; ".join(figures)))
+        figures = [gap_text(metrics, self._now), latency_text(metrics), rate_text(metrics, self._now)]
+        if any(figures):
+            parts.append(Text("; ".join(filter(None, figures))))
         parts.append(_verdict_text(judge(metrics.evidence)))
         yield Group(*parts)
 
