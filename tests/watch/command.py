@@ -54,6 +54,7 @@ def sampled(port: int) -> int:
 
 NUMBER = (int, float)
 MAYBE_NUMBER = (int, float, type(None))
+MAYBE_TEXT = (str, type(None))
 SCHEMA: dict[str, object] = {
     "url": str,
     "connection": str,
@@ -68,12 +69,26 @@ SCHEMA: dict[str, object] = {
         {
             "host": str,
             "short": str,
-            "version": (str, type(None)),
+            "version": MAYBE_TEXT,
+            "zone": MAYBE_TEXT,
+            "node": MAYBE_TEXT,
             "colours": [str],
             "answers": int,
             "share": NUMBER,
             "silent_for": NUMBER,
             "silent": bool,
+        }
+    ],
+    "by": str,
+    "groups": [
+        {
+            "name": str,
+            "replicas": [str],
+            "answers": int,
+            "share": NUMBER,
+            "silent_for": NUMBER,
+            "silent": bool,
+            "failures": int,
         }
     ],
     "failures": dict,
@@ -113,9 +128,8 @@ def report(done: subprocess.CompletedProcess[str]) -> dict:
     check_shape(found, SCHEMA)
     assert done.stdout.count("\n") == 1
     assert found["samples"] == found["answers"] + found["errors"]
-    assert sum(replica["answers"] for replica in found["replicas"]) == found["answers"]
     assert sum(found["failures"].values()) == found["errors"]
-    assert sum(replica["share"] for replica in found["replicas"]) == pytest.approx(
-        int(bool(found["replicas"])), abs=1e-4
-    )
+    for parts in found["replicas"], found["groups"]:
+        assert sum(part["answers"] for part in parts) == found["answers"]
+        assert sum(part["share"] for part in parts) == pytest.approx(int(bool(parts)), abs=1e-4)
     return found

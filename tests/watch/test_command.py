@@ -5,12 +5,10 @@ import errno
 import re
 import signal
 import socket
-import struct
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from balancers import replica, stage
 from conftest import PATIENCE, wait_until
 
 from watch.command import metric, report, sampled, started, watch
+from watch.servers import answering, reset, say_nothing, says
 from yinyang import __version__, identify
 from yinyang.watch.__main__ import main
 
@@ -81,42 +80,6 @@ def test_expectations(web_lone: int) -> None:
     done = watch(f"{url}/elsewhere?/whoami", "--count", 1, *held)  # the query is passed on, and is no path
     assert done.returncode == 1
     assert done.stderr.count("\n") == 5
-
-
-@contextlib.contextmanager
-def answering(behave: Callable[[socket.socket], None], received: list[bytes] | None = None) -> Iterator[int]:
-    """The port of a server that does this with each connection that has sent something, and keeps what that was."""
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                client, _ = listener.accept()
-                with client:
-                    request = client.recv(65536)
-                    if received is not None:
-                        received.append(request)
-                    behave(client)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join(PATIENCE)
-
-
-def reset(client: socket.socket) -> None:
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def says(text: bytes) -> Callable[[socket.socket], None]:
-    return lambda client: client.sendall(text)
-
-
-def say_nothing(client: socket.socket) -> None:
-    client.recv(1)  # until it has waited long enough
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: "

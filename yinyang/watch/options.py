@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from yinyang import __version__
+from yinyang.watch.goal import MIN_ANSWERS, WINDOW
+from yinyang.watch.groups import ALL_BY, By
+from yinyang.watch.share_texts import DEFAULT_MARGIN, ExpectedShare, LeastShare, expected_share, least_share, percent
 
 SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 EXIT_USAGE = 2  # as that of argparse
@@ -22,8 +25,8 @@ exit codes:
   2    The command line is wrong, httpx or rich is not installed, or the environment names a proxy or certificates that
        cannot be used (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR). Or a login is needed:
        before any replica answered, and with no user in the URL, there was a 401, a 403 or a redirect.
-  130  Ctrl-C (143: SIGTERM) before --duration or --count was reached. Without these two, Ctrl-C is the normal end, and
-       the exit code is 0 or 1.
+  130  Ctrl-C (143: SIGTERM) before --duration, --count or --until was reached. Without these, Ctrl-C is the normal end,
+       and the exit code is 0 or 1.
 """
 
 
@@ -48,10 +51,14 @@ class Options:
     count: int | None
     json: bool
     insecure: bool
+    by: By
     expect_replicas: int | None
     max_errors: int | None
     max_gap: float | None
+    max_p99: float | None
     min_share: float | None
+    expected_shares: tuple[ExpectedShare, ...]
+    until: LeastShare | None
 
 
 def parse_options(arguments: list[str]) -> Options:
@@ -70,10 +77,14 @@ def parse_options(arguments: list[str]) -> Options:
         count=given.count,
         json=given.json,
         insecure=given.insecure,
+        by=given.by,
         expect_replicas=given.expect_replicas,
         max_errors=given.max_errors,
         max_gap=given.max_gap,
+        max_p99=given.max_p99,
         min_share=given.min_share,
+        expected_shares=tuple(given.expect),
+        until=given.until,
     )
 
 
@@ -111,13 +122,43 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     add("--count", type=_positive_integer, metavar="N", help="end after N requests")
     add("--json", action="store_true", help="print only one JSON object, at the end")
+    add(
+        "--by",
+        choices=ALL_BY,
+        default="replica",
+        help="show and expect shares of replicas, or of all with the same version, zone or node (default: replica)",
+    )
     add("--insecure", action="store_true", help="accept any TLS certificate")
     add("--version", action="version", version=f"yinyang-watch {__version__}", help="show the version and exit")
     add = parser.add_argument_group("expectations, for pipelines").add_argument
     add("--expect-replicas", type=_positive_integer, metavar="N", help="exactly N replicas answer")
     add("--max-errors", type=_integer, metavar="N", help="at most N requests fail")
     add("--max-gap", type=duration, metavar="TIME", help="no failure leaves a gap without an answer longer than TIME")
-    add("--min-share", type=_share, metavar="PERCENT", help="each replica gives at least PERCENT of all answers")
+    add("--max-p99", type=duration, metavar="TIME", help="99 %% of answers take at most TIME")
+    add(
+        "--min-share",
+        type=percent,
+        metavar="PERCENT",
+        help="each replica (or group, with --by) gives at least PERCENT of the answers; those that left do not count, "
+        "and answers count from when the latest came",
+    )
+    add(
+        "--expect",
+        type=expected_share,
+        action="append",
+        default=[],
+        metavar="NAME=SHARE",
+        help="a replica or group gives this share of all answers: 'v2=10%%+-3' with --by version means 7 to 13 %%; "
+        f"without a margin, it is {100 * DEFAULT_MARGIN:g} points; may be given more than once",
+    )
+    add(
+        "--until",
+        type=least_share,
+        metavar="'NAME >= SHARE'",
+        help=f"end when a replica or group has given this share of the answers of the last {WINDOW:g} s, at least "
+        f"{MIN_ANSWERS}, such as 'v2 >= 99%%' with --by version; it is an expectation, so where --duration or --count "
+        "comes first, the exit code is 1",
+    )
     return parser
 
 
@@ -179,10 +220,3 @@ def _concurrency(text: str) -> int:
     if number > MAX_CONCURRENCY:
         raise argparse.ArgumentTypeError(f"it must be at most {MAX_CONCURRENCY}")
     return number
-
-
-def _share(text: str) -> float:
-    found = re.fullmatch(r"(\d{1,3}(?:\.\d+)?) ?%?", text, re.ASCII)
-    if not found or float(found[1]) > 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share, such as 20%")
-    return float(found[1]) / 100

@@ -15,9 +15,11 @@ from rich.live import Live
 
 from yinyang.watch.client import UnusableError, client_maker
 from yinyang.watch.expectations import Expectation, check_expectations
+from yinyang.watch.goal import Goal
 from yinyang.watch.loop import Loop
 from yinyang.watch.metrics import Metrics
 from yinyang.watch.options import EXIT_USAGE, Options
+from yinyang.watch.sample import Sample
 from yinyang.watch.sampler import Sampler
 from yinyang.watch.summary import make_report, summary_line
 from yinyang.watch.view import View
@@ -47,8 +49,17 @@ def run(options: Options) -> int:
 async def _watch(options: Options, make_client: Callable[[], httpx.AsyncClient]) -> int:
     stop = asyncio.Event()
     received = _stop_on_signals(stop)
-    metrics = Metrics(time.monotonic(), options.keep_alive, options.rate)
-    sampling = asyncio.create_task(Sampler(options, make_client).run(metrics.add, stop))
+    metrics = Metrics(time.monotonic(), options.keep_alive, options.rate, options.by)
+    goal = Goal(options.until, options.by) if options.until else None
+
+    def on_sample(sample: Sample) -> None:
+        metrics.add(sample)
+        if goal:
+            goal.add(sample)
+            if goal.reached is not None:
+                stop.set()
+
+    sampling = asyncio.create_task(Sampler(options, make_client).run(on_sample, stop))
     try:
         await _show(options, metrics, sampling)
     finally:
@@ -56,11 +67,12 @@ async def _watch(options: Options, make_client: Callable[[], httpx.AsyncClient])
         with contextlib.suppress(asyncio.CancelledError):
             await sampling
     now = time.monotonic()
-    expectations = check_expectations(options, metrics, now)
+    expectations = check_expectations(options, metrics, goal, now)
     if options.json:
-        print(json.dumps(make_report(options, metrics, now, _end_reason(options, metrics, received), expectations)))
+        ended = _end_reason(options, metrics, goal, received)
+        print(json.dumps(make_report(options, metrics, now, ended, expectations)))
         sys.stdout.flush()
-    if received and (options.duration is not None or options.count is not None):
+    if received and (options.duration is not None or options.count is not None or goal):
         return EXIT_SIGNAL + received[0]
     return _report_failed(expectations)
 
@@ -80,9 +92,11 @@ def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
     return received
 
 
-def _end_reason(options: Options, metrics: Metrics, received: list[signal.Signals]) -> str:
+def _end_reason(options: Options, metrics: Metrics, goal: Goal | None, received: list[signal.Signals]) -> str:
     if received:
         return "signal"
+    if goal and goal.reached is not None:
+        return "until"
     return "count" if metrics.samples == options.count else "duration"
 
 
