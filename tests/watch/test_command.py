@@ -27,7 +27,8 @@ pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
 def test_one_replica_as_json(web_lone: int) -> None:
     done = watch(f"http://127.0.0.1:{web_lone}/", "--count", 80, "--rate", 400, "--json", "--expect-replicas", 1)
     found = report(done)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr.count("\u2713") == 2
     assert (found["samples"], found["errors"], found["ended"]) == (80, 0, "count")
     [replica] = found["replicas"]
     assert (replica["host"], replica["version"], replica["answers"]) == ("web-lone", "1.2.3", 80)
@@ -65,21 +66,28 @@ def test_nobody_answers() -> None:
     assert done.returncode == 1
     assert found["failures"] == {"refused": 3}
     assert found["gap"]["longest"] > 0
-    assert done.stderr == "yinyang.watch: expected an answer, seen: none to 3 requests (3 refused)\n"
+    assert done.stderr == "\u2717 expected an answer, seen: none to 3 requests (3 refused)\n"
 
 
 def test_expectations(web_lone: int) -> None:
-    """Each that does not hold has its line, and only those."""
+    """Each has its line, with a mark for whether it holds."""
     url = f"http://127.0.0.1:{web_lone}"
     held = ["--expect-replicas", 1, "--max-errors", 0, "--max-gap", "1ms", "--min-share", "100%"]
     done = watch(url, "--count", 5, "--rate", 100, *held)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert re.fullmatch("(\u2713 expected .*, +seen: .*\n){5}", done.stderr)
     done = watch(url, "--count", 5, "--rate", 100, "--expect-replicas", 2, "--max-errors", 0)
     assert done.returncode == 1
-    assert done.stderr == "yinyang.watch: expected exactly 2 replicas, seen: 1: web-lone\n"
+    assert done.stderr.splitlines() == [
+        "\u2713 expected an answer,          seen: 5 answers",
+        "\u2717 expected exactly 2 replicas, seen: 1: web-lone",
+        "\u2713 expected at most 0 errors,   seen: 0 of 5 requests (none)",
+    ]
+    done = watch(url, "--count", 5, "--rate", 100, "--expect-replicas", 2, PYTHONIOENCODING="ascii")
+    assert [line[:13] for line in done.stderr.splitlines()] == ["ok   expected", "FAIL expected"]
     done = watch(f"{url}/elsewhere?/whoami", "--count", 1, *held)  # the query is passed on, and is no path
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 5
+    assert done.stderr.count("\u2717") == 5
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: "
@@ -242,7 +250,7 @@ def test_a_gap_is_as_long_as_nobody_was_there(tmp_path: Path) -> None:
     assert process.returncode == 1
     longest = float(re.search(r"; gap [\d.]+ s, longest ([\d.]+) s; ", output.splitlines()[-1])[1])
     assert longest >= back - gone - 0.01  # as it is rounded
-    assert re.fullmatch(r"yinyang.watch: expected no gap longer than 0.001 s, seen: one of [\d.]+ s\n", errors)
+    assert re.search(r"\u2717 expected no gap longer than 0.001 s, seen: one of [\d.]+ s\n", errors)
 
 
 def refuses(port: int) -> bool:

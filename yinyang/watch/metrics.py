@@ -21,14 +21,23 @@ RATE_WINDOW = 5  # seconds over which the current rate is measured
 
 
 class LatencyHistogram:
-    """Counts latencies in buckets that grow exponentially, so that quantiles are right to 1 %."""
+    """Counts latencies in buckets that grow exponentially, so that quantiles are right to 1 %.
+
+    total: the sum of all, in seconds.
+    """
 
     def __init__(self) -> None:
+        self.total = 0.0
         self._counts: Counter[int] = Counter()
 
     def add(self, seconds: float) -> None:
         """Count one latency."""
+        self.total += seconds
         self._counts[round(math.log(max(seconds, MIN_LATENCY), BUCKET_RATIO))] += 1
+
+    def count_up_to(self, seconds: float) -> int:
+        """How many latencies were at most as long as this, right to 1 % of the time."""
+        return sum(count for bucket, count in self._counts.items() if BUCKET_RATIO**bucket <= seconds)
 
     def quantile(self, part: float) -> float | None:
         """The latency in seconds that this part (0 to 1) of all did not exceed; None if there is none."""
@@ -135,6 +144,7 @@ class Metrics:
     replicas: by host, in order of their first answers.
     groups: the groups of replicas by name, in order of their first answers.
     present: answers to requests without a cookie, by group, since the latest group came or came back.
+    answers_by_version: by host, and by the version that it had then, or an empty text.
     failures: by name.
     """
 
@@ -146,6 +156,7 @@ class Metrics:
     replicas: dict[str, ReplicaMetrics] = field(default_factory=dict)
     groups: dict[str, GroupMetrics] = field(default_factory=dict)
     present: Counter[str] = field(default_factory=Counter)
+    answers_by_version: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: dict[str, FailureMetrics] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -201,6 +212,7 @@ class Metrics:
             self.groups[former].replicas.pop(host)
         replica.replica = group.replicas[host] = described
         replica.add(sample)
+        self.answers_by_version[host, described.version or ""] += 1
         group.add(sample)
 
     def _add_failure(self, sample: Sample) -> None:

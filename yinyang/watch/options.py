@@ -14,6 +14,7 @@ from yinyang.watch.share_texts import DEFAULT_MARGIN, ExpectedShare, LeastShare,
 SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 EXIT_USAGE = 2  # as that of argparse
 MAX_CONCURRENCY = 1000
+MAX_PORT = 65535
 MAX_RATE = 1e6  # requests per second
 
 EPILOG = """\
@@ -21,7 +22,7 @@ A duration is a number with ms, s, m or h, such as 500ms, 1s or 2m.
 
 exit codes:
   0    All expectations hold. One is always there: if anything was asked, something was answered.
-  1    Some do not hold. Each of these has a line on stderr.
+  1    Some do not hold. All expectations are listed on stderr, with a mark for whether they hold.
   2    The command line is wrong, httpx or rich is not installed, or the environment names a proxy or certificates that
        cannot be used (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR). Or a login is needed:
        before any replica answered, and with no user in the URL, there was a 401, a 403 or a redirect.
@@ -50,6 +51,9 @@ class Options:
     duration: float | None
     count: int | None
     json: bool
+    jsonl: bool
+    junit: str | None
+    metrics_port: int | None
     insecure: bool
     by: By
     expect_replicas: int | None
@@ -76,6 +80,9 @@ def parse_options(arguments: list[str]) -> Options:
         duration=given.duration,
         count=given.count,
         json=given.json,
+        jsonl=given.jsonl,
+        junit=given.junit,
+        metrics_port=given.metrics,
         insecure=given.insecure,
         by=given.by,
         expect_replicas=given.expect_replicas,
@@ -121,7 +128,12 @@ def _make_parser() -> argparse.ArgumentParser:
         help="send requests for TIME, then wait for their answers, each for --timeout at most (default: until Ctrl-C)",
     )
     add("--count", type=_positive_integer, metavar="N", help="end after N requests")
-    add("--json", action="store_true", help="print only one JSON object, at the end")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print only one JSON object, at the end")
+    output.add_argument(
+        "--jsonl", action="store_true", help="print only a JSON object for each request, after one about the run"
+    )
+    add("--metrics", type=_port, metavar="PORT", help="serve http://127.0.0.1:PORT/metrics for Prometheus meanwhile")
     add(
         "--by",
         choices=ALL_BY,
@@ -158,6 +170,13 @@ def _make_parser() -> argparse.ArgumentParser:
         help=f"end when a replica or group has given this share of the answers of the last {WINDOW:g} s, at least "
         f"{MIN_ANSWERS}, such as 'v2 >= 99%%' with --by version; it is an expectation, so where --duration or --count "
         "comes first, the exit code is 1",
+    )
+    add(
+        "--junit",
+        type=_writable_file,
+        metavar="FILE",
+        help="write the expectations to FILE as JUnit XML, which GitLab shows with `artifacts: reports: junit:`; "
+        "GitHub shows those that do not hold without it, where GITHUB_ACTIONS is true",
     )
     return parser
 
@@ -213,6 +232,21 @@ def _positive_integer(text: str) -> int:
     if number == 0:
         raise argparse.ArgumentTypeError("it must be at least 1")
     return number
+
+
+def _port(text: str) -> int:
+    number = _positive_integer(text)
+    if number > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"it must be at most {MAX_PORT}")
+    return number
+
+
+def _writable_file(path: str) -> str:
+    try:
+        with open(path, "a"):
+            return path
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path!r} cannot be written: {error.strerror}") from None
 
 
 def _concurrency(text: str) -> int:

@@ -36,7 +36,7 @@ def percent(text: str) -> float:
 def expected_share(text: str) -> ExpectedShare:
     """What `v2=10%±3`, `v2=10%+-3` or `v2=10%` says; raises argparse.ArgumentTypeError for other text."""
     found = re.fullmatch(rf"\s*(\S.*?)\s*=\s*{PERCENT}\s*(?:(?:±|\+/?-)\s*{PERCENT}\s*)?", text, re.ASCII)
-    if not found:
+    if not found or not text.isprintable():
         raise argparse.ArgumentTypeError(f"{text!r} is not a name and a share, such as v2=10% or v2=10%+-3")
     return ExpectedShare(found[1], percent(found[2]), percent(found[3]) if found[3] else DEFAULT_MARGIN)
 
@@ -44,6 +44,6 @@ def expected_share(text: str) -> ExpectedShare:
 def least_share(text: str) -> LeastShare:
     """What `v2 >= 99%` says; raises argparse.ArgumentTypeError for other text."""
     found = re.fullmatch(rf"\s*(\S.*?)\s*>=\s*{PERCENT}\s*", text, re.ASCII)
-    if not found:
+    if not found or not text.isprintable():
         raise argparse.ArgumentTypeError(f"{text!r} is not a name and the share to reach, such as 'v2 >= 99%'")
     return LeastShare(found[1], percent(found[2]))
