@@ -112,7 +112,14 @@ def _make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="send N requests per second, at random times (default: 10)",
     )
-    add("--concurrency", type=_concurrency, default=8, metavar="N", help="at most N at the same time (default: 8)")
+    add(
+        "--concurrency",
+        type=_concurrency,
+        default=8,
+        metavar="N",
+        help="at most N at the same time, but no more than the watch itself has time for, so that latencies are those "
+        "of the replicas (default: 8)",
+    )
     add(
         "--connection",
         choices=("new", "same"),

@@ -7,9 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 
-import httpx
 from rich.console import Console
 from rich.live import Live
 
@@ -37,9 +35,10 @@ FRAMES_PER_SECOND = 8  # of the live view
 def run(options: Options) -> int:
     """Watch, and return the exit code."""
     try:
-        make_client = client_maker(options)
-        with asyncio.Runner(loop_factory=Loop) as runner:
-            return runner.run(_watch(options, make_client))
+        loop = Loop()
+        sampler = Sampler(options, client_maker(options), loop.idle_seconds)
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(_watch(options, sampler))
     except UnusableError as error:
         print(f"yinyang.watch: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -50,7 +49,7 @@ def run(options: Options) -> int:
         return EXIT_SIGNAL + signal.SIGINT
 
 
-async def _watch(options: Options, make_client: Callable[[], httpx.AsyncClient]) -> int:
+async def _watch(options: Options, sampler: Sampler) -> int:
     stop = asyncio.Event()
     received = _stop_on_signals(stop)
     metrics = Metrics(time.monotonic(), options.keep_alive, options.rate, options.by)
@@ -70,7 +69,7 @@ async def _watch(options: Options, make_client: Callable[[], httpx.AsyncClient])
             await stack.enter_async_context(serving_metrics(metrics, options.metrics_port))
         if options.jsonl:
             print_run(options)
-        sampling = asyncio.create_task(Sampler(options, make_client).run(on_sample, stop))
+        sampling = asyncio.create_task(sampler.run(on_sample, stop))
         try:
             await _show(options, metrics, sampling)
         finally:

@@ -18,21 +18,31 @@ from yinyang.watch.options import Options
 from yinyang.watch.sample import Replica, Sample, parse_whoami, printable
 
 MAX_BODY_SIZE = 65536  # bytes of an answer; whoami has some hundred
+FIRST_STEPS = ("connection.connect_tcp.started", "http11.send_request_headers.started")  # as httpx calls them
+MIN_IDLE = 0.2  # part of the time that the watch itself is to be idle, for one more request at the same time
+IDLE_CHECK = 0.001  # seconds between looks at whether it is
 MAX_LAG = 0.1  # seconds of lateness that are made up for
 
 
 class Slot:
-    """Room for one request at a time: a client with at most one connection, and the number of that connection."""
+    """Room for one request at a time.
+
+    client: it has at most one connection.
+    connection: the number of that connection.
+    start: when the request went to the network; None if it has not. What httpx does before is not the target's time.
+    """
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self.client = client
         self.connection = 0
+        self.start: float | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a request; see Sample. set_cookie_lines: those of an answer."""
+    """What came of a request, and when; see Sample. set_cookie_lines: those of an answer."""
 
+    end: float
     replica: Replica | None = None
     failure: str = ""
     served_by: str = ""
@@ -45,11 +55,18 @@ class Sampler:
     The times between requests are random, from an exponential distribution with the mean 1 / rate: what happens at
     random times sees a rotation as it is, while two clients with exact timers may each keep step with a part of it. If
     no slot is free, a request waits for one. Requests that are later than MAX_LAG do not come in a burst.
+
+    Where the watch itself is what limits the rate, more requests at the same time would only wait for each other, and
+    their latencies would be its own. So one more is sent only while it is idle for a part of the time.
     """
 
-    def __init__(self, options: Options, make_client: Callable[[], httpx.AsyncClient]) -> None:
+    def __init__(
+        self, options: Options, make_client: Callable[[], httpx.AsyncClient], idle_seconds: Callable[[], float]
+    ) -> None:
+        """idle_seconds: for how long the event loop has had nothing to do, since any moment."""
         self._options = options
         self._make_client = make_client
+        self._idle_seconds = idle_seconds
         self._on_sample: Callable[[Sample], None] = lambda sample: None
         self._connections = 0
         self._cookie_jar = CookieJar(secure=options.url.startswith("https:"))
@@ -84,18 +101,25 @@ class Sampler:
         options = self._options
         begin = due = time.monotonic()
         end = None if options.duration is None else begin + options.duration
-        sent = 0
+        sent, idle = 0, self._idle_seconds()
+        latest = begin
         async with asyncio.TaskGroup() as requests:
             while options.count is None or sent < options.count:
                 if end is not None and due >= end:
                     await asyncio.sleep(end - time.monotonic())
                     break
                 await asyncio.sleep(due - time.monotonic())
+                while self._is_sending() and self._idle_seconds() - idle < MIN_IDLE * (time.monotonic() - latest):
+                    await asyncio.sleep(IDLE_CHECK)
                 if (slot := await self._take_slot(end)) is None:
                     break
+                latest, idle = time.monotonic(), self._idle_seconds()
                 requests.create_task(self._send(slot))
                 sent += 1
                 due = max(due + random.expovariate(options.rate), time.monotonic() - MAX_LAG)
+
+    def _is_sending(self) -> bool:
+        return len(self._free_slots) < self._options.concurrency
 
     async def _take_slot(self, end: float | None) -> Slot | None:
         """A free slot, chosen at random; None if there is none until the end."""
@@ -113,28 +137,27 @@ class Sampler:
         keep_alive = self._options.keep_alive
         chosen = None if keep_alive else self._cookie_jar.choose()
         cookie_of, cookies = chosen or (None, {})
-        start = time.monotonic()
+        slot.start, begin = None, time.monotonic()
         try:
             async with asyncio.timeout(self._options.timeout):
                 outcome = await self._get_whoami(slot, cookies)
         except TimeoutError:
-            outcome = Outcome(failure=TIMED_OUT)
+            outcome = Outcome(time.monotonic(), failure=TIMED_OUT)
         except UnusableError:
             raise
         except Exception as error:  # whatever the answer was: each request is an answer or a failure
-            outcome = Outcome(failure=name_failure(error))
+            outcome = Outcome(time.monotonic(), failure=name_failure(error))
         finally:
             self._free_slots.append(slot)
             self._slot_freed.set()
-        end = time.monotonic()
         replica = outcome.replica
         if replica:
             self._may_need_login = False
             if cookie_of is None and not keep_alive:
                 self._cookie_jar.store(replica.host, outcome.set_cookie_lines)
-        self._on_sample(
-            Sample(start, end, replica, outcome.failure, slot.connection, cookie_of, tuple(cookies), outcome.served_by)
-        )
+        start = begin if slot.start is None else slot.start
+        about = (outcome.failure, slot.connection, cookie_of, tuple(cookies), outcome.served_by)
+        self._on_sample(Sample(start, outcome.end, replica, *about))
 
     async def _get_whoami(self, slot: Slot, cookies: dict[str, str]) -> Outcome:
         """The replica that answered, or else the failure.
@@ -144,6 +167,8 @@ class Sampler:
         """
 
         async def trace(event: str, _info: object) -> None:
+            if slot.start is None and event in FIRST_STEPS:
+                slot.start = time.monotonic()
             if event == "connection.connect_tcp.complete":
                 self._connections += 1
                 slot.connection = self._connections
@@ -157,17 +182,18 @@ class Sampler:
             if response.status_code != HTTPStatus.OK:
                 if self._may_need_login and not served_by:
                     self._check_login(response)
-                return Outcome(failure=name_status(response.status_code), served_by=served_by)
+                return Outcome(time.monotonic(), failure=name_status(response.status_code), served_by=served_by)
             async for piece in response.aiter_raw():
                 body += piece
                 if len(body) > MAX_BODY_SIZE:
-                    return Outcome(failure=NOT_WHOAMI, served_by=served_by)
+                    return Outcome(time.monotonic(), failure=NOT_WHOAMI, served_by=served_by)
+            end = time.monotonic()
         replica = parse_whoami(body)
         if not replica:
-            return Outcome(failure=NOT_WHOAMI, served_by=served_by)
+            return Outcome(end, failure=NOT_WHOAMI, served_by=served_by)
         # not as text: a server may send any bytes, which go back as they came
         lines = [value.decode("latin-1") for name, value in response.headers.raw if name.lower() == b"set-cookie"]
-        return Outcome(replica, set_cookie_lines=tuple(lines))
+        return Outcome(end, replica, set_cookie_lines=tuple(lines))
 
     def _check_login(self, response: httpx.Response) -> None:
         """Raise UnusableError if this is the answer to somebody who is to log in, and not a failure of replicas."""
