@@ -1,5 +1,6 @@
 """The watch behind a real balancer: does it find out what HAProxy does?"""
 
+import json
 import re
 import signal
 import subprocess
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from balancers import Stage, stage
+from balancers import Stage, replica, stage
 from conftest import PATIENCE, wait_until
 
 from watch.command import report, sampled, started, watch
@@ -90,3 +91,23 @@ def test_a_replica_is_killed(replicas: Stage) -> None:
     assert "web-1" in found["verdict"]["words"]
     assert re.search(r"\u2717 expected at most 0 errors, +seen: \d+ of \d+ requests \(", errors)
     assert [line[0] for line in errors.splitlines()] == [*"\u2713\u2713\u2717\u2717"]
+
+
+def test_a_rollout_that_nobody_notices(replicas: Stage, tmp_path: Path) -> None:
+    """Those that left give no share any more, and this is no failure; the new version reaches the share waited for."""
+    balancer = replicas.balance("haproxy")
+    limits = ["--max-errors", 0, "--min-share", "20%", "--rate", 200]
+    waits = ["--by", "version", "--until", "v2 >= 50%", "--rate", 200, "--json"]
+    with started(balancer.url, *limits) as process, started(balancer.url, *waits) as waiting:
+        for number in range(3):
+            wait_until(lambda number=number: sampled(replicas.replicas[f"web-{number}"].port) > 20, "some samples")
+            new = replicas.replicas[f"new-{number}"] = replica(tmp_path, f"new-{number}", "--app-version", "v2")
+            balancer.replace(f"web-{number}", new)
+            wait_until(lambda new=new: sampled(new.port) > 20, "samples of the new one")
+        wait_until(lambda: sampled(new.port) > 200, "enough of them")
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=PATIENCE)
+        told, _ = waiting.communicate(timeout=PATIENCE)
+    assert (process.returncode, waiting.returncode) == (0, 0), output + errors
+    assert "web-0 " in output.splitlines()[-1]
+    assert json.loads(told)["ended"] == "until"

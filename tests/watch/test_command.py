@@ -174,6 +174,7 @@ def test_a_rate_that_is_not_reached() -> None:
         (["--expect-replicas", 7], signal.SIGINT, 1),
         (["--duration", "1h"], signal.SIGINT, 130),
         (["--count", 10**9], signal.SIGINT, 130),
+        (["--until", "v2 >= 1%"], signal.SIGINT, 130),
         (["--duration", "1h"], signal.SIGTERM, 143),
     ],
     ids=str,

@@ -150,6 +150,27 @@ def test_without_colours(web_lone: int, terminal: Callable[..., Terminal]) -> No
     assert not re.search(r"\x1b\[[0-9;]*[34]8;", shown.text)
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_encoding_that_lacks_characters(encoding: str, web_lone: int, terminal: Callable[..., Terminal]) -> None:
+    """Names that are cut have an ellipsis, which is replaced too."""
+    limits = ["--expect-replicas", 1]
+    shown = terminal(f"http://127.0.0.1:{web_lone}", *limits, "--rate", 50, columns=25, PYTHONIOENCODING=encoding)
+    shown.read_until(lambda text: " @ " in text and re.search(r"[\w.,/]\?", text))
+    assert shown.end() == 0
+    assert "Traceback" not in shown.text
+    assert "ok   expected exactly 1 replica," in shown.text
+
+
+def test_expectations_at_the_end(web_lone: int, terminal: Callable[..., Terminal]) -> None:
+    shown = terminal(f"http://127.0.0.1:{web_lone}", "--count", 5, "--rate", 50, "--expect-replicas", 2)
+    while shown.read():
+        pass
+    assert shown.process.wait(PATIENCE) == 1
+    _, _, left = shown.text.rpartition("\x1b[?1049l")
+    assert "\N{CHECK MARK} expected an answer," in left
+    assert "\N{BALLOT X} expected exactly 2 replicas, seen: 1: web-lone" in left
+
+
 def drawn(metrics: Metrics, now: float, width: int = 80, height: int = 24) -> list[str]:
     console_of = importlib.import_module("rich.console").Console
     view = importlib.import_module("yinyang.watch.view").View

@@ -85,9 +85,8 @@ def _check_share(wanted: ExpectedShare, metrics: Metrics) -> Expectation:
     if not (names := _groups_named(wanted.name, metrics)):
         return Expectation(expected, _absent(wanted.name, metrics), wanted.share <= wanted.margin)
     share = sum(metrics.share(metrics.groups[name]) for name in names)
-    total = sum(replica.answers_without_cookie for replica in metrics.replicas.values())
     holds = abs(share - wanted.share) <= wanted.margin
-    return Expectation(expected, f"{100 * share:.1f} % of {total}", holds)
+    return Expectation(expected, f"{100 * share:.1f} % of {metrics.answers_without_cookie}", holds)
 
 
 def _check_goal(goal: Goal, metrics: Metrics) -> Expectation:

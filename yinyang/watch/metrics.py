@@ -171,6 +171,11 @@ class Metrics:
         return sum(replica.answers for replica in self.replicas.values())
 
     @property
+    def answers_without_cookie(self) -> int:
+        """The number of requests without a cookie that were answered, which shares are of."""
+        return sum(replica.answers_without_cookie for replica in self.replicas.values())
+
+    @property
     def errors(self) -> int:
         """The number of requests that failed."""
         return self.samples - self.answers
@@ -188,7 +193,7 @@ class Metrics:
 
     def share(self, counted: AnswerMetrics) -> float:
         """The share of a replica or group in all answers to requests without a cookie, from 0 to 1."""
-        total = sum(replica.answers_without_cookie for replica in self.replicas.values())
+        total = self.answers_without_cookie
         return counted.answers_without_cookie / total if total else 0.0
 
     def is_silent(self, hosts: Iterable[str]) -> bool:

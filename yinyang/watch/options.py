@@ -23,9 +23,10 @@ A duration is a number with ms, s, m or h, such as 500ms, 1s or 2m.
 exit codes:
   0    All expectations hold. One is always there: if anything was asked, something was answered.
   1    Some do not hold. All expectations are listed on stderr, with a mark for whether they hold.
-  2    The command line is wrong, httpx or rich is not installed, or the environment names a proxy or certificates that
-       cannot be used (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR). Or a login is needed:
-       before any replica answered, and with no user in the URL, there was a 401, a 403 or a redirect.
+  2    The command line is wrong, httpx or rich is not installed, the port of --metrics is taken, the file of --junit
+       cannot be written, or the environment names a proxy or certificates that cannot be used (ALL_PROXY, HTTP_PROXY,
+       HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR). Or a login is needed: before any replica answered, and with
+       no user in the URL, there was a 401, a 403 or a redirect.
   130  Ctrl-C (143: SIGTERM) before --duration, --count or --until was reached. Without these, Ctrl-C is the normal end,
        and the exit code is 0 or 1.
 """

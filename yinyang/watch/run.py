@@ -35,8 +35,9 @@ FRAMES_PER_SECOND = 8  # of the live view
 def run(options: Options) -> int:
     """Watch, and return the exit code."""
     try:
+        make_client = client_maker(options)
         loop = Loop()
-        sampler = Sampler(options, client_maker(options), loop.idle_seconds)
+        sampler = Sampler(options, make_client, loop.idle_seconds)
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(_watch(options, sampler))
     except UnusableError as error:

@@ -22,6 +22,7 @@ OTHER_LINES = 8  # beside groups and failures: header, a verdict of some lines, 
 MAX_BAR_WIDTH = 24  # columns
 SYMBOL_WIDTH = 3  # columns
 NOW = 1.0  # seconds since the last answer that still count as now
+STARTUP = 5.0  # seconds from the beginning in which those that are there are seen first
 RECENT = 20.0  # seconds for which a group is new, and for which it counts as failing after a failure
 VERDICT_STYLES = {"even": "bold green", "weighted": "bold cyan", "too few": "dim", "unsteady": "bold yellow"}
 
@@ -113,7 +114,8 @@ class View:
             return State.FAILING
         if self._metrics.is_silent(group.replicas):
             return State.SILENT
-        return State.NEW if self._now - group.first < RECENT else State.LIVE
+        is_new = self._now - group.first < RECENT and group.first - self._metrics.begin > STARTUP
+        return State.NEW if is_new else State.LIVE
 
     def _state_text(self, group: GroupMetrics, state: State) -> Text:
         seconds = self._now - group.last
@@ -123,7 +125,7 @@ class View:
             return Text(f"silent {seconds:.0f} s")
         if seconds >= NOW:
             return Text(f"{seconds:.0f} s ago")
-        return Text("new" if state is State.NEW and group.first - self._metrics.begin > RECENT else "now")
+        return Text("new" if state is State.NEW else "now")
 
     def _failure(self, name: str) -> Text:
         failure = self._metrics.failures[name]
