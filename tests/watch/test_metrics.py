@@ -42,6 +42,13 @@ def test_a_gap_at_the_beginning() -> None:
     assert gaps.longest(20.0) == 4
 
 
+def test_a_gap_is_not_negative_where_samples_come_late() -> None:
+    gaps = Gaps(10.0)
+    for moment, answered in [(12.0, True), (11.9, False), (11.9, True)]:
+        gaps.add(moment, answered)
+    assert (gaps.latest(20.0), gaps.longest(20.0)) == (0, 0)
+
+
 def test_pace_is_that_of_the_last_seconds() -> None:
     metrics = Metrics(100.0)
     for number in range(200):

@@ -70,3 +70,9 @@ def test_no_more_at_the_same_time_than_the_watch_has_time_for(state: str, expect
     """A target that is slow has as many as it may; a watch that is itself too slow would only delay them."""
     _, most = sent(state, 1.0, "--rate", "100000", "--count", "40", "--concurrency", "16")
     assert most == expected
+
+
+def test_none_is_sent_after_the_end() -> None:
+    """Not even where requests are late."""
+    starts, _ = sent("busy", 0.05, "--rate", "100", "--duration", "1s")
+    assert max(starts) < 1

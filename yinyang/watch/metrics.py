@@ -63,14 +63,14 @@ class Gaps:
         self._latest: float | None = None
 
     def add(self, now: float, answered: bool) -> None:
-        """A request was answered, or failed."""
+        """A request was answered, or failed; a little earlier than the one before, at times."""
         if not answered:
             self._failing = True
             return
         if self._failing:
-            self._latest = now - self._last_answer
+            self._latest = max(0.0, now - self._last_answer)
             self._longest = max(self._latest, self._longest or 0.0)
-        self._last_answer, self._failing = now, False
+        self._last_answer, self._failing = max(now, self._last_answer), False
 
     def latest(self, now: float) -> float | None:
         """The length of the latest gap, which may last until now; None if there was none."""

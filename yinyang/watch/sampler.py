@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Callable
@@ -99,18 +100,16 @@ class Sampler:
 
     async def _send_all(self) -> None:
         options = self._options
-        begin = due = time.monotonic()
-        end = None if options.duration is None else begin + options.duration
+        latest = due = time.monotonic()
+        end = math.inf if options.duration is None else due + options.duration
         sent, idle = 0, self._idle_seconds()
-        latest = begin
         async with asyncio.TaskGroup() as requests:
             while options.count is None or sent < options.count:
-                if end is not None and due >= end:
-                    await asyncio.sleep(end - time.monotonic())
-                    break
-                await asyncio.sleep(due - time.monotonic())
+                await asyncio.sleep(min(due, end) - time.monotonic())
                 while self._is_sending() and self._idle_seconds() - idle < MIN_IDLE * (time.monotonic() - latest):
                     await asyncio.sleep(IDLE_CHECK)
+                if max(due, time.monotonic()) >= end:
+                    break
                 if (slot := await self._take_slot(end)) is None:
                     break
                 latest, idle = time.monotonic(), self._idle_seconds()
@@ -121,12 +120,12 @@ class Sampler:
     def _is_sending(self) -> bool:
         return len(self._free_slots) < self._options.concurrency
 
-    async def _take_slot(self, end: float | None) -> Slot | None:
+    async def _take_slot(self, end: float) -> Slot | None:
         """A free slot, chosen at random; None if there is none until the end."""
         while not self._free_slots:
             self._slot_freed.clear()
             try:
-                async with asyncio.timeout(None if end is None else end - time.monotonic()):
+                async with asyncio.timeout(None if end == math.inf else end - time.monotonic()):
                     await self._slot_freed.wait()
             except TimeoutError:
                 return None
