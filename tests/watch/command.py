@@ -11,18 +11,20 @@ from collections.abc import Iterator
 import pytest
 from conftest import PATIENCE, clean_environment, read_all
 
+UNWANTED = ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR", "GITHUB_ACTIONS", "SSL_CERT_FILE", "SSL_CERT_DIR")
 COMMAND = [sys.executable, "-m", "yinyang.watch", "--timeout", f"{PATIENCE:g}s"]
 
 
 def environment() -> dict[str, str]:
     kept = {name: value for name, value in clean_environment().items() if not name.lower().endswith("_proxy")}
-    return {name: value for name, value in kept.items() if name not in ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR")}
+    return {name: value for name, value in kept.items() if name not in UNWANTED}
 
 
-def watch(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run one that ends by itself."""
+def watch(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run one that ends by itself, with these variables in its environment."""
     command = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False, env=environment())
+    given = environment() | variables
+    return subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False, env=given)
 
 
 @contextlib.contextmanager
@@ -52,6 +54,7 @@ def sampled(port: int) -> int:
 
 NUMBER = (int, float)
 MAYBE_NUMBER = (int, float, type(None))
+MAYBE_TEXT = (str, type(None))
 SCHEMA: dict[str, object] = {
     "url": str,
     "connection": str,
@@ -61,16 +64,31 @@ SCHEMA: dict[str, object] = {
     "answers": int,
     "errors": int,
     "rate": NUMBER,
+    "asked_rate": NUMBER,
     "replicas": [
         {
             "host": str,
             "short": str,
-            "version": (str, type(None)),
+            "version": MAYBE_TEXT,
+            "zone": MAYBE_TEXT,
+            "node": MAYBE_TEXT,
             "colours": [str],
             "answers": int,
             "share": NUMBER,
             "silent_for": NUMBER,
             "silent": bool,
+        }
+    ],
+    "by": str,
+    "groups": [
+        {
+            "name": str,
+            "replicas": [str],
+            "answers": int,
+            "share": NUMBER,
+            "silent_for": NUMBER,
+            "silent": bool,
+            "failures": int,
         }
     ],
     "failures": dict,
@@ -110,9 +128,8 @@ def report(done: subprocess.CompletedProcess[str]) -> dict:
     check_shape(found, SCHEMA)
     assert done.stdout.count("\n") == 1
     assert found["samples"] == found["answers"] + found["errors"]
-    assert sum(replica["answers"] for replica in found["replicas"]) == found["answers"]
     assert sum(found["failures"].values()) == found["errors"]
-    assert sum(replica["share"] for replica in found["replicas"]) == pytest.approx(
-        int(bool(found["replicas"])), abs=1e-4
-    )
+    for parts in found["replicas"], found["groups"]:
+        assert sum(part["answers"] for part in parts) == found["answers"]
+        assert sum(part["share"] for part in parts) == pytest.approx(int(bool(parts)), abs=1e-4)
     return found

@@ -5,12 +5,10 @@ import errno
 import re
 import signal
 import socket
-import struct
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from balancers import replica, stage
 from conftest import PATIENCE, wait_until
 
 from watch.command import metric, report, sampled, started, watch
+from watch.servers import answering, reset, say_nothing, says
 from yinyang import __version__, identify
 from yinyang.watch.__main__ import main
 
@@ -28,7 +27,8 @@ pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
 def test_one_replica_as_json(web_lone: int) -> None:
     done = watch(f"http://127.0.0.1:{web_lone}/", "--count", 80, "--rate", 400, "--json", "--expect-replicas", 1)
     found = report(done)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr.count("\u2713") == 2
     assert (found["samples"], found["errors"], found["ended"]) == (80, 0, "count")
     [replica] = found["replicas"]
     assert (replica["host"], replica["version"], replica["answers"]) == ("web-lone", "1.2.3", 80)
@@ -66,57 +66,28 @@ def test_nobody_answers() -> None:
     assert done.returncode == 1
     assert found["failures"] == {"refused": 3}
     assert found["gap"]["longest"] > 0
-    assert done.stderr == "yinyang.watch: expected an answer, seen: none to 3 requests (3 refused)\n"
+    assert done.stderr == "\u2717 expected an answer, seen: none to 3 requests (3 refused)\n"
 
 
 def test_expectations(web_lone: int) -> None:
-    """Each that does not hold has its line, and only those."""
+    """Each has its line, with a mark for whether it holds."""
     url = f"http://127.0.0.1:{web_lone}"
     held = ["--expect-replicas", 1, "--max-errors", 0, "--max-gap", "1ms", "--min-share", "100%"]
     done = watch(url, "--count", 5, "--rate", 100, *held)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert re.fullmatch("(\u2713 expected .*, +seen: .*\n){5}", done.stderr)
     done = watch(url, "--count", 5, "--rate", 100, "--expect-replicas", 2, "--max-errors", 0)
     assert done.returncode == 1
-    assert done.stderr == "yinyang.watch: expected exactly 2 replicas, seen: 1: web-lone\n"
+    assert done.stderr.splitlines() == [
+        "\u2713 expected an answer,          seen: 5 answers",
+        "\u2717 expected exactly 2 replicas, seen: 1: web-lone",
+        "\u2713 expected at most 0 errors,   seen: 0 of 5 requests (none)",
+    ]
+    done = watch(url, "--count", 5, "--rate", 100, "--expect-replicas", 2, PYTHONIOENCODING="ascii")
+    assert [line[:13] for line in done.stderr.splitlines()] == ["ok   expected", "FAIL expected"]
     done = watch(f"{url}/elsewhere?/whoami", "--count", 1, *held)  # the query is passed on, and is no path
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 5
-
-
-@contextlib.contextmanager
-def answering(behave: Callable[[socket.socket], None], received: list[bytes] | None = None) -> Iterator[int]:
-    """The port of a server that does this with each connection that has sent something, and keeps what that was."""
-
-    def serve() -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                client, _ = listener.accept()
-                with client:
-                    request = client.recv(65536)
-                    if received is not None:
-                        received.append(request)
-                    behave(client)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join(PATIENCE)
-
-
-def reset(client: socket.socket) -> None:
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def says(text: bytes) -> Callable[[socket.socket], None]:
-    return lambda client: client.sendall(text)
-
-
-def say_nothing(client: socket.socket) -> None:
-    client.recv(1)  # until it has waited long enough
+    assert done.stderr.count("\u2717") == 5
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: "
@@ -126,7 +97,8 @@ FAILURES: dict[str, tuple[Callable[[socket.socket], None], str]] = {
     "cut": (says(OK + b"99\r\n\r\n{"), "closed"),
     "silent": (say_nothing, "timed out"),
     "502": (says(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"), "status 502"),
-    "301": (says(b"HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"), "status 301"),
+    "304": (says(b"HTTP/1.1 304 Not Modified\r\n\r\n"), "status 304"),
+    "of a replica": (says(b"HTTP/1.1 403 Forbidden\r\nX-Served-By: a\r\nContent-Length: 0\r\n\r\n"), "status 403"),
     "page": (says(OK + b"6\r\n\r\n<html>"), "not whoami"),
     "endless": (lambda client: client.sendall(OK + b"1000000\r\n\r\n" + 100000 * b" "), "not whoami"),
     "ssh": (says(b"SSH-2.0-OpenSSH\r\n\r\n"), "not HTTP"),
@@ -166,6 +138,35 @@ def test_failures_are_told_apart(name: str) -> None:
     assert done.returncode == 1
 
 
+@pytest.mark.parametrize("head", ["401 Unauthorized", "403 Forbidden", "302 Found\r\nLocation: http://b/login?state=1"])
+def test_a_login_is_needed(head: str) -> None:
+    """One who has no user is told so, and sends no more; with a user, it is a failure."""
+    received: list[bytes] = []
+    status = head.partition(" ")[0]
+    behave = says(f"HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+    with answering(behave, received) as port:
+        done = watch(f"http://127.0.0.1:{port}", "--concurrency", 1, "--rate", 100)
+        assert (done.returncode, done.stdout, len(received)) == (2, "", 1)
+        assert re.match(
+            rf"yinyang.watch: needs a login[^\n]* http://127.0.0.1:{port}/whoami answers {status}", done.stderr
+        )
+        assert done.stderr.count("\n") == 1
+        assert "state" not in done.stderr
+        done = watch(f"http://me:secret@127.0.0.1:{port}", "--count", 2, "--rate", 100, "--json")
+    assert (done.returncode, report(done)["failures"]) == (1, {f"status {status}": 2})
+
+
+def test_a_rate_that_is_not_reached() -> None:
+    """It is said in the last line and in the object."""
+    with answering(say_nothing) as port:
+        limits = [f"http://127.0.0.1:{port}", "--concurrency", 1, "--timeout", "100ms", "--duration", "300ms"]
+        done = watch(*limits, "--rate", 100000)
+        found = report(watch(*limits, "--rate", 100000, "--json"))
+    assert re.search(r"; asked for 100000/s, reached [\d.]+/s; ", done.stdout.splitlines()[-1])
+    assert found["asked_rate"] == 100000
+    assert found["rate"] < 1000
+
+
 @pytest.mark.parametrize(
     ("arguments", "number", "code"),
     [
@@ -173,6 +174,7 @@ def test_failures_are_told_apart(name: str) -> None:
         (["--expect-replicas", 7], signal.SIGINT, 1),
         (["--duration", "1h"], signal.SIGINT, 130),
         (["--count", 10**9], signal.SIGINT, 130),
+        (["--until", "v2 >= 1%"], signal.SIGINT, 130),
         (["--duration", "1h"], signal.SIGTERM, 143),
     ],
     ids=str,
@@ -249,7 +251,7 @@ def test_a_gap_is_as_long_as_nobody_was_there(tmp_path: Path) -> None:
     assert process.returncode == 1
     longest = float(re.search(r"; gap [\d.]+ s, longest ([\d.]+) s; ", output.splitlines()[-1])[1])
     assert longest >= back - gone - 0.01  # as it is rounded
-    assert re.fullmatch(r"yinyang.watch: expected no gap longer than 0.001 s, seen: one of [\d.]+ s\n", errors)
+    assert re.search(r"\u2717 expected no gap longer than 0.001 s, seen: one of [\d.]+ s\n", errors)
 
 
 def refuses(port: int) -> bool:

@@ -42,6 +42,13 @@ def test_a_gap_at_the_beginning() -> None:
     assert gaps.longest(20.0) == 4
 
 
+def test_a_gap_is_not_negative_where_samples_come_late() -> None:
+    gaps = Gaps(10.0)
+    for moment, answered in [(12.0, True), (11.9, False), (11.9, True)]:
+        gaps.add(moment, answered)
+    assert (gaps.latest(20.0), gaps.longest(20.0)) == (0, 0)
+
+
 def test_pace_is_that_of_the_last_seconds() -> None:
     metrics = Metrics(100.0)
     for number in range(200):
@@ -49,3 +56,12 @@ def test_pace_is_that_of_the_last_seconds() -> None:
     assert metrics.current_rate(120.0) == pytest.approx(10)
     assert metrics.current_rate(130.0) == 0
     assert metrics.average_rate(140.0) == pytest.approx(5)
+
+
+def test_a_rate_is_low_beyond_chance() -> None:
+    metrics = Metrics(100.0, asked_rate=10)
+    for number in range(70):
+        metrics.add(Sample(0, 100 + number / 10, failure="refused"))
+    assert not metrics.is_slow(110.0)
+    assert metrics.is_slow(120.0)
+    assert not Metrics(100.0).is_slow(110.0)

@@ -19,6 +19,7 @@ from conftest import PATIENCE
 
 from watch.command import COMMAND, environment
 from yinyang import identify
+from yinyang.watch.groups import By
 from yinyang.watch.metrics import Metrics
 from yinyang.watch.sample import Replica, Sample
 
@@ -147,3 +148,79 @@ def test_without_colours(web_lone: int, terminal: Callable[..., Terminal]) -> No
     shown.read_until(lambda text: "web-lone" in text and "\N{YIN YANG}" in text)
     assert shown.end() == 0
     assert not re.search(r"\x1b\[[0-9;]*[34]8;", shown.text)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_encoding_that_lacks_characters(encoding: str, web_lone: int, terminal: Callable[..., Terminal]) -> None:
+    """Names that are cut have an ellipsis, which is replaced too."""
+    limits = ["--expect-replicas", 1]
+    shown = terminal(f"http://127.0.0.1:{web_lone}", *limits, "--rate", 50, columns=25, PYTHONIOENCODING=encoding)
+    shown.read_until(lambda text: " @ " in text and re.search(r"[\w.,/]\?", text))
+    assert shown.end() == 0
+    assert "Traceback" not in shown.text
+    assert "ok   expected exactly 1 replica," in shown.text
+
+
+def test_expectations_at_the_end(web_lone: int, terminal: Callable[..., Terminal]) -> None:
+    shown = terminal(f"http://127.0.0.1:{web_lone}", "--count", 5, "--rate", 50, "--expect-replicas", 2)
+    while shown.read():
+        pass
+    assert shown.process.wait(PATIENCE) == 1
+    _, _, left = shown.text.rpartition("\x1b[?1049l")
+    assert "\N{CHECK MARK} expected an answer," in left
+    assert "\N{BALLOT X} expected exactly 2 replicas, seen: 1: web-lone" in left
+
+
+def drawn(metrics: Metrics, now: float, width: int = 80, height: int = 24) -> list[str]:
+    console_of = importlib.import_module("rich.console").Console
+    view = importlib.import_module("yinyang.watch.view").View
+    shown = io.StringIO()
+    console_of(file=shown, width=width, height=height).print(view("http://localhost/whoami", metrics, now))
+    return [line.rstrip() for line in shown.getvalue().splitlines()]
+
+
+def rollout(by: By = "replica") -> tuple[Metrics, float]:
+    """18 old replicas, of which the first 6 went when 6 new ones came, and one of the others fails."""
+    metrics, moment = Metrics(0.0, by=by), 0.0
+    names = [f"old-{number:02}" for number in range(18)]
+    for number in range(3000):
+        moment += 0.01
+        if number == 2200:
+            names = [*names[6:], *(f"new-{new}" for new in range(6))]
+        name = names[number % len(names)]
+        version = "v2" if name.startswith("new") else "v1"
+        metrics.add(Sample(moment, moment + 0.001, Replica(name, name, version, ("#b8d868", "#000000"))))
+        if number % 100 == 99:
+            metrics.add(Sample(moment, moment + 0.002, failure="status 503", served_by="old-17"))
+    return metrics, moment
+
+
+@pytest.mark.parametrize("width", [40, 64, 80])
+def test_what_matters_comes_first(width: int) -> None:
+    """The verdict, the replica that fails, and the new version; those that went are what does not fit."""
+    metrics, now = rollout()
+    lines = drawn(metrics, now, width)
+    assert len(lines) <= 24
+    rows = [line for line in lines if "\N{YIN YANG}" in line]
+    assert [re.search(r"(old|new)-\d+", row)[0] for row in rows[:8]] == [
+        "old-17", *(f"new-{new}" for new in range(6)), "old-06",
+    ]  # fmt: skip
+    assert all(" v2 " in row for row in rows[1:7])
+    assert not any("silent" in row for row in rows)
+    assert metrics.verdict().words[:20] in lines[1]
+    assert ("\N{BOX DRAWINGS HEAVY HORIZONTAL}" in rows[1]) == (width >= 64)
+    if width >= 64:
+        assert "30 failed" in rows[0]
+        assert rows[1].endswith("new")
+
+
+def test_bars_are_scaled_to_the_largest() -> None:
+    metrics, now = rollout()
+    bar = "\N{BOX DRAWINGS HEAVY HORIZONTAL}"
+    assert max(line.count(bar) for line in drawn(metrics, now)) == 24
+
+
+def test_groups_in_a_terminal() -> None:
+    metrics, now = rollout("version")
+    rows = [line for line in drawn(metrics, now) if "\N{YIN YANG}" in line]
+    assert [row.split()[1:5] for row in rows] == [["v1", "12", "of", "18"], ["v2", "6", "of", "6"]]

@@ -1,16 +1,19 @@
 """The command, as far as it works without the libraries that the extra `watch` installs."""
 
 import importlib
+import io
 import sys
 
-from yinyang.watch.options import parse_options
+from yinyang.watch.options import EXIT_USAGE, parse_options
 
-EXIT_USAGE = 2
 LIBRARIES = ("httpx", "rich")
 
 
 def main() -> int:
     """Watch until the duration or the count is reached, or a signal comes; returns the exit code."""
+    for stream in sys.stdout, sys.stderr:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what a terminal of ASCII or Latin-1 cannot show
     options = parse_options(sys.argv[1:])
     for name in LIBRARIES:
         try:
@@ -18,8 +21,6 @@ def main() -> int:
         except ModuleNotFoundError as error:
             return _usage_error(f"{error.name} is not installed; install it with pip install 'yinyang-serve[watch]'")
     run = importlib.import_module("yinyang.watch.run")  # which needs them
-    if message := run.url_error(options):
-        return _usage_error(message)
     code: int = run.run(options)
     return code
 

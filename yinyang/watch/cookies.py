@@ -1,6 +1,7 @@
 """Cookies that replicas, or a balancer in front of them, have set: the latest ones of each replica."""
 
 import random
+from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 
 COOKIE_PROBABILITY = 0.2  # that a request carries a cookie, once there is one
@@ -18,7 +19,7 @@ class CookieJar:
         self._secure = secure
         self._by_host: dict[str, dict[str, str]] = {}  # names and values
 
-    def store(self, host: str, set_cookie_lines: list[str]) -> None:
+    def store(self, host: str, set_cookie_lines: Iterable[str]) -> None:
         """Keep the cookies that an answer of this replica sets, given its Set-Cookie header lines."""
         cookies = {name: value for line in set_cookie_lines for name, value in self._parse(line)}
         if cookies:

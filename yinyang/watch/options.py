@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from yinyang import __version__
+from yinyang.watch.goal import MIN_ANSWERS, WINDOW
+from yinyang.watch.groups import ALL_BY, By
+from yinyang.watch.share_texts import DEFAULT_MARGIN, ExpectedShare, LeastShare, expected_share, least_share, percent
 
 SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+EXIT_USAGE = 2  # as that of argparse
 MAX_CONCURRENCY = 1000
+MAX_PORT = 65535
 MAX_RATE = 1e6  # requests per second
 
 EPILOG = """\
@@ -17,10 +22,13 @@ A duration is a number with ms, s, m or h, such as 500ms, 1s or 2m.
 
 exit codes:
   0    All expectations hold. One is always there: if anything was asked, something was answered.
-  1    Some do not hold. Each of these has a line on stderr.
-  2    The command line is wrong, or httpx or rich is not installed.
-  130  Ctrl-C (143: SIGTERM) before --duration or --count was reached. Without these two, Ctrl-C is the normal end, and
-       the exit code is 0 or 1.
+  1    Some do not hold. All expectations are listed on stderr, with a mark for whether they hold.
+  2    The command line is wrong, httpx or rich is not installed, the port of --metrics is taken, the file of --junit
+       cannot be written, or the environment names a proxy or certificates that cannot be used (ALL_PROXY, HTTP_PROXY,
+       HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR). Or a login is needed: before any replica answered, and with
+       no user in the URL, there was a 401, a 403 or a redirect.
+  130  Ctrl-C (143: SIGTERM) before --duration, --count or --until was reached. Without these, Ctrl-C is the normal end,
+       and the exit code is 0 or 1.
 """
 
 
@@ -44,11 +52,18 @@ class Options:
     duration: float | None
     count: int | None
     json: bool
+    jsonl: bool
+    junit: str | None
+    metrics_port: int | None
     insecure: bool
+    by: By
     expect_replicas: int | None
     max_errors: int | None
     max_gap: float | None
+    max_p99: float | None
     min_share: float | None
+    expected_shares: tuple[ExpectedShare, ...]
+    until: LeastShare | None
 
 
 def parse_options(arguments: list[str]) -> Options:
@@ -66,11 +81,18 @@ def parse_options(arguments: list[str]) -> Options:
         duration=given.duration,
         count=given.count,
         json=given.json,
+        jsonl=given.jsonl,
+        junit=given.junit,
+        metrics_port=given.metrics,
         insecure=given.insecure,
+        by=given.by,
         expect_replicas=given.expect_replicas,
         max_errors=given.max_errors,
         max_gap=given.max_gap,
+        max_p99=given.max_p99,
         min_share=given.min_share,
+        expected_shares=tuple(given.expect),
+        until=given.until,
     )
 
 
@@ -84,8 +106,21 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("url", metavar="URL", type=_url, help="where the replicas are served, such as http://localhost:8080/")
-    add("--rate", type=_rate, default=10.0, metavar="N", help="send N requests per second (default: 10)")
-    add("--concurrency", type=_concurrency, default=8, metavar="N", help="at most N at the same time (default: 8)")
+    add(
+        "--rate",
+        type=_rate,
+        default=10.0,
+        metavar="N",
+        help="send N requests per second, at random times (default: 10)",
+    )
+    add(
+        "--concurrency",
+        type=_concurrency,
+        default=8,
+        metavar="N",
+        help="at most N at the same time, but no more than the watch itself has time for, so that latencies are those "
+        "of the replicas (default: 8)",
+    )
     add(
         "--connection",
         choices=("new", "same"),
@@ -94,16 +129,63 @@ def _make_parser() -> argparse.ArgumentParser:
         "random (default: new)",
     )
     add("--timeout", type=duration, default=3.0, metavar="TIME", help="give up a request after TIME (default: 3s)")
-    add("--duration", type=duration, metavar="TIME", help="end after TIME (default: on Ctrl-C)")
+    add(
+        "--duration",
+        type=duration,
+        metavar="TIME",
+        help="send requests for TIME, then wait for their answers, each for --timeout at most (default: until Ctrl-C)",
+    )
     add("--count", type=_positive_integer, metavar="N", help="end after N requests")
-    add("--json", action="store_true", help="print only one JSON object, at the end")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print only one JSON object, at the end")
+    output.add_argument(
+        "--jsonl", action="store_true", help="print only a JSON object for each request, after one about the run"
+    )
+    add("--metrics", type=_port, metavar="PORT", help="serve http://127.0.0.1:PORT/metrics for Prometheus meanwhile")
+    add(
+        "--by",
+        choices=ALL_BY,
+        default="replica",
+        help="show and expect shares of replicas, or of all with the same version, zone or node (default: replica)",
+    )
     add("--insecure", action="store_true", help="accept any TLS certificate")
     add("--version", action="version", version=f"yinyang-watch {__version__}", help="show the version and exit")
     add = parser.add_argument_group("expectations, for pipelines").add_argument
     add("--expect-replicas", type=_positive_integer, metavar="N", help="exactly N replicas answer")
     add("--max-errors", type=_integer, metavar="N", help="at most N requests fail")
     add("--max-gap", type=duration, metavar="TIME", help="no failure leaves a gap without an answer longer than TIME")
-    add("--min-share", type=_share, metavar="PERCENT", help="each replica gives at least PERCENT of all answers")
+    add("--max-p99", type=duration, metavar="TIME", help="99 %% of answers take at most TIME")
+    add(
+        "--min-share",
+        type=percent,
+        metavar="PERCENT",
+        help="each replica (or group, with --by) gives at least PERCENT of the answers; those that left do not count, "
+        "and answers count from when the latest came",
+    )
+    add(
+        "--expect",
+        type=expected_share,
+        action="append",
+        default=[],
+        metavar="NAME=SHARE",
+        help="a replica or group gives this share of all answers: 'v2=10%%+-3' with --by version means 7 to 13 %%; "
+        f"without a margin, it is {100 * DEFAULT_MARGIN:g} points; may be given more than once",
+    )
+    add(
+        "--until",
+        type=least_share,
+        metavar="'NAME >= SHARE'",
+        help=f"end when a replica or group has given this share of the answers of the last {WINDOW:g} s, at least "
+        f"{MIN_ANSWERS}, such as 'v2 >= 99%%' with --by version; it is an expectation, so where --duration or --count "
+        "comes first, the exit code is 1",
+    )
+    add(
+        "--junit",
+        type=_writable_file,
+        metavar="FILE",
+        help="write the expectations to FILE as JUnit XML, which GitLab shows with `artifacts: reports: junit:`; "
+        "GitHub shows those that do not hold without it, where GITHUB_ACTIONS is true",
+    )
     return parser
 
 
@@ -160,15 +242,23 @@ def _positive_integer(text: str) -> int:
     return number
 
 
+def _port(text: str) -> int:
+    number = _positive_integer(text)
+    if number > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"it must be at most {MAX_PORT}")
+    return number
+
+
+def _writable_file(path: str) -> str:
+    try:
+        with open(path, "a"):
+            return path
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path!r} cannot be written: {error.strerror}") from None
+
+
 def _concurrency(text: str) -> int:
     number = _positive_integer(text)
     if number > MAX_CONCURRENCY:
         raise argparse.ArgumentTypeError(f"it must be at most {MAX_CONCURRENCY}")
     return number
-
-
-def _share(text: str) -> float:
-    found = re.fullmatch(r"(\d{1,3}(?:\.\d+)?) ?%?", text, re.ASCII)
-    if not found or float(found[1]) > 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share, such as 20%")
-    return float(found[1]) / 100

@@ -8,13 +8,20 @@ import signal
 import sys
 import time
 
-import httpx
 from rich.console import Console
 from rich.live import Live
 
+from yinyang.watch.client import UnusableError, client_maker
+from yinyang.watch.closing import print_expectations
 from yinyang.watch.expectations import Expectation, check_expectations
+from yinyang.watch.exporter import serving_metrics
+from yinyang.watch.goal import Goal
+from yinyang.watch.jsonl import print_run, print_sample
+from yinyang.watch.junit import write_junit
+from yinyang.watch.loop import Loop
 from yinyang.watch.metrics import Metrics
-from yinyang.watch.options import Options
+from yinyang.watch.options import EXIT_USAGE, Options
+from yinyang.watch.sample import Sample
 from yinyang.watch.sampler import Sampler
 from yinyang.watch.summary import make_report, summary_line
 from yinyang.watch.view import View
@@ -25,19 +32,17 @@ EXIT_SIGNAL = 128  # plus the number of the signal
 FRAMES_PER_SECOND = 8  # of the live view
 
 
-def url_error(options: Options) -> str:
-    """Why httpx does not take the URL, which looked like one; empty if it does."""
-    try:
-        httpx.URL(options.url)
-    except httpx.InvalidURL as error:
-        return f"{options.display_url!r} is not a URL: {error}"
-    return ""
-
-
 def run(options: Options) -> int:
     """Watch, and return the exit code."""
     try:
-        return asyncio.run(_watch(options))
+        make_client = client_maker(options)
+        loop = Loop()
+        sampler = Sampler(options, make_client, loop.idle_seconds)
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(_watch(options, sampler))
+    except UnusableError as error:
+        print(f"yinyang.watch: {error}", file=sys.stderr)
+        return EXIT_USAGE
     except BrokenPipeError:  # the reader of the lines has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_SIGNAL + signal.SIGPIPE
@@ -45,25 +50,42 @@ def run(options: Options) -> int:
         return EXIT_SIGNAL + signal.SIGINT
 
 
-async def _watch(options: Options) -> int:
+async def _watch(options: Options, sampler: Sampler) -> int:
     stop = asyncio.Event()
     received = _stop_on_signals(stop)
-    metrics = Metrics(time.monotonic(), options.keep_alive)
-    sampling = asyncio.create_task(Sampler(options).run(metrics.add, stop))
-    try:
-        await _show(options, metrics, sampling)
-    finally:
-        sampling.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await sampling
+    metrics = Metrics(time.monotonic(), options.keep_alive, options.rate, options.by)
+    goal = Goal(options.until, options.by) if options.until else None
+
+    def on_sample(sample: Sample) -> None:
+        metrics.add(sample)
+        if options.jsonl:
+            print_sample(sample)
+        if goal:
+            goal.add(sample)
+            if goal.reached is not None:
+                stop.set()
+
+    async with contextlib.AsyncExitStack() as stack:
+        if options.metrics_port is not None:
+            await stack.enter_async_context(serving_metrics(metrics, options.metrics_port))
+        if options.jsonl:
+            print_run(options)
+        sampling = asyncio.create_task(sampler.run(on_sample, stop))
+        try:
+            await _show(options, metrics, sampling)
+        finally:
+            sampling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sampling
     now = time.monotonic()
-    expectations = check_expectations(options, metrics, now)
+    expectations = check_expectations(options, metrics, goal, now)
     if options.json:
-        print(json.dumps(make_report(options, metrics, now, _end_reason(options, metrics, received), expectations)))
+        ended = _end_reason(options, metrics, goal, received)
+        print(json.dumps(make_report(options, metrics, now, ended, expectations)))
         sys.stdout.flush()
-    if received and (options.duration is not None or options.count is not None):
-        return EXIT_SIGNAL + received[0]
-    return _report_failed(expectations)
+    code = _tell(options, expectations, now - metrics.begin)
+    has_end = options.duration is not None or options.count is not None or options.until is not None
+    return EXIT_SIGNAL + received[0] if received and has_end else code
 
 
 def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
@@ -81,23 +103,28 @@ def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
     return received
 
 
-def _end_reason(options: Options, metrics: Metrics, received: list[signal.Signals]) -> str:
+def _end_reason(options: Options, metrics: Metrics, goal: Goal | None, received: list[signal.Signals]) -> str:
     if received:
         return "signal"
+    if goal and goal.reached is not None:
+        return "until"
     return "count" if metrics.samples == options.count else "duration"
 
 
-def _report_failed(expectations: list[Expectation]) -> int:
-    """Print those that do not hold, and return the exit code."""
-    failed = [expectation for expectation in expectations if not expectation.holds]
-    for expectation in failed:
-        print(f"yinyang.watch: expected {expectation.expected}, seen: {expectation.seen}", file=sys.stderr)
-    return EXIT_EXPECTATION_FAILED if failed else EXIT_OK
+def _tell(options: Options, expectations: list[Expectation], seconds: float) -> int:
+    """Tell which expectations hold, and return the exit code."""
+    print_expectations(expectations, sys.stderr)
+    if options.junit is not None:
+        try:
+            write_junit(options.junit, options.display_url, seconds, expectations)
+        except OSError as error:
+            raise UnusableError(f"{options.junit!r} cannot be written: {error.strerror}") from None
+    return EXIT_OK if all(one.holds for one in expectations) else EXIT_EXPECTATION_FAILED
 
 
 async def _show(options: Options, metrics: Metrics, sampling: asyncio.Task[None]) -> None:
     """Show what happens until sampling ends."""
-    if options.json:
+    if options.json or options.jsonl:
         await sampling
     elif sys.stdout.isatty():
         await _show_live(options, metrics, sampling)

@@ -20,6 +20,8 @@ class Replica:
     short: str
     version: str | None
     colours: tuple[str, str]
+    zone: str | None = None
+    node: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Sample:
     connection: a number that each connection has for itself.
     cookie_of: the host of the replica whose cookies the request carried; None if it carried none.
     cookies: the names of the cookies that the request carried.
+    served_by: the host of the replica that a failed answer named in X-Served-By; empty if there is none.
     """
 
     start: float
@@ -41,6 +44,7 @@ class Sample:
     connection: int = 0
     cookie_of: str | None = None
     cookies: tuple[str, ...] = ()
+    served_by: str = ""
 
 
 def parse_whoami(body: bytes) -> Replica | None:
@@ -52,13 +56,18 @@ def parse_whoami(body: bytes) -> Replica | None:
     if not isinstance(whoami, dict) or not isinstance(whoami.get("host"), str) or not whoami["host"]:
         return None
     host = printable(whoami["host"])
-    short, version = whoami.get("short"), whoami.get("version")
     return Replica(
         host,
-        printable(short) if isinstance(short, str) and short else host,
-        printable(version) if isinstance(version, str) else None,
+        _text(whoami.get("short")) or host,
+        _text(whoami.get("version")),
         parse_colours(whoami.get("colours")),
+        _text(whoami.get("zone")),
+        _text(whoami.get("node")),
     )
+
+
+def _text(value: object) -> str | None:
+    return printable(value) if isinstance(value, str) else None
 
 
 def parse_colours(value: object) -> tuple[str, str]:

@@ -5,17 +5,24 @@ The keys of the JSON object are these. Times are in seconds, shares from 0 to 1,
     url           the URL that was asked, without a password
     connection    "new" or "same"
     seconds       how long the watch took
-    ended         why it ended: "duration", "count", or "signal"
+    ended         why it ended: "duration", "count", "until" or "signal"
     samples       number of requests that were answered or failed
     answers       number of requests that were answered
     errors        number of requests that failed
     rate          samples per second
+    asked_rate    what --rate asked for
     replicas      in order of their first answers, for each:
-        host, short, version, colours   as /whoami tells them
+        host, short, version, zone, node, colours   as /whoami tells them
         answers                         number of its answers
         share                           its share of the answers to requests without a cookie
         silent_for                      time since its last answer
         silent                          whether that is too long for a replica that is still there
+    by            what replicas of a group have in common: "replica", "version", "zone" or "node"
+    groups        in order of their first answers, for each:
+        name                            the version, zone or node; of a replica for itself, its host
+        replicas                        hosts of its replicas, except those that are in another group by now
+        answers, share, silent_for, silent      as those of a replica
+        failures                        number of failures that named one of its replicas in X-Served-By
     failures      number of failures of each kind: "refused", "timed out", "reset", "closed", "status 502",
                   "not whoami", ...
     gap           time without an answer around failures: "latest" and "longest"; null if nothing failed
@@ -32,10 +39,10 @@ The keys of the JSON object are these. Times are in seconds, shares from 0 to 1,
 from collections import Counter
 
 from yinyang.watch.expectations import Expectation
-from yinyang.watch.metrics import Metrics
+from yinyang.watch.metrics import AnswerMetrics, Metrics
 from yinyang.watch.options import Options
 from yinyang.watch.sample import Replica
-from yinyang.watch.verdict import Verdict, judge
+from yinyang.watch.verdict import Verdict
 
 MAX_NAMED = 8  # replicas that a line names
 
@@ -54,11 +61,14 @@ def make_report(
         "answers": metrics.answers,
         "errors": metrics.errors,
         "rate": _rounded(metrics.average_rate(now)),
+        "asked_rate": metrics.asked_rate,
         "replicas": _replicas_report(metrics, now),
+        "by": metrics.by,
+        "groups": _groups_report(metrics, now),
         "failures": {name: failure.count for name, failure in metrics.failures.items()},
         "gap": {"latest": _rounded(metrics.gaps.latest(now)), "longest": _rounded(metrics.gaps.longest(now))},
         "latency": {"p50": _rounded(p50), "p99": _rounded(p99)},
-        "verdict": _verdict_report(judge(metrics.evidence)),
+        "verdict": _verdict_report(metrics.verdict()),
         "expectations": [{"expected": one.expected, "seen": one.seen, "holds": one.holds} for one in expectations],
     }
 
@@ -69,14 +79,35 @@ def _replicas_report(metrics: Metrics, now: float) -> list[dict[str, object]]:
             "host": host,
             "short": replica.replica.short,
             "version": replica.replica.version,
+            "zone": replica.replica.zone,
+            "node": replica.replica.node,
             "colours": list(replica.replica.colours),
-            "answers": replica.answers,
-            "share": _rounded(metrics.share(replica)),
-            "silent_for": _rounded(now - replica.last),
-            "silent": metrics.evidence.is_silent(host),
+            **_answers_report(metrics, replica, now),
+            "silent": metrics.is_silent([host]),
         }
         for host, replica in metrics.replicas.items()
     ]
+
+
+def _groups_report(metrics: Metrics, now: float) -> list[dict[str, object]]:
+    return [
+        {
+            "name": name,
+            "replicas": list(group.replicas),
+            **_answers_report(metrics, group, now),
+            "silent": metrics.is_silent(group.replicas),
+            "failures": group.failures,
+        }
+        for name, group in metrics.groups.items()
+    ]
+
+
+def _answers_report(metrics: Metrics, counted: AnswerMetrics, now: float) -> dict[str, object]:
+    return {
+        "answers": counted.answers,
+        "share": _rounded(metrics.share(counted)),
+        "silent_for": _rounded(now - counted.last),
+    }
 
 
 def _verdict_report(verdict: Verdict) -> dict[str, object]:
@@ -99,7 +130,8 @@ def summary_line(metrics: Metrics, now: float) -> str:
         ", ".join(f"{failure.count} {name}" for name, failure in metrics.failures.items()) or "no failure",
         gap_text(metrics, now),
         latency_text(metrics),
-        judge(metrics.evidence).words,
+        rate_text(metrics, now),
+        metrics.verdict().words,
     ]
     return "; ".join(part for part in parts if part)
 
@@ -116,8 +148,17 @@ def latency_text(metrics: Metrics) -> str:
     return "" if p50 is None or p99 is None else f"p50 {1000 * p50:.3g} ms, p99 {1000 * p99:.3g} ms"
 
 
+def rate_text(metrics: Metrics, now: float) -> str:
+    """Which rate was reached, if that is much less than was asked for; else empty."""
+    if not metrics.is_slow(now):
+        return ""
+    return f"asked for {metrics.asked_rate:.10g}/s, reached {metrics.average_rate(now):.3g}/s"
+
+
 def display_names(metrics: Metrics) -> dict[str, str]:
-    """What to call each replica, by host: its short name if no other replica has the same one, else its host."""
+    """What to call each group, by name: a replica by its short name if no other replica has the same one."""
+    if metrics.by != "replica":
+        return {name: name for name in metrics.groups}
     replicas: list[Replica] = [replica.replica for replica in metrics.replicas.values()]
     uses = Counter(replica.short for replica in replicas)
     return {replica.host: replica.short if uses[replica.short] == 1 else replica.host for replica in replicas}
@@ -125,13 +166,14 @@ def display_names(metrics: Metrics) -> dict[str, str]:
 
 def _shares_text(metrics: Metrics) -> str:
     names = display_names(metrics)
-    replicas = list(metrics.replicas.items())
+    groups = list(metrics.groups.values())
     shares = [
-        f"{names[host]} {100 * metrics.share(replica):.0f} %{' (silent)' if metrics.evidence.is_silent(host) else ''}"
-        for host, replica in replicas[:MAX_NAMED]
+        f"{names[group.name]} {100 * metrics.share(group):.0f} %"
+        f"{' (silent)' if metrics.is_silent(group.replicas) else ''}"
+        for group in groups[:MAX_NAMED]
     ]
-    if len(replicas) > MAX_NAMED:
-        shares.append(f"{len(replicas) - MAX_NAMED} more")
+    if len(groups) > MAX_NAMED:
+        shares.append(f"{len(groups) - MAX_NAMED} more")
     return ", ".join(shares)
 
 

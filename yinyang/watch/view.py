@@ -1,5 +1,7 @@
 """The state of a watch for a terminal of any size, drawn with rich."""
 
+from enum import IntEnum
+
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
@@ -8,24 +10,37 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from yinyang.watch.metrics import Metrics, ReplicaMetrics
-from yinyang.watch.summary import display_names, gap_text, latency_text
-from yinyang.watch.verdict import Verdict, judge
+from yinyang.watch.metrics import GroupMetrics, Metrics
+from yinyang.watch.sample import DEFAULT_COLOURS, Replica
+from yinyang.watch.summary import display_names, gap_text, latency_text, rate_text
+from yinyang.watch.verdict import Verdict
 
-MIN_WIDTH_FOR_VERSIONS = 64  # columns
-MIN_WIDTH_FOR_BARS = 44  # columns, and for when a replica was last seen
-OTHER_LINES = 8  # beside replicas and failures: header, gaps, latencies, and a verdict of some lines
+MIN_WIDTH_FOR_VERSIONS = 30  # columns, and for how many replicas a group has
+MIN_WIDTH_FOR_STATES = 44  # columns
+MIN_WIDTH_FOR_BARS = 64  # columns
+OTHER_LINES = 8  # beside groups and failures: header, a verdict of some lines, gaps, latencies
 MAX_BAR_WIDTH = 24  # columns
 SYMBOL_WIDTH = 3  # columns
 NOW = 1.0  # seconds since the last answer that still count as now
+STARTUP = 5.0  # seconds from the beginning in which those that are there are seen first
+RECENT = 20.0  # seconds for which a group is new, and for which it counts as failing after a failure
 VERDICT_STYLES = {"even": "bold green", "weighted": "bold cyan", "too few": "dim", "unsteady": "bold yellow"}
+
+
+class State(IntEnum):
+    """How a group is, the most interesting first: this is the order of the rows, of which the last may not fit."""
+
+    FAILING = 0
+    NEW = 1
+    LIVE = 2
+    SILENT = 3
 
 
 class View:
     """Draws the metrics as they are when they are drawn, for the console as it is then."""
 
     def __init__(self, title: str, metrics: Metrics, now: float, show_all: bool = False) -> None:
-        """now: seconds on the clock of samples; show_all: show all replicas, even those that the screen cannot hold."""
+        """now: seconds on the clock of samples; show_all: show all groups, even those that the screen cannot hold."""
         self._title = title
         self._metrics = metrics
         self._now = now
@@ -34,16 +49,16 @@ class View:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What to draw, as rich asks for it."""
         metrics = self._metrics
-        replicas = len(metrics.replicas)
-        room = replicas if self._show_all else max(1, console.height - OTHER_LINES - len(metrics.failures))
-        parts: list[RenderableType] = [self._header(), Text(), self._table(options.max_width, room)]
-        if replicas > room:
-            parts.append(Text(f"... and {replicas - room} more", style="dim"))
+        groups = len(metrics.groups)
+        room = groups if self._show_all else max(1, console.height - OTHER_LINES - len(metrics.failures))
+        parts: list[RenderableType] = [self._header(), _verdict_text(metrics.verdict())]
         parts.extend(self._failure(name) for name in metrics.failures)
-        figures = [text for text in (gap_text(metrics, self._now), latency_text(metrics)) if text]
-        if figures:
-            parts.append(Text("; ".join(figures)))
-        parts.append(_verdict_text(judge(metrics.evidence)))
+        parts += [Text(), self._table(options.max_width, room)]
+        if groups > room:
+            parts.append(Text(f"... and {groups - room} more", style="dim"))
+        figures = [gap_text(metrics, self._now), latency_text(metrics), rate_text(metrics, self._now)]
+        if any(figures):
+            parts.append(Text("; ".join(filter(None, figures))))
         yield Group(*parts)
 
     def _header(self) -> Text:
@@ -54,39 +69,63 @@ class View:
         return text.append(self._title, style="dim")
 
     def _table(self, width: int, room: int) -> Table:
-        """A row for each replica, with the columns that the width has room for."""
+        """A row for each group, with the columns that the width has room for."""
         metrics = self._metrics
-        has_versions, has_bars = width >= MIN_WIDTH_FOR_VERSIONS, width >= MIN_WIDTH_FOR_BARS
+        has_versions, has_states = width >= MIN_WIDTH_FOR_VERSIONS, width >= MIN_WIDTH_FOR_STATES
+        has_bars = width >= MIN_WIDTH_FOR_BARS
         table = Table.grid(padding=(0, 1))
         table.add_column(width=SYMBOL_WIDTH, no_wrap=True)
         table.add_column(overflow="ellipsis", no_wrap=True, min_width=4)  # name
         if has_versions:
-            table.add_column(overflow="ellipsis", no_wrap=True, max_width=16)
+            table.add_column(overflow="ellipsis", no_wrap=True, min_width=4, max_width=16)
         table.add_column(justify="right", no_wrap=True)  # answers
         table.add_column(justify="right", no_wrap=True)  # share
         if has_bars:
             table.add_column(no_wrap=True, min_width=8, max_width=MAX_BAR_WIDTH)
-            table.add_column(overflow="ellipsis", no_wrap=True)  # last seen
+        if has_states:
+            table.add_column(overflow="ellipsis", no_wrap=True)
         names = display_names(metrics)
-        for host, replica in list(metrics.replicas.items())[:room]:
-            is_silent = metrics.evidence.is_silent(host)
-            share = metrics.share(replica)
-            cells: list[RenderableType] = [Symbol(replica.replica.colours), Text(names[host])]
+        largest = max(map(metrics.share, metrics.groups.values()), default=0.0)
+        for group in sorted(metrics.groups.values(), key=self._state)[:room]:
+            state, share = self._state(group), metrics.share(group)
+            replicas = list(group.replicas.values())
+            colours = replicas[0].colours if replicas else DEFAULT_COLOURS
+            cells: list[RenderableType] = [Symbol(colours), Text(names[group.name])]
             if has_versions:
-                cells.append(Text(replica.replica.version or ""))
-            cells += [Text(str(replica.answers)), Text(f"{100 * share:.1f} %")]
+                cells.append(Text(self._about(replicas)))
+            cells += [Text(str(group.answers)), Text(f"{100 * share:.1f} %")]
             if has_bars:
-                style = Style(color=replica.replica.colours[0], dim=is_silent)
-                cells.append(ProgressBar(1.0, share, complete_style=style, finished_style=style))
-                cells.append(self._last_seen(replica, is_silent))
-            table.add_row(*cells, style="dim" if is_silent else "")
+                style = Style(color=colours[0], dim=state is State.SILENT)
+                cells.append(ProgressBar(largest or 1.0, share, complete_style=style, finished_style=style))
+            if has_states:
+                cells.append(self._state_text(group, state))
+            table.add_row(*cells, style="dim" if state is State.SILENT else "")
         return table
 
-    def _last_seen(self, replica: ReplicaMetrics, is_silent: bool) -> Text:
-        seconds = self._now - replica.last
-        if is_silent:
+    def _about(self, replicas: list[Replica]) -> str:
+        """What is told of a group beside its name: the version, or how many replicas are there."""
+        if self._metrics.by == "replica":
+            return replicas[0].version or ""
+        there = sum(not self._metrics.is_silent([replica.host]) for replica in replicas)
+        return f"{there} of {len(replicas)}"
+
+    def _state(self, group: GroupMetrics) -> State:
+        if self._now - group.last_failure < RECENT:
+            return State.FAILING
+        if self._metrics.is_silent(group.replicas):
+            return State.SILENT
+        is_new = self._now - group.first < RECENT and group.first - self._metrics.begin > STARTUP
+        return State.NEW if is_new else State.LIVE
+
+    def _state_text(self, group: GroupMetrics, state: State) -> Text:
+        seconds = self._now - group.last
+        if state is State.FAILING:
+            return Text(f"{group.failures} failed", style="red")
+        if state is State.SILENT:
             return Text(f"silent {seconds:.0f} s")
-        return Text("now" if seconds < NOW else f"{seconds:.0f} s ago")
+        if seconds >= NOW:
+            return Text(f"{seconds:.0f} s ago")
+        return Text("new" if state is State.NEW else "now")
 
     def _failure(self, name: str) -> Text:
         failure = self._metrics.failures[name]

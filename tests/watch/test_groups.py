@@ -1,0 +1,162 @@
+"""Replicas by version, zone or node, and what is expected of them."""
+
+import itertools
+
+import pytest
+
+from watch.command import report, watch
+from watch.servers import answering, says_each, whoami
+from yinyang.watch.expectations import check_expectations
+from yinyang.watch.goal import MIN_ANSWERS, WINDOW, Goal
+from yinyang.watch.metrics import Metrics
+from yinyang.watch.options import parse_options
+from yinyang.watch.sample import DEFAULT_COLOURS, Replica, Sample
+from yinyang.watch.share_texts import LeastShare, expected_share, least_share
+
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
+
+CANARY = [
+    whoami("web-a", "v1", "north", "n1"),
+    whoami("web-b", "v1", "south", "n2"),
+    whoami("web-c", "v1", "north", "n1"),
+    whoami("web-d", "v2"),
+]
+QUICK = ("--rate", 500, "--json")
+
+
+def test_replicas_as_they_describe_themselves() -> None:
+    with answering(says_each(CANARY)) as port:
+        found = report(watch(f"http://127.0.0.1:{port}", "--count", 4, *QUICK))
+    told = {one["host"]: (one["version"], one["zone"], one["node"]) for one in found["replicas"]}
+    assert told["web-b"] == ("v1", "south", "n2")
+    assert told["web-d"] == ("v2", None, None)
+    assert [*told] == [group["name"] for group in found["groups"]]
+
+
+@pytest.mark.parametrize(
+    ("by", "groups"),
+    [
+        ("version", {"v1": ["web-a", "web-b", "web-c"], "v2": ["web-d"]}),
+        ("zone", {"north": ["web-a", "web-c"], "south": ["web-b"], "no zone": ["web-d"]}),
+        ("node", {"n1": ["web-a", "web-c"], "n2": ["web-b"], "no node": ["web-d"]}),
+    ],
+)
+def test_groups(by: str, groups: dict[str, list[str]]) -> None:
+    with answering(says_each(itertools.cycle(CANARY))) as port:
+        url = f"http://127.0.0.1:{port}"
+        found = report(watch(url, "--count", 40, *QUICK, "--by", by))
+        lines = watch(url, "--count", 40, "--rate", 500, "--by", by)
+    assert found["by"] == by
+    assert {group["name"]: sorted(group["replicas"]) for group in found["groups"]} == groups
+    assert {group["name"]: group["share"] for group in found["groups"]} == {
+        name: len(hosts) / 4 for name, hosts in groups.items()
+    }
+    for name, hosts in groups.items():
+        assert f"{name} {25 * len(hosts)} %" in lines.stdout
+
+
+def test_a_replica_that_is_in_another_group_by_now() -> None:
+    with answering(says_each([whoami("web-a", "v1"), whoami("web-a", "v2")])) as port:
+        found = report(watch(f"http://127.0.0.1:{port}", "--count", 2, "--concurrency", 1, *QUICK, "--by", "version"))
+    assert [(one["name"], one["replicas"], one["answers"]) for one in found["groups"]] == [
+        ("v1", [], 1),
+        ("v2", ["web-a"], 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("by", "texts", "failed"),
+    [
+        ("version", ["v1=75%±1", "v2 = 25 % +- 1", "v2=20", "v3=0%"], []),
+        ("version", ["v2=10%", "v1=75%"], ["v2 gives 10 % of the answers, give or take 5, seen: 25.0 % of 40"]),
+        ("version", ["v3=10%"], ["v3 gives 10 % of the answers, give or take 5, seen: no version v3, but v1, v2"]),
+        ("replica", ["web-d=25%", "d=25%"], []),
+        (
+            "replica",
+            ["v2=25%±3"],
+            ["v2 gives 25 % of the answers, give or take 3, seen: "
+             "no replica v2, but web-a, web-b, web-c, web-d; it is a version: use --by version"],
+        ),
+    ],
+)  # fmt: skip
+def test_expected_shares(by: str, texts: list[str], failed: list[str]) -> None:
+    expected = [argument for text in texts for argument in ("--expect", text)]
+    with answering(says_each(itertools.cycle(CANARY))) as port:
+        url = f"http://127.0.0.1:{port}"
+        done = watch(url, "--count", 40, "--concurrency", 1, *QUICK, "--by", by, *expected)
+    found = [one for one in report(done)["expectations"] if not one["holds"]]
+    assert [f"{one['expected']}, seen: {one['seen']}" for one in found] == failed
+    assert done.returncode == int(bool(failed))
+
+
+def test_until_a_share_is_reached() -> None:
+    """It ends the watch; where the count comes first, it is an expectation that does not hold."""
+    rollout = [whoami("web-a", "v1")] * 30
+    until = ["--concurrency", 1, *QUICK, "--by", "version", "--until", "v2 >= 50%"]
+    with answering(says_each(itertools.chain(rollout, itertools.repeat(whoami("web-b", "v2"))))) as port:
+        done = watch(f"http://127.0.0.1:{port}", "--count", 10000, *until)
+    found = report(done)
+    assert (done.returncode, found["ended"], found["samples"]) == (0, "until", 60)
+    assert found["expectations"][-1]["seen"].startswith("reached after ")
+    with answering(says_each(rollout)) as port:
+        done = watch(f"http://127.0.0.1:{port}", "--count", 30, *until)
+    found = report(done)
+    assert (done.returncode, found["ended"]) == (1, "count")
+    assert found["expectations"][-1] == {
+        "expected": "v2 to reach 50 % of the answers of the last 20 s",
+        "seen": "no version v2, but v1",
+        "holds": False,
+    }
+
+
+def answer(moment: float, host: str) -> Sample:
+    return Sample(moment, moment, Replica(host, host, None, DEFAULT_COLOURS))
+
+
+def test_a_goal_is_about_the_latest_answers() -> None:
+    goal = Goal(LeastShare("b", 1.0), "replica")
+    for number in range(100):
+        goal.add(answer(number / 100, "a"))
+    for number in range(MIN_ANSWERS):
+        goal.add(answer(2 + number / 100, "b"))
+    assert (goal.reached, goal.answers) == (None, 100 + MIN_ANSWERS)
+    goal.add(answer(1.5 + WINDOW, "b"))
+    assert goal.reached == 1.5 + WINDOW
+
+
+def test_the_least_share_is_of_those_that_are_there() -> None:
+    """A roll-out in which three replace three, one by one: none of them gave a fifth of all answers."""
+    metrics, moment = Metrics(0.0), 0.0
+    there = ["a", "b", "c"]
+    for new in ["", "d", "e", "f"]:
+        there = [new, *there[:2]] if new else there
+        for number in range(100 * len(there)):
+            moment += 0.01
+            metrics.add(answer(moment, there[number % len(there)]))
+    options = parse_options(["http://a/", "--min-share", "33%"])
+    [_, least] = check_expectations(options, metrics, None, moment)
+    assert least.holds
+    assert least.seen.endswith(" 33.3 % of 300")
+    metrics.add(answer(moment + 30, "a"))  # it is back, and answers count anew
+    [_, least] = check_expectations(options, metrics, None, moment + 30)
+    assert least.seen.endswith(" 0.0 % of 1")
+
+
+def test_latency(web_lone: int) -> None:
+    url = f"http://127.0.0.1:{web_lone}"
+    assert watch(url, "--count", 5, "--rate", 100, "--max-p99", "2m").returncode == 0
+    done = watch(f"{url}/?delay=100ms", "--count", 5, "--rate", 100, "--max-p99", "1ms", "--json")
+    [_, latency] = report(done)["expectations"]
+    assert (done.returncode, latency["expected"], latency["holds"]) == (1, "99 % of answers within 1 ms", False)
+
+
+@pytest.mark.parametrize("text", ["", "v2", "=10%", "v2=", "v2=101%", "v2=10%±", "v2=10%±101", "v2=x", "v2=10%-3"])
+def test_no_expected_shares(text: str) -> None:
+    with pytest.raises(Exception, match="is not a"):
+        expected_share(text)
+
+
+@pytest.mark.parametrize("text", ["", "v2", "v2=99%", "v2 > 99%", ">= 99%", "v2 >= 101%"])
+def test_no_shares_to_reach(text: str) -> None:
+    with pytest.raises(Exception, match="is not a"):
+        least_share(text)
