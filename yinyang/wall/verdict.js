@@ -297,6 +297,19 @@ const testForChange = (evidence, now) => {
   if (evidence.shiftEvidence > CHANGE_EVIDENCE) keepEnd(evidence, kept, now);
 };
 
+// After a choice: do the others, or their order, still hold?
+const checkSegment = (evidence, isFree, now) => {
+  const { all, free, active, history } = evidence;
+  const ofAll = followRotation(all, active);
+  let ofFree = isFree ? followRotation(free, active) : 0;
+  let kept = ofAll;
+  if (segmentDraws(evidence) == free) {
+    for (kept = 0; ofFree && kept < history.length; kept++) if (history.at(-1 - kept).owner === null) ofFree--;
+  }
+  if (kept) keepEnd(evidence, kept, now);
+  else if (all.total % TEST_INTERVAL == 0) testForChange(evidence, now);
+};
+
 // How likely a source that is there would be silent for so long (logarithm), if its answers were as likely at any time.
 // Where they were so few that this says little: if they still came half as often as at first.
 const logChanceOfSilence = ({ choices }, { first, last, answers }) => {
@@ -309,7 +322,7 @@ const logChanceOfSilence = ({ choices }, { first, last, answers }) => {
 // Is a source that is there silent for longer than chance explains, or has it missed two turns?
 const mayBeGone = (evidence, number) => {
   const source = evidence.sources[number];
-  const { period } = evidence.all;
+  const { period } = segmentDraws(evidence);
   if (!source?.isActive) return false;
   return (period > 0 && evidence.choices - source.last >= 2 * period + 2)
     || logChanceOfSilence(evidence, source) < SILENT_CHANCE;
@@ -317,24 +330,24 @@ const mayBeGone = (evidence, number) => {
 
 const addChoice = (evidence, { at, source: number, tie, owner, started }) => {
   const source = evidence.sources[number] ??= { isActive: false, wasThere: false, wentAt: null, started: null };
-  evidence.choices++;
+  const isRestarted = source.isActive && started && source.started && started != source.started;
+  const isFree = !tie || owner === null;
+  const showsWhoIsThere = isFree || evidence.misses > 0 || !source.isActive || isRestarted;
+  if (showsWhoIsThere) evidence.choices++;
   if (!source.isActive) {
     if (at - evidence.lastNewcomerAt >= SETTLED_AFTER && evidence.choices > 1) evidence.hasSettled = true;
     evidence.lastNewcomerAt = at;
     beginSegment(evidence, source.wasThere ? "returned" : "came", number, at);
     evidence.active++;
     Object.assign(source, { isActive: true, wasThere: true, first: evidence.choices, answers: 0, wentAt: null });
-  } else if (started && source.started && started != source.started) {
+  } else if (isRestarted) {
     beginSegment(evidence, "restarted", number, at);
     Object.assign(source, { first: evidence.choices, answers: 0 });
   } else {
-    countChoice(evidence, { source: number, tie, owner: tie ? owner : null });
-    followRotation(evidence.free, evidence.active);
-    const kept = followRotation(evidence.all, evidence.active);
-    if (kept) keepEnd(evidence, kept, at);
-    else if (evidence.all.total % TEST_INTERVAL == 0) testForChange(evidence, at);
+    countChoice(evidence, { source: number, tie, owner: isFree ? null : owner });
+    checkSegment(evidence, isFree, at);
   }
-  source.answers++;
+  if (showsWhoIsThere) source.answers++;
   source.last = evidence.choices;
   source.lastAt = at;
   source.started = started || source.started;

@@ -318,6 +318,22 @@ cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
         segment_keep_end(e, kept, now)
 
 
+cdef inline void segment_check(Evidence *e, bint is_free, int64_t now) noexcept nogil:
+    """After a choice: do the others, or their order, still hold?"""
+    cdef int64_t of_all = draws_follow_rotation(&e.all, e.active)
+    cdef int64_t of_free = draws_follow_rotation(&e.free, e.active) if is_free else 0
+    cdef int64_t kept = of_all
+    if segment_draws(e) == &e.free:
+        kept = 0
+        while of_free and kept < min(e.all.total, HISTORY_MAX):
+            kept += 1
+            of_free -= e.history[(e.all.total - kept) % HISTORY_MAX].is_free
+    if kept:
+        segment_keep_end(e, kept, now)
+    elif e.all.total % MIN_TEST_INTERVAL == 0:
+        segment_test(e, now)
+
+
 # ---- sources ------------------------------------------------------------------------------------------------------
 
 cdef inline double log_chance_of_silence(const Evidence *e, int source) noexcept nogil:
@@ -335,7 +351,7 @@ cdef inline double log_chance_of_silence(const Evidence *e, int source) noexcept
 
 cdef inline bint may_be_gone(const Evidence *e, int source) noexcept nogil:
     """Whether a source that is there is silent for longer than chance explains, or has missed two turns."""
-    cdef int period = e.all.period
+    cdef int period = segment_draws(e).period
     if not e.sources[source].is_active:
         return False
     if period and e.choices - e.sources[source].last >= 2 * period + 2:
@@ -367,9 +383,10 @@ cdef inline void choice_add(Evidence *e, const Sample *sample) noexcept nogil:
     cdef Source *s = &e.sources[sample.source]
     cdef Choice choice
     cdef bint is_restarted = s.is_active and sample.started and s.started and sample.started != s.started
-    cdef int64_t kept
+    cdef bint is_free = sample.tie == TIE_NONE or sample.owner == NO_SOURCE
+    cdef bint shows_who_is_there = is_free or e.misses > 0 or not s.is_active or is_restarted
     cdef int i
-    e.choices += 1
+    e.choices += shows_who_is_there
     if not s.is_active:
         source_appears(e, sample.source, sample.at)
     elif is_restarted:
@@ -379,16 +396,11 @@ cdef inline void choice_add(Evidence *e, const Sample *sample) noexcept nogil:
     else:
         choice.source = <uint8_t>sample.source
         choice.tie = <uint8_t>sample.tie
-        choice.is_free = sample.tie == TIE_NONE or sample.owner == NO_SOURCE
-        choice.owner = 0 if choice.is_free else <uint8_t>sample.owner
+        choice.is_free = is_free
+        choice.owner = 0 if is_free else <uint8_t>sample.owner
         segment_count(e, choice)
-        draws_follow_rotation(&e.free, e.active)
-        kept = draws_follow_rotation(&e.all, e.active)
-        if kept:
-            segment_keep_end(e, kept, sample.at)
-        elif e.all.total % MIN_TEST_INTERVAL == 0:
-            segment_test(e, sample.at)
-    s.answers += 1
+        segment_check(e, is_free, sample.at)
+    s.answers += shows_who_is_there
     s.last = e.choices
     s.last_at = sample.at
     if sample.started:
