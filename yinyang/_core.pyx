@@ -471,7 +471,9 @@ cdef class Evidence:
             "more": found.more,
             "failures": (found.failures, found.failure_samples),
             "subjects": [found.subjects[i] for i in range(min(found.subject_count, 3))],
-            "shares": {i: (found.low[i], found.seen[i], found.high[i]) for i in range(SOURCES_MAX) if found.high[i] > 0},
+            "shares": {
+                i: (found.low[i], found.seen[i], found.high[i]) for i in range(SOURCES_MAX) if found.high[i] > 0
+            },
         }
 
 

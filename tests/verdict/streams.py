@@ -189,54 +189,71 @@ def scenes() -> dict[str, list[Sample]]:
     }
 
 
-def random_stream(seed: int) -> list[Sample]:
-    """Whatever may happen: replicas that come, go, restart, fail and recover, in any order."""
-    draw = random.Random(seed)
-    replicas = draw.choice([1, 2, 2, 3, 3, 4, 5, 8, 20])
-    way = draw.choice(["turns", "lot", "weights", "cookie", "connection", "runs"])
-    alive = list(range(replicas))
-    weights = [draw.random() + 0.05 for _ in NAMES]
-    started: dict[int, int] = {}
-    fault: tuple[int | None, str | int, bool] | None = None
-    owner: int | None = None
-    clock = times(draw)
-    stream = []
-    for place in range(draw.choice([60, 200, 600])):
-        at = next(clock)
-        if draw.random() < 0.01:
-            event = draw.choice(["kill", "add", "restart", "fail", "heal", "down", "shift"])
-            if event == "kill" and len(alive) > 1:
-                alive.remove(draw.choice(alive))
-            elif event == "add" and len(alive) + replicas < len(NAMES):
-                alive.append(replicas := max(replicas, *alive) + 1)
-            elif event == "restart":
-                started[draw.choice(alive)] = at
-            elif event == "fail":
-                fault = draw.choice(alive), draw.choice(["timed out", "refused", 500, 503]), draw.random() < 0.5
-            elif event == "down":
-                fault = None, draw.choice(["timed out", 503]), False
-            elif event == "heal":
-                fault = None
-            else:
-                draw.shuffle(weights)
-        if way == "turns":
-            source = alive[place % len(alive)]
-        elif way == "runs":
-            source = alive[place // 7 % len(alive)]
+class Cluster:
+    """Replicas that come, go, restart, fail and recover, in any order, behind some balancer."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self.draw = draw
+        self.way = draw.choice(["turns", "lot", "weights", "cookie", "connection", "runs"])
+        self.alive = list(range(draw.choice([1, 2, 2, 3, 3, 4, 5, 8, 20])))
+        self.next = len(self.alive)
+        self.weights = [draw.random() + 0.05 for _ in NAMES]
+        self.started: dict[int, int] = {}
+        self.owner: int | None = None
+        self.failing: int | None = None  # None: all
+        self.failure: str | int | None = None
+        self.failure_is_attributed = False
+
+    def change(self, at: int) -> None:
+        """Something happens."""
+        draw = self.draw
+        event = draw.choice(["kill", "add", "restart", "fail", "heal", "down", "shift"])
+        if event == "kill" and len(self.alive) > 1:
+            self.alive.remove(draw.choice(self.alive))
+        elif event == "add" and self.next < len(NAMES):
+            self.alive.append(self.next)
+            self.next += 1
+        elif event == "restart":
+            self.started[draw.choice(self.alive)] = at
+        elif event == "shift":
+            draw.shuffle(self.weights)
         else:
-            source = draw.choices(alive, [weights[one] if way == "weights" else 1 for one in alive])[0]
-        tie = way if way in TIES and draw.random() < 0.5 else None
-        led_to = owner if tie else None
-        if led_to in alive and draw.random() < 0.995:
-            source = led_to
+            self.failing = draw.choice(self.alive) if event == "fail" else None
+            self.failure = None if event == "heal" else draw.choice(["timed out", "refused", 500, 503])
+            self.failure_is_attributed = event == "fail" and draw.random() < 0.5
+
+    def choose(self, place: int) -> int:
+        if self.way == "turns":
+            return self.alive[place % len(self.alive)]
+        if self.way == "runs":
+            return self.alive[place // 7 % len(self.alive)]
+        weights = [self.weights[one] if self.way == "weights" else 1 for one in self.alive]
+        return self.draw.choices(self.alive, weights)[0]
+
+    def sample(self, at: int, place: int) -> Sample:
+        source = self.choose(place)
+        tie = self.way if self.way in TIES and self.draw.random() < 0.5 else None
+        owner = self.owner if tie else None
+        if owner in self.alive and self.draw.random() < 0.995:
+            source = owner
         if tie:
-            owner = source
-        if fault and fault[0] in (None, source):
-            attributed = source if fault[2] else None
-            tie, led_to = (tie, led_to) if fault[2] else (None, None)
-            stream.append(Sample(at, attributed, fault[1], tie, led_to))
-        else:
-            stream.append(Sample(at, source, None, tie, led_to, started.get(source)))
+            self.owner = source
+        if self.failure is None or self.failing not in (None, source):
+            return Sample(at, source, None, tie, owner, self.started.get(source))
+        if self.failure_is_attributed:
+            return Sample(at, source, self.failure, tie, owner)
+        return Sample(at, None, self.failure)
+
+
+def random_stream(seed: int) -> list[Sample]:
+    """Whatever may happen."""
+    draw = random.Random(seed)
+    cluster = Cluster(draw)
+    stream = []
+    for place, at in zip(range(draw.choice([60, 200, 600])), times(draw), strict=False):
+        if draw.random() < 0.01:
+            cluster.change(at)
+        stream.append(cluster.sample(at, place))
     return stream
 
 

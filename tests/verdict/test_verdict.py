@@ -1,4 +1,4 @@
-"""The verdict of the core: the vectors that all implementations share, and what it may claim of balancers that are known.
+"""The verdict of the core: the vectors that all implementations share, and what it claims of balancers that are known.
 
 `benchmarks/studies/verdicts.py` measures how often it is wrong, and how soon it is right.
 """
@@ -10,7 +10,6 @@ import pytest
 from verdict.streams import (
     VECTORS,
     Core,
-    Look,
     Sample,
     after,
     drawn,

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ROOT
-
 from verdict.streams import NAMES, Look, Sample, each, judge, random_stream, read_vectors
 
 if TYPE_CHECKING:

@@ -97,11 +97,10 @@ SCHEMA: dict[str, object] = {
     "verdict": {
         "kind": str,
         "words": str,
+        "detail": str,
         "samples": int,
+        "more": int,
         "shares": dict,
-        "chi_square": MAYBE_NUMBER,
-        "freedom": (int, type(None)),
-        "p": MAYBE_NUMBER,
     },
     "expectations": [{"expected": str, "seen": str, "holds": bool}],
 }

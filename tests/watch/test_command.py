@@ -33,7 +33,7 @@ def test_one_replica_as_json(web_lone: int) -> None:
     [replica] = found["replicas"]
     assert (replica["host"], replica["version"], replica["answers"]) == ("web-lone", "1.2.3", 80)
     assert replica["colours"][0] == identify("web-lone").colour
-    assert found["verdict"]["kind"] == "one replica"
+    assert found["verdict"]["kind"] == "one"
     assert found["gap"] == {"latest": None, "longest": None}
     assert 0 < found["latency"]["p50"] <= found["latency"]["p99"]
 

@@ -1,13 +1,13 @@
 """What is counted: latencies, gaps, rates."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watch.samples import QUICK
 from yinyang.watch.metrics import Gaps, LatencyHistogram, Metrics
 from yinyang.watch.sample import Sample
 
+QUICK = settings(max_examples=50, deadline=None, derandomize=True)
 pytestmark = pytest.mark.host
 
 

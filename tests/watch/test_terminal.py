@@ -207,7 +207,7 @@ def test_what_matters_comes_first(width: int) -> None:
     ]  # fmt: skip
     assert all(" v2 " in row for row in rows[1:7])
     assert not any("silent" in row for row in rows)
-    assert metrics.verdict().words[:20] in lines[1]
+    assert metrics.verdict(now).words[:20] in lines[1]
     assert ("\N{BOX DRAWINGS HEAVY HORIZONTAL}" in rows[1]) == (width >= 64)
     if width >= 64:
         assert "30 failed" in rows[0]

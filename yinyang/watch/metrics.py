@@ -8,10 +8,9 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from yinyang.watch.evidence import Evidence
 from yinyang.watch.groups import By, group_of
 from yinyang.watch.sample import Replica, Sample
-from yinyang.watch.verdict import Verdict, judge
+from yinyang.watch.verdict import Evidence, Verdict
 
 BUCKET_RATIO = 1.02  # of the bounds of a bucket of latencies
 MIN_LATENCY = 1e-6  # seconds
@@ -146,10 +145,10 @@ class Metrics:
     present: answers to requests without a cookie, by group, since the latest group came or came back.
     answers_by_version: by host, and by the version that it had then, or an empty text.
     failures: by name.
+    waits: when each request that is under way began, in seconds on the clock of samples.
     """
 
     begin: float
-    keep_alive: bool = False
     asked_rate: float = 0.0
     by: By = "replica"
     samples: int = 0
@@ -158,11 +157,13 @@ class Metrics:
     present: Counter[str] = field(default_factory=Counter)
     answers_by_version: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: dict[str, FailureMetrics] = field(default_factory=dict)
+    waits: dict[object, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.gaps = Gaps(self.begin)
         self.latencies = LatencyHistogram()
-        self.evidence = Evidence(self.keep_alive)
+        self._evidence_by_host = Evidence()
+        self._evidence = self._evidence_by_host if self.by == "replica" else Evidence(self.by)
         self._samples_by_second: deque[list[int]] = deque(maxlen=RATE_WINDOW + 1)  # second, samples that ended in it
 
     @property
@@ -189,7 +190,9 @@ class Metrics:
             self._add_answer(sample, sample.replica)
         else:
             self._add_failure(sample)
-        self.evidence.add(sample)
+        self._evidence_by_host.add(sample)
+        if self._evidence is not self._evidence_by_host:
+            self._evidence.add(sample)
 
     def share(self, counted: AnswerMetrics) -> float:
         """The share of a replica or group in all answers to requests without a cookie, from 0 to 1."""
@@ -198,11 +201,19 @@ class Metrics:
 
     def is_silent(self, hosts: Iterable[str]) -> bool:
         """Whether all of these replicas are gone, or might be."""
-        return all(self.evidence.is_silent(host) for host in hosts)
+        return all(self._evidence_by_host.is_silent(host) for host in hosts)
 
-    def verdict(self) -> Verdict:
-        """The verdict on the balancing so far."""
-        return judge(self.evidence)
+    def verdict(self, now: float) -> Verdict:
+        """The verdict on the balancing at a moment, in seconds on the clock of samples."""
+        return self._evidence.verdict(now, self.display_names(), self.waits)
+
+    def display_names(self) -> dict[str, str]:
+        """What to call each group, by name: a replica by its short name if no other replica has the same one."""
+        if self.by != "replica":
+            return {name: name for name in self.groups}
+        replicas = [replica.replica for replica in self.replicas.values()]
+        uses = Counter(replica.short for replica in replicas)
+        return {replica.host: replica.short if uses[replica.short] == 1 else replica.host for replica in replicas}
 
     def _add_answer(self, sample: Sample, described: Replica) -> None:
         host, name = described.host, group_of(described, self.by)

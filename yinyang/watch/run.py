@@ -53,7 +53,7 @@ def run(options: Options) -> int:
 async def _watch(options: Options, sampler: Sampler) -> int:
     stop = asyncio.Event()
     received = _stop_on_signals(stop)
-    metrics = Metrics(time.monotonic(), options.keep_alive, options.rate, options.by)
+    metrics = Metrics(time.monotonic(), options.rate, options.by, waits=sampler.waits)
     goal = Goal(options.until, options.by) if options.until else None
 
     def on_sample(sample: Sample) -> None:

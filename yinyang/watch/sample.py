@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 DEFAULT_COLOURS = ("#808080", "#000000")
@@ -14,6 +15,7 @@ class Replica:
     """A replica, as it describes itself in /whoami.
 
     colours: of the circle and of the path in it, as `#rrggbb` in lower case.
+    started: in seconds since 1970, by the clock of its host; 0 if it did not say.
     """
 
     host: str
@@ -22,6 +24,7 @@ class Replica:
     colours: tuple[str, str]
     zone: str | None = None
     node: str | None = None
+    started: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def parse_whoami(body: bytes) -> Replica | None:
         parse_colours(whoami.get("colours")),
         _text(whoami.get("zone")),
         _text(whoami.get("node")),
+        parse_time(whoami.get("started")),
     )
 
 
@@ -75,6 +79,14 @@ def parse_colours(value: object) -> tuple[str, str]:
     if not isinstance(value, list) or len(value) != 2 or not all(map(is_colour, value)):
         return DEFAULT_COLOURS
     return value[0].lower(), value[1].lower()
+
+
+def parse_time(value: object) -> int:
+    """The seconds since 1970 of a time as in ISO 8601; 0 if the value is none."""
+    try:
+        return int(datetime.fromisoformat(value).timestamp()) if isinstance(value, str) else 0
+    except (ValueError, OverflowError):
+        return 0
 
 
 def is_colour(value: object) -> bool:

@@ -73,6 +73,7 @@ class Sampler:
         self._cookie_jar = CookieJar(secure=options.url.startswith("https:"))
         self._free_slots: list[Slot] = []
         self._slot_freed = asyncio.Event()
+        self.waits: dict[object, float] = {}  # when each request that is under way began, by its slot
         self._may_need_login = "@" not in urlsplit(options.url).netloc
 
     async def run(self, on_sample: Callable[[Sample], None], stop: asyncio.Event) -> None:
@@ -137,6 +138,7 @@ class Sampler:
         chosen = None if keep_alive else self._cookie_jar.choose()
         cookie_of, cookies = chosen or (None, {})
         slot.start, begin = None, time.monotonic()
+        self.waits[slot] = begin
         try:
             async with asyncio.timeout(self._options.timeout):
                 outcome = await self._get_whoami(slot, cookies)
@@ -147,6 +149,7 @@ class Sampler:
         except Exception as error:  # whatever the answer was: each request is an answer or a failure
             outcome = Outcome(time.monotonic(), failure=name_failure(error))
         finally:
+            del self.waits[slot]
             self._free_slots.append(slot)
             self._slot_freed.set()
         replica = outcome.replica

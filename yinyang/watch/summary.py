@@ -28,20 +28,18 @@ The keys of the JSON object are these. Times are in seconds, shares from 0 to 1,
     gap           time without an answer around failures: "latest" and "longest"; null if nothing failed
     latency       "p50" and "p99" of the answers, right to 1 %
     verdict
-        kind      "too few", "one replica", "even", "weighted", "sticky by connection", "sticky by cookie" or "unsteady"
+        kind      one of those in docs/verdict.md, such as "failing", "turns", "even" or "weighted"
         words     the verdict for people
-        samples   number of samples that it rests on
-        shares    by host: [smallest, seen, largest], the bounds of the share with 99 % confidence for all together
-        chi_square, freedom, p          statistic, degrees of freedom and p-value of the test for equal shares, if made
+        detail    what it rests on
+        samples   number of samples that a verdict about shares rests on
+        more      about how many more it takes to be sure
+        shares    by name of a group: [smallest, seen, largest], the bounds of the share at 99 % for all together
     expectations  for each: "expected" and "seen", in words, and whether it "holds"
 """
-
-from collections import Counter
 
 from yinyang.watch.expectations import Expectation
 from yinyang.watch.metrics import AnswerMetrics, Metrics
 from yinyang.watch.options import Options
-from yinyang.watch.sample import Replica
 from yinyang.watch.verdict import Verdict
 
 MAX_NAMED = 8  # replicas that a line names
@@ -68,7 +66,7 @@ def make_report(
         "failures": {name: failure.count for name, failure in metrics.failures.items()},
         "gap": {"latest": _rounded(metrics.gaps.latest(now)), "longest": _rounded(metrics.gaps.longest(now))},
         "latency": {"p50": _rounded(p50), "p99": _rounded(p99)},
-        "verdict": _verdict_report(metrics.verdict()),
+        "verdict": _verdict_report(metrics.verdict(now)),
         "expectations": [{"expected": one.expected, "seen": one.seen, "holds": one.holds} for one in expectations],
     }
 
@@ -114,16 +112,16 @@ def _verdict_report(verdict: Verdict) -> dict[str, object]:
     return {
         "kind": verdict.kind,
         "words": verdict.words,
+        "detail": verdict.detail,
         "samples": verdict.samples,
-        "shares": {host: [_rounded(share) for share in shares] for host, shares in verdict.shares.items()},
-        "chi_square": _rounded(verdict.chi_square),
-        "freedom": verdict.degrees_of_freedom,
-        "p": verdict.p_value,
+        "more": verdict.more,
+        "shares": {name: [_rounded(share) for share in shares] for name, shares in verdict.shares.items()},
     }
 
 
 def summary_line(metrics: Metrics, now: float) -> str:
     """The state in one line of text; `now` in seconds on the clock of samples."""
+    verdict = metrics.verdict(now)
     parts = [
         f"{now - metrics.begin:.0f} s: {metrics.samples} samples, {metrics.current_rate(now):.1f}/s",
         _shares_text(metrics) or "no replica",
@@ -131,7 +129,8 @@ def summary_line(metrics: Metrics, now: float) -> str:
         gap_text(metrics, now),
         latency_text(metrics),
         rate_text(metrics, now),
-        metrics.verdict().words,
+        verdict.words,
+        verdict.detail,
     ]
     return "; ".join(part for part in parts if part)
 
@@ -155,17 +154,8 @@ def rate_text(metrics: Metrics, now: float) -> str:
     return f"asked for {metrics.asked_rate:.10g}/s, reached {metrics.average_rate(now):.3g}/s"
 
 
-def display_names(metrics: Metrics) -> dict[str, str]:
-    """What to call each group, by name: a replica by its short name if no other replica has the same one."""
-    if metrics.by != "replica":
-        return {name: name for name in metrics.groups}
-    replicas: list[Replica] = [replica.replica for replica in metrics.replicas.values()]
-    uses = Counter(replica.short for replica in replicas)
-    return {replica.host: replica.short if uses[replica.short] == 1 else replica.host for replica in replicas}
-
-
 def _shares_text(metrics: Metrics) -> str:
-    names = display_names(metrics)
+    names = metrics.display_names()
     groups = list(metrics.groups.values())
     shares = [
         f"{names[group.name]} {100 * metrics.share(group):.0f} %"

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from yinyang.watch.metrics import GroupMetrics, Metrics
 from yinyang.watch.sample import DEFAULT_COLOURS, Replica
-from yinyang.watch.summary import display_names, gap_text, latency_text, rate_text
+from yinyang.watch.summary import gap_text, latency_text, rate_text
 from yinyang.watch.verdict import Verdict
 
 MIN_WIDTH_FOR_VERSIONS = 30  # columns, and for how many replicas a group has
@@ -24,7 +24,8 @@ SYMBOL_WIDTH = 3  # columns
 NOW = 1.0  # seconds since the last answer that still count as now
 STARTUP = 5.0  # seconds from the beginning in which those that are there are seen first
 RECENT = 20.0  # seconds for which a group is new, and for which it counts as failing after a failure
-VERDICT_STYLES = {"even": "bold green", "weighted": "bold cyan", "too few": "dim", "unsteady": "bold yellow"}
+ALARM, GOOD = "bold white on red", "bold green"
+VERDICT_STYLES = {"down": ALARM, "failing": ALARM, "turns": GOOD, "even": GOOD}
 
 
 class State(IntEnum):
@@ -51,7 +52,7 @@ class View:
         metrics = self._metrics
         groups = len(metrics.groups)
         room = groups if self._show_all else max(1, console.height - OTHER_LINES - len(metrics.failures))
-        parts: list[RenderableType] = [self._header(), _verdict_text(metrics.verdict())]
+        parts: list[RenderableType] = [self._header(), _verdict_text(metrics.verdict(self._now))]
         parts.extend(self._failure(name) for name in metrics.failures)
         parts += [Text(), self._table(options.max_width, room)]
         if groups > room:
@@ -84,7 +85,7 @@ class View:
             table.add_column(no_wrap=True, min_width=8, max_width=MAX_BAR_WIDTH)
         if has_states:
             table.add_column(overflow="ellipsis", no_wrap=True)
-        names = display_names(metrics)
+        names = metrics.display_names()
         largest = max(map(metrics.share, metrics.groups.values()), default=0.0)
         for group in sorted(metrics.groups.values(), key=self._state)[:room]:
             state, share = self._state(group), metrics.share(group)
@@ -159,4 +160,5 @@ def format_clock(seconds: float) -> str:
 
 
 def _verdict_text(verdict: Verdict) -> Text:
-    return Text(verdict.words, style=VERDICT_STYLES.get(verdict.kind, "bold"))
+    text = Text(verdict.words, style=VERDICT_STYLES.get(verdict.kind, "bold"))
+    return text.append(f"  {verdict.detail}", style="not bold dim") if verdict.detail else text

@@ -62,10 +62,10 @@ cdef inline double share_bound(double count, double total, double error, double 
     cdef double possible = count / total if total > 0 else 0.5
     cdef double impossible = limit
     cdef double middle
-    cdef int step
+    cdef int _
     if times_log(count, limit) + times_log(total - count, 1 - limit) > least:
         return limit
-    for step in range(BISECTION_STEPS):
+    for _ in range(BISECTION_STEPS):
         middle = (possible + impossible) / 2
         if times_log(count, middle) + times_log(total - count, 1 - middle) > least:
             possible = middle
