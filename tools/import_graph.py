@@ -12,7 +12,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "yinyang/core"
-ORDER = ("text", "os", "config", "identity", "log", "http", "shared", "routes", "worker", "supervisor", "cli")
+ORDER = (
+    "text", "verdict", "os", "config", "identity", "log", "http", "shared", "routes", "worker", "supervisor", "cli"
+)
 CIMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+cimport\s*(\([^)]*\)|.*)|cimport\s+(.*))$", re.M)
 
 Graph = dict[Path, set[Path]]  # the files that each file uses, relative to the folder of the core

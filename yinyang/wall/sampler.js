@@ -10,6 +10,9 @@
 //   uptime   ms since the replica started, by its own clock
 
 const REQUEST_TIMEOUT = 3000;  // ms
+const PATIENCE_MIN = 1000;  // ms after which a request is given up, if others need its connection ...
+const PATIENCE_FACTOR = 10;  // ... and this many times what answers take
+const TIMES_KEPT = 100;  // of answers
 const BURST_LENGTH = 100;  // samples
 const BURST_INTERVAL = 10;  // ms
 const CONNECTIONS_OF_BROWSER = 6;  // that it opens to one server, but for HTTP/2
@@ -24,7 +27,8 @@ const sampler = {
   keepsConnection: false,
   paused: false,
   fault: "",  // the part of a query that causes one
-  starts: new Set(),  // when each request under way began, as an object each
+  starts: new Set(),  // each request under way: when it began, and what ends it
+  times: [],  // how long the latest answers took, in ms
   needsLogin: false,  // without cookies, nothing but a login answers
   isMultiplexed: false,  // all requests share a connection, as HTTP/2 does
   onRecord: () => {},
@@ -38,10 +42,16 @@ const inFlightMax = () => {
   return sampler.keepsConnection ? 1 : CONNECTIONS_OF_BROWSER;
 };
 
-const ask = async (kept, withCookies) => {
+// How long a request may wait that keeps others from being sent: one that hangs is not to slow down the rate
+const patience = () => {
+  const sorted = [...sampler.times].sort((a, b) => a - b);
+  const usual = sorted.length ? sorted[Math.floor(.99 * sorted.length)] : REQUEST_TIMEOUT;
+  return Math.min(Math.max(PATIENCE_MIN, PATIENCE_FACTOR * usual), REQUEST_TIMEOUT);
+};
+
+const ask = async (kept, withCookies, aborter) => {
   const url = new URL("whoami", BASE);
   url.search = [kept ? "keep=1" : "", sampler.fault].filter(Boolean).join("&");
-  const aborter = new AbortController();
   const timer = setTimeout(() => aborter.abort(), REQUEST_TIMEOUT);
   try {
     const response = await fetch(url, {
@@ -80,9 +90,9 @@ const failureOf = ({ response, error }, whoami) => {
 const sample = async () => {
   const kept = sampler.keepsConnection || sampler.isMultiplexed;
   const withCookies = kept || sampler.needsLogin || Math.random() >= PART_WITHOUT_COOKIES;
-  const start = { at: now() };
+  const start = { at: now(), aborter: new AbortController() };
   sampler.starts.add(start);
-  const answer = await ask(sampler.keepsConnection, withCookies);
+  const answer = await ask(sampler.keepsConnection, withCookies, start.aborter);
   sampler.starts.delete(start);
   if (!withCookies && answer.response && isLogin(answer.response)) {  // the probe's own doing, and no finding
     sampler.needsLogin = true;
@@ -92,6 +102,7 @@ const sample = async () => {
   const failure = failureOf(answer, whoami);
   const wasUsed = kept && (sampler.isMultiplexed || whoami?.requests > 1);
   const at = now();
+  if (answer.response) sampler.times = [...sampler.times.slice(1 - TIMES_KEPT), at - start.at];
   sampler.onRecord({
     at,
     ms: at - start.at,
@@ -115,7 +126,13 @@ const tick = () => {
 };
 
 const sampleIfPossible = () => {
-  if (!sampler.paused && sampler.starts.size < inFlightMax()) sample();
+  if (sampler.paused) return;
+  if (sampler.starts.size < inFlightMax()) {
+    sample();
+    return;
+  }
+  const [oldest] = sampler.starts;
+  if (now() - oldest.at > patience()) oldest.aborter.abort();
 };
 
 const burst = () => {

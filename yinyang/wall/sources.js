@@ -16,7 +16,7 @@ const UNKNOWN_COLOUR = "#888888";
 const COLOUR = /^#[\da-f]{6}$/i;
 const FAILURE_DESCRIPTIONS = {
   "no connection": "refused, reset, name or CORS",
-  "timed out": "no answer within 3 s",
+  "timed out": "no answer in time",
   "not whoami": "another page answers",
   redirected: "to another page",
 };

@@ -226,6 +226,7 @@ const newEvidence = () => ({
 // something changes.
 const newSegment = () => ({
   history: [],  // choices: source, owner, tie
+  sinceFailure: 0,  // choices since the latest failure
   all: newDraws(),
   free: newDraws(),  // of choices that nothing led
   tie: null,  // the latest that led one
@@ -246,6 +247,7 @@ const beginSegment = (evidence, change, source, now) => {
 const countChoice = (evidence, choice) => {
   const { history, all, free } = evidence;
   history.push(choice);
+  evidence.sinceFailure++;
   if (history.length > HISTORY_MAX) history.shift();
   addDraw(all, choice.source);
   if (choice.owner === null) {
@@ -258,10 +260,10 @@ const countChoice = (evidence, choice) => {
   else evidence.misses++;
 };
 
-// Shares have changed: begins anew with the latest choices
-const keepEnd = (evidence, kept, now) => {
-  const choices = evidence.history.slice(-kept);
-  beginSegment(evidence, "shares", null, now);
+// Begins anew with the latest choices
+const keepEnd = (evidence, change, kept, now) => {
+  const choices = kept ? evidence.history.slice(-kept) : [];
+  beginSegment(evidence, change, null, now);
   for (const choice of choices) countChoice(evidence, choice);
   for (const draws of [evidence.all, evidence.free]) draws.period = rotationPeriod(draws, evidence.active);
 };
@@ -294,7 +296,7 @@ const testForChange = (evidence, now) => {
       kept = length;
     }
   }
-  if (evidence.shiftEvidence > CHANGE_EVIDENCE) keepEnd(evidence, kept, now);
+  if (evidence.shiftEvidence > CHANGE_EVIDENCE) keepEnd(evidence, "shares", kept, now);
 };
 
 // After a choice: do the others, or their order, still hold?
@@ -306,7 +308,7 @@ const checkSegment = (evidence, isFree, now) => {
   if (segmentDraws(evidence) == free) {
     for (kept = 0; ofFree && kept < history.length; kept++) if (history.at(-1 - kept).owner === null) ofFree--;
   }
-  if (kept) keepEnd(evidence, kept, now);
+  if (kept) keepEnd(evidence, "shares", kept, now);
   else if (all.total % TEST_INTERVAL == 0) testForChange(evidence, now);
 };
 
@@ -369,7 +371,7 @@ const stillFails = ({ failingSince, lastFailureAt, lastFailure, samples }, now) 
 const addSample = (evidence, sample) => {
   if (evidence.failingSince !== null && !stillFails(evidence, sample.at)) {
     evidence.failingSince = null;
-    if (evidence.failures >= FAILURES_THAT_DISTURB) beginSegment(evidence, "recovered", null, sample.at);
+    if (evidence.failures >= FAILURES_THAT_DISTURB) keepEnd(evidence, "recovered", evidence.sinceFailure, sample.at);
     evidence.failures = 0;
   }
   evidence.recent.push(sample);
@@ -381,6 +383,7 @@ const addSample = (evidence, sample) => {
       evidence.firstFailure = evidence.samples;
     }
     evidence.failures++;
+    evidence.sinceFailure = 0;
     evidence.failuresInARow++;
     evidence.lastFailure = evidence.samples;
     evidence.lastFailureAt = sample.at;

@@ -387,6 +387,12 @@ document.addEventListener("keydown", event => {
   if (!isTyping) keys[event.key]?.();
 });
 
+window.addEventListener("hashchange", () => {
+  readAddress();
+  applyControls();
+  recount();
+});
+
 readAddress();
 applyControls();
 reset();

@@ -112,7 +112,7 @@ cdef struct Evidence:
     bint has_settled
 
     # the current segment
-    int begun_by  # a change
+    int64_t since_failure  # choices since the latest failure
     Choice history[HISTORY_MAX]
     Draws all
     Draws free  # of choices that nothing led
@@ -224,6 +224,7 @@ cdef inline void segment_forget_led(Evidence *e) noexcept nogil:
 
 
 cdef inline void segment_clear(Evidence *e) noexcept nogil:
+    e.since_failure = 0
     draws_begin(&e.all)
     draws_begin(&e.free)
     segment_forget_led(e)
@@ -232,7 +233,6 @@ cdef inline void segment_clear(Evidence *e) noexcept nogil:
 
 cdef inline void segment_begin(Evidence *e, int change, int source, int64_t now) noexcept nogil:
     segment_clear(e)
-    e.begun_by = change
     if change == CHANGE_CAME and not e.has_settled:
         return  # at first, everybody comes
     e.changes = e.changes + 1 if change == e.change and now - e.changed_at < CHANGE_SHOWN else 1
@@ -243,6 +243,7 @@ cdef inline void segment_begin(Evidence *e, int change, int source, int64_t now)
 
 cdef inline void segment_count(Evidence *e, Choice choice) noexcept nogil:
     e.history[e.all.total % HISTORY_MAX] = choice
+    e.since_failure += 1
     draws_add(&e.all, choice.source)
     if choice.is_free:
         draws_add(&e.free, choice.source)
@@ -257,14 +258,14 @@ cdef inline void segment_count(Evidence *e, Choice choice) noexcept nogil:
         e.misses += 1
 
 
-cdef inline void segment_keep_end(Evidence *e, int64_t kept, int64_t now) noexcept nogil:
-    """Shares have changed: begin anew with the latest choices."""
+cdef inline void segment_keep_end(Evidence *e, int change, int64_t kept, int64_t now) noexcept nogil:
+    """Begin anew with the latest choices."""
     cdef Choice choices[HISTORY_MAX]
     cdef int64_t number = min(kept, HISTORY_MAX)
     cdef int64_t i
     for i in range(number):
         choices[i] = e.history[(e.all.total - number + i) % HISTORY_MAX]
-    segment_begin(e, CHANGE_SHARES, NO_SOURCE, now)
+    segment_begin(e, change, NO_SOURCE, now)
     for i in range(number):
         segment_count(e, choices[i])
     e.all.period = rotation_period(&e.all, e.active)
@@ -314,7 +315,7 @@ cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
             kept = length
         length *= 2
     if e.shift_evidence > CHANGE_EVIDENCE:
-        segment_keep_end(e, kept, now)
+        segment_keep_end(e, CHANGE_SHARES, kept, now)
 
 
 cdef inline void segment_check(Evidence *e, bint is_free, int64_t now) noexcept nogil:
@@ -328,7 +329,7 @@ cdef inline void segment_check(Evidence *e, bint is_free, int64_t now) noexcept 
             kept += 1
             of_free -= e.history[(e.all.total - kept) % HISTORY_MAX].is_free
     if kept:
-        segment_keep_end(e, kept, now)
+        segment_keep_end(e, CHANGE_SHARES, kept, now)
     elif e.all.total % MIN_TEST_INTERVAL == 0:
         segment_test(e, now)
 
@@ -433,7 +434,7 @@ cdef inline void evidence_add(Evidence *e, const Sample *sample) noexcept nogil:
     if e.failing_since >= 0 and not still_fails(e, sample.at):
         e.failing_since = -1
         if e.failures >= FAILURES_THAT_DISTURB:
-            segment_begin(e, CHANGE_RECOVERED, NO_SOURCE, sample.at)
+            segment_keep_end(e, CHANGE_RECOVERED, e.since_failure, sample.at)
         e.failures = 0
     kept.at = sample.at
     kept.failure = sample.failure
@@ -444,6 +445,7 @@ cdef inline void evidence_add(Evidence *e, const Sample *sample) noexcept nogil:
             e.failing_since = sample.at
             e.first_failure = e.samples
         e.failures += 1
+        e.since_failure = 0
         e.failures_in_a_row += 1
         e.last_failure = e.samples
         e.last_failure_at = sample.at
