@@ -7,6 +7,9 @@ const STREAM_LENGTH = 100;  // samples that the stream shows
 const RATE_WINDOW = 5000;  // ms over which the present rate is measured
 const DENSE_ABOVE = 40;  // tiles, which are then small, and without lanes
 const TILE_SHAPE = 1.7;  // width by height
+const DENSE_TILE_SHAPE = .9;
+const DENSE_TILE_WIDTH = 60;  // px, at least
+const TILE_WIDTH = 190;
 const BAR_MAX = 60;  // sources that the bar shows by themselves
 
 const byId = id => document.getElementById(id);
@@ -140,9 +143,9 @@ const draw = () => {
 // As large as the screen allows
 const arrangeTiles = (count, isDense) => {
   const { clientWidth, clientHeight } = document.documentElement;
-  const shape = clientWidth / (clientHeight * (isDense ? .7 : .42));
-  const wished = Math.ceil(Math.sqrt(count * shape / TILE_SHAPE));
-  const columns = Math.max(1, Math.min(count, wished, Math.floor(clientWidth / (isDense ? 80 : 190))));
+  const [part, tileShape, tileWidth] = isDense ? [.6, DENSE_TILE_SHAPE, DENSE_TILE_WIDTH] : [.42, TILE_SHAPE, TILE_WIDTH];
+  const wished = Math.ceil(Math.sqrt(count * clientWidth / (clientHeight * part) / tileShape));
+  const columns = Math.max(1, Math.min(count, wished, Math.floor(clientWidth / tileWidth)));
   elements.tiles.style.setProperty("--columns", columns);
   document.body.classList.toggle("dense", isDense);
 };
