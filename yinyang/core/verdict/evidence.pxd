@@ -29,7 +29,6 @@ cdef enum:
     FAILURE_WINDOW_MAX = 30000  # ms ... which may take so long
     FAILURES_THAT_DISTURB = 3  # so many of them make shares that were measured meanwhile worthless
     CHANGE_SHOWN = 5000  # ms that a change is told
-    SETTLED_AFTER = 3000  # ms without a newcomer, before which newcomers are no change
 
 cdef enum Tie:  # what a request carried that may lead it to a certain source
     TIE_NONE
@@ -50,6 +49,7 @@ cdef extern from "verdict.h" nogil:
     const double SILENT_CHANCE
     const double CHANGE_EVIDENCE
     const double RUNS_DEVIATIONS
+    const double UNNOTICED_SHARE
 
 cdef struct Sample:
     int64_t at  # ms on any clock, when it ended; never before the one before it
@@ -108,8 +108,8 @@ cdef struct Evidence:
     int change, change_source
     int64_t changed_at  # ms
     int64_t changes  # of this kind, each within CHANGE_SHOWN of the one before
-    int64_t last_newcomer_at  # ms
-    bint has_settled
+    int64_t last_newcomer  # the number of its first choice
+    bint has_settled  # newcomers are a change
 
     # the current segment
     int begun_by  # a change
@@ -331,11 +331,17 @@ cdef inline bint may_be_gone(const Evidence *e, int source) noexcept nogil:
     return log_chance_of_silence(e, source) < SILENT_CHANCE
 
 
+cdef inline bint is_settled(const Evidence *e) noexcept nogil:
+    """Whether a source that was there all the time would have answered by now: all others take turns, or it would have
+    an equal share, or the smallest that counts."""
+    cdef double share = min(1.0 / (e.active + 1), UNNOTICED_SHARE)
+    return e.all.period > 0 or <double>(e.choices - e.last_newcomer) * log1p(-share) < SILENT_CHANCE
+
+
 cdef inline void source_appears(Evidence *e, int source, int64_t now) noexcept nogil:
     cdef Source *s = &e.sources[source]
-    if now - e.last_newcomer_at >= SETTLED_AFTER and e.choices > 1:
-        e.has_settled = True
-    e.last_newcomer_at = now
+    e.has_settled = e.has_settled or is_settled(e)
+    e.last_newcomer = e.choices
     segment_begin(e, CHANGE_RETURNED if s.was_there else CHANGE_CAME, source, now)
     e.active += not s.is_active
     s.is_active = s.was_there = True
