@@ -64,7 +64,7 @@ cdef struct Recent:  # what is kept of a sample
     int32_t failure
     int32_t source
 
-cdef struct Choice:  # what is kept of a choice of the balancer: a sample whose source is known
+cdef struct Choice:  # what is kept of a sample whose source is known
     uint8_t source
     uint8_t tie
     uint8_t is_free  # nothing led it there
@@ -74,7 +74,7 @@ cdef struct Source:
     bint is_active  # it is there
     bint was_there
     int64_t first, last  # the numbers of its first and its latest choice, since it is there
-    int64_t answers  # since it is there
+    int64_t answers  # of the balancer's choice, since it is there
     int64_t last_at  # ms
     int64_t started
     int64_t went_at  # ms; -1: it did not
@@ -91,7 +91,7 @@ cdef struct Draws:  # choices of a segment, in order
 cdef struct Evidence:
     Source sources[SOURCES_MAX]
     int active  # sources that are there
-    int64_t choices  # all of them; the number of the latest one
+    int64_t choices  # of the balancer, all of them; the number of the latest one
     Recent recent[RECENT_MAX]
     int64_t samples  # all of them
 
@@ -361,9 +361,11 @@ cdef inline void choice_add(Evidence *e, const Sample *sample) noexcept nogil:
     cdef Source *s = &e.sources[sample.source]
     cdef Choice choice
     cdef bint is_restarted = s.is_active and sample.started and s.started and sample.started != s.started
+    # what came to its owner was no choice, and says nothing of those that are silent meanwhile
+    cdef bint is_chosen = sample.tie == TIE_NONE or sample.owner == NO_SOURCE or sample.owner != sample.source
     cdef int64_t kept
     cdef int i
-    e.choices += 1
+    e.choices += is_chosen
     if not s.is_active:
         source_appears(e, sample.source, sample.at)
     elif is_restarted:
@@ -382,7 +384,7 @@ cdef inline void choice_add(Evidence *e, const Sample *sample) noexcept nogil:
             segment_keep_end(e, kept, sample.at)
         elif e.all.total % MIN_TEST_INTERVAL == 0:
             segment_test(e, sample.at)
-    s.answers += 1
+    s.answers += is_chosen
     s.last = e.choices
     s.last_at = sample.at
     if sample.started:
