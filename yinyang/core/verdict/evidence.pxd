@@ -75,6 +75,7 @@ cdef struct Source:
     bint was_there
     int64_t first, last  # the numbers of its first and its latest choice, since it is there
     int64_t answers  # of the balancer's choice, since it is there
+    int64_t returns  # of those: after another source
     int64_t last_at  # ms
     int64_t started
     int64_t went_at  # ms; -1: it did not
@@ -94,6 +95,7 @@ cdef struct Evidence:
     int64_t choices  # of the balancer, all of them; the number of the latest one
     Recent recent[RECENT_MAX]
     int64_t samples  # all of them
+    int latest  # the source of the latest choice
 
     # failures
     int64_t failing_since  # ms; -1: nothing has failed lately
@@ -315,10 +317,18 @@ cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
 # ---- sources ------------------------------------------------------------------------------------------------------
 
 cdef inline double log_chance_of_silence(const Evidence *e, int source) noexcept nogil:
-    """How likely a source that is there would be silent for so long, if its answers were as likely at any time."""
+    """How likely a source that is there would be silent for so long, if its answers were as likely at any time.
+
+    The first answer tells since when it is there, and not how often it answers. A run of answers that depend on each
+    other is one: independent ones of a share p return after another source in 1 - p of all cases.
+    """
     cdef const Source *s = &e.sources[source]
     cdef double silent = <double>(e.choices - s.last) / <double>(e.choices - s.first + 1)
-    return <double>s.answers * log1p(-silent)
+    cdef double others = 1 - <double>s.answers / <double>(s.last - s.first + 1)
+    cdef double independent = <double>(s.answers - 1)
+    if <double>s.returns < independent * others:
+        independent = <double>s.returns / others
+    return max(independent, 0) * log1p(-silent)
 
 
 cdef inline bint may_be_gone(const Evidence *e, int source) noexcept nogil:
@@ -346,7 +356,7 @@ cdef inline void source_appears(Evidence *e, int source, int64_t now) noexcept n
     e.active += not s.is_active
     s.is_active = s.was_there = True
     s.first = e.choices
-    s.answers = 0
+    s.answers = s.returns = 0
     s.went_at = -1
 
 
@@ -371,7 +381,7 @@ cdef inline void choice_add(Evidence *e, const Sample *sample) noexcept nogil:
     elif is_restarted:
         segment_begin(e, CHANGE_RESTARTED, sample.source, sample.at)
         s.first = e.choices
-        s.answers = 0
+        s.answers = s.returns = 0
     else:
         choice.source = <uint8_t>sample.source
         choice.tie = <uint8_t>sample.tie
@@ -384,7 +394,10 @@ cdef inline void choice_add(Evidence *e, const Sample *sample) noexcept nogil:
             segment_keep_end(e, kept, sample.at)
         elif e.all.total % MIN_TEST_INTERVAL == 0:
             segment_test(e, sample.at)
-    s.answers += is_chosen
+    if is_chosen:
+        s.answers += 1
+        s.returns += s.answers > 1 and e.latest != sample.source
+        e.latest = sample.source
     s.last = e.choices
     s.last_at = sample.at
     if sample.started:
@@ -403,6 +416,7 @@ cdef inline void evidence_open(Evidence *e) noexcept nogil:
     for i in range(SOURCES_MAX):
         e.sources[i].went_at = -1
     e.failing_since = e.last_answer_at = -1
+    e.latest = NO_SOURCE
     e.last_failure = -FAILURE_SAMPLES
 
 
