@@ -73,6 +73,7 @@ cdef struct Choice:  # what is kept of a sample whose source is known
 cdef struct Source:
     bint is_active  # it is there
     bint was_there
+    bint was_alone  # nobody else was there when it came
     int64_t first, last  # the numbers of its first and its latest choice, since it is there
     int64_t answers  # of the balancer's choice, since it is there
     int64_t returns  # of those: after another source
@@ -320,12 +321,15 @@ cdef inline double log_chance_of_silence(const Evidence *e, int source) noexcept
     """How likely a source that is there would be silent for so long, if its answers were as likely at any time.
 
     The first answer tells since when it is there, and not how often it answers. A run of answers that depend on each
-    other is one: independent ones of a share p return after another source in 1 - p of all cases.
+    other is one: independent ones of a share p return after another source in 1 - p of all cases. A single run shows
+    nothing, unless there was nobody else.
     """
     cdef const Source *s = &e.sources[source]
     cdef double silent = <double>(e.choices - s.last) / <double>(e.choices - s.first + 1)
     cdef double others = 1 - <double>s.answers / <double>(s.last - s.first + 1)
     cdef double independent = <double>(s.answers - 1)
+    if s.returns == 0 and not s.was_alone:
+        return 0
     if <double>s.returns < independent * others:
         independent = <double>s.returns / others
     return max(independent, 0) * log1p(-silent)
@@ -355,6 +359,7 @@ cdef inline void source_appears(Evidence *e, int source, int64_t now) noexcept n
     segment_begin(e, CHANGE_RETURNED if s.was_there else CHANGE_CAME, source, now)
     e.active += not s.is_active
     s.is_active = s.was_there = True
+    s.was_alone = e.active == 1
     s.first = e.choices
     s.answers = s.returns = 0
     s.went_at = -1
@@ -382,6 +387,7 @@ cdef inline void choice_add(Evidence *e, const Sample *sample) noexcept nogil:
         segment_begin(e, CHANGE_RESTARTED, sample.source, sample.at)
         s.first = e.choices
         s.answers = s.returns = 0
+        s.was_alone = e.active == 1
     else:
         choice.source = <uint8_t>sample.source
         choice.tie = <uint8_t>sample.tie
