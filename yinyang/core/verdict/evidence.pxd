@@ -256,7 +256,7 @@ cdef inline void segment_count(Evidence *e, Choice choice) noexcept nogil:
 
 
 cdef inline void segment_keep_end(Evidence *e, int64_t kept, int64_t now) noexcept nogil:
-    """Shares have changed: begin anew with the latest choices."""
+    """The order has changed: begin anew with the latest choices."""
     cdef Choice choices[HISTORY_MAX]
     cdef int64_t number = min(kept, HISTORY_MAX)
     cdef int64_t i
@@ -283,7 +283,6 @@ cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
     cdef int64_t tail[SOURCES_MAX]
     cdef uint8_t cells[SOURCES_MAX]  # the sources that are there
     cdef int64_t reached = 0
-    cdef int64_t kept = 0
     cdef int64_t length = MIN_TEST_INTERVAL
     cdef double evidence
     cdef int count = 0
@@ -309,10 +308,9 @@ cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
         evidence = log_evidence_of_change(before, after, both, count)
         if evidence > e.shift_evidence:
             e.shift_evidence = evidence
-            kept = length
         length *= 2
     if e.shift_evidence > CHANGE_EVIDENCE:
-        segment_keep_end(e, kept, now)
+        segment_begin(e, CHANGE_SHARES, NO_SOURCE, now)  # those latest choices were picked as the strangest
 
 
 # ---- sources ------------------------------------------------------------------------------------------------------
