@@ -274,6 +274,26 @@ cdef inline const Draws *segment_draws(const Evidence *e) noexcept nogil:
     return &e.free if e.led and not e.misses else &e.all
 
 
+cdef inline void sources_change_shares(Evidence *e, int64_t within) noexcept nogil:
+    """Shares have changed within the latest choices: those before do not show how often a source answers now, if it
+    does."""
+    cdef int64_t counts[SOURCES_MAX]
+    cdef int64_t total = 0
+    cdef int64_t back
+    cdef int i
+    cdef Choice choice
+    memset(counts, 0, sizeof(counts))
+    for back in range(1, within + 1):
+        choice = e.history[(e.all.total - back) % HISTORY_MAX]
+        if choice.is_free or choice.owner != choice.source:
+            counts[choice.source] += 1
+            total += 1
+    for i in range(SOURCES_MAX):
+        if e.sources[i].is_active and 4 * (e.choices - e.sources[i].last) < total:
+            e.sources[i].first = e.choices - total + 1
+            e.sources[i].answers = e.sources[i].returns = counts[i]
+
+
 cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
     """Compare the latest choices, of several numbers of them, with those before."""
     cdef const Draws *d = segment_draws(e)
@@ -283,6 +303,7 @@ cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
     cdef int64_t tail[SOURCES_MAX]
     cdef uint8_t cells[SOURCES_MAX]  # the sources that are there
     cdef int64_t reached = 0
+    cdef int64_t changed_within = 0
     cdef int64_t length = MIN_TEST_INTERVAL
     cdef double evidence
     cdef int count = 0
@@ -308,8 +329,10 @@ cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
         evidence = log_evidence_of_change(before, after, both, count)
         if evidence > e.shift_evidence:
             e.shift_evidence = evidence
+            changed_within = length
         length *= 2
     if e.shift_evidence > CHANGE_EVIDENCE:
+        sources_change_shares(e, changed_within)
         segment_begin(e, CHANGE_SHARES, NO_SOURCE, now)  # those latest choices were picked as the strangest
 
 
