@@ -346,14 +346,12 @@ cdef inline double log_chance_of_silence(const Evidence *e, int source) noexcept
     nothing, unless there was nobody else.
     """
     cdef const Source *s = &e.sources[source]
-    cdef double silent = <double>(e.choices - s.last) / <double>(e.choices - s.first + 1)
-    cdef double others = 1 - <double>s.answers / <double>(s.last - s.first + 1)
-    cdef double independent = <double>(s.answers - 1)
-    if s.returns == 0 and not s.was_alone:
-        return 0
-    if <double>s.returns < independent * others:
+    cdef double choices = <double>(e.choices - s.first + 1)
+    cdef double independent = <double>max(s.answers - 1, 0)
+    cdef double others = 1 - <double>s.answers / choices
+    if (s.returns or not s.was_alone) and <double>s.returns < independent * others:
         independent = <double>s.returns / others
-    return max(independent, 0) * log1p(-silent)
+    return independent * log1p(-<double>(e.choices - s.last) / choices)
 
 
 cdef inline bint may_be_gone(const Evidence *e, int source) noexcept nogil:
