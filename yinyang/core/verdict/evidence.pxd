@@ -87,6 +87,7 @@ cdef struct Draws:  # choices of a segment, in order
     int64_t counts[SOURCES_MAX]
     uint8_t latest[LATEST_MAX]
     int32_t matches[PERIOD_MAX + 1]  # for each period: choices in a row that repeat the one a period before
+    int32_t earlier_matches[PERIOD_MAX + 1]  # those of earlier rows
     int period  # of the rotation; 0: none
     int64_t broken_at  # the total when the rotation was broken; -1: it goes on
 
@@ -157,16 +158,17 @@ cdef inline int rotation_period(const Draws *d, int active) noexcept nogil:
 
     Independent choices repeat those of a period before, m times in a row, with a probability of c^m, where c is the
     chance to repeat. It must be below 1 / (1000 n p) for n choices and a period of p, so that it is hardly ever wrong
-    however long one looks.
+    however long one looks. Where choices depend on each other, as those of the least busy source do, c is how often they
+    repeated those of a period before, until the latest that did not.
     """
-    cdef double log_chance = log(chance_to_repeat(d))
+    cdef double chance = chance_to_repeat(d)
+    cdef double earlier
     cdef int period
     for period in range(2, PERIOD_MAX + 1):
-        if (
-            d.matches[period] >= 2 * period
-            and -log_chance * d.matches[period] > log(1000.0 * <double>d.total * period)
-            and sources_in_period(d, period) == active
-        ):
+        if d.matches[period] < 2 * period or sources_in_period(d, period) != active:
+            continue
+        earlier = (<double>d.earlier_matches[period] + chance) / <double>(d.total - period - d.matches[period] + 1)
+        if -log(max(chance, earlier)) * d.matches[period] > log(1000.0 * <double>d.total * period):
             return period
     return 0
 
@@ -190,6 +192,7 @@ cdef inline void draws_add(Draws *d, int source) noexcept nogil:
         d.repeats += d.latest[(d.total - 1) % LATEST_MAX] == source
     for period in range(1, PERIOD_MAX + 1):
         if period > d.total or d.latest[(d.total - period) % LATEST_MAX] != source:
+            d.earlier_matches[period] += d.matches[period]
             d.matches[period] = 0
         else:
             d.matches[period] += 1
