@@ -12,8 +12,8 @@ are exact), "one" (unless it gets 90 %), "runs", "sticky", "down", and "changed"
 restarted or gone). "So far", "early", "shifting", "silent" and "failing" claim nothing.
 
 wrong           Streams with a wrong claim at any look; then such looks, of all; then what was claimed, and how often.
-stale           A claim that was true before the latest change, or lies between what was true then and what is true now,
-                is not wrong but stale. Of all changes, the number of samples from the change to the last look with one.
+stale           A claim that was true before the latest change, or lies between what was true and what is true now, is
+                not wrong but stale. Of all changes, the number of samples from the change to the last look with one.
 shifting        Looks that say so.
 right           Samples until the right word is said for the first time, since the beginning or since the last event;
                 "never" where it is not.
@@ -307,16 +307,16 @@ def is_right(case: Case, phases: Sequence[Phase], found: Found) -> bool | None:
 
 
 def is_stale(case: Case, phases: Sequence[Phase], found: Found) -> bool:
-    """Whether a claim was true before the latest change, or is in between."""
+    """Whether a claim was true before the latest change, or about shares is in between."""
     if any(is_right(case, phases[:number], found) for number in range(1, len(phases))):
         return True
     if len(phases) < 2 or found["kind"] not in ("weighted", "even"):
         return False
-    before, now = phases[-2].shares, phases[-1].shares
-    return all(
-        low <= max(before.get(source, 0), now.get(source, 0)) and high >= min(before.get(source, 0), now.get(source, 0))
-        for source, (low, _, high) in found["shares"].items()
-    )
+    for source, (low, _, high) in found["shares"].items():
+        shares = [phase.shares.get(source, 0) for phase in phases]
+        if low > max(shares) or high < min(shares):
+            return False
+    return True
 
 
 # ---- results ------------------------------------------------------------------------------------------------------
