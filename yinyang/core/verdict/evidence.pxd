@@ -259,7 +259,7 @@ cdef inline void segment_count(Evidence *e, Choice choice) noexcept nogil:
 
 
 cdef inline void segment_keep_end(Evidence *e, int64_t kept, int64_t now) noexcept nogil:
-    """The order has changed: begin anew with the latest choices."""
+    """Shares have changed: begin anew with the latest choices."""
     cdef Choice choices[HISTORY_MAX]
     cdef int64_t number = min(kept, HISTORY_MAX)
     cdef int64_t i
@@ -336,7 +336,7 @@ cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
         length *= 2
     if e.shift_evidence > CHANGE_EVIDENCE:
         sources_change_shares(e, changed_within)
-        segment_begin(e, CHANGE_SHARES, NO_SOURCE, now)  # those latest choices were picked as the strangest
+        segment_keep_end(e, changed_within, now)
 
 
 # ---- sources ------------------------------------------------------------------------------------------------------
