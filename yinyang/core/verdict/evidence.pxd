@@ -213,7 +213,7 @@ cdef inline int64_t draws_follow_rotation(Draws *d, int active) noexcept nogil:
         if d.matches[d.period] == 0:
             d.broken_at = d.total - 1
         return 0
-    if d.matches[d.period] >= d.period:
+    if d.matches[d.period] >= d.period and sources_in_period(d, d.period) == active:
         d.broken_at = -1  # something else came between
         return 0
     since = d.total - d.broken_at
