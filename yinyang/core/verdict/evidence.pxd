@@ -87,7 +87,7 @@ cdef struct Draws:  # choices of a segment, in order
     int64_t counts[SOURCES_MAX]
     uint8_t latest[LATEST_MAX]
     int32_t matches[PERIOD_MAX + 1]  # for each period: choices in a row that repeat the one a period before
-    int32_t earlier_matches[PERIOD_MAX + 1]  # those of earlier rows
+    int32_t earlier_matches[PERIOD_MAX + 1]  # those of earlier rows, of each as many as are no rotation
     int period  # of the rotation; 0: none
     int64_t broken_at  # the total when the rotation was broken; -1: it goes on
 
@@ -192,7 +192,7 @@ cdef inline void draws_add(Draws *d, int source) noexcept nogil:
         d.repeats += d.latest[(d.total - 1) % LATEST_MAX] == source
     for period in range(1, PERIOD_MAX + 1):
         if period > d.total or d.latest[(d.total - period) % LATEST_MAX] != source:
-            d.earlier_matches[period] += d.matches[period]
+            d.earlier_matches[period] += min(d.matches[period], 2 * period)
             d.matches[period] = 0
         else:
             d.matches[period] += 1
