@@ -253,7 +253,7 @@ def samples_of(case: Case, rng: random.Random) -> list[Sample]:
         )
         if tie or case.tie in ("connection", "unseen"):
             owner = source
-    return sorted(sample for sample in samples if sample.at <= at)
+    return sorted((sample for sample in samples if sample.at <= at), key=lambda sample: sample.at)
 
 
 # ---- truth --------------------------------------------------------------------------------------------------------
@@ -292,7 +292,9 @@ def is_right(case: Case, phases: Sequence[Phase], found: Found) -> bool | None:
     if kind == "weighted":
         return same_sources and is_within(shares, found["shares"])
     if kind == "turns":
-        return case.turns and same_sources and is_within(shares, found["shares"])
+        is_even = max(shares.values()) - min(shares.values()) < 1e-9 if shares else True
+        is_told = is_even == ("take turns" in found["headline"])
+        return case.turns and same_sources and is_within(shares, found["shares"]) and is_told
     if kind == "one":
         return shares.get(next(iter(found["shares"])), 0) >= 1 - UNNOTICED_SHARE - 1e-9
     if kind == "runs":
