@@ -125,7 +125,8 @@ cdef inline bint is_waiting(Verdict *v, const Evidence *e, int64_t now, int64_t 
 
 
 cdef inline bint is_down(Verdict *v, const Evidence *e, int64_t now) noexcept nogil:
-    """Whether so many failures in a row are more than chance, given how many failed before them."""
+    """Whether so many failures in a row are more than chance, given how many failed before them; and, where there are
+    several sources, if half of them fail since the first of these failures."""
     cdef int64_t failed = 0
     cdef int64_t before = 0
     cdef int64_t back = e.failures_in_a_row
@@ -137,6 +138,8 @@ cdef inline bint is_down(Verdict *v, const Evidence *e, int64_t now) noexcept no
         before += 1
         back += 1
     part = (<double>failed + 0.5) / (<double>before + 1)
+    if e.active > 1:
+        part = max(part, 0.5)
     if before and <double>e.failures_in_a_row * log(part) > STICKY_CHANCE:
         return False
     note_failures(v, e, now, min(e.failures_in_a_row, RECENT_MAX))

@@ -125,8 +125,9 @@ cdef inline void text_fraction(Text *text, const Verdict *v) noexcept nogil:
     if v.failures < FAILURES_AT_FIRST:
         text_string(text, "1 request failed: " if v.failures == 1 else "2 requests failed: ")
         return
-    if v.failures == v.failure_samples:
-        text_string(text, "every request fails: ")
+    if v.failures == v.failure_samples:  # too few to say that all do
+        text_number(text, <llu>v.failures)
+        text_string(text, " requests in a row failed: ")
         return
     for whole in range(2, 11):
         failed = <int>(part * whole + 0.5)
