@@ -138,7 +138,7 @@ cdef inline bint is_down(Verdict *v, const Evidence *e, int64_t now) noexcept no
         before += 1
         back += 1
     part = (<double>failed + 0.5) / (<double>before + 1)
-    if e.active > 1:
+    if sources_at_first_failure(e) > 1:
         part = max(part, 0.5)
     if before and <double>e.failures_in_a_row * log(part) > STICKY_CHANCE:
         return False
@@ -146,6 +146,14 @@ cdef inline bint is_down(Verdict *v, const Evidence *e, int64_t now) noexcept no
     v.failures = v.failure_samples = e.failures_in_a_row
     v.for_ms = now - (e.last_answer_at if e.last_answer_at >= 0 else e.failing_since)
     return True
+
+
+cdef inline int sources_at_first_failure(const Evidence *e) noexcept nogil:
+    cdef int count = e.active
+    cdef int i
+    for i in range(SOURCES_MAX):
+        count += e.sources[i].went_at >= max(e.failing_since, 0)
+    return count
 
 
 cdef inline bint is_failing(Verdict *v, const Evidence *e, int64_t now) noexcept nogil:
