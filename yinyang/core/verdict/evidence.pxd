@@ -153,8 +153,8 @@ cdef inline bint comes_in_runs(const Draws *d) noexcept nogil:
     )
 
 
-cdef inline int rotation_period(const Draws *d, int active) noexcept nogil:
-    """The period of the rotation in which all sources that are there take turns, if that is no chance; or 0.
+cdef inline int rotation_period(const Draws *d, int fewest, int most) noexcept nogil:
+    """The period of the rotation in which so many sources take turns, if that is no chance; or 0.
 
     Independent choices repeat those of a period before, m times in a row, with a probability of c^m, where c is the
     chance to repeat. It must be below 1 / (1000 n p) for n choices and a period of p, so that it is hardly ever wrong
@@ -165,7 +165,7 @@ cdef inline int rotation_period(const Draws *d, int active) noexcept nogil:
     cdef double earlier
     cdef int period
     for period in range(2, PERIOD_MAX + 1):
-        if d.matches[period] < 2 * period or sources_in_period(d, period) != active:
+        if d.matches[period] < 2 * period or not fewest <= sources_in_period(d, period) <= most:
             continue
         earlier = (<double>d.earlier_matches[period] + chance) / <double>(d.total - period - d.matches[period] + 1)
         if -log(max(chance, earlier)) * d.matches[period] > log(1000.0 * <double>d.total * period):
@@ -207,7 +207,7 @@ cdef inline int64_t draws_follow_rotation(Draws *d, int active) noexcept nogil:
     cdef int64_t since
     cdef int period = 0
     if d.period == 0:
-        d.period = rotation_period(d, active)
+        d.period = rotation_period(d, active, active)
         return 0
     if d.broken_at < 0:
         if d.matches[d.period] == 0:
@@ -217,7 +217,7 @@ cdef inline int64_t draws_follow_rotation(Draws *d, int active) noexcept nogil:
         d.broken_at = -1  # something else came between
         return 0
     since = d.total - d.broken_at
-    if since > 4 * d.period + MIN_TEST_INTERVAL or (since > 2 * d.period and rotation_period(d, active)):
+    if since > 4 * d.period + MIN_TEST_INTERVAL or (since > 2 * d.period and rotation_period(d, active, active)):
         return since
     return 0
 
@@ -268,8 +268,8 @@ cdef inline void segment_keep_end(Evidence *e, int64_t kept, int64_t now) noexce
     segment_begin(e, CHANGE_SHARES, NO_SOURCE, now)
     for i in range(number):
         segment_count(e, choices[i])
-    e.all.period = rotation_period(&e.all, e.active)
-    e.free.period = rotation_period(&e.free, e.active)
+    e.all.period = rotation_period(&e.all, e.active, e.active)
+    e.free.period = rotation_period(&e.free, e.active, e.active)
 
 
 cdef inline const Draws *segment_draws(const Evidence *e) noexcept nogil:
@@ -394,6 +394,23 @@ cdef inline void source_goes(Evidence *e, int source, int64_t now) noexcept nogi
     segment_begin(e, CHANGE_WENT, source, now)
 
 
+cdef inline void sources_miss_turns(Evidence *e, int64_t now) noexcept nogil:
+    """Those go without which a broken rotation goes on."""
+    cdef uint8_t goes_on[SOURCES_MAX]
+    cdef int period = 0
+    cdef int i
+    if e.all.period and e.all.broken_at >= 0:
+        period = rotation_period(&e.all, 1, e.active - 1)
+    if period == 0:
+        return
+    memset(goes_on, 0, sizeof(goes_on))
+    for i in range(period):
+        goes_on[e.all.latest[(e.all.total - 1 - i) % LATEST_MAX]] = 1
+    for i in range(SOURCES_MAX):
+        if e.sources[i].is_active and not goes_on[i]:
+            source_goes(e, i, now)
+
+
 cdef inline void choice_add(Evidence *e, const Sample *sample) noexcept nogil:
     cdef Source *s = &e.sources[sample.source]
     cdef Choice choice
@@ -430,6 +447,7 @@ cdef inline void choice_add(Evidence *e, const Sample *sample) noexcept nogil:
     s.last_at = sample.at
     if sample.started:
         s.started = sample.started
+    sources_miss_turns(e, sample.at)
     for i in range(SOURCES_MAX):
         if e.sources[i].is_active and log_chance_of_silence(e, i) < GONE_CHANCE:
             source_goes(e, i, sample.at)
