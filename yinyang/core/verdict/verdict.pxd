@@ -149,10 +149,11 @@ cdef inline bint is_down(Verdict *v, const Evidence *e, int64_t now) noexcept no
 
 
 cdef inline int sources_at_first_failure(const Evidence *e) noexcept nogil:
+    """Or not long before, as a request may time out long after its source went."""
     cdef int count = e.active
     cdef int i
     for i in range(SOURCES_MAX):
-        count += e.sources[i].went_at >= max(e.failing_since, 0)
+        count += e.sources[i].went_at >= max(e.failing_since - FAILURE_WINDOW_MAX, 0)
     return count
 
 
