@@ -157,7 +157,7 @@ cdef inline int rotation_period(const Draws *d, int fewest, int most) noexcept n
     """The period of the rotation in which so many sources take turns, if that is no chance; or 0.
 
     Independent choices repeat those of a period before, m times in a row, with a probability of c^m, where c is the
-    chance to repeat. It must be below 1 / (1000 n p) for n choices and a period of p, so that it is hardly ever wrong
+    chance to repeat. It must be below 1 / (10000 n p) for n choices and a period of p, so that it is hardly ever wrong
     however long one looks. Where choices depend on each other, as those of the least busy source do, c is how often they
     repeated those of a period before, until the latest that did not.
     """
@@ -168,7 +168,7 @@ cdef inline int rotation_period(const Draws *d, int fewest, int most) noexcept n
         if d.matches[period] < 2 * period or not fewest <= sources_in_period(d, period) <= most:
             continue
         earlier = (<double>d.earlier_matches[period] + chance) / <double>(d.total - period - d.matches[period] + 1)
-        if -log(max(chance, earlier)) * d.matches[period] > log(1000.0 * <double>d.total * period):
+        if -log(max(chance, earlier)) * d.matches[period] > log(10000.0 * <double>d.total * period):
             return period
     return 0
 
