@@ -1,34 +1,38 @@
 """Whether verdicts are right: balancers are simulated, and what is said of them is compared with what is true.
 
-    python -m benchmarks.studies.verdicts [--streams 150] [--only round] [--seed 1]
+    python -m benchmarks.studies.verdicts [--streams 50] [--only round] [--seed 1]
 
-Prints tables in Markdown. A stream is a run of a simulated balancer, whose answers are given to `yinyang._core.Evidence`
-at random times, 100 ms apart in the mean. There is a look at the verdict after each five samples. The same seed gives
-the same figures.
+Prints tables in Markdown. A stream is a run of a simulated balancer, whose answers are given to `Evidence`, of
+`yinyang._core`, at random times, 100 ms apart in the mean. There is a look at the verdict after each five samples. The
+same seed gives the same figures.
 
 A claim is a verdict that would be wrong of another balancer: "even" (wrong unless each true share is within 30 % of an
-equal one), "weighted" (unless each true share is between its bounds), "turns" (unless there is a rotation and its shares
-are exact), "one" (unless it gets 90 %), "runs", "sticky", "down", and "changed" (unless that source has come, returned,
-restarted or gone). "So far", "early", "shifting", "silent" and "failing" claim nothing.
+equal one), "weighted" (unless each true share is between its bounds), "turns" (unless there is a rotation and its
+shares are exact), "one" (unless it gets 90 %), "runs", "sticky", "down", and "changed" (unless that source has come,
+returned, restarted or gone). "So far", "early", "shifting", "silent" and "failing" claim nothing.
 
-wrong           Streams with a wrong claim at any look; then such looks, of all; then what was claimed, and how often.
-stale           A claim that was true before the latest change, or lies between what was true and what is true now, is
-                not wrong but stale. Of all changes, the number of samples from the change to the last look with one.
+wrong           Streams with a wrong claim at any look; then such looks, of all; then what was claimed, in how many
+                streams.
+stale           A claim that was true before the latest change, or about shares that lie between what was true and what
+                is true now, is not wrong but stale. Of all changes, the number of samples from the change to the last
+                look with one: the median, and the 95th percentile.
 shifting        Looks that say so.
-right           Samples until the right word is said for the first time, since the beginning or since the last event;
-                "never" where it is not.
-best            What no method can beat on average. For tests, it is Wald's bound on sequential ones, log(1 / error) / KL:
-                the error is that of claims, 1 %, and KL is by how much each answer favours what is true over the nearest
-                of what is not, in the mean of the logarithm of the ratio of likelihoods (of Kullback and Leibler). What
-                is nearest depends on the word: for "even", one share that is off by 30 %; for "weighted", equal shares,
-                or a share that is off by the largest margin that is claimed, whichever is nearer; for "one", another
-                source with 10 %. For rotations, it is two turns: after one, nothing has been repeated.
-promise         The samples that it took until "even", divided by what the first "even so far" promised.
+right           Samples until the right word is said for the first time, since the beginning or since the last event:
+                the median, and the 95th percentile; "never" where it is not.
+best            What no method can beat on average. For tests, it is Wald's bound on sequential ones, log(1 / error)
+                divided by KL: the error is that of claims, 1 %, and KL (of Kullback and Leibler) is by how much each
+                answer favours what is true over the nearest of what is not, as the mean logarithm of the ratio of their
+                likelihoods. What is nearest depends on the word: for "even", one share that is off by 30 %; for
+                "weighted", equal shares, or a share that is off by the largest margin that is claimed, whichever is
+                nearer; for "one", another source with 10 %. For rotations, it is two turns: after one, nothing has been
+                repeated. For equal sources that take turns with exceptions, it is that of random ones.
+promise         The samples that it took until "even", divided by what the first "even so far" promised; the median.
 """
 
 import argparse
 import functools
 import heapq
+import itertools
 import math
 import multiprocessing
 import random
@@ -98,8 +102,8 @@ class Deadlines:
 
 
 class LeastConnections:
-    """The least busy source, of all or of two that are drawn; of equal ones, that which was chosen longest ago, or one at
-    random if two are drawn. Requests take 100 ms in the mean, and there are those of others, too."""
+    """The least busy source, of all or of two that are drawn; of equal ones, that which was chosen longest ago, or one
+    at random if two are drawn. Requests take 100 ms in the mean, and there are those of others, too."""
 
     def __init__(self, rng: random.Random, drawn: int = 0, others: int = 3) -> None:
         self.rng = rng
@@ -248,9 +252,7 @@ def samples_of(case: Case, rng: random.Random) -> list[Sample]:
             samples.append(Sample(round(at + fault.after), source if fault.is_known else -1, fault.kind))
             continue
         told = tie if case.tie != "unseen" else 0
-        samples.append(
-            Sample(round(at + took), source, -1, told, owner if told else -1, phase.started.get(source, 1))
-        )
+        samples.append(Sample(round(at + took), source, -1, told, owner if told else -1, phase.started.get(source, 1)))
         if tie or case.tie in ("connection", "unseen"):
             owner = source
     return sorted((sample for sample in samples if sample.at <= at), key=lambda sample: sample.at)
@@ -260,11 +262,11 @@ def samples_of(case: Case, rng: random.Random) -> list[Sample]:
 
 
 def events_until(phases: Sequence[Phase]) -> set[tuple[str, int]]:
-    """What can be said of sources after these phases, as the last word of a headline: each has done what it did last."""
+    """What can be said of sources after these phases, as the last word of a headline: what each did last."""
     there = set(phases[0].shares)
     seen = set(there)
     events: dict[int, set[str]] = {}
-    for before, phase in zip(phases, phases[1:], strict=False):
+    for before, phase in itertools.pairwise(phases):
         now = set(phase.shares)
         for source in there - now:
             events[source] = {"gone"}
@@ -282,7 +284,7 @@ def is_within(shares: Weights, found: Mapping[int, tuple[float, float, float]]) 
     return all(low - 1e-9 <= shares.get(source, 0) <= high + 1e-9 for source, (low, _, high) in found.items())
 
 
-def is_right(case: Case, phases: Sequence[Phase], found: Found) -> bool | None:
+def is_right(case: Case, phases: Sequence[Phase], found: Found) -> bool | None:  # noqa: PLR0911
     """Whether a claim is true after these phases; None if there is none."""
     shares = phases[-1].shares
     kind = found["kind"]
@@ -447,13 +449,16 @@ def replicas(
     rule: Callable[[random.Random], Rule],
     word: str,
     ks: Sequence[int],
+    *,
     tie: str = "",
     turns: bool = False,
 ) -> Iterator[Case]:
     """Any number of equal ones."""
     for k in ks:
         right = "one" if k == 1 else word
-        best = BEST_FOR_ONE if k == 1 else 2 * k if word == "turns" else best_for_even(k) if word == "even" else math.nan
+        best = (
+            BEST_FOR_ONE if k == 1 else 2 * k if word == "turns" else best_for_even(k) if word == "even" else math.nan
+        )
         number = 1500 if word != "even" or k < 4 else 3000 if k < 10 else 7000
         yield Case(name, k, rule, [Phase(0, equal(k))], right, best, tie, number, turns)
 
@@ -464,14 +469,18 @@ def steady_cases() -> Iterator[Case]:
     yield from replicas("random", Random, "even", ks)
     yield from replicas("power of two choices", functools.partial(LeastConnections, drawn=2), "even", ks[1:])
     yield from replicas("least connections", LeastConnections, "even", ks[1:])
-    yield from replicas("least connections, alone", functools.partial(LeastConnections, others=0), "", ks[1:], turns=True)
+    yield from replicas(
+        "least connections, alone", functools.partial(LeastConnections, others=0), "", ks[1:], turns=True
+    )
     yield from replicas("two tiers in turn", Tiers, "turns", ks[1:], turns=True)
     yield from replicas("two tiers at random", functools.partial(Tiers, at_random=True), "even", ks[1:], turns=True)
     yield from replicas("turns shared by two viewers", Shared, "even", ks[1:], turns=True)
     yield from replicas("sticky cookie, turns", Smooth, "sticky by cookie", ks[1:], tie="cookie", turns=True)
     yield from replicas("sticky cookie, random", Random, "sticky by cookie", ks[1:], tie="cookie")
     yield from replicas("cookie without effect", Random, "", ks[1:], tie="ignored")
-    yield from replicas("sticky connections, turns", Smooth, "sticky by connection", ks[1:], tie="connection", turns=True)
+    yield from replicas(
+        "sticky connections, turns", Smooth, "sticky by connection", ks[1:], tie="connection", turns=True
+    )
     yield from replicas("sticky connections, random", Random, "sticky by connection", ks[1:], tie="connection")
     yield from replicas("connections that nobody tells of", Random, "runs", ks[1:], tie="unseen")
     yield Case("source hash", 3, Random, [Phase(0, {1: 1})], "one", BEST_FOR_ONE)
@@ -490,9 +499,7 @@ def event_cases() -> Iterator[Case]:
         for k in (2, 3, 5, 10, 20):
             yield from events_of(name, rule, turns, k)
         canary = [Phase(0, weights_of("90:10"))]
-        canary += [
-            Phase(30_000.0 * step, {0: 100 - share, 1: share}) for step, share in enumerate((25, 50, 75), 1)
-        ]
+        canary += [Phase(30_000.0 * step, {0: 100 - share, 1: share}) for step, share in enumerate((25, 50, 75), 1)]
         yield Case(f"{name}: canary 10, 25, 50, 75 %", 2, rule, canary, "turns" if turns else "weighted", turns=turns)
 
 
@@ -501,7 +508,7 @@ def events_of(name: str, rule: type[Random] | type[Smooth], turns: bool, k: int)
         return Case(f"{name}: {event}", k, rule, [Phase(0, equal(k)), *phases], word, turns=turns)
 
     first = {0: Failing(REFUSED)}
-    others = {source: 1.0 for source in range(1, k)}
+    others = dict.fromkeys(range(1, k), 1.0)
     yield case("one is killed and times out", [Phase(EVENT_AT, equal(k), {0: Failing(TIMED_OUT, 1, 3000)})], "failing")
     yield case("one is killed and refuses", [Phase(EVENT_AT, equal(k), first)], "failing")
     taken_out = [Phase(EVENT_AT, equal(k), first), Phase(EVENT_AT + 2000, others)]
@@ -519,8 +526,7 @@ def events_of(name: str, rule: type[Random] | type[Smooth], turns: bool, k: int)
     yield case("all are down", all_back[:1], "down")
     yield case("all are down and back after 20 s", all_back, "turns" if turns else "even")
     deploy = [
-        Phase(EVENT_AT + 2000 * number, {source: 1.0 for source in range(number + 1, number + 1 + k)})
-        for number in range(k)
+        Phase(EVENT_AT + 2000 * number, dict.fromkeys(range(number + 1, number + 1 + k), 1.0)) for number in range(k)
     ]
     yield case("rolling deploy", deploy, "turns" if turns else "even")
 
@@ -541,7 +547,7 @@ def cases_of(part: str) -> list[Case]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--streams", type=int, default=150, help="for each row")
+    parser.add_argument("--streams", type=int, default=50, help="for each row")
     parser.add_argument("--only", default="", help="rows whose name has this")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
@@ -559,7 +565,9 @@ def main() -> None:
                 outcomes = pool.map(outcome_of_job, jobs, chunksize=5)
                 total += len(outcomes)
                 print(row_of(case, outcomes), flush=True)
-                ratios = [outcome.needed / outcome.promised for outcome in outcomes if outcome.needed and outcome.promised]
+                ratios = [
+                    outcome.needed / outcome.promised for outcome in outcomes if outcome.needed and outcome.promised
+                ]
                 if case.name == "random" and ratios:
                     promises[case.k] = statistics.median(ratios)
             print()

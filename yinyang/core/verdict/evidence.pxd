@@ -158,8 +158,8 @@ cdef inline int rotation_period(const Draws *d, int fewest, int most) noexcept n
 
     Independent choices repeat those of a period before, m times in a row, with a probability of c^m, where c is the
     chance to repeat. It must be below 1 / (10000 n p) for n choices and a period of p, so that it is hardly ever wrong
-    however long one looks. Where choices depend on each other, as those of the least busy source do, c is how often they
-    repeated those of a period before, until the latest that did not.
+    however long one looks. Where choices depend on each other, as those of the least busy source do, c is how often
+    they repeated those of a period before, until the latest that did not.
     """
     cdef double chance = chance_to_repeat(d)
     cdef double earlier
