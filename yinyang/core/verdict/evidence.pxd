@@ -205,7 +205,6 @@ cdef inline int64_t draws_follow_rotation(Draws *d, int active) noexcept nogil:
     """Find a rotation, or whether it goes on. How many choices remain, if those before them are of another order; or
     else 0."""
     cdef int64_t since
-    cdef int period = 0
     if d.period == 0:
         d.period = rotation_period(d, active, active)
         return 0
