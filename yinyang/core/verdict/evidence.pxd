@@ -153,6 +153,14 @@ cdef inline bint comes_in_runs(const Draws *d) noexcept nogil:
     )
 
 
+cdef inline double independent_part(const Draws *d) noexcept nogil:
+    """How many independent choices a choice is worth, where choices come in runs: at most 1."""
+    cdef double pairs = <double>max(d.total - 1, 0)
+    cdef double expected = pairs * (1 - chance_to_repeat(d)) if pairs else 0
+    cdef double changes = pairs - <double>d.repeats
+    return changes / expected if changes < expected else 1
+
+
 cdef inline int rotation_period(const Draws *d, int fewest, int most) noexcept nogil:
     """The period of the rotation in which so many sources take turns, if that is no chance; or 0.
 
@@ -370,7 +378,8 @@ cdef inline bint is_settled(const Evidence *e) noexcept nogil:
     """Whether a source that was there all the time would have answered by now: all others take turns, or it would have
     an equal share, or the smallest that counts."""
     cdef double share = min(1.0 / (e.active + 1), UNNOTICED_SHARE)
-    return e.all.period > 0 or <double>(e.choices - e.last_newcomer) * log1p(-share) < SILENT_CHANCE
+    cdef double independent = <double>(e.choices - e.last_newcomer) * independent_part(&e.all)
+    return e.all.period > 0 or independent * log1p(-share) < SILENT_CHANCE
 
 
 cdef inline void source_appears(Evidence *e, int source, int64_t now) noexcept nogil:
