@@ -337,7 +337,8 @@ cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
             after[i] = tail[cells[i]]
             before[i] = d.counts[cells[i]] - after[i]
         evidence = log_evidence_of_change(before, after, both, count)
-        if evidence > e.shift_evidence:
+        # fewer choices may be part of a turn, in which each source comes twice where two proxies take turns
+        if length >= 3 * count and evidence > e.shift_evidence:
             e.shift_evidence = evidence
             changed_within = length
         length *= 2
