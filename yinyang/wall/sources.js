@@ -26,6 +26,7 @@ const newState = by => ({
   evidence: newEvidence(),
   sources: [],  // by number
   numbers: new Map(),  // by key
+  keys: new Map(),  // the latest of each host
   failures: new Map(),  // sources without a number, by kind
   secondTotals: new Map(),  // samples in each second
   owners: { cookie: null, connection: null },  // the number of the source that answered last, for each tie
@@ -37,10 +38,13 @@ const newState = by => ({
   lastRecord: 0,
 });
 
-// What a record is counted by
-const keyOf = (record, by) => by == "replica" ? `${record.host},${record.version ?? ""}` : record[by] ?? `no ${by}`;
-
-const nameOf = (record, by) => by == "replica" ? record.short || record.host : keyOf(record, by);
+// What a record is counted by. A failure may tell the host alone: then it is counted as its latest answer.
+const keyOf = ({ keys, by }, record) => {
+  if (!("version" in record) && keys.has(record.host)) return keys.get(record.host);
+  const key = by == "replica" ? `${record.host},${record.version ?? ""}` : record[by] ?? `no ${by}`;
+  keys.set(record.host, key);
+  return key;
+};
 
 const newSource = given => ({
   ...given,
@@ -52,7 +56,7 @@ const newSource = given => ({
 });
 
 const findSource = (state, record) => {
-  const key = keyOf(record, state.by);
+  const key = keyOf(state, record);
   let number = state.numbers.get(key);
   if (number === undefined) {
     number = freeNumber(state);
@@ -62,7 +66,7 @@ const findSource = (state, record) => {
       key,
       number,
       isFailure: false,
-      name: nameOf(record, state.by),
+      name: state.by == "replica" ? record.short || record.host : key,
       colours: [0, 1].map(index => COLOUR.exec(record.colours?.[index])?.[0] ?? UNKNOWN_COLOUR),
     });
   }
@@ -70,17 +74,19 @@ const findSource = (state, record) => {
 };
 
 // The lowest free one, or that of the source that went first; null if all are there
-const freeNumber = ({ sources, numbers, evidence }) => {
+const freeNumber = state => {
+  const { sources, evidence } = state;
   for (let number = 0; number < SOURCES_MAX; number++) if (!sources[number]) return number;
   const gone = sources.filter(source => !evidence.sources[source.number]?.isActive).sort((a, b) => a.last - b.last)[0];
   if (!gone) return null;
-  removeSource({ sources, numbers, evidence }, gone);
+  removeSource(state, gone);
   return gone.number;
 };
 
-const removeSource = ({ sources, numbers, evidence }, { number, key }) => {
+const removeSource = ({ sources, numbers, keys, evidence }, { number, key }) => {
   numbers.delete(key);
   delete sources[number];
+  for (const [host, latest] of keys) if (latest == key) keys.delete(host);
   forgetSource(evidence, number);
 };
 
@@ -115,7 +121,7 @@ const addRecord = (state, record) => {
   source.count++;
   source.last = at;
   if (failure === null) source.turns++;
-  if (replica) source.record = record;
+  if (replica && (failure === null || !source.record)) source.record = record;
   return source;
 };
 

@@ -18,7 +18,7 @@ const CLAIM_ERROR = .01;  // the chance that a claim about shares is wrong, howe
 const GONE_CHANCE = -13.8;  // a source is gone if so long a silence has a smaller chance (logarithm of 1e-6)
 const SILENT_CHANCE = -6.9;  // ... and may be gone (1e-3)
 const STICKY_CHANCE = -9.2;  // of samples that would stay with their source without being led there (1e-4)
-const CHANGE_EVIDENCE = 11.5;  // that shares have changed, to begin anew (logarithm of 1e5)
+const CHANGE_EVIDENCE = 8;  // that shares have changed, to begin anew (logarithm of 3000)
 const SHIFT_EVIDENCE = 5;  // ... to claim nothing about shares
 const RUNS_DEVIATIONS = 5;  // by which repeats exceed what independent choices do
 const EVEN_TOLERANCE = .3;  // of an even share, as a part of an equal one
@@ -36,7 +36,6 @@ const FAILURES_THAT_DISTURB = 3;  // so many of them make shares that were measu
 const FAILURES_OF_DOWN = 5;  // in a row, at least
 const FAILURES_AT_FIRST = 3;  // ... where there was no answer yet
 const CHANGE_SHOWN = 5000;  // ms that a change is told
-const SETTLED_AFTER = 3000;  // ms without a newcomer, before which newcomers are no change
 const WAITING_AFTER = 1500;  // ms without an end, before it is said that requests wait
 const ENOUGH_OF_EACH = 5;  // choices, to say anything of shares
 const SUBJECTS_MAX = 3;  // sources that are named
@@ -134,6 +133,7 @@ const newDraws = () => ({
   counts: [],  // by source
   latest: [],
   matches: Array(PERIOD_MAX + 1).fill(0),  // for each period: choices in a row that repeat the one a period before
+  earlierMatches: Array(PERIOD_MAX + 1).fill(0),  // those of earlier rows, of each as many as are no rotation
   period: 0,  // of the rotation; 0: none
   brokenAt: null,  // the total when the rotation was broken; null: it goes on
 });
@@ -141,10 +141,15 @@ const newDraws = () => ({
 const countOf = (draws, source) => draws.counts[source] || 0;
 
 const addDraw = (draws, source) => {
-  const { latest, matches } = draws;
+  const { latest, matches, earlierMatches } = draws;
   if (latest.at(-1) == source) draws.repeats++;
   for (let period = 1; period <= PERIOD_MAX; period++) {
-    matches[period] = latest.at(-period) == source ? matches[period] + 1 : 0;
+    if (latest.at(-period) == source) {
+      matches[period]++;
+    } else {
+      earlierMatches[period] += Math.min(matches[period], 2 * period);
+      matches[period] = 0;
+    }
   }
   latest.push(source);
   if (latest.length > LATEST_MAX) latest.shift();
@@ -166,15 +171,28 @@ const comesInRuns = draws => {
   return excess > 0 && excess ** 2 > RUNS_DEVIATIONS ** 2 * (draws.total - 1) * chance * (1 - chance);
 };
 
-// The period of the rotation in which all sources that are there take turns, if that is no chance; or 0. Independent
-// choices repeat those of a period before, m times in a row, with a probability of c^m, where c is the chance to repeat.
-// It must be below 1 / (1000 n p) for n choices and a period of p, so that it is hardly ever wrong however long one looks.
-const rotationPeriod = (draws, active) => {
-  const logChance = Math.log(chanceToRepeat(draws));
+// How many independent choices a choice is worth, where choices come in runs: at most 1
+const independentPart = draws => {
+  const pairs = Math.max(draws.total - 1, 0);
+  const expected = pairs ? pairs * (1 - chanceToRepeat(draws)) : 0;
+  const changes = pairs - draws.repeats;
+  return changes < expected ? changes / expected : 1;
+};
+
+// The period of the rotation in which so many sources take turns, if that is no chance; or 0. Independent choices repeat
+// those of a period before, m times in a row, with a probability of c^m, where c is the chance to repeat. It must be below
+// 1 / (10000 n p) for n choices and a period of p, so that it is hardly ever wrong however long one looks. Where choices
+// depend on each other, as those of the least busy source do, c is how often they repeated those of a period before, until
+// the latest that did not.
+const rotationPeriod = (draws, fewest, most) => {
+  const chance = chanceToRepeat(draws);
   for (let period = 2; period <= PERIOD_MAX; period++) {
     const matches = draws.matches[period];
-    if (matches >= period && -logChance * matches > Math.log(1000 * draws.total * period)
-      && new Set(draws.latest.slice(-period)).size == active) return period;
+    if (matches < 2 * period) continue;
+    const sources = new Set(draws.latest.slice(-period)).size;
+    if (sources < fewest || sources > most) continue;
+    const earlier = (draws.earlierMatches[period] + chance) / (draws.total - period - matches + 1);
+    if (-Math.log(Math.max(chance, earlier)) * matches > Math.log(10000 * draws.total * period)) return period;
   }
   return 0;
 };
@@ -182,14 +200,16 @@ const rotationPeriod = (draws, active) => {
 // Finds a rotation, or whether it goes on. Returns how many choices remain, if those before them are of another order.
 const followRotation = (draws, active) => {
   if (!draws.period) {
-    draws.period = rotationPeriod(draws, active);
+    draws.period = rotationPeriod(draws, active, active);
   } else if (draws.brokenAt === null) {
     if (!draws.matches[draws.period]) draws.brokenAt = draws.total - 1;
-  } else if (draws.matches[draws.period] >= draws.period) {
+  } else if (draws.matches[draws.period] >= draws.period
+    && new Set(draws.latest.slice(-draws.period)).size == active) {
     draws.brokenAt = null;  // something else came between
   } else {
     const since = draws.total - draws.brokenAt;
-    if (since > 4 * draws.period + TEST_INTERVAL || (since > 2 * draws.period && rotationPeriod(draws, active))) return since;
+    const isOther = since > 2 * draws.period && rotationPeriod(draws, active, active) > 0;
+    if (since > 4 * draws.period + TEST_INTERVAL || isOther) return since;
   }
   return 0;
 };
@@ -198,9 +218,10 @@ const followRotation = (draws, active) => {
 // Evidence: what samples show, kept up to date with each sample
 
 const newEvidence = () => ({
-  sources: [],  // each: isActive, wasThere, first, last, answers, lastAt, started, wentAt
+  sources: [],  // see addChoice
   active: 0,  // sources that are there
-  choices: 0,  // of the balancer: samples whose source is known
+  choices: 0,  // of the balancer, all of them; the number of the latest one
+  latest: null,  // the source of the latest choice
   recent: [],  // samples
   samples: 0,
 
@@ -216,8 +237,8 @@ const newEvidence = () => ({
   changeSource: null,
   changedAt: 0,
   changes: 0,  // of this kind, each within CHANGE_SHOWN of the one before
-  lastNewcomerAt: 0,
-  hasSettled: false,
+  lastNewcomer: 0,  // the number of its first choice
+  hasSettled: false,  // newcomers are a change
 
   ...newSegment(),
 });
@@ -265,13 +286,25 @@ const keepEnd = (evidence, change, kept, now) => {
   const choices = kept ? evidence.history.slice(-kept) : [];
   beginSegment(evidence, change, null, now);
   for (const choice of choices) countChoice(evidence, choice);
-  for (const draws of [evidence.all, evidence.free]) draws.period = rotationPeriod(draws, evidence.active);
+  for (const draws of [evidence.all, evidence.free]) {
+    draws.period = rotationPeriod(draws, evidence.active, evidence.active);
+  }
 };
 
 // The choices that show shares: all, unless those that were led came to their owners
 const segmentDraws = ({ led, misses, all, free }) => led && !misses ? free : all;
 
 const activeSources = ({ sources }) => range(sources.length).filter(source => sources[source]?.isActive);
+
+// Shares have changed within the latest choices: those before do not show how often a source answers now, if it does
+const forgetRates = ({ history, sources, choices }, within) => {
+  const chosen = history.slice(-within).filter(({ source, owner }) => source !== owner);
+  for (const [number, source] of sources.entries()) {
+    if (!source?.isActive || 4 * (choices - source.last) >= chosen.length) continue;
+    source.first = choices - chosen.length + 1;
+    source.answers = source.returns = chosen.filter(choice => choice.source == number).length;
+  }
+};
 
 // Compares the latest choices, of several numbers of them, with those before
 const testForChange = (evidence, now) => {
@@ -282,7 +315,7 @@ const testForChange = (evidence, now) => {
   const cells = activeSources(evidence);
   const tail = [];
   let reached = 0;
-  let kept = 0;
+  let changedWithin = 0;
   for (let length = TEST_INTERVAL; length <= HISTORY_MAX && length < all.total; length *= 2) {
     for (; reached < length; reached++) {
       const { source, owner } = history.at(-1 - reached);
@@ -291,12 +324,15 @@ const testForChange = (evidence, now) => {
     const after = cells.map(source => tail[source] || 0);
     const before = cells.map((source, index) => countOf(draws, source) - after[index]);
     const found = logEvidenceOfChange(before, after);
-    if (found > evidence.shiftEvidence) {
+    // fewer choices may be part of a turn, in which each source comes twice where two proxies take turns
+    if (length >= 3 * cells.length && found > evidence.shiftEvidence) {
       evidence.shiftEvidence = found;
-      kept = length;
+      changedWithin = length;
     }
   }
-  if (evidence.shiftEvidence > CHANGE_EVIDENCE) keepEnd(evidence, "shares", kept, now);
+  if (evidence.shiftEvidence <= CHANGE_EVIDENCE) return;
+  forgetRates(evidence, changedWithin);
+  keepEnd(evidence, "shares", changedWithin, now);
 };
 
 // After a choice: do the others, or their order, still hold?
@@ -313,12 +349,39 @@ const checkSegment = (evidence, isFree, now) => {
 };
 
 // How likely a source that is there would be silent for so long (logarithm), if its answers were as likely at any time.
-// Where they were so few that this says little: if they still came half as often as at first.
-const logChanceOfSilence = ({ choices }, { first, last, answers }) => {
-  const silent = choices - last;
-  const chance = answers * Math.log1p(-silent / (choices - first + 1));
-  if (silent >= RECENT_MAX) return GONE_CHANCE - 1;
-  return answers >= 3 ? Math.min(chance, silent * Math.log1p(-.5 * (answers - 1) / (last - first))) : chance;
+// The first answer tells since when it is there, and not how often it answers. A run of answers that depend on each other
+// is one: independent ones of a share p return after another source in 1 - p of all cases. A single run shows nothing,
+// unless there was nobody else.
+const logChanceOfSilence = ({ choices: latest }, { first, last, answers, returns, wasAlone }) => {
+  const silent = latest - last;
+  const choices = latest - first + 1;
+  const others = 1 - answers / choices;
+  let independent = Math.max(answers - 1, 0);
+  if ((returns || !wasAlone) && returns < independent * others) independent = returns / others;
+  return silent >= RECENT_MAX ? GONE_CHANCE - 1  // however rarely it answered
+    : independent * Math.log1p(-silent / choices);
+};
+
+// Would a source that was there all the time have answered by now? All others take turns, or it would have an equal share,
+// or the smallest that counts.
+const isSettled = ({ active, choices, lastNewcomer, all }) => {
+  const share = Math.min(1 / (active + 1), UNNOTICED_SHARE);
+  return all.period > 0 || (choices - lastNewcomer) * independentPart(all) * Math.log1p(-share) < SILENT_CHANCE;
+};
+
+const goSource = (evidence, number, now) => {
+  Object.assign(evidence.sources[number], { isActive: false, wentAt: now });
+  evidence.active--;
+  beginSegment(evidence, "went", number, now);
+};
+
+// Those go without which a broken rotation goes on
+const missTurns = (evidence, now) => {
+  const draws = segmentDraws(evidence);
+  const period = draws.period && draws.brokenAt !== null ? rotationPeriod(draws, 1, evidence.active - 1) : 0;
+  if (!period) return;
+  const goOn = new Set(draws.latest.slice(-period));
+  for (const number of activeSources(evidence)) if (!goOn.has(number)) goSource(evidence, number, now);
 };
 
 // Is a source that is there silent for longer than chance explains, or has it missed two turns?
@@ -331,34 +394,47 @@ const mayBeGone = (evidence, number) => {
 };
 
 const addChoice = (evidence, { at, source: number, tie, owner, started }) => {
-  const source = evidence.sources[number] ??= { isActive: false, wasThere: false, wentAt: null, started: null };
+  const source = evidence.sources[number] ??= {
+    isActive: false,  // it is there
+    wasThere: false,
+    wasAlone: false,  // nobody else was there when it came
+    first: 0, last: 0,  // the numbers of its first and its latest choice, since it is there
+    answers: 0,  // of the balancer's choice, since it is there
+    returns: 0,  // of those: after another source
+    lastAt: 0,
+    started: null,
+    wentAt: null,
+  };
   const isRestarted = source.isActive && started && source.started && started != source.started;
   const isFree = !tie || owner === null;
-  const showsWhoIsThere = isFree || evidence.misses > 0 || !source.isActive || isRestarted;
-  if (showsWhoIsThere) evidence.choices++;
+  // what came to its owner was no choice, and says nothing of those that are silent meanwhile
+  const isChosen = isFree || owner !== number || evidence.misses > 0;
+  if (isChosen) evidence.choices++;
+  const isNew = !source.isActive || isRestarted;
   if (!source.isActive) {
-    if (at - evidence.lastNewcomerAt >= SETTLED_AFTER && evidence.choices > 1) evidence.hasSettled = true;
-    evidence.lastNewcomerAt = at;
+    evidence.hasSettled ||= isSettled(evidence);
+    evidence.lastNewcomer = evidence.choices;
     beginSegment(evidence, source.wasThere ? "returned" : "came", number, at);
     evidence.active++;
-    Object.assign(source, { isActive: true, wasThere: true, first: evidence.choices, answers: 0, wentAt: null });
+    Object.assign(source, { isActive: true, wasThere: true, wentAt: null });
   } else if (isRestarted) {
     beginSegment(evidence, "restarted", number, at);
-    Object.assign(source, { first: evidence.choices, answers: 0 });
   } else {
     countChoice(evidence, { source: number, tie, owner: isFree ? null : owner });
     checkSegment(evidence, isFree, at);
   }
-  if (showsWhoIsThere) source.answers++;
+  if (isNew) Object.assign(source, { first: evidence.choices, answers: 0, returns: 0, wasAlone: evidence.active == 1 });
+  if (isChosen) {
+    source.answers++;
+    if (source.answers > 1 && evidence.latest !== number) source.returns++;
+    evidence.latest = number;
+  }
   source.last = evidence.choices;
   source.lastAt = at;
   source.started = started || source.started;
+  missTurns(evidence, at);
   for (const other of activeSources(evidence)) {
-    const silent = evidence.sources[other];
-    if (logChanceOfSilence(evidence, silent) >= GONE_CHANCE) continue;
-    Object.assign(silent, { isActive: false, wentAt: at });
-    evidence.active--;
-    beginSegment(evidence, "went", other, at);
+    if (logChanceOfSilence(evidence, evidence.sources[other]) < GONE_CHANCE) goSource(evidence, other, at);
   }
 };
 
@@ -428,16 +504,24 @@ const findWaiting = ({ recent }, now, waiting, waitingSince) => {
   return forMs > limit ? { state: "waiting", waiting, forMs } : null;
 };
 
-// Are so many failures in a row more than chance, given how many failed before them?
+// Are so many failures in a row more than chance, given how many failed before them; and, where there are several sources,
+// if half of them fail since the first of these failures?
 const findDown = (evidence, now) => {
   const { recent, failuresInARow: row, lastAnswerAt, failingSince } = evidence;
   if (row < (lastAnswerAt === null ? FAILURES_AT_FIRST : FAILURES_OF_DOWN)) return null;
   const end = Math.max(recent.length - row, 0);
   const before = recent.slice(Math.max(end - 2 * FAILURE_SAMPLES, 0), end);
   const failed = before.filter(sample => sample.failure !== null).length;
-  if (before.length && row * Math.log((failed + .5) / (before.length + 1)) > STICKY_CHANCE) return null;
+  const part = Math.max((failed + .5) / (before.length + 1), sourcesAtFirstFailure(evidence) > 1 ? .5 : 0);
+  if (before.length && row * Math.log(part) > STICKY_CHANCE) return null;
   const forMs = now - (lastAnswerAt ?? failingSince);
   return { state: "down", forMs, ...findFailures(evidence, row), failures: row, failureSamples: row };
+};
+
+// Or not long before, as a request may time out long after its source went
+const sourcesAtFirstFailure = ({ active, sources, failingSince }) => {
+  const start = Math.max(failingSince - FAILURE_WINDOW_MAX, 0);
+  return active + sources.filter(source => source && source.wentAt !== null && source.wentAt >= start).length;
 };
 
 // Have some failed lately, and how many of those since the first one?
@@ -605,7 +689,7 @@ const headline = (verdict, naming) => {
 // 1 in 3 requests fails, 2 in 3 fail, or 42 % fail: the simplest that is within a standard error, or 3 points
 const fractionWords = ({ failures, failureSamples }) => {
   if (failures < FAILURES_AT_FIRST) return failures == 1 ? "1 request failed: " : "2 requests failed: ";
-  if (failures == failureSamples) return "every request fails: ";
+  if (failures == failureSamples) return `${failures} requests in a row failed: `;  // too few to say that all do
   const part = failures / failureSamples;
   const margin = Math.max(.03, Math.sqrt(part * (1 - part) / failureSamples));
   for (let whole = 2; whole <= 10; whole++) {
@@ -653,7 +737,7 @@ const subjectWords = ({ subjects, subjectCount }, { names, several }) => {
 };
 
 const spreadWords = (verdict, naming) => {
-  const { spread, active, period, shares } = verdict;
+  const { spread, active, shares } = verdict;
   switch (spread) {
     case "nobody": return "nobody has answered yet";
     case "one so far": return `only ${rankedWords(verdict, naming, 1)} so far`;
@@ -664,7 +748,8 @@ const spreadWords = (verdict, naming) => {
     case "even so far": return `about even so far: ${active} ${naming.several}`;
     case "even": return `even across ${active}: each gets ${formatPercent(1 / active)}`;
   }
-  if (spread == "turns" && period == active) return `${active} ${naming.several} take turns`;
+  const isEqual = shares.every(({ low, high }) => high - low <= 1e-9 && Math.abs(high * active - 1) <= 1e-9);
+  if (spread == "turns" && isEqual) return `${active} ${naming.several} take turns`;
   if (active > SHARES_NAMED) return `uneven: ${rankedWords(verdict, naming, 1, true)} at most`;
   const equal = 1 / active;
   const isSlight = shares.every(({ low, high }) =>

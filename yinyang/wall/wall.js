@@ -143,7 +143,7 @@ const draw = () => {
 // As large as the screen allows
 const arrangeTiles = (count, isDense) => {
   const { clientWidth, clientHeight } = document.documentElement;
-  const [part, tileShape, tileWidth] = isDense ? [.6, DENSE_TILE_SHAPE, DENSE_TILE_WIDTH] : [.42, TILE_SHAPE, TILE_WIDTH];
+  const [part, tileShape, tileWidth] = isDense ? [.5, DENSE_TILE_SHAPE, DENSE_TILE_WIDTH] : [.42, TILE_SHAPE, TILE_WIDTH];
   const wished = Math.ceil(Math.sqrt(count * clientWidth / (clientHeight * part) / tileShape));
   const columns = Math.max(1, Math.min(count, wished, Math.floor(clientWidth / tileWidth)));
   elements.tiles.style.setProperty("--columns", columns);

@@ -29,7 +29,6 @@ cdef enum:
     FAILURE_WINDOW_MAX = 30000  # ms ... which may take so long
     FAILURES_THAT_DISTURB = 3  # so many of them make shares that were measured meanwhile worthless
     CHANGE_SHOWN = 5000  # ms that a change is told
-    SETTLED_AFTER = 3000  # ms without a newcomer, before which newcomers are no change
 
 cdef enum Tie:  # what a request carried that may lead it to a certain source
     TIE_NONE
@@ -50,6 +49,7 @@ cdef extern from "verdict.h" nogil:
     const double SILENT_CHANCE
     const double CHANGE_EVIDENCE
     const double RUNS_DEVIATIONS
+    const double UNNOTICED_SHARE
 
 cdef struct Sample:
     int64_t at  # ms on any clock, when it ended; never before the one before it
@@ -64,7 +64,7 @@ cdef struct Recent:  # what is kept of a sample
     int32_t failure
     int32_t source
 
-cdef struct Choice:  # what is kept of a choice of the balancer: a sample whose source is known
+cdef struct Choice:  # what is kept of a sample whose source is known
     uint8_t source
     uint8_t tie
     uint8_t is_free  # nothing led it there
@@ -73,8 +73,10 @@ cdef struct Choice:  # what is kept of a choice of the balancer: a sample whose 
 cdef struct Source:
     bint is_active  # it is there
     bint was_there
+    bint was_alone  # nobody else was there when it came
     int64_t first, last  # the numbers of its first and its latest choice, since it is there
-    int64_t answers  # since it is there
+    int64_t answers  # of the balancer's choice, since it is there
+    int64_t returns  # of those: after another source
     int64_t last_at  # ms
     int64_t started
     int64_t went_at  # ms; -1: it did not
@@ -85,15 +87,17 @@ cdef struct Draws:  # choices of a segment, in order
     int64_t counts[SOURCES_MAX]
     uint8_t latest[LATEST_MAX]
     int32_t matches[PERIOD_MAX + 1]  # for each period: choices in a row that repeat the one a period before
+    int32_t earlier_matches[PERIOD_MAX + 1]  # those of earlier rows, of each as many as are no rotation
     int period  # of the rotation; 0: none
     int64_t broken_at  # the total when the rotation was broken; -1: it goes on
 
 cdef struct Evidence:
     Source sources[SOURCES_MAX]
     int active  # sources that are there
-    int64_t choices  # all of them; the number of the latest one
+    int64_t choices  # of the balancer, all of them; the number of the latest one
     Recent recent[RECENT_MAX]
     int64_t samples  # all of them
+    int latest  # the source of the latest choice
 
     # failures
     int64_t failing_since  # ms; -1: nothing has failed lately
@@ -108,8 +112,8 @@ cdef struct Evidence:
     int change, change_source
     int64_t changed_at  # ms
     int64_t changes  # of this kind, each within CHANGE_SHOWN of the one before
-    int64_t last_newcomer_at  # ms
-    bint has_settled
+    int64_t last_newcomer  # the number of its first choice
+    bint has_settled  # newcomers are a change
 
     # the current segment
     int64_t since_failure  # choices since the latest failure
@@ -149,21 +153,30 @@ cdef inline bint comes_in_runs(const Draws *d) noexcept nogil:
     )
 
 
-cdef inline int rotation_period(const Draws *d, int active) noexcept nogil:
-    """The period of the rotation in which all sources that are there take turns, if that is no chance; or 0.
+cdef inline double independent_part(const Draws *d) noexcept nogil:
+    """How many independent choices a choice is worth, where choices come in runs: at most 1."""
+    cdef double pairs = <double>max(d.total - 1, 0)
+    cdef double expected = pairs * (1 - chance_to_repeat(d)) if pairs else 0
+    cdef double changes = pairs - <double>d.repeats
+    return changes / expected if changes < expected else 1
+
+
+cdef inline int rotation_period(const Draws *d, int fewest, int most) noexcept nogil:
+    """The period of the rotation in which so many sources take turns, if that is no chance; or 0.
 
     Independent choices repeat those of a period before, m times in a row, with a probability of c^m, where c is the
-    chance to repeat. It must be below 1 / (1000 n p) for n choices and a period of p, so that it is hardly ever wrong
-    however long one looks.
+    chance to repeat. It must be below 1 / (10000 n p) for n choices and a period of p, so that it is hardly ever wrong
+    however long one looks. Where choices depend on each other, as those of the least busy source do, c is how often
+    they repeated those of a period before, until the latest that did not.
     """
-    cdef double log_chance = log(chance_to_repeat(d))
+    cdef double chance = chance_to_repeat(d)
+    cdef double earlier
     cdef int period
     for period in range(2, PERIOD_MAX + 1):
-        if (
-            d.matches[period] >= period
-            and -log_chance * d.matches[period] > log(1000.0 * <double>d.total * period)
-            and sources_in_period(d, period) == active
-        ):
+        if d.matches[period] < 2 * period or not fewest <= sources_in_period(d, period) <= most:
+            continue
+        earlier = (<double>d.earlier_matches[period] + chance) / <double>(d.total - period - d.matches[period] + 1)
+        if -log(max(chance, earlier)) * d.matches[period] > log(10000.0 * <double>d.total * period):
             return period
     return 0
 
@@ -187,6 +200,7 @@ cdef inline void draws_add(Draws *d, int source) noexcept nogil:
         d.repeats += d.latest[(d.total - 1) % LATEST_MAX] == source
     for period in range(1, PERIOD_MAX + 1):
         if period > d.total or d.latest[(d.total - period) % LATEST_MAX] != source:
+            d.earlier_matches[period] += min(d.matches[period], 2 * period)
             d.matches[period] = 0
         else:
             d.matches[period] += 1
@@ -200,17 +214,17 @@ cdef inline int64_t draws_follow_rotation(Draws *d, int active) noexcept nogil:
     else 0."""
     cdef int64_t since
     if d.period == 0:
-        d.period = rotation_period(d, active)
+        d.period = rotation_period(d, active, active)
         return 0
     if d.broken_at < 0:
         if d.matches[d.period] == 0:
             d.broken_at = d.total - 1
         return 0
-    if d.matches[d.period] >= d.period:
+    if d.matches[d.period] >= d.period and sources_in_period(d, d.period) == active:
         d.broken_at = -1  # something else came between
         return 0
     since = d.total - d.broken_at
-    if since > 4 * d.period + MIN_TEST_INTERVAL or (since > 2 * d.period and rotation_period(d, active)):
+    if since > 4 * d.period + MIN_TEST_INTERVAL or (since > 2 * d.period and rotation_period(d, active, active)):
         return since
     return 0
 
@@ -268,13 +282,33 @@ cdef inline void segment_keep_end(Evidence *e, int change, int64_t kept, int64_t
     segment_begin(e, change, NO_SOURCE, now)
     for i in range(number):
         segment_count(e, choices[i])
-    e.all.period = rotation_period(&e.all, e.active)
-    e.free.period = rotation_period(&e.free, e.active)
+    e.all.period = rotation_period(&e.all, e.active, e.active)
+    e.free.period = rotation_period(&e.free, e.active, e.active)
 
 
 cdef inline const Draws *segment_draws(const Evidence *e) noexcept nogil:
     """The choices that show shares: all, unless those that were led came to their owners."""
     return &e.free if e.led and not e.misses else &e.all
+
+
+cdef inline void sources_change_shares(Evidence *e, int64_t within) noexcept nogil:
+    """Shares have changed within the latest choices: those before do not show how often a source answers now, if it
+    does."""
+    cdef int64_t counts[SOURCES_MAX]
+    cdef int64_t total = 0
+    cdef int64_t back
+    cdef int i
+    cdef Choice choice
+    memset(counts, 0, sizeof(counts))
+    for back in range(1, within + 1):
+        choice = e.history[(e.all.total - back) % HISTORY_MAX]
+        if choice.is_free or choice.owner != choice.source:
+            counts[choice.source] += 1
+            total += 1
+    for i in range(SOURCES_MAX):
+        if e.sources[i].is_active and 4 * (e.choices - e.sources[i].last) < total:
+            e.sources[i].first = e.choices - total + 1
+            e.sources[i].answers = e.sources[i].returns = counts[i]
 
 
 cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
@@ -286,7 +320,7 @@ cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
     cdef int64_t tail[SOURCES_MAX]
     cdef uint8_t cells[SOURCES_MAX]  # the sources that are there
     cdef int64_t reached = 0
-    cdef int64_t kept = 0
+    cdef int64_t changed_within = 0
     cdef int64_t length = MIN_TEST_INTERVAL
     cdef double evidence
     cdef int count = 0
@@ -310,12 +344,14 @@ cdef inline void segment_test(Evidence *e, int64_t now) noexcept nogil:
             after[i] = tail[cells[i]]
             before[i] = d.counts[cells[i]] - after[i]
         evidence = log_evidence_of_change(before, after, both, count)
-        if evidence > e.shift_evidence:
+        # fewer choices may be part of a turn, in which each source comes twice where two proxies take turns
+        if length >= 3 * count and evidence > e.shift_evidence:
             e.shift_evidence = evidence
-            kept = length
+            changed_within = length
         length *= 2
     if e.shift_evidence > CHANGE_EVIDENCE:
-        segment_keep_end(e, CHANGE_SHARES, kept, now)
+        sources_change_shares(e, changed_within)
+        segment_keep_end(e, CHANGE_SHARES, changed_within, now)
 
 
 cdef inline void segment_check(Evidence *e, bint is_free, int64_t now) noexcept nogil:
@@ -337,16 +373,22 @@ cdef inline void segment_check(Evidence *e, bint is_free, int64_t now) noexcept 
 # ---- sources ------------------------------------------------------------------------------------------------------
 
 cdef inline double log_chance_of_silence(const Evidence *e, int source) noexcept nogil:
-    """How likely a source that is there would be silent for so long (logarithm), if its answers were as likely at any
-    time. Where they were so few that this says little: if they still came half as often as at first."""
+    """How likely a source that is there would be silent for so long, if its answers were as likely at any time.
+
+    The first answer tells since when it is there, and not how often it answers. A run of answers that depend on each
+    other is one: independent ones of a share p return after another source in 1 - p of all cases. A single run shows
+    nothing, unless there was nobody else.
+    """
     cdef const Source *s = &e.sources[source]
-    cdef double silent = <double>(e.choices - s.last)
-    cdef double chance = <double>s.answers * log1p(-silent / <double>(e.choices - s.first + 1))
+    cdef int64_t silent = e.choices - s.last
+    cdef double choices = <double>(e.choices - s.first + 1)
+    cdef double independent = <double>max(s.answers - 1, 0)
+    cdef double others = 1 - <double>s.answers / choices
+    if (s.returns or not s.was_alone) and <double>s.returns < independent * others:
+        independent = <double>s.returns / others
     if silent >= RECENT_MAX:
-        return GONE_CHANCE - 1
-    if s.answers >= 3:
-        chance = min(chance, silent * log1p(-0.5 * <double>(s.answers - 1) / <double>(s.last - s.first)))
-    return chance
+        return GONE_CHANCE - 1  # however rarely it answered
+    return independent * log1p(-<double>silent / choices)
 
 
 cdef inline bint may_be_gone(const Evidence *e, int source) noexcept nogil:
@@ -359,16 +401,24 @@ cdef inline bint may_be_gone(const Evidence *e, int source) noexcept nogil:
     return log_chance_of_silence(e, source) < SILENT_CHANCE
 
 
+cdef inline bint is_settled(const Evidence *e) noexcept nogil:
+    """Whether a source that was there all the time would have answered by now: all others take turns, or it would have
+    an equal share, or the smallest that counts."""
+    cdef double share = min(1.0 / (e.active + 1), UNNOTICED_SHARE)
+    cdef double independent = <double>(e.choices - e.last_newcomer) * independent_part(&e.all)
+    return e.all.period > 0 or independent * log1p(-share) < SILENT_CHANCE
+
+
 cdef inline void source_appears(Evidence *e, int source, int64_t now) noexcept nogil:
     cdef Source *s = &e.sources[source]
-    if now - e.last_newcomer_at >= SETTLED_AFTER and e.choices > 1:
-        e.has_settled = True
-    e.last_newcomer_at = now
+    e.has_settled = e.has_settled or is_settled(e)
+    e.last_newcomer = e.choices
     segment_begin(e, CHANGE_RETURNED if s.was_there else CHANGE_CAME, source, now)
     e.active += not s.is_active
     s.is_active = s.was_there = True
+    s.was_alone = e.active == 1
     s.first = e.choices
-    s.answers = 0
+    s.answers = s.returns = 0
     s.went_at = -1
 
 
@@ -379,20 +429,40 @@ cdef inline void source_goes(Evidence *e, int source, int64_t now) noexcept nogi
     segment_begin(e, CHANGE_WENT, source, now)
 
 
+cdef inline void sources_miss_turns(Evidence *e, int64_t now) noexcept nogil:
+    """Those go without which a broken rotation goes on."""
+    cdef const Draws *d = segment_draws(e)
+    cdef uint8_t goes_on[SOURCES_MAX]
+    cdef int period = 0
+    cdef int i
+    if d.period and d.broken_at >= 0:
+        period = rotation_period(d, 1, e.active - 1)
+    if period == 0:
+        return
+    memset(goes_on, 0, sizeof(goes_on))
+    for i in range(period):
+        goes_on[d.latest[(d.total - 1 - i) % LATEST_MAX]] = 1
+    for i in range(SOURCES_MAX):
+        if e.sources[i].is_active and not goes_on[i]:
+            source_goes(e, i, now)
+
+
 cdef inline void choice_add(Evidence *e, const Sample *sample) noexcept nogil:
     cdef Source *s = &e.sources[sample.source]
     cdef Choice choice
     cdef bint is_restarted = s.is_active and sample.started and s.started and sample.started != s.started
     cdef bint is_free = sample.tie == TIE_NONE or sample.owner == NO_SOURCE
-    cdef bint shows_who_is_there = is_free or e.misses > 0 or not s.is_active or is_restarted
+    # what came to its owner was no choice, and says nothing of those that are silent meanwhile
+    cdef bint is_chosen = is_free or sample.owner != sample.source or e.misses > 0
     cdef int i
-    e.choices += shows_who_is_there
+    e.choices += is_chosen
     if not s.is_active:
         source_appears(e, sample.source, sample.at)
     elif is_restarted:
         segment_begin(e, CHANGE_RESTARTED, sample.source, sample.at)
         s.first = e.choices
-        s.answers = 0
+        s.answers = s.returns = 0
+        s.was_alone = e.active == 1
     else:
         choice.source = <uint8_t>sample.source
         choice.tie = <uint8_t>sample.tie
@@ -400,11 +470,15 @@ cdef inline void choice_add(Evidence *e, const Sample *sample) noexcept nogil:
         choice.owner = 0 if is_free else <uint8_t>sample.owner
         segment_count(e, choice)
         segment_check(e, is_free, sample.at)
-    s.answers += shows_who_is_there
+    if is_chosen:
+        s.answers += 1
+        s.returns += s.answers > 1 and e.latest != sample.source
+        e.latest = sample.source
     s.last = e.choices
     s.last_at = sample.at
     if sample.started:
         s.started = sample.started
+    sources_miss_turns(e, sample.at)
     for i in range(SOURCES_MAX):
         if e.sources[i].is_active and log_chance_of_silence(e, i) < GONE_CHANCE:
             source_goes(e, i, sample.at)
@@ -419,6 +493,7 @@ cdef inline void evidence_open(Evidence *e) noexcept nogil:
     for i in range(SOURCES_MAX):
         e.sources[i].went_at = -1
     e.failing_since = e.last_answer_at = -1
+    e.latest = NO_SOURCE
     e.last_failure = -FAILURE_SAMPLES
 
 

@@ -126,7 +126,8 @@ cdef inline bint is_waiting(Verdict *v, const Evidence *e, int64_t now, int64_t 
 
 
 cdef inline bint is_down(Verdict *v, const Evidence *e, int64_t now) noexcept nogil:
-    """Whether so many failures in a row are more than chance, given how many failed before them."""
+    """Whether so many failures in a row are more than chance, given how many failed before them; and, where there are
+    several sources, if half of them fail since the first of these failures."""
     cdef int64_t failed = 0
     cdef int64_t before = 0
     cdef int64_t back = e.failures_in_a_row
@@ -138,12 +139,23 @@ cdef inline bint is_down(Verdict *v, const Evidence *e, int64_t now) noexcept no
         before += 1
         back += 1
     part = (<double>failed + 0.5) / (<double>before + 1)
+    if sources_at_first_failure(e) > 1:
+        part = max(part, 0.5)
     if before and <double>e.failures_in_a_row * log(part) > STICKY_CHANCE:
         return False
     note_failures(v, e, now, min(e.failures_in_a_row, RECENT_MAX))
     v.failures = v.failure_samples = e.failures_in_a_row
     v.for_ms = now - (e.last_answer_at if e.last_answer_at >= 0 else e.failing_since)
     return True
+
+
+cdef inline int sources_at_first_failure(const Evidence *e) noexcept nogil:
+    """Or not long before, as a request may time out long after its source went."""
+    cdef int count = e.active
+    cdef int i
+    for i in range(SOURCES_MAX):
+        count += e.sources[i].went_at >= max(e.failing_since - FAILURE_WINDOW_MAX, 0)
+    return count
 
 
 cdef inline bint is_failing(Verdict *v, const Evidence *e, int64_t now) noexcept nogil:

@@ -128,8 +128,9 @@ cdef inline void text_fraction(Text *text, const Verdict *v) noexcept nogil:
     if v.failures < FAILURES_AT_FIRST:
         text_string(text, "1 request failed: " if v.failures == 1 else "2 requests failed: ")
         return
-    if v.failures == v.failure_samples:
-        text_string(text, "every request fails: ")
+    if v.failures == v.failure_samples:  # too few to say that all do
+        text_number(text, <llu>v.failures)
+        text_string(text, " requests in a row failed: ")
         return
     for whole in range(2, 11):
         failed = <int>(part * whole + 0.5)
@@ -220,7 +221,7 @@ cdef inline void text_spread(Text *text, const Verdict *v, const Naming *naming)
     elif v.spread == SPREAD_EVEN:
         text_format(text, "even across %llu: each gets ", <llu>v.active)
         text_percent(text, 1.0 / v.active, 1)
-    elif v.spread == SPREAD_TURNS and v.period == v.active:
+    elif v.spread == SPREAD_TURNS and is_equal(v):
         text_format(text, "%llu %s take turns", <llu>v.active, naming.several)
     elif v.active > SHARES_NAMED:
         text_string(text, "uneven: ")
@@ -232,6 +233,15 @@ cdef inline void text_spread(Text *text, const Verdict *v, const Naming *naming)
         elif is_slight(v):
             text_string(text, "slightly uneven: ")
         text_ranked(text, v, naming, v.active, True)
+
+
+cdef inline bint is_equal(const Verdict *v) noexcept nogil:
+    """Whether each share is exactly an equal one."""
+    cdef int i
+    for i in range(SOURCES_MAX):
+        if v.high[i] > 0 and (v.high[i] - v.low[i] > 1e-9 or abs(v.high[i] * v.active - 1) > 1e-9):
+            return False
+    return True
 
 
 cdef inline bint is_slight(const Verdict *v) noexcept nogil:
