@@ -25,7 +25,7 @@ def test_replay(target: str, tmp_path: Path) -> None:
         *("-fvisibility=hidden", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
         "-DCYTHON_NO_PYINIT_EXPORT",
         *(f"-I{sysconfig.get_path('include')}", "-Icsrc", "-Ibuild/csrc"),
-        *("-o", str(program), str(FUZZ / "replay.c"), made.stdout.strip()),
+        *("-o", str(program), str(FUZZ / "replay.c"), made.stdout.strip(), "-lm"),
     ]
     subprocess.run(compile_it, cwd=ROOT, check=True, timeout=PATIENCE)
     inputs = sorted(map(str, (FUZZ / "corpus" / target).iterdir()))

@@ -415,6 +415,13 @@ def usable_cpus():
 failure_kinds = tuple([failure_words[kind][0].decode() for kind in range(FAILURE_KINDS)])
 
 
+cdef int check_time(int64_t ms) except -1:
+    """So that differences do not overflow."""
+    if not 0 <= ms < <int64_t>1 << 53:
+        raise ValueError(f"a time is from 0 to 2^53 ms, not {ms}")
+    return 0
+
+
 cdef class Evidence:
     cdef EvidenceState _state
 
@@ -424,6 +431,7 @@ cdef class Evidence:
     def add(self, int64_t at, int source=NO_SOURCE, int failure=-1, int tie=TIE_NONE, int owner=NO_SOURCE,
             int64_t started=0):
         cdef Sample sample
+        check_time(at)
         if not (NO_SOURCE <= source < SOURCES_MAX and NO_SOURCE <= owner < SOURCES_MAX):
             raise ValueError(f"a source is from 0 to {SOURCES_MAX - 1}, or {NO_SOURCE}")
         if not (-1 <= failure < STATUS_END and 0 <= tie < 3):
@@ -450,6 +458,8 @@ cdef class Evidence:
     def verdict(self, int64_t now, names, int64_t waiting=0, int64_t waiting_since=0, one="replica",
                 several="replicas"):
         cdef Verdict found
+        check_time(now)
+        check_time(waiting_since)
         cdef Name texts[SOURCES_MAX]
         cdef list kept = [encoded(name) for name in names] + [b"?"] * (SOURCES_MAX - len(names))
         cdef bytes one_word = encoded(one)

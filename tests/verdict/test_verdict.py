@@ -187,7 +187,12 @@ def test_numbers_out_of_range_are_refused(wrong: dict[str, int]) -> None:
 
 def test_times_may_be_anything() -> None:
     evidence = _core.Evidence()
-    for at in (0, -5, 2**62, 3, 0):
+    for at in (0, 2**53 - 1, 3, 0):
         evidence.add(at, 0, 500)
-        for now in (-(2**62), 0, 2**62):
+        for now in (0, 2**53 - 1):
             assert evidence.verdict(now, [])["kind"]
+    for wrong in (-1, 2**53):
+        with pytest.raises(ValueError, match="a time is from 0"):
+            evidence.add(wrong, 0)
+        with pytest.raises(ValueError, match="a time is from 0"):
+            evidence.verdict(wrong, [])

@@ -81,12 +81,17 @@ const logEvidenceOfUnequal = counts => logLikelihoodOfAny(counts) + sum(counts) 
 
 const timesLog = (count, share) => count <= 0 ? 0 : share > 0 ? count * Math.log(share) : -1e300;
 
-// The possible share that is farthest from the observed one, towards the limit (0 or 1). The probability that the true
-// share is ever outside both bounds, at any of all looks, is at most `error`.
-const shareBound = (count, total, error, limit) => {
+// Tells whether a share is possible. The probability that the true share is ever called impossible, at any of all looks,
+// is at most `error`.
+const possibleShares = (count, total, error) => {
   const least = logGamma(count + .5) + logGamma(total - count + .5) - logGamma(total + 1) - 2 * LOG_GAMMA_HALF
     + Math.log(error);
-  const isPossible = share => timesLog(count, share) + timesLog(total - count, 1 - share) > least;
+  return share => timesLog(count, share) + timesLog(total - count, 1 - share) > least;
+};
+
+// The possible share that is farthest from the observed one, towards the limit (0 or 1)
+const shareBound = (count, total, error, limit) => {
+  const isPossible = possibleShares(count, total, error);
   if (isPossible(limit)) return limit;
   let possible = total > 0 ? count / total : .5;
   let impossible = limit;
@@ -101,7 +106,7 @@ const shareBound = (count, total, error, limit) => {
 // How many answers of one replica it takes to know that all others together have less than UNNOTICED_SHARE
 const samplesForOne = () => {
   let total = 1;
-  while (shareBound(total, total, CLAIM_ERROR, 0) < 1 - UNNOTICED_SHARE) total++;
+  while (possibleShares(total, total, CLAIM_ERROR)(1 - UNNOTICED_SHARE)) total++;
   return total;
 };
 
@@ -111,7 +116,7 @@ const samplesForEven = cells => {
   const deviations = Math.sqrt(2 * Math.log(cells)) - .45;
   const isEnough = each => {
     const count = each + deviations * Math.sqrt(each * (1 - 1 / cells));
-    return shareBound(count, each * cells, CLAIM_ERROR / cells, 1) <= (1 + EVEN_TOLERANCE) / cells;
+    return !possibleShares(count, each * cells, CLAIM_ERROR / cells)((1 + EVEN_TOLERANCE) / cells);
   };
   let tooFew = 0;
   let enough = 1;

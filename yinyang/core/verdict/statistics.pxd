@@ -50,24 +50,32 @@ cdef inline double times_log(double count, double share) noexcept nogil:
     return count * log(share) if share > 0 else -1e300
 
 
-cdef inline double share_bound(double count, double total, double error, double limit) noexcept nogil:
-    """The possible share that is farthest from the observed one, towards the limit (0 or 1).
+cdef inline double least_log_likelihood(double count, double total, double error) noexcept nogil:
+    """Of a share that is possible. The probability that the true share is ever called impossible, at any of all looks,
+    is at most `error`."""
+    return lgamma(count + 0.5) + lgamma(total - count + 0.5) - lgamma(total + 1) - 2 * lgamma(0.5) + log(error)
 
-    The probability that the true share is ever outside both bounds, at any of all looks, is at most `error`.
-    """
-    cdef double likelihood_of_any = (
-        lgamma(count + 0.5) + lgamma(total - count + 0.5) - lgamma(total + 1) - 2 * lgamma(0.5)
-    )
-    cdef double least = likelihood_of_any + log(error)
+
+cdef inline double log_likelihood(double count, double total, double share) noexcept nogil:
+    return times_log(count, share) + times_log(total - count, 1 - share)
+
+
+cdef inline bint is_possible(double count, double total, double share, double error) noexcept nogil:
+    return log_likelihood(count, total, share) > least_log_likelihood(count, total, error)
+
+
+cdef inline double share_bound(double count, double total, double error, double limit) noexcept nogil:
+    """The possible share that is farthest from the observed one, towards the limit (0 or 1)."""
+    cdef double least = least_log_likelihood(count, total, error)
     cdef double possible = count / total if total > 0 else 0.5
     cdef double impossible = limit
     cdef double middle
     cdef int _
-    if times_log(count, limit) + times_log(total - count, 1 - limit) > least:
+    if log_likelihood(count, total, limit) > least:
         return limit
     for _ in range(BISECTION_STEPS):
         middle = (possible + impossible) / 2
-        if times_log(count, middle) + times_log(total - count, 1 - middle) > least:
+        if log_likelihood(count, total, middle) > least:
             possible = middle
         else:
             impossible = middle
@@ -77,7 +85,7 @@ cdef inline double share_bound(double count, double total, double error, double 
 cdef inline int64_t samples_for_one(double unnoticed, double error) noexcept nogil:
     """How many answers of one replica it takes to know that all others together have less than this share."""
     cdef int64_t total = 1
-    while share_bound(<double>total, <double>total, error, 0) < 1 - unnoticed:
+    while is_possible(<double>total, <double>total, 1 - unnoticed, error):
         total += 1
     return total
 
@@ -104,4 +112,4 @@ cdef inline bint is_enough_for_even(int64_t each, int cells, double tolerance, d
     # the cell that is farthest from its share is off by about so many standard deviations, in the median
     cdef double deviations = sqrt(2 * log(<double>cells)) - 0.45
     cdef double count = <double>each + deviations * sqrt(<double>each * (1 - 1.0 / cells))
-    return share_bound(count, <double>(each * cells), error, 1) <= (1 + tolerance) / cells
+    return not is_possible(count, <double>(each * cells), (1 + tolerance) / cells, error)
