@@ -11,14 +11,19 @@ SOURCES = Path(__file__).parents[1] / "yinyang/wall"
 
 
 def bundle_wall() -> bytes:
-    """The page at /wall.
+    """The page at /wall."""
+    return bundle(_read("wall.html"))
+
+
+def bundle(page: str) -> bytes:
+    """A page in one file, made of one that names its style and its scripts.
 
     The program `minify` (https://github.com/tdewolff/minify, in Debian the package of this name) makes it half as long.
     Without it, only comments and indentation are left out.
 
     Raises OSError if a file that the page names is missing, and subprocess.CalledProcessError if `minify` fails.
     """
-    page = "".join(_stripped_lines(_read("wall.html")))  # a line break there separates no words
+    page = "".join(_stripped_lines(page))  # a line break there separates no words
     page = re.sub(r'<link rel="stylesheet" href="([^"]+)">', _style, page)
     page = re.sub(r'(<script src="[^"]+"></script>)+', _script, page)
     if not shutil.which("minify"):
