@@ -1,5 +1,5 @@
-"""Plays the steps of docs/cluster.md and docs/talk.md without containers: replicas as processes, behind HAProxy with the
-rules of deploy/haproxy.cfg. Prints what the wall and the watch say at each step, and how long after its beginning.
+"""Plays the steps of docs/cluster.md and docs/talk.md without containers: with processes, behind HAProxy with the rules of
+deploy/haproxy.cfg. Prints what the wall and the watch say at each step, and how long after its beginning.
 
 pip install -e '.[test]'
 python tools/rehearse.py [wall|watch] [STEP...]    # needs Chromium and HAProxy; STEPS has the names
@@ -25,9 +25,8 @@ from typing import IO
 
 from playwright.sync_api import Page, sync_playwright
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-from conftest import free_port, wait_until
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from conftest import ROOT, free_port, wait_until
 
 PYTHON = [sys.executable, "-m"]
 SLOTS = {"web": 6, "canary": 1}
@@ -42,6 +41,8 @@ def host(name: str) -> str:
 
 class Cluster:
     """The containers of deploy/compose.yaml as processes."""
+
+    is_unchecked = False
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self.ports = {
@@ -68,8 +69,6 @@ class Cluster:
             text = re.sub(rf"(?m)^    server-template {service}-.*$", "\n".join(lines), text)
         return text
 
-    is_unchecked = False
-
     def balance(self) -> None:
         command = [shutil.which("haproxy"), "-db", "-f", str(self._configuration)]
         self._processes["balancer"] = subprocess.Popen(
@@ -78,9 +77,11 @@ class Cluster:
 
     def start(self, *names: str, version: str = "v1") -> None:
         for name in names:
-            options = ["--host", "127.0.0.1", "--port", str(self.ports[name]), "--palette", "distinct", "--workers", "1"]
-            options += ["--drain", "3", "--no-access-log", "--name", host(name), "--app-version", version]
-            self._processes[name] = subprocess.Popen([*PYTHON, "yinyang.serve", *options], stderr=subprocess.DEVNULL)
+            options = ["--host", "127.0.0.1", "--port", str(self.ports[name]), "--name", host(name)]
+            options += ["--app-version", version, "--palette", "distinct", "--workers", "1", "--drain", "3"]
+            self._processes[name] = subprocess.Popen(
+                [*PYTHON, "yinyang.serve", "--no-access-log", *options], stderr=subprocess.DEVNULL
+            )
 
     def kill(self, name: str) -> None:
         """As docker kill: at once, with all that it started."""
@@ -92,12 +93,6 @@ class Cluster:
         process.terminate()
         if wait:
             process.wait()
-
-    def make_unready(self, name: str) -> None:
-        self._processes[name].send_signal(signal.SIGUSR1)
-
-    def make_ready(self, name: str) -> None:
-        self._processes[name].send_signal(signal.SIGUSR2)
 
     def end(self) -> None:
         for process in self._processes.values():
@@ -216,7 +211,8 @@ def made(cluster: Cluster, audience: Audience, stack: ExitStack, names: list[str
     cluster.balance()
 
     def is_up() -> bool:
-        return subprocess.run(["curl", "-sf", "--noproxy", "*", cluster.url], stdout=subprocess.DEVNULL).returncode == 0
+        ask = ["curl", "-sf", "--noproxy", "*", cluster.url]
+        return subprocess.run(ask, check=False, stdout=subprocess.DEVNULL).returncode == 0
 
     wait_until(is_up, "the balancer")
     time.sleep(2)  # until all are checked
@@ -295,7 +291,8 @@ def rolling(folder: Path, audience: Audience, stack: ExitStack) -> None:
     cluster = made(Cluster(folder), audience, stack, THREE, "#by=version")
     audience.begin("a rolling deploy")
     audience.look(3)
-    with audience.watches(cluster.url, "--by", "version", "--until", "v2 >= 99%", "--duration", "5m", "--max-errors", "0"):
+    expected = ["--by", "version", "--until", "v2 >= 99%", "--duration", "5m", "--max-errors", "0"]
+    with audience.watches(cluster.url, *expected):
         audience.note("start three of v2")
         cluster.start("web-4", "web-5", "web-6", version="v2")
         audience.look(8)
