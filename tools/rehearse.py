@@ -1,5 +1,5 @@
-"""Plays the steps of docs/cluster.md and docs/talk.md without containers: with processes, behind HAProxy with the rules of
-deploy/haproxy.cfg. Prints what the wall and the watch say at each step, and how long after its beginning.
+"""Plays the steps of docs/cluster.md and docs/talk.md without containers: with processes, behind HAProxy with the rules
+of deploy/haproxy.cfg. Prints what the wall and the watch say at each step, and how long after its beginning.
 
 pip install -e '.[test]'
 python tools/rehearse.py [wall|watch] [STEP...]    # needs Chromium and HAProxy; STEPS has the names
@@ -258,7 +258,7 @@ def kill(folder: Path, audience: Audience, stack: ExitStack) -> None:
     cluster = made(Cluster(folder), audience, stack, THREE)
     audience.begin("one is killed, with health checks")
     audience.look(3)
-    with audience.watches(cluster.url):
+    with audience.watches(cluster.url, "--max-errors", "0"):
         time.sleep(2)
         audience.note("kill")
         cluster.kill("web-2")
