@@ -98,12 +98,12 @@ def sticky(made: Stage, show: Show) -> None:
 
 
 def dense(made: Stage, show: Show) -> None:
-    """Sixty replicas, in two versions."""
+    """Sixty replicas, in two versions, of which each request draws one by lot."""
     for number in range(60):
         made.add(f"web-{number}", version="v1" if number < 40 else "v2")
-    page = show(made.balance("haproxy").url, "#rate=40")
+    page = show(made.balance("haproxy", algorithm="random(1)").url, "#rate=40")
     time.sleep(SECONDS)
-    page.wait_for_function("document.querySelectorAll('#tiles li').length == 60", timeout=120_000)
+    says(page, "about even so far: 60 replicas")
 
 
 SCENES = {
