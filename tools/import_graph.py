@@ -13,7 +13,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "yinyang/core"
 ORDER = (
-    "text", "verdict", "os", "config", "identity", "log", "http", "shared", "routes", "worker", "supervisor", "cli"
+    "text",
+    "verdict",
+    "os",
+    "config",
+    "identity",
+    "log",
+    "http",
+    "shared",
+    "routes",
+    "worker",
+    "supervisor",
+    "cli",
 )
 CIMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+cimport\s*(\([^)]*\)|.*)|cimport\s+(.*))$", re.M)
 
