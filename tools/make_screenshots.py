@@ -98,12 +98,12 @@ def sticky(made: Stage, show: Show) -> None:
 
 
 def dense(made: Stage, show: Show) -> None:
-    """Sixty replicas, in two versions, of which each request draws one by lot."""
+    """Sixty replicas, in two versions."""
     for number in range(60):
         made.add(f"web-{number}", version="v1" if number < 40 else "v2")
-    page = show(made.balance("haproxy", algorithm="random(1)").url, "#rate=40")
+    page = show(made.balance("haproxy").url, "#rate=40")
     time.sleep(SECONDS)
-    says(page, "about even so far: 60 replicas")
+    says(page, "60 replicas take turns")
 
 
 SCENES = {
