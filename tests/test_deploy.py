@@ -96,9 +96,10 @@ def test_kubernetes_objects_fit_together(objects: dict[str, dict]) -> None:
 @pytest.mark.proxies
 @pytest.mark.parametrize("mode", ["http", "tcp"])
 @pytest.mark.parametrize("sticky", ["", "1"])
-def test_haproxy_takes_its_configuration(mode: str, sticky: str) -> None:
+@pytest.mark.parametrize("checks", ["", "off"])
+def test_haproxy_takes_its_configuration(mode: str, sticky: str, checks: str) -> None:
     """Without a warning, and where no name of a replica resolves."""
-    variables = clean_environment() | {"MODE": mode, "STICKY": sticky}
+    variables = clean_environment() | {"MODE": mode, "STICKY": sticky, "CHECKS": checks}
     check = [needs("haproxy"), "-dW", "-c", "-f", str(HAPROXY)]
     done = subprocess.run(check, check=False, capture_output=True, text=True, env=variables)
     assert done.returncode == 0, done.stderr
