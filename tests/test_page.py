@@ -42,6 +42,8 @@ def test_distinct_colours_are_in_both_halves_and_the_short_name_below() -> None:
     identity = yinyang.identify("web-6d5f8c7b9-<2x4>", palette="distinct")
     page = yinyang.render_page(identity).decode()
     first, second = identity.colours
-    assert page.count(f'fill="{first}"') == page.count(f'fill="{second}"') == 2
+    assert page.count(f"fill='{first}'") == page.count(f"fill='{second}'") == 2
+    assert page.count(f"fill='%23{first[1:]}'") == page.count(f"fill='%23{second[1:]}'") == 2  # the icon's
     assert ">&lt;2x4&gt;</text>" in page
-    assert "#000" not in page.replace('stroke="#000"', "")
+    assert "#000" not in page.replace("stroke='#000'", "")
+    assert 'name="viewport"' in page

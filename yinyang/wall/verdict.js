@@ -39,6 +39,7 @@ const CHANGE_SHOWN = 5000;  // ms that a change is told
 const WAITING_AFTER = 1500;  // ms without an end, before it is said that requests wait
 const ENOUGH_OF_EACH = 5;  // choices, to say anything of shares
 const SUBJECTS_MAX = 3;  // sources that are named
+const FEW_SAMPLES = 9;  // of which no part is told
 const SHARES_NAMED = 4;  // sources whose shares are named
 
 // What is said of one source, and of several, that fail so
@@ -552,7 +553,7 @@ const findFailing = (evidence, now) => {
 const hasRecovered = ({ failures, failureSamples }, since) => {
   const before = failureSamples - since;
   if (failures < FAILURES_AT_FIRST || before <= failures) return since >= FAILURE_SAMPLES;
-  return since * Math.log1p(-failures / before) < Math.log(CLAIM_ERROR);
+  return since * Math.log1p(-failures / before) < SILENT_CHANCE;
 };
 
 // The most frequent failure of the latest samples, of several the latest, and whose it is
@@ -676,12 +677,14 @@ const formatAbout = number => {
   return Math.floor((number + Math.floor(unit / 2)) / unit) * unit;
 };
 
+const countWords = (number, one, several) => `${number} ${number == 1 ? one : several}`;
+
 const headline = (verdict, naming) => {
   const { state, tie, waiting, forMs, calmMs } = verdict;
   switch (state) {
     case "nothing": return "waiting for the first answer";
     case "waiting":
-      return `${waiting} ${waiting == 1 ? "request waits" : "requests wait"} for an answer, for ${formatSeconds(forMs)}`;
+      return countWords(waiting, "request waits", "requests wait") + " for an answer, for " + formatSeconds(forMs);
     case "down": return "every request fails: " + failureWords(verdict, naming);
     case "failing": return fractionWords(verdict) + failureWords(verdict, naming);
     case "recovering": return "no failure for " + formatSeconds(calmMs);
@@ -693,7 +696,9 @@ const headline = (verdict, naming) => {
 
 // 1 in 3 requests fails, 2 in 3 fail, or 42 % fail: the simplest that is within a standard error, or 3 points
 const fractionWords = ({ failures, failureSamples }) => {
-  if (failures < FAILURES_AT_FIRST) return failures == 1 ? "1 request failed: " : "2 requests failed: ";
+  if (failures < FAILURES_AT_FIRST || failureSamples < FEW_SAMPLES) {
+    return countWords(failures, "request", "requests") + " failed: ";
+  }
   if (failures == failureSamples) return `${failures} requests in a row failed: `;  // too few to say that all do
   const part = failures / failureSamples;
   const margin = Math.max(.03, Math.sqrt(part * (1 - part) / failureSamples));
@@ -791,7 +796,7 @@ const detail = (verdict, naming) => {
 const basisWords = ({ spread, period, active, shares, margin, more, samples }, naming) => {
   if (spread == "turns" && period == active) return formatPercent(1 / period, 0) + " each, one after the other";
   if (spread == "turns") return `exactly: the order repeats every ${period} answers`;
-  const size = more && spread != "early" ? `about ${formatAbout(more)} more to be sure` : `${samples} samples`;
+  const size = more && spread != "early" ? `about ${formatAbout(more)} more to be sure` : countWords(samples, "sample", "samples");
   switch (spread) {
     case "one": return `another would get less than ${formatPercent(1 - shares[0].low)}; ${size}`;
     case "even": case "weighted": return `±${formatTenths(Math.max(100 * margin, .1))} points; ${size}`;

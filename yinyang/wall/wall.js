@@ -96,7 +96,7 @@ const drawTile = (source, figures, total, at) => {
   tile.classList.toggle("failing", figures.failed > 0 && !gone);
   tile.style.setProperty("--share", gone ? "0%" : (100 * share).toFixed(1) + "%");
   tile.style.setProperty("--turn", 20 * source.turns + "deg");
-  tile.style.order = gone ? 2 : figures.failed ? 0 : 1;
+  tile.style.order = source.lane.style.order = gone ? 2 : figures.failed ? 0 : 1;
   setText(part(".share"), gone ? "–" : percent(share));
   setText(part(".description"), descriptionOf(source));
   setText(part(".state"), stateOf(source, figures, at) + (isTarget(source) ? ` · you cause: ${faultWords()}` : ""));
@@ -104,13 +104,13 @@ const drawTile = (source, figures, total, at) => {
     ? `p50 ${quantile(times, .5).toFixed(0)} ms, p99 ${quantile(times, .99).toFixed(0)} ms` : "");
 };
 
-// In each second, as high as its share
+// In each whole second, as high as its share
 const drawLane = (source, at) => {
-  const start = Math.floor(at / 1000) - LANE_SECONDS + 1;
-  const bars = [...source.seconds].filter(([second]) => second >= start).map(([second, count]) =>
+  const end = Math.floor(at / 1000);
+  const start = end - LANE_SECONDS;
+  const bars = [...source.seconds].filter(([second]) => second >= start && second < end).map(([second, count]) =>
     `M${second - start},1V${(1 - count / state.secondTotals.get(second)).toFixed(2)}h1V1`);
   source.lane.querySelector("path").setAttribute("d", bars.join(""));
-  source.lane.style.order = source.tile.style.order;
 };
 
 const NO_FIGURES = { count: 0, failed: 0, times: [] };
@@ -145,8 +145,10 @@ const arrangeTiles = (count, isDense) => {
   const { clientWidth, clientHeight } = document.documentElement;
   const [part, tileShape, tileWidth] = isDense ? [.5, DENSE_TILE_SHAPE, DENSE_TILE_WIDTH] : [.42, TILE_SHAPE, TILE_WIDTH];
   const wished = Math.ceil(Math.sqrt(count * clientWidth / (clientHeight * part) / tileShape));
-  const columns = Math.max(1, Math.min(count, wished, Math.floor(clientWidth / tileWidth)));
-  elements.tiles.style.setProperty("--columns", columns);
+  const possible = Math.max(1, Math.min(count, wished, Math.floor(clientWidth / tileWidth)));
+  const rows = Math.ceil(count / possible);
+  elements.tiles.style.setProperty("--columns", Math.ceil(count / rows) || 1);
+  elements.tiles.style.setProperty("--rows", rows);
   document.body.classList.toggle("dense", isDense);
 };
 
@@ -232,6 +234,7 @@ const drawFacts = at => {
 
 const show = record => {
   const source = addRecord(state, record);
+  if (!source.tile) requestAnimationFrame(draw);  // so that it has its words at once
   elementsOf(source);
   addToStream(source, record.failure !== undefined);
 };
@@ -322,6 +325,7 @@ const offerTargets = shown => {
 // Controls
 
 const togglePause = () => {
+  if (replay && sampler.paused) reset();  // back to what is now
   sampler.paused = !sampler.paused;
   elements.pause.setAttribute("aria-pressed", sampler.paused);
   state.lastAnswer = null;
@@ -386,7 +390,8 @@ document.addEventListener("fullscreenchange", () => {
   if (!document.fullscreenElement && document.body.classList.contains("full")) toggleFull();
 });
 document.addEventListener("keydown", event => {
-  const isTyping = event.ctrlKey || event.metaKey || event.altKey || event.target.matches?.("select, input");
+  // a list that was reached by the keyboard takes letters itself
+  const isTyping = event.ctrlKey || event.metaKey || event.altKey || event.target.matches?.("select:focus-visible");
   if (!isTyping) keys[event.key]?.();
 });
 

@@ -22,6 +22,7 @@ cdef extern from "verdict.h" nogil:
     const double EVEN_TOLERANCE
     const double MAX_MARGIN
     const double SHIFT_EVIDENCE
+    const double SILENT_CHANCE
     const double STICKY_CHANCE
     const double UNNOTICED_SHARE
 
@@ -185,7 +186,7 @@ cdef inline bint has_recovered(Verdict *v, const Evidence *e) noexcept nogil:
     cdef int64_t before = v.failure_samples - since
     if v.failures < FAILURES_AT_FIRST or before <= v.failures:
         return since >= FAILURE_SAMPLES
-    return <double>since * log1p(-<double>v.failures / <double>before) < log(CLAIM_ERROR)
+    return <double>since * log1p(-<double>v.failures / <double>before) < SILENT_CHANCE
 
 
 cdef inline void note_failures(Verdict *v, const Evidence *e, int64_t now, int64_t number) noexcept nogil:

@@ -22,6 +22,7 @@ cdef extern from "verdict.h" nogil:
         FAILURE_KINDS
 
 cdef enum:
+    FEW_SAMPLES = 9  # of which no part is told
     SHARES_NAMED = 4  # sources whose shares are named
 
 cdef struct Name:
@@ -89,15 +90,19 @@ cdef inline const char *verdict_kind(const Verdict *v) noexcept nogil:
     return spread_words[v.spread]
 
 
+cdef inline void text_count(Text *text, int64_t number, const char *one, const char *several) noexcept nogil:
+    text_number(text, <llu>number)
+    text_string(text, " ")
+    text_string(text, one if number == 1 else several)
+
+
 # ---- the headline -------------------------------------------------------------------------------------------------
 
 cdef inline void text_headline(Text *text, const Verdict *v, const Naming *naming) noexcept nogil:
     if v.state == STATE_NOTHING:
         text_string(text, "waiting for the first answer")
     elif v.state == STATE_WAITING:
-        text_number(text, <llu>v.waiting)
-        text_string(text, " request waits for an answer, for " if v.waiting == 1 else
-                    " requests wait for an answer, for ")
+        text_count(text, v.waiting, "request waits for an answer, for ", "requests wait for an answer, for ")
         text_seconds(text, v.for_ms)
     elif v.state == STATE_DOWN:
         text_string(text, "every request fails: ")
@@ -125,8 +130,9 @@ cdef inline void text_fraction(Text *text, const Verdict *v) noexcept nogil:
     cdef double margin = max(0.03, sqrt(part * (1 - part) / <double>v.failure_samples))
     cdef double error
     cdef int whole, failed
-    if v.failures < FAILURES_AT_FIRST:
-        text_string(text, "1 request failed: " if v.failures == 1 else "2 requests failed: ")
+    if v.failures < FAILURES_AT_FIRST or v.failure_samples < FEW_SAMPLES:
+        text_count(text, v.failures, "request", "requests")
+        text_string(text, " failed: ")
         return
     if v.failures == v.failure_samples:  # too few to say that all do
         text_number(text, <llu>v.failures)
@@ -355,4 +361,4 @@ cdef inline void text_basis(Text *text, const Verdict *v, const Naming *naming) 
         text_about(text, v.more)
         text_string(text, " more to be sure")
     else:
-        text_format(text, "%llu samples", <llu>v.samples)
+        text_count(text, v.samples, "sample", "samples")
