@@ -1,12 +1,13 @@
 """The wall over a simulated cluster, in a file that needs no server."""
 
-import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import ROOT, missing
+from conftest import PATIENCE, ROOT, missing
 
 from wall.page import Wall
 
@@ -21,12 +22,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = ROOT / "tools/make_demo.py"
     if not path.exists():
         missing("sources", "there is no source tree to make it from")
-    spec = importlib.util.spec_from_file_location("make_demo", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    made = tmp_path_factory.mktemp("demo") / "wall"
-    made.write_bytes(module.make_demo())
-    return made.rename(made.with_suffix(".html"))
+    made = tmp_path_factory.mktemp("demo") / "wall.html"
+    subprocess.run([sys.executable, path, made], check=True, capture_output=True, timeout=PATIENCE)
+    return made
 
 
 def test_it_is_one_file(demo: Path) -> None:
@@ -42,7 +40,7 @@ def test_a_kill_a_rollout_and_a_cookie(demo: Path, browser: "Browser") -> None:
         cluster.get_by_role("button", name="killed").nth(1).click()
         wall.wait_for_verdict("1 in 3 requests fails: HTTP 503, v1-1 is silent")
         cluster.get_by_role("button", name="health checks").click()
-        wall.wait_for_verdict("no failure for|v1-1 is gone|2 replicas take turns")
+        wall.wait_for_verdict("v1-1 is gone|2 replicas take turns")
         cluster.get_by_role("button", name="killed").nth(1).click()
         wall.wait_for_verdict("v1-1 is back")
         cluster.get_by_label("Balancer").select_option("by lot")

@@ -546,7 +546,9 @@ const findFailing = (evidence, now) => {
     found.failureSamples--;
   }
   if (!found.failures) return null;
-  return { state: hasRecovered(found, samples - lastFailure) ? "recovering" : "failing", ...found };
+  if (!hasRecovered(found, samples - lastFailure)) return { state: "failing", ...found };
+  const news = evidence.changedAt > lastFailureAt ? findChange(evidence, now) : null;  // what has happened since
+  return news ?? { state: "recovering", ...found };
 };
 
 // Are so many answers since the last failure more than chance?

@@ -86,6 +86,7 @@ cdef struct Verdict:
 cdef inline void verdict_find(Verdict *v, const Evidence *e, int64_t now, int64_t waiting,
                               int64_t waiting_since) noexcept nogil:
     """What is known now; `waiting` requests are under way, the first of them since `waiting_since`."""
+    cdef bint is_news
     memset(v, 0, sizeof(v[0]))
     find_spread(v, e)
     find_tie(v, e)
@@ -97,7 +98,10 @@ cdef inline void verdict_find(Verdict *v, const Evidence *e, int64_t now, int64_
     elif is_down(v, e, now):
         v.state = STATE_DOWN
     elif is_failing(v, e, now):
-        v.state = STATE_RECOVERING if has_recovered(v, e) else STATE_FAILING
+        v.state = STATE_FAILING
+        if has_recovered(v, e):  # then what has happened since is news
+            is_news = e.changed_at > e.last_failure_at and has_changed(v, e, now)
+            v.state = STATE_CHANGED if is_news else STATE_RECOVERING
     elif has_changed(v, e, now):
         v.state = STATE_CHANGED
     elif is_silent(v, e, now):
