@@ -38,7 +38,7 @@ def test_a_kill_a_rollout_and_a_cookie(demo: Path, browser: "Browser") -> None:
         wall.wait_for_verdict("3 replicas take turns")
         cluster.get_by_role("button", name="health checks").click()
         cluster.get_by_role("button", name="killed").nth(1).click()
-        wall.wait_for_verdict("1 in 3 requests fails: HTTP 503, v1-1 is silent")
+        wall.wait_for_verdict("1 in 3 requests fails: HTTP 503, for \\d+ s; v1-1 is silent")
         cluster.get_by_role("button", name="health checks").click()
         wall.wait_for_verdict("v1-1 is gone|2 replicas take turns")
         cluster.get_by_role("button", name="killed").nth(1).click()

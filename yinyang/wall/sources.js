@@ -94,7 +94,7 @@ const findFailure = ({ failures }, failure) => {
   const name = typeof failure == "number" ? "HTTP " + failure : failure;
   if (!failures.has(name)) {
     failures.set(name, newSource({
-      key: name, number: null, isFailure: true, name, description: FAILURE_DESCRIPTIONS[name] ?? "not from a replica", colours: [],
+      key: name, number: null, isFailure: true, name, description: FAILURE_DESCRIPTIONS[name] ?? "by something in front of the replicas", colours: [],
     }));
   }
   return failures.get(name);

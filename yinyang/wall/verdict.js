@@ -616,7 +616,9 @@ const findSpread = evidence => {
   const fewest = Math.min(...counts);
   if (cells.length == 1) return { ...found, ...judgeOne(draws.total, shares[0].low) };
   if (isRotating) return { ...found, ...judgeRotation(draws, cells) };
-  if (evidence.shiftEvidence > SHIFT_EVIDENCE || draws.period) return { ...found, spread: "shifting" };
+  const mayShift = evidence.shiftEvidence > SHIFT_EVIDENCE || (draws.period > 0 && evidence.shiftEvidence > 0);
+  if (mayShift) return { ...found, spread: "shifting" };
+  if (draws.period) return { ...found, spread: "early" };  // its order is another one; wait and see
   if (comesInRuns(draws) && fewest >= ENOUGH_OF_EACH) return { ...found, spread: "runs" };
   if (logEvidenceOfUnequal(counts) > -Math.log(CLAIM_ERROR)) {
     const isKnown = fewest >= ENOUGH_OF_EACH && margin <= MAX_MARGIN;
@@ -715,16 +717,24 @@ const fractionWords = ({ failures, failureSamples }) => {
 
 // What fails, whose it is, and for how long
 const failureWords = (verdict, naming) =>
-  causeWords(verdict, naming) + (verdict.failures >= FAILURES_AT_FIRST ? ", for " + formatSeconds(verdict.forMs) : "");
+  causeWords(verdict, naming)
+  + (verdict.failures >= FAILURES_AT_FIRST ? ", for " + formatSeconds(verdict.forMs) : "")
+  + silentWords(verdict, naming);
+
+// Is the failure said of its subjects? Who times out does not answer: so a silent source fails.
+const namesSubjects = ({ subjectCount, isInferred, failure }) =>
+  subjectCount > 0 && (!isInferred || failure == "timed out");
 
 const causeWords = (verdict, naming) => {
-  const { failure, subjectCount, isInferred } = verdict;
-  const subjects = subjectWords(verdict, naming);
-  const isOne = subjectCount == 1;
-  // who times out does not answer, so that this is how a silent source fails
-  if (subjectCount && (!isInferred || failure == "timed out")) return `${subjects} ${failureVerb(failure, isOne)}`;
-  const alone = typeof failure == "number" ? "HTTP " + failure : failure;
-  return alone + (subjectCount ? `, ${subjects} ${isOne ? "is" : "are"} silent` : "");
+  const { failure, subjectCount } = verdict;
+  if (namesSubjects(verdict)) return `${subjectWords(verdict, naming)} ${failureVerb(failure, subjectCount == 1)}`;
+  return typeof failure == "number" ? "HTTP " + failure : failure;
+};
+
+// Who is silent, and so may be the cause
+const silentWords = (verdict, naming) => {
+  if (!verdict.subjectCount || namesSubjects(verdict)) return "";
+  return `; ${subjectWords(verdict, naming)} ${verdict.subjectCount == 1 ? "is" : "are"} silent`;
 };
 
 const failureVerb = (failure, isOne) => {
@@ -784,7 +794,7 @@ const detail = (verdict, naming) => {
   switch (state) {
     case "down": return `${failures} in a row`;
     case "failing": return `${failures} of the last ${failureSamples}`;
-    case "recovering": return `${failures} of the last ${failureSamples} failed: ${causeWords(verdict, naming)}`;
+    case "recovering": return `${failures} of the last ${failureSamples} failed: ${causeWords(verdict, naming)}${silentWords(verdict, naming)}`;
     case "silent": return "silent for " + formatSeconds(forMs);
     case "changed": return `${formatSeconds(forMs)} ago; ${tie ? "sticky" : spreadWords(verdict, naming)}`;
     case "nothing": case "waiting": return "";

@@ -211,13 +211,17 @@ const emptyWords = () => sampler.paused
 const drawFacts = at => {
   const { evidence, records, failed, longestGap } = state;
   let answered = 0;
+  let ended = 0;
   for (let back = 1; back <= evidence.recent.length; back++) {
     const one = evidence.recent.at(-back);
     if (at - one.at > RATE_WINDOW) break;
+    ended++;
     answered += one.failure === null;
   }
   const seconds = Math.min(RATE_WINDOW, Math.max(at - startedAt, 1)) / 1000;
-  const facts = [`${(answered / seconds).toFixed(1)} answers/s`, `failed ${failed} of ${records}`];
+  const facts = [`${(ended / seconds).toFixed(1)} requests/s`];
+  if (answered < ended) facts[0] += `, ${(answered / seconds).toFixed(1)} of them answered`;
+  facts.push(`failed ${failed} of ${records}`);
   if (longestGap) facts.push(`longest gap ${longestGap} ms`);
   if (sampler.starts.size >= inFlightMax() && !sampler.keepsConnection) {
     facts.push(`${sampler.starts.size} requests wait, and the browser allows no more`);

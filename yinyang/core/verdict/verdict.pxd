@@ -299,8 +299,10 @@ cdef inline void find_spread(Verdict *v, const Evidence *e) noexcept nogil:
         judge_one(v, cells[0])
     elif d.period and (d.broken_at < 0 or d.total - d.broken_at <= 2 * d.period + 2):
         note_rotation(v, d)
-    elif e.shift_evidence > SHIFT_EVIDENCE or d.period:
+    elif e.shift_evidence > SHIFT_EVIDENCE or (d.period and e.shift_evidence > 0):
         v.spread = SPREAD_SHIFTING
+    elif d.period:
+        v.spread = SPREAD_EARLY  # its order is another one; wait and see
     elif comes_in_runs(d) and fewest >= ENOUGH_OF_EACH:
         v.spread = SPREAD_RUNS
     elif log_evidence_of_unequal(counts, k, d.total) > -log(CLAIM_ERROR):

@@ -22,6 +22,7 @@ cdef extern from "verdict.h" nogil:
         FAILURE_KINDS
 
 cdef enum:
+    FAILURE_TIMED_OUT = 1  # in failure_words
     FEW_SAMPLES = 9  # of which no part is told
     SHARES_NAMED = 4  # sources whose shares are named
 
@@ -155,24 +156,29 @@ cdef inline void text_failure(Text *text, const Verdict *v, const Naming *naming
     if v.failures >= FAILURES_AT_FIRST:
         text_string(text, ", for ")
         text_seconds(text, v.for_ms)
+    text_silent(text, v, naming)
+
+
+cdef inline bint names_subjects(const Verdict *v) noexcept nogil:
+    """Whether the failure is said of its subjects. Who times out does not answer: so a silent source fails."""
+    return v.subject_count > 0 and (not v.is_inferred or v.failure == FAILURE_TIMED_OUT)
 
 
 cdef inline void text_cause(Text *text, const Verdict *v, const Naming *naming) noexcept nogil:
-    if v.subject_count and (not v.is_inferred or is_silence(v.failure)):
+    if names_subjects(v):
         text_subjects(text, v, naming)
         text_string(text, " ")
         text_failure_word(text, v.failure, 1 if v.subject_count == 1 else 2)
     else:
         text_failure_word(text, v.failure, 0)
-        if v.subject_count:
-            text_string(text, ", ")
-            text_subjects(text, v, naming)
-            text_string(text, " is silent" if v.subject_count == 1 else " are silent")
 
 
-cdef inline bint is_silence(int failure) noexcept nogil:
-    """Whether this is how a silent source fails: who times out does not answer."""
-    return failure == 1
+cdef inline void text_silent(Text *text, const Verdict *v, const Naming *naming) noexcept nogil:
+    """Who is silent, and so may be the cause."""
+    if v.subject_count and not names_subjects(v):
+        text_string(text, "; ")
+        text_subjects(text, v, naming)
+        text_string(text, " is silent" if v.subject_count == 1 else " are silent")
 
 
 cdef inline void text_failure_word(Text *text, int failure, int form) noexcept nogil:
@@ -302,6 +308,7 @@ cdef inline void text_detail(Text *text, const Verdict *v, const Naming *naming)
     elif v.state == STATE_RECOVERING:
         text_format(text, "%llu of the last %llu failed: ", <llu>v.failures, <llu>v.failure_samples)
         text_cause(text, v, naming)
+        text_silent(text, v, naming)
     elif v.state == STATE_SILENT:
         text_string(text, "silent for ")
         text_seconds(text, v.for_ms)
