@@ -22,6 +22,8 @@ from types import ModuleType
 import pytest
 from conftest import PATIENCE, ROOT, clean_environment, free_port, missing, needs, podman, wait_until
 
+from yinyang import identify
+
 COMPOSE = ROOT / "deploy/compose.yaml"
 KUBERNETES = ROOT / "deploy/kubernetes.yaml"
 HAPROXY = ROOT / "deploy/haproxy.cfg"
@@ -180,7 +182,7 @@ def test_pod_of_the_kubernetes_file(pod_port: int, objects: dict[str, dict]) -> 
     told = json.loads(ask(pod_port, "/whoami")[1])
     assert (told["namespace"], told["node"]) == ("trial", "node-a")
     assert told["version"] == objects["Deployment"]["metadata"]["labels"]["app.kubernetes.io/version"]
-    assert told["colours"][1] != "#000000"  # of the palette that has two
+    assert told["colours"] == list(identify(told["host"], "distinct").colours)
     running = json.loads(podman("inspect", f"yinyang-test-{os.getpid()}-pod-0-yinyang"))[0]
     assert (running["Config"]["User"], running["HostConfig"]["ReadonlyRootfs"]) == ("65534:65534", True)
     assert running["HostConfig"]["Memory"] == 16 << 20
