@@ -254,17 +254,22 @@ def scale(folder: Path, audience: Audience, stack: ExitStack) -> None:
     audience.look(18)
 
 
-def kill(folder: Path, audience: Audience, stack: ExitStack) -> None:
-    cluster = made(Cluster(folder), audience, stack, THREE)
-    audience.begin("one is killed, with health checks")
-    audience.look(3)
-    with audience.watches(cluster.url, "--max-errors", "0"):
+def kill_and_start(cluster: Cluster, audience: Audience, *expected: str) -> None:
+    """Kill one while the watch looks, and start it again."""
+    with audience.watches(cluster.url, *expected):
         time.sleep(2)
         audience.note("kill")
         cluster.kill("web-2")
         audience.look(15)
     audience.note("start")
     cluster.start("web-2")
+
+
+def kill(folder: Path, audience: Audience, stack: ExitStack) -> None:
+    cluster = made(Cluster(folder), audience, stack, THREE)
+    audience.begin("one is killed, with health checks")
+    audience.look(3)
+    kill_and_start(cluster, audience, "--max-errors", "0")
     audience.look(15)
     audience.begin("one is drained")
     audience.look(3)
@@ -277,13 +282,7 @@ def unchecked(folder: Path, audience: Audience, stack: ExitStack) -> None:
     cluster = made(Unchecked(folder), audience, stack, THREE)
     audience.begin("one is killed, without health checks")
     audience.look(3)
-    with audience.watches(cluster.url):
-        time.sleep(2)
-        audience.note("kill")
-        cluster.kill("web-2")
-        audience.look(15)
-    audience.note("start")
-    cluster.start("web-2")
+    kill_and_start(cluster, audience)
     audience.look(20)
 
 

@@ -113,7 +113,6 @@ class _Verdict(TypedDict):
     detail: str
     samples: int
     more: int
-    failures: tuple[int, int]
     subjects: list[int]
     shares: dict[int, tuple[float, float, float]]
 

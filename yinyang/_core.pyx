@@ -479,7 +479,6 @@ cdef class Evidence:
             "detail": words_of(&found, &naming, False),
             "samples": found.samples,
             "more": found.more,
-            "failures": (found.failures, found.failure_samples),
             "subjects": [found.subjects[i] for i in range(min(found.subject_count, 3))],
             "shares": {
                 i: (found.low[i], found.seen[i], found.high[i]) for i in range(SOURCES_MAX) if found.high[i] > 0

@@ -91,7 +91,7 @@ const removeSource = ({ sources, numbers, keys, evidence }, { number, key }) => 
 };
 
 const findFailure = ({ failures }, failure) => {
-  const name = typeof failure == "number" ? "HTTP " + failure : failure;
+  const name = failureName(failure);
   if (!failures.has(name)) {
     failures.set(name, newSource({
       key: name, number: null, isFailure: true, name, description: FAILURE_DESCRIPTIONS[name] ?? "by something in front of the replicas", colours: [],
@@ -158,7 +158,7 @@ const removeOldSources = (state, at) => {
 };
 
 // What the last seconds show of each source: its share, the part of it that failed, and how long its answers took
-const recentFigures = ({ evidence, failures }, at) => {
+const recentFigures = ({ evidence }, at) => {
   const figures = new Map();
   const start = Math.max(at - SHARE_WINDOW, evidence.change ? evidence.changedAt : 0, evidence.failingSince ?? 0);
   let total = 0;
@@ -166,7 +166,7 @@ const recentFigures = ({ evidence, failures }, at) => {
     const sample = evidence.recent.at(-back);
     if (sample.at < start && (total >= SHARE_SAMPLES || sample.at < at - SHARE_WINDOW)) break;
     total++;
-    const key = sample.source ?? findFailure({ failures }, sample.failure ?? "not whoami").name;
+    const key = sample.source ?? failureName(sample.failure ?? "not whoami");
     if (!figures.has(key)) figures.set(key, { count: 0, failed: 0, times: [] });
     const one = figures.get(key);
     one.count++;

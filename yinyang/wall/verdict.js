@@ -728,8 +728,10 @@ const namesSubjects = ({ subjectCount, isInferred, failure }) =>
 const causeWords = (verdict, naming) => {
   const { failure, subjectCount } = verdict;
   if (namesSubjects(verdict)) return `${subjectWords(verdict, naming)} ${failureVerb(failure, subjectCount == 1)}`;
-  return typeof failure == "number" ? "HTTP " + failure : failure;
+  return failureName(failure);
 };
+
+const failureName = failure => typeof failure == "number" ? "HTTP " + failure : failure;
 
 // Who is silent, and so may be the cause
 const silentWords = (verdict, naming) => {

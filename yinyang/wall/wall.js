@@ -12,7 +12,6 @@ const DENSE_TILE_WIDTH = 60;  // px, at least
 const TILE_WIDTH = 190;
 const BAR_MAX = 60;  // sources that the bar shows by themselves
 
-const byId = id => document.getElementById(id);
 const elements = Object.fromEntries([...document.querySelectorAll("[id]")].map(element => [element.id, element]));
 const templates = elements.templates.content;  // of a tile and of a lane
 

@@ -148,7 +148,7 @@ cdef inline bint is_down(Verdict *v, const Evidence *e, int64_t now) noexcept no
         part = max(part, 0.5)
     if before and <double>e.failures_in_a_row * log(part) > STICKY_CHANCE:
         return False
-    note_failures(v, e, now, min(e.failures_in_a_row, RECENT_MAX))
+    note_failures(v, e, min(e.failures_in_a_row, RECENT_MAX))
     v.failures = v.failure_samples = e.failures_in_a_row
     v.for_ms = now - (e.last_answer_at if e.last_answer_at >= 0 else e.failing_since)
     return True
@@ -177,7 +177,7 @@ cdef inline bint is_failing(Verdict *v, const Evidence *e, int64_t now) noexcept
         number += 1
     v.for_ms = now - e.failing_since
     v.calm_ms = now - e.last_failure_at
-    note_failures(v, e, now, number)
+    note_failures(v, e, number)
     if v.failures > FAILURES_AT_FIRST and number == since_first + 1:
         v.failures -= 1  # by which it began; what follows shows how many fail
         v.failure_samples -= 1
@@ -193,7 +193,7 @@ cdef inline bint has_recovered(Verdict *v, const Evidence *e) noexcept nogil:
     return <double>since * log1p(-<double>v.failures / <double>before) < SILENT_CHANCE
 
 
-cdef inline void note_failures(Verdict *v, const Evidence *e, int64_t now, int64_t number) noexcept nogil:
+cdef inline void note_failures(Verdict *v, const Evidence *e, int64_t number) noexcept nogil:
     """The most frequent failure of the latest samples, of several the latest, and whose it is."""
     cdef int64_t counts[SOURCES_MAX]
     cdef int64_t kinds[STATUS_END]
