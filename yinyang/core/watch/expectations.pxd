@@ -1,0 +1,1 @@
+"""Checks what the user expects of the balancer against what was seen."""

@@ -1,0 +1,1 @@
+"""The state of a watch for a terminal of any size."""
