@@ -56,7 +56,10 @@ from .core.verdict.evidence cimport (
 )
 from .core.verdict.verdict cimport STATUS_END, Verdict, verdict_find
 from .core.verdict.words cimport FAILURE_KINDS, Name, Naming, failure_words, text_detail, text_headline, verdict_kind
-from .core.watch.options cimport NOT_GIVEN, WatchOptions as WatchOptionsState
+from .core.watch.options cimport (
+    NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, WatchOptions as WatchOptionsState, watch_options_parse,
+    watch_usage
+)
 from .core.watch.sample cimport Described, LABEL_MAX, Label, US_PER_SECOND, WatchSample
 from .core.watch.tally cimport (
     NEVER, SeenGroup, SeenReplica, Tally as TallyState, gap_latest, gap_longest, goal_answers, goal_share,
@@ -507,19 +510,96 @@ cdef str words_of(const Verdict *verdict, const Naming *naming, bint is_headline
 # ---- the watch ----------------------------------------------------------------------------------------------------
 
 cdef class WatchOptions:
-    """A stand-in."""
     cdef WatchOptionsState _options
+    cdef list _given  # that the options borrow from
+    cdef readonly str action
 
     def __init__(self, arguments):
-        cdef dict given = dict(zip(arguments[::2], arguments[1::2]))
-        memset(&self._options, 0, sizeof(self._options))
-        self._options.rate = float(given.get("--rate", 20))
-        self._options.by = ["replica", "version", "zone", "node"].index(given.get("--by", "replica"))
-        if "--until" in given:
-            name, share = given["--until"].split(" >= ")
-            self._options.has_goal = True
-            label_set(&self._options.goal.name, name)
-            self._options.goal.share = float(share.rstrip("%")) / 100
+        cdef list given = [argument_bytes(argument) for argument in arguments]
+        cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
+        cdef char words[MESSAGE_MAX]
+        cdef Text message
+        cdef int action, i
+        if pointers == NULL:
+            raise MemoryError
+        self._given = given
+        text_open(&message, words, MESSAGE_MAX)
+        for i in range(len(given)):
+            pointers[i] = PyBytes_AsString(given[i])
+        action = watch_options_parse(&self._options, <int>len(given), pointers, &message)
+        PyMem_Free(pointers)
+        if action == WATCH_ERROR:
+            raise ValueError(text_decoded(&message))
+        self.action = "watch" if action == WATCH_RUN else "help" if action == WATCH_SHOW_HELP else "version"
+
+    @property
+    def url(self):
+        return self._options.url.decode("utf-8", "surrogateescape")
+
+    @property
+    def display_url(self):
+        return self._options.display_url.decode("utf-8", "surrogateescape")
+
+    @property
+    def rate(self):
+        return self._options.rate
+
+    @property
+    def concurrency(self):
+        return self._options.concurrency
+
+    @property
+    def keep_alive(self):
+        return bool(self._options.keep_alive)
+
+    @property
+    def timeout(self):
+        return self._options.timeout / US_PER_SECOND
+
+    @property
+    def duration(self):
+        return None if self._options.duration == NOT_GIVEN else self._options.duration / US_PER_SECOND
+
+    @property
+    def count(self):
+        return None if self._options.count == NOT_GIVEN else self._options.count
+
+    @property
+    def json(self):
+        return bool(self._options.json)
+
+    @property
+    def jsonl(self):
+        return bool(self._options.jsonl)
+
+    @property
+    def junit(self):
+        return None if self._options.junit == NULL else self._options.junit.decode("utf-8", "surrogateescape")
+
+    @property
+    def metrics_port(self):
+        return self._options.metrics_port or None
+
+    @property
+    def insecure(self):
+        return bool(self._options.insecure)
+
+    @property
+    def by(self):
+        return ("replica", "version", "zone", "node")[self._options.by]
+
+    @property
+    def has_goal(self):
+        return bool(self._options.has_goal)
+
+
+def watch_usage_text(program):
+    cdef bytes name = encoded(program)
+    cdef char words[2 * MESSAGE_MAX]
+    cdef Text text
+    text_open(&text, words, 2 * MESSAGE_MAX)
+    watch_usage(&text, PyBytes_AsString(name))
+    return text_decoded(&text)
 
 
 cdef int label_set(Label *label, text) except -1:
