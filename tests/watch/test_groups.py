@@ -6,12 +6,8 @@ import pytest
 
 from watch.command import report, watch
 from watch.servers import answering, says_each, whoami
-from yinyang.watch.expectations import check_expectations
-from yinyang.watch.goal import MIN_ANSWERS, WINDOW, Goal
-from yinyang.watch.metrics import Metrics
-from yinyang.watch.options import parse_options
-from yinyang.watch.sample import DEFAULT_COLOURS, Replica, Sample
-from yinyang.watch.share_texts import LeastShare, expected_share, least_share
+from watch.tallies import answer, tally
+from yinyang import _core
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
 
@@ -22,6 +18,8 @@ CANARY = [
     whoami("web-d", "v2"),
 ]
 QUICK = ("--rate", 500, "--json")
+GOAL_MIN_ANSWERS = 20
+GOAL_WINDOW = 20.0  # seconds
 
 
 def test_replicas_as_they_describe_themselves() -> None:
@@ -109,37 +107,43 @@ def test_until_a_share_is_reached() -> None:
     }
 
 
-def answer(moment: float, host: str) -> Sample:
-    return Sample(moment, moment, Replica(host, host, None, DEFAULT_COLOURS))
-
-
 def test_a_goal_is_about_the_latest_answers() -> None:
-    goal = Goal(LeastShare("b", 1.0), "replica")
+    counted = tally("--until", "b >= 100%")
     for number in range(100):
-        goal.add(answer(number / 100, "a"))
-    for number in range(MIN_ANSWERS):
-        goal.add(answer(2 + number / 100, "b"))
-    assert (goal.reached, goal.answers) == (None, 100 + MIN_ANSWERS)
-    goal.add(answer(1.5 + WINDOW, "b"))
-    assert goal.reached == 1.5 + WINDOW
+        answer(counted, number / 100, "a")
+    for number in range(GOAL_MIN_ANSWERS):
+        answer(counted, 2 + number / 100, "b")
+    assert (counted.goal_reached, counted.goal) == (None, (pytest.approx(1 / 6), 120))
+    answer(counted, 1.5 + GOAL_WINDOW, "b")
+    assert counted.goal_reached == 1.5 + GOAL_WINDOW
+
+
+def test_a_goal_takes_some_answers() -> None:
+    counted = tally("--until", "b >= 50%")
+    answer(counted, 1.0, "b")
+    words = "b to reach 50 % of the answers of the last 20 s"
+    assert counted.expectations(2.0)[-1] == (words, "100.0 % of 1, and it takes 20", False)
+    for _ in range(GOAL_MIN_ANSWERS):
+        answer(counted, 2.25, "b")
+    assert counted.expectations(3.0)[-1] == (words, "reached after 2.3 s", True)
 
 
 def test_the_least_share_is_of_those_that_are_there() -> None:
     """A roll-out in which three replace three, one by one: none of them gave a fifth of all answers."""
-    metrics, moment = Metrics(0.0), 0.0
+    counted, moment = tally("--min-share", "33%"), 0.0
     there = ["a", "b", "c"]
     for new in ["", "d", "e", "f"]:
         there = [new, *there[:2]] if new else there
         for number in range(100 * len(there)):
             moment += 0.01
-            metrics.add(answer(moment, there[number % len(there)]))
-    options = parse_options(["http://a/", "--min-share", "33%"])
-    [_, least] = check_expectations(options, metrics, None, moment)
-    assert least.holds
-    assert least.seen.endswith(" 33.3 % of 300")
-    metrics.add(answer(moment + 30, "a"))  # it is back, and answers count anew
-    [_, least] = check_expectations(options, metrics, None, moment + 30)
-    assert least.seen.endswith(" 0.0 % of 1")
+            answer(counted, moment, there[number % len(there)])
+    [_, (_, seen, holds)] = counted.expectations(moment)
+    assert holds
+    assert seen.endswith(" 33.3 % of 300")
+    answer(counted, moment + 30, "a")  # it is back, and answers count anew
+    [_, (_, seen, holds)] = counted.expectations(moment + 30)
+    assert not holds
+    assert seen.endswith(" 0.0 % of 1")
 
 
 def test_latency(web_lone: int) -> None:
@@ -152,11 +156,11 @@ def test_latency(web_lone: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "v2", "=10%", "v2=", "v2=101%", "v2=10%±", "v2=10%±101", "v2=x", "v2=10%-3"])
 def test_no_expected_shares(text: str) -> None:
-    with pytest.raises(Exception, match="is not a"):
-        expected_share(text)
+    with pytest.raises(ValueError, match="--expect wants a name and a share"):
+        _core.WatchOptions(["http://a/", "--expect", text])
 
 
 @pytest.mark.parametrize("text", ["", "v2", "v2=99%", "v2 > 99%", ">= 99%", "v2 >= 101%"])
 def test_no_shares_to_reach(text: str) -> None:
-    with pytest.raises(Exception, match="is not a"):
-        least_share(text)
+    with pytest.raises(ValueError, match="--until wants a name and the share to reach"):
+        _core.WatchOptions(["http://a/", "--until", text])
