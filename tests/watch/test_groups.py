@@ -6,12 +6,8 @@ import pytest
 
 from watch.command import report, watch
 from watch.servers import answering, says_each, whoami
-from yinyang.watch.expectations import check_expectations
-from yinyang.watch.goal import MIN_ANSWERS, WINDOW, Goal
-from yinyang.watch.metrics import Metrics
-from yinyang.watch.options import parse_options
-from yinyang.watch.sample import DEFAULT_COLOURS, Replica, Sample
-from yinyang.watch.share_texts import LeastShare, expected_share, least_share
+from watch.tallies import replica, tally_for
+from yinyang._core import Tally
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
 
@@ -109,37 +105,44 @@ def test_until_a_share_is_reached() -> None:
     }
 
 
-def answer(moment: float, host: str) -> Sample:
-    return Sample(moment, moment, Replica(host, host, None, DEFAULT_COLOURS))
+def add(tally: Tally, moment: float, host: str) -> None:
+    tally.add(moment, moment, replica(host))
 
 
 def test_a_goal_is_about_the_latest_answers() -> None:
-    goal = Goal(LeastShare("b", 1.0), "replica")
+    tally = tally_for("--until", "b >= 100%")
     for number in range(100):
-        goal.add(answer(number / 100, "a"))
-    for number in range(MIN_ANSWERS):
-        goal.add(answer(2 + number / 100, "b"))
-    assert (goal.reached, goal.answers) == (None, 100 + MIN_ANSWERS)
-    goal.add(answer(1.5 + WINDOW, "b"))
-    assert goal.reached == 1.5 + WINDOW
+        add(tally, number / 100, "a")
+    for number in range(20):
+        add(tally, 2 + number / 100, "b")
+    assert (tally.goal_reached, tally.goal) == (None, (20 / 120, 120))
+    add(tally, 20.5, "a")
+    add(tally, 18.0, "a")  # a little earlier than the one before
+    assert tally.goal[1] == 40 + 20 + 2  # those of the last 200 tenths of a second
+    for number in range(20):
+        tally.add(45, 45, replica("b"), cookie_of="b")
+        tally.add(45, 45, failure="refused")
+        add(tally, 45 + number / 100, "b")
+    assert tally.goal_reached == 45.19
+    add(tally, 46, "a")
+    assert tally.goal == (1.0, 20)  # as it was then
 
 
 def test_the_least_share_is_of_those_that_are_there() -> None:
     """A roll-out in which three replace three, one by one: none of them gave a fifth of all answers."""
-    metrics, moment = Metrics(0.0), 0.0
+    tally, moment = tally_for("--min-share", "33%"), 0.0
     there = ["a", "b", "c"]
     for new in ["", "d", "e", "f"]:
         there = [new, *there[:2]] if new else there
         for number in range(100 * len(there)):
             moment += 0.01
-            metrics.add(answer(moment, there[number % len(there)]))
-    options = parse_options(["http://a/", "--min-share", "33%"])
-    [_, least] = check_expectations(options, metrics, None, moment)
-    assert least.holds
-    assert least.seen.endswith(" 33.3 % of 300")
-    metrics.add(answer(moment + 30, "a"))  # it is back, and answers count anew
-    [_, least] = check_expectations(options, metrics, None, moment + 30)
-    assert least.seen.endswith(" 0.0 % of 1")
+            add(tally, moment, there[number % len(there)])
+    [_, (_, seen, holds)] = tally.expectations(moment)
+    assert holds
+    assert seen.endswith(" 33.3 % of 300")
+    add(tally, moment + 30, "a")  # it is back, and answers count anew
+    [_, (_, seen, _)] = tally.expectations(moment + 30)
+    assert seen.endswith(" 0.0 % of 1")
 
 
 def test_latency(web_lone: int) -> None:
@@ -148,15 +151,3 @@ def test_latency(web_lone: int) -> None:
     done = watch(f"{url}/?delay=100ms", "--count", 5, "--rate", 100, "--max-p99", "1ms", "--json")
     [_, latency] = report(done)["expectations"]
     assert (done.returncode, latency["expected"], latency["holds"]) == (1, "99 % of answers within 1 ms", False)
-
-
-@pytest.mark.parametrize("text", ["", "v2", "=10%", "v2=", "v2=101%", "v2=10%±", "v2=10%±101", "v2=x", "v2=10%-3"])
-def test_no_expected_shares(text: str) -> None:
-    with pytest.raises(Exception, match="is not a"):
-        expected_share(text)
-
-
-@pytest.mark.parametrize("text", ["", "v2", "v2=99%", "v2 > 99%", ">= 99%", "v2 >= 101%"])
-def test_no_shares_to_reach(text: str) -> None:
-    with pytest.raises(Exception, match="is not a"):
-        least_share(text)
