@@ -47,7 +47,7 @@ cdef extern from "verdict.h" nogil:
 
 cdef enum:
     MAX_LAG = 100 * US_PER_MS  # of lateness that are made up for
-    HEAD_MAX = 3 * WATCH_URL_MAX + 1024  # bytes of a request without its cookies
+    REQUEST_HEAD_MAX = 3 * WATCH_URL_MAX + 1024  # bytes of a request without its cookies
     NO_FAILURE = -1
     STATUS_OK = 200
 
@@ -84,7 +84,7 @@ cdef struct Sampler:
     int64_t connections
     uint64_t random_state
     CookieJar jar
-    char head[HEAD_MAX]  # of each request, up to its cookies
+    char head[REQUEST_HEAD_MAX]  # of each request, up to its cookies
     size_t head_length
     WatchSample sample  # that was made last
 
@@ -133,7 +133,7 @@ cdef inline double sampler_interval(Sampler *s) noexcept nogil:
 
 cdef inline void sampler_write_head(Sampler *s, const Url *url) noexcept nogil:
     cdef Text text
-    text_open(&text, s.head, HEAD_MAX)
+    text_open(&text, s.head, REQUEST_HEAD_MAX)
     text_string(&text, "GET ")
     text_target(&text, url, s.options.keep_alive)
     text_string(&text, " HTTP/1.1\r\nHost: ")
@@ -211,7 +211,7 @@ cdef inline int hex_pair(const char *digits) noexcept nogil:
 
 cdef inline bint slot_send(Sampler *s, Slot *slot) noexcept nogil:
     """Send what the kernel takes of the request; False if the connection has failed (errno)."""
-    cdef char bytes[HEAD_MAX + 2560]
+    cdef char bytes[REQUEST_HEAD_MAX + 2560]
     cdef Text request
     cdef ssize_t sent
     text_open(&request, bytes, sizeof(bytes))
