@@ -1,7 +1,7 @@
 """The core of yinyang, as Python sees it. `Identity`, `identify` and `render_page` are public, under `yinyang`."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Protocol, Self, TypeAlias, TypedDict, final
+from typing import Any, Literal, NoReturn, Protocol, Self, TypeAlias, TypedDict, final
 
 version: str
 
@@ -194,6 +194,9 @@ class WatchOptions:
     def by(self) -> Literal["replica", "version", "zone", "node"]: ...
     @property
     def has_goal(self) -> bool: ...
+
+def run_watch(arguments: list[str]) -> NoReturn:
+    """Watch as the command `yinyang watch` does, and end the process with its exit code: it has given up all rights."""
 
 def watch_usage_text(program: str) -> str:
     """The text of --help."""

@@ -39,7 +39,7 @@ from .core.os.listener cimport (
     listener_open
 )
 from .core.os.sandbox cimport sandbox_is_possible
-from .core.os.syscalls cimport ECHILD, ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, getpid, pipe2, read, write
+from .core.os.syscalls cimport ECHILD, ENOSYS, O_CLOEXEC, O_NONBLOCK, _exit, close, errno, getpid, pipe2, read, write
 from .core.routes.table cimport responses_open
 from .core.shared.scoreboard cimport Counts, scoreboard_close, scoreboard_counts
 from .core.supervisor.reap cimport supervisor_reap_orphans
@@ -55,6 +55,7 @@ from .core.verdict.evidence cimport (
     evidence_open, may_be_gone
 )
 from .core.verdict.verdict cimport STATUS_END, Verdict, verdict_find
+from .core.watch.run cimport watch_main
 from .core.verdict.words cimport FAILURE_KINDS, Name, Naming, failure_words, text_detail, text_headline, verdict_kind
 from .core.watch.options cimport (
     NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, WatchOptions as WatchOptionsState, watch_options_parse,
@@ -82,6 +83,9 @@ cdef extern from *:
     #endif
     """
     const char *YINYANG_VERSION
+
+cdef extern from "watch_options.h" nogil:
+    const char *WATCH_PROGRAM
 
 cdef enum:
     MESSAGE_MAX = 4096
@@ -794,6 +798,17 @@ cdef tuple colours_of(const SeenReplica *replica):
     return tuple([(<const char *>replica.described.colours[i])[:COLOUR_LENGTH].decode("ascii") for i in range(2)])
 
 
+def run_watch(arguments):
+    cdef list given = [argument_bytes(argument) for argument in arguments]
+    cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
+    cdef int i
+    if pointers == NULL:
+        raise MemoryError
+    for i in range(len(given)):
+        pointers[i] = PyBytes_AsString(given[i])
+    _exit(watch_main(<int>len(given), pointers, WATCH_PROGRAM, YINYANG_VERSION))
+
+
 # ---- the server ---------------------------------------------------------------------------------------------------
 
 cdef class LogQueue:
@@ -1018,6 +1033,10 @@ cdef public bint yinyang_healthcheck(yinyang *program) noexcept nogil:
 
 cdef public bint yinyang_open(yinyang *program, int log, int caller_fd) noexcept nogil:
     return program_open(<Program *>program, log, caller_fd)
+
+
+cdef public int yinyang_watch(int count, const char **arguments) noexcept nogil:
+    return watch_main(count, arguments, WATCH_PROGRAM, YINYANG_VERSION)
 
 
 cdef public int yinyang_worker(int count, const char **arguments) noexcept nogil:
