@@ -153,6 +153,51 @@ class Evidence:
         `names` of the sources; what one and several of them are called. Shares are (lowest possible, seen, highest
         possible) by source."""
 
+@final
+class WatchOptions:
+    """The command line of the watch, without the program's name; see core/watch/options.pxd. Times in seconds, and None
+    where there is no limit. Raises ValueError with a line of explanation if it is wrong."""
+
+    action: Literal["watch", "help", "version"]
+    def __init__(self, arguments: list[str]) -> None: ...
+    @property
+    def url(self) -> str:
+        """Of whoami."""
+
+    @property
+    def display_url(self) -> str:
+        """The same without password and query."""
+
+    @property
+    def rate(self) -> float: ...
+    @property
+    def concurrency(self) -> int: ...
+    @property
+    def keep_alive(self) -> bool: ...
+    @property
+    def timeout(self) -> float: ...
+    @property
+    def duration(self) -> float | None: ...
+    @property
+    def count(self) -> int | None: ...
+    @property
+    def json(self) -> bool: ...
+    @property
+    def jsonl(self) -> bool: ...
+    @property
+    def junit(self) -> str | None: ...
+    @property
+    def metrics_port(self) -> int | None: ...
+    @property
+    def insecure(self) -> bool: ...
+    @property
+    def by(self) -> Literal["replica", "version", "zone", "node"]: ...
+    @property
+    def has_goal(self) -> bool: ...
+
+def watch_usage_text(program: str) -> str:
+    """The text of --help."""
+
 _Record: TypeAlias = tuple[Literal["info", "warning", "pages"], int, int, str, tuple[str, ...]]
 
 @final

@@ -55,6 +55,11 @@ from .core.verdict.evidence cimport (
     evidence_open, may_be_gone
 )
 from .core.verdict.verdict cimport STATUS_END, Verdict, verdict_find
+from .core.watch.options cimport (
+    NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, WatchOptions as WatchOptionsState, watch_options_parse,
+    watch_usage
+)
+from .core.watch.sample cimport US_PER_SECOND
 from .core.verdict.words cimport FAILURE_KINDS, Name, Naming, failure_words, text_detail, text_headline, verdict_kind
 
 cdef extern from "option_table.h" nogil:
@@ -494,6 +499,101 @@ cdef str words_of(const Verdict *verdict, const Naming *naming, bint is_headline
         text_headline(&text, verdict, naming)
     else:
         text_detail(&text, verdict, naming)
+    return text_decoded(&text)
+
+
+# ---- the watch ----------------------------------------------------------------------------------------------------
+
+cdef class WatchOptions:
+    cdef WatchOptionsState _options
+    cdef list _given  # that the options borrow from
+    cdef readonly str action
+
+    def __init__(self, arguments):
+        cdef list given = [argument_bytes(argument) for argument in arguments]
+        cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
+        cdef char words[MESSAGE_MAX]
+        cdef Text message
+        cdef int action, i
+        if pointers == NULL:
+            raise MemoryError
+        self._given = given
+        text_open(&message, words, MESSAGE_MAX)
+        for i in range(len(given)):
+            pointers[i] = PyBytes_AsString(given[i])
+        action = watch_options_parse(&self._options, <int>len(given), pointers, &message)
+        PyMem_Free(pointers)
+        if action == WATCH_ERROR:
+            raise ValueError(text_decoded(&message))
+        self.action = "watch" if action == WATCH_RUN else "help" if action == WATCH_SHOW_HELP else "version"
+
+    @property
+    def url(self):
+        return self._options.url.decode("utf-8", "surrogateescape")
+
+    @property
+    def display_url(self):
+        return self._options.display_url.decode("utf-8", "surrogateescape")
+
+    @property
+    def rate(self):
+        return self._options.rate
+
+    @property
+    def concurrency(self):
+        return self._options.concurrency
+
+    @property
+    def keep_alive(self):
+        return bool(self._options.keep_alive)
+
+    @property
+    def timeout(self):
+        return self._options.timeout / US_PER_SECOND
+
+    @property
+    def duration(self):
+        return None if self._options.duration == NOT_GIVEN else self._options.duration / US_PER_SECOND
+
+    @property
+    def count(self):
+        return None if self._options.count == NOT_GIVEN else self._options.count
+
+    @property
+    def json(self):
+        return bool(self._options.json)
+
+    @property
+    def jsonl(self):
+        return bool(self._options.jsonl)
+
+    @property
+    def junit(self):
+        return None if self._options.junit == NULL else self._options.junit.decode("utf-8", "surrogateescape")
+
+    @property
+    def metrics_port(self):
+        return self._options.metrics_port or None
+
+    @property
+    def insecure(self):
+        return bool(self._options.insecure)
+
+    @property
+    def by(self):
+        return ("replica", "version", "zone", "node")[self._options.by]
+
+    @property
+    def has_goal(self):
+        return bool(self._options.has_goal)
+
+
+def watch_usage_text(program):
+    cdef bytes name = encoded(program)
+    cdef char words[2 * MESSAGE_MAX]
+    cdef Text text
+    text_open(&text, words, 2 * MESSAGE_MAX)
+    watch_usage(&text, PyBytes_AsString(name))
     return text_decoded(&text)
 
 

@@ -8,7 +8,7 @@ from ..config.config cimport (
     Option, config_is_consistent, config_set, config_set_defaults, is_setting, option_table, text_expected
 )
 from ..os.syscalls cimport getenv
-from ..text.buffer cimport Text, llu, text_format, text_printable, text_string
+from ..text.buffer cimport Text, llu, text_format, text_quoted, text_string
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -25,7 +25,6 @@ cdef extern from "option_table.h" nogil:
 
 cdef enum:
     VARIABLE_MAX = 32  # bytes of the name of a variable
-    QUOTED_MAX = 64  # bytes of a wrong value that a message repeats
 
 cdef enum Action:
     ACTION_SERVE
@@ -154,17 +153,6 @@ cdef inline void text_wants(Text *message, int option, const char *value) noexce
     text_expected(message, option)
     text_string(message, ", not ")
     text_quoted(message, value)
-
-
-cdef inline void text_quoted(Text *message, const char *value) noexcept nogil:
-    """Append a value on one line, of limited length."""
-    cdef size_t length = strlen(value)
-    text_string(message, "'")
-    text_printable(message, value, min(length, <size_t>QUOTED_MAX))
-    if length <= QUOTED_MAX:
-        text_string(message, "'")
-    else:
-        text_format(message, "...' (%llu bytes)", <llu>length)
 
 
 # ---- the environment ----------------------------------------------------------------------------------------------

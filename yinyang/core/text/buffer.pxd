@@ -1,6 +1,7 @@
 """Text: a buffer of a fixed size, escaping, and small parsers."""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
+from libc.string cimport strlen
 
 ctypedef unsigned long long llu  # what the verb %llu of a template takes
 
@@ -17,6 +18,10 @@ cdef extern from "text.h" nogil:
     void text_quoted_bytes(Text *text, const char *bytes, size_t count)  # as %-s of text_format
     void text_number(Text *text, uint64_t number)  # in decimal
     void text_format(Text *text, const char *template, ...)  # with %s, %-s, %llu, %02llu
+
+
+cdef enum:
+    QUOTED_MAX = 64  # bytes of a wrong value that a message repeats
 
 
 cdef inline void text_open(Text *text, char *pos, size_t room) noexcept nogil:
@@ -101,3 +106,14 @@ cdef inline void text_printable(Text *text, const char *bytes, size_t length) no
             text_put(text, bytes + i, 1)
         else:
             text_string(text, "?")
+
+
+cdef inline void text_quoted(Text *message, const char *value) noexcept nogil:
+    """Append a value on one line, of limited length."""
+    cdef size_t length = strlen(value)
+    text_string(message, "'")
+    text_printable(message, value, min(length, <size_t>QUOTED_MAX))
+    if length <= QUOTED_MAX:
+        text_string(message, "'")
+    else:
+        text_format(message, "...' (%llu bytes)", <llu>length)

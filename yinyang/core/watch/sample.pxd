@@ -53,3 +53,9 @@ cdef inline bint label_is(const Label *label, const char *bytes, size_t length) 
 cdef inline void label_copy(Label *label, const Label *other) noexcept nogil:
     label.length = other.length
     memcpy(label.bytes, other.bytes, other.length)
+
+
+cdef inline void label_set_plain(Label *label, const char *bytes, size_t length) noexcept nogil:
+    """Text of at most LABEL_MAX bytes that is known to be printable."""
+    label.length = <uint8_t>length
+    memcpy(label.bytes, bytes, length)
