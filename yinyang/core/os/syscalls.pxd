@@ -97,6 +97,14 @@ cdef extern from "<fcntl.h>" nogil:
     int open(const char *path, int flags, ...)
     int fcntl(int fd, int operation, ...)
 
+cdef extern from "<sys/ioctl.h>" nogil:
+    struct winsize:
+        unsigned short ws_row
+        unsigned short ws_col
+    enum:
+        TIOCGWINSZ
+    int ioctl(int fd, unsigned long request, ...)
+
 cdef extern from "<sys/auxv.h>" nogil:
     enum:
         AT_EXECFN
