@@ -9,7 +9,7 @@ A slot has at most one request at a time, and one connection. All sockets are wa
 
 from libc.math cimport log
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
-from libc.string cimport memset
+from libc.string cimport memcpy
 
 from ..os.address cimport Address, hex_digit
 from ..os.syscalls cimport (
@@ -24,11 +24,11 @@ from .answer cimport (
     ANSWER_CUT, ANSWER_DONE, ANSWER_MAX, ANSWER_MORE, ANSWER_NOT_HTTP, Answer, answer_begin, answer_end, answer_open,
     answer_parse
 )
-from .cookies cimport CookieJar, jar_choose, jar_store
+from .cookies cimport COOKIES_MAX, CookieJar, Cookies, jar_choose, jar_open, jar_store
 from .describe cimport answer_describe, label_set
 from .options cimport NOT_GIVEN, WATCH_URL_MAX, WatchOptions
 from .resolver cimport Resolver, resolver_ask, resolver_take_turn
-from .sample cimport US_PER_MS, US_PER_SECOND, WatchSample, label_copy
+from .sample cimport Label, US_PER_MS, US_PER_SECOND, WatchSample, label_copy
 from .url cimport Part, Url, text_whoami_path, text_whoami_query
 
 cdef extern from "verdict.h" nogil:
@@ -49,6 +49,7 @@ cdef enum:
     MAX_LAG = 100 * US_PER_MS  # of lateness that are made up for
     REQUEST_HEAD_MAX = 3 * WATCH_URL_MAX + 1024  # bytes of a request without its cookies
     NO_FAILURE = -1
+    NO_PLACE = -1  # in the jar
     STATUS_OK = 200
 
 cdef enum SlotState:
@@ -65,7 +66,9 @@ cdef struct Slot:
     int64_t start  # when it went to the network
     int address  # the number of the one that was tried first
     int tries  # of others
-    int cookie  # in the jar; -1: none
+    Label cookie_of  # the host of the replica whose cookies the request carries; empty if it carries none
+    size_t cookies_length
+    char cookies[COOKIES_MAX]
     size_t sent  # bytes of the request
     Answer answer
 
@@ -109,6 +112,7 @@ cdef inline int sampler_open(Sampler *s, const WatchOptions *options, const Url 
         answer_open(&s.slots[i].answer, memory + slots + <size_t>ANSWER_MAX * <size_t>i)
         s.free_slots[i] = i
     s.free_count = options.concurrency
+    jar_open(&s.jar, False)
     syscall(SYS_getrandom, &s.random_state, sizeof(s.random_state), 0)
     s.random_state |= 1
     sampler_write_head(s, url)
@@ -211,14 +215,14 @@ cdef inline int hex_pair(const char *digits) noexcept nogil:
 
 cdef inline bint slot_send(Sampler *s, Slot *slot) noexcept nogil:
     """Send what the kernel takes of the request; False if the connection has failed (errno)."""
-    cdef char bytes[REQUEST_HEAD_MAX + 2560]
+    cdef char bytes[REQUEST_HEAD_MAX + COOKIES_MAX + 16]
     cdef Text request
     cdef ssize_t sent
     text_open(&request, bytes, sizeof(bytes))
     text_put(&request, s.head, s.head_length)
-    if slot.cookie >= 0:
+    if slot.cookies_length:
         text_string(&request, "Cookie: ")
-        text_put(&request, s.jar.entries[slot.cookie].bytes, s.jar.entries[slot.cookie].length)
+        text_put(&request, slot.cookies, slot.cookies_length)
         text_string(&request, "\r\n")
     text_string(&request, "\r\n")
     while slot.sent < request.length:
@@ -280,7 +284,7 @@ cdef inline void sampler_send(Sampler *s, int64_t now) noexcept nogil:
     slot.begin = slot.start = now
     slot.sent = 0
     slot.tries = 0
-    slot.cookie = -1 if s.options.keep_alive else jar_choose(&s.jar, sampler_random(s))
+    slot_take_cookies(s, slot)
     answer_begin(&slot.answer)
     if slot.fd >= 0:
         slot.state = SLOT_ASKING
@@ -291,6 +295,21 @@ cdef inline void sampler_send(Sampler *s, int64_t now) noexcept nogil:
     resolver_ask(s.resolver, now)
     if s.resolver.has_answered:
         slot_connect(s, number, now)
+
+
+cdef inline void slot_take_cookies(Sampler *s, Slot *slot) noexcept nogil:
+    """Have the request carry the cookies of a replica, or none."""
+    cdef int place = NO_PLACE
+    cdef const Cookies *cookies
+    slot.cookies_length = 0
+    slot.cookie_of.length = 0
+    if not s.options.keep_alive:
+        place = jar_choose(&s.jar, sampler_random(s))
+    if place != NO_PLACE:
+        cookies = &s.jar.cookies[place]
+        slot.cookies_length = cookies.length
+        memcpy(slot.cookies, cookies.bytes, cookies.length)
+        label_copy(&slot.cookie_of, &cookies.host)
 
 
 cdef inline void sampler_looked_up(Sampler *s, int64_t now) noexcept nogil:
@@ -423,17 +442,16 @@ cdef inline void slot_end(Sampler *s, int number, int failure, bint is_whole) no
     sample.is_answer = failure == NO_FAILURE
     sample.failure = failure
     sample.connection = slot.connection
-    sample.served_by.length = sample.cookie_of.length = 0
+    sample.served_by.length = 0
+    label_copy(&sample.cookie_of, &slot.cookie_of)
     if answer.head and answer.served_by.bytes != NULL:
         label_set(&sample.served_by, answer.served_by.bytes, answer.served_by.length)
-    if slot.cookie >= 0:
-        label_copy(&sample.cookie_of, &s.jar.entries[slot.cookie].host)
     if not (s.options.keep_alive and is_whole and answer.keeps_alive):
         slot_close(slot)
     slot.state = SLOT_FREE
     s.free_slots[s.free_count] = number
     s.free_count += 1
-    if sample.is_answer and slot.cookie < 0 and not s.options.keep_alive:
+    if sample.is_answer and slot.cookies_length == 0 and not s.options.keep_alive:
         jar_store(&s.jar, &sample.replica.host, answer)
     s.on_sample(s.context, sample, answer if answer.head else NULL)
 
