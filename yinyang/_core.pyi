@@ -1,7 +1,7 @@
 """The core of yinyang, as Python sees it. `Identity`, `identify` and `render_page` are public, under `yinyang`."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Self, TypeAlias, TypedDict, final
+from typing import Any, Literal, Protocol, Self, TypeAlias, TypedDict, final
 
 version: str
 
@@ -197,6 +197,144 @@ class WatchOptions:
 
 def watch_usage_text(program: str) -> str:
     """The text of --help."""
+
+class _Replica(Protocol):
+    """As yinyang.watch.sample.Replica."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def short(self) -> str: ...
+    @property
+    def version(self) -> str | None: ...
+    @property
+    def zone(self) -> str | None: ...
+    @property
+    def node(self) -> str | None: ...
+    @property
+    def colours(self) -> tuple[str, str]: ...
+    @property
+    def started(self) -> int: ...
+
+class _TallyVerdict(TypedDict):
+    kind: str
+    headline: str
+    detail: str
+    samples: int
+    more: int
+    shares: dict[str, tuple[float, float, float]]
+
+class _Group(TypedDict):
+    name: str
+    display_name: str
+    replicas: list[str]
+    there: int
+    version: str
+    colours: tuple[str, str] | None
+    first: float
+    last: float
+    answers: int
+    share: float
+    present: int
+    failures: int
+    last_failure: float | None
+    is_silent: bool
+
+class _Terminal(TypedDict):
+    is_terminal: bool
+    is_dumb: bool
+    width: int
+    height: int
+    colours: int
+    unicode: bool
+
+def terminal(fd: int) -> _Terminal:
+    """What is behind a descriptor, and what it can show; core/watch/terminal.pxd."""
+
+@final
+class Tally:
+    """What the samples of a watch are, counted; core/watch/tally.pxd. Times are in seconds on any one clock, from 0 to
+    2^33; another raises ValueError."""
+
+    options: WatchOptions
+    def __init__(self, options: WatchOptions, begin: float) -> None: ...
+    def add(
+        self,
+        start: float,
+        end: float,
+        replica: _Replica | None = None,
+        failure: str = "",
+        connection: int = 0,
+        cookie_of: str | None = None,
+        served_by: str = "",
+    ) -> None:
+        """Count one sample, which a replica answered, or else which failed: `failure` is a name in `failure_kinds`, or
+        such as `status 502`. The rest is as in yinyang.watch.sample.Sample."""
+
+    def wait(self, count: int, since: float) -> None:
+        """So many requests are under way, the first of them since then."""
+
+    def verdict(self, now: float) -> _TallyVerdict:
+        """What is known now. Shares are (lowest possible, seen, highest possible) by the name of a group."""
+
+    def groups(self) -> list[_Group]:
+        """The groups of replicas. `replicas` are the hosts of those that are in it, of which so many are `there`;
+        `version` and `colours` are those of the first one; `share` is that of the answers to requests without a
+        cookie, and `present` the number of these since the latest group came or came back."""
+
+    def failures(self) -> list[tuple[str, int, float]]:
+        """For each kind of failure its name, how many there were, and when the latest came."""
+
+    def draw(
+        self,
+        now: float,
+        width: int,
+        height: int,
+        colours: int = 0,
+        unicode: bool = True,
+        show_all: bool = False,
+        title: str = "",
+    ) -> str:
+        """The picture for a terminal of this size, which has so many colours: 0, 16, 256 or 2^24. All groups, whatever
+        the height is, for the normal screen; or else what the height has room for."""
+
+    @property
+    def begin(self) -> float: ...
+    @property
+    def samples(self) -> int:
+        """Requests that were answered or failed."""
+
+    @property
+    def answers(self) -> int: ...
+    @property
+    def errors(self) -> int:
+        """Requests that failed."""
+
+    def current_rate(self, now: float) -> float:
+        """Requests per second that ended in the last 5 seconds."""
+
+    def average_rate(self, now: float) -> float:
+        """Requests per second since the beginning."""
+
+    def is_slow(self, now: float) -> bool:
+        """Were requests sent more slowly than asked for?"""
+
+    def gaps(self, now: float) -> tuple[float | None, float | None]:
+        """The lengths of the latest and the longest time without an answer around failures; None if there was none."""
+
+    def latency(self, part: float) -> float | None:
+        """The latency that this part (0 to 1) of all did not exceed, right to 1 %; None if there is none."""
+
+    def latencies_up_to(self, seconds: float) -> int:
+        """How many latencies were at most as long as this."""
+
+    @property
+    def goal(self) -> tuple[float, int]:
+        """The share of the latest answers that the group has which is waited for, and the number of these answers."""
+
+    @property
+    def goal_reached(self) -> float | None:
+        """When that share was reached."""
 
 _Record: TypeAlias = tuple[Literal["info", "warning", "pages"], int, int, str, tuple[str, ...]]
 

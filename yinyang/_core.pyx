@@ -7,7 +7,7 @@ from cpython.bytes cimport PyBytes_AsString, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stddef cimport wchar_t
 from libc.stdint cimport int64_t, uint64_t, uint8_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from .core.cli.healthcheck cimport healthcheck
 from .core.cli.options cimport (
@@ -55,12 +55,19 @@ from .core.verdict.evidence cimport (
     evidence_open, may_be_gone
 )
 from .core.verdict.verdict cimport STATUS_END, Verdict, verdict_find
+from .core.verdict.words cimport FAILURE_KINDS, Name, Naming, failure_words, text_detail, text_headline, verdict_kind
 from .core.watch.options cimport (
     NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, WatchOptions as WatchOptionsState, watch_options_parse,
     watch_usage
 )
-from .core.watch.sample cimport US_PER_SECOND
-from .core.verdict.words cimport FAILURE_KINDS, Name, Naming, failure_words, text_detail, text_headline, verdict_kind
+from .core.watch.sample cimport Described, LABEL_MAX, Label, US_PER_SECOND, WatchSample
+from .core.watch.tally cimport (
+    NEVER, SeenGroup, SeenReplica, Tally as TallyState, gap_latest, gap_longest, goal_answers, goal_share,
+    group_display_name, group_is_silent, group_replica, latency_count_up_to, latency_quantile, rate_average,
+    rate_current, rate_is_slow, replica_is_silent, tally_add, tally_naming, tally_open, tally_share, tally_verdict
+)
+from .core.watch.terminal cimport Terminal, terminal_open
+from .core.watch.view cimport View, view_draw
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -595,6 +602,233 @@ def watch_usage_text(program):
     text_open(&text, words, 2 * MESSAGE_MAX)
     watch_usage(&text, PyBytes_AsString(name))
     return text_decoded(&text)
+
+
+cdef int label_set(Label *label, text) except -1:
+    """As many characters as it holds."""
+    cdef bytes given = text.encode("utf-8", "replace")[:LABEL_MAX].decode("utf-8", "ignore").encode()
+    cdef size_t length = len(given)
+    memcpy(label.bytes, PyBytes_AsString(given), length)
+    label.length = <uint8_t>length
+    return 0
+
+
+cdef str label_text(const Label *label):
+    return label.bytes[:label.length].decode("utf-8", "replace")
+
+
+cdef int64_t microseconds(double seconds) except -1:
+    """A moment; within limits, so that differences do not overflow."""
+    if not 0 <= seconds < 2.0 ** 33:
+        raise ValueError(f"a time is from 0 to 2^33 seconds, not {seconds}")
+    return <int64_t>(seconds * US_PER_SECOND + 0.5)
+
+
+cdef seconds_or_none(double us):
+    return None if us == NOT_GIVEN else us / US_PER_SECOND
+
+
+cdef int described_set(Described *described, replica) except -1:
+    cdef bytes colour
+    cdef int64_t started = replica.started
+    memset(described, 0, sizeof(described[0]))
+    label_set(&described.host, replica.host)
+    label_set(&described.short_name, replica.short)
+    label_set(&described.version, replica.version or "")
+    label_set(&described.zone, replica.zone or "")
+    label_set(&described.node, replica.node or "")
+    for i in range(2):
+        colour = replica.colours[i].encode("ascii")
+        if len(colour) != COLOUR_LENGTH:
+            raise ValueError("a colour is #rrggbb")
+        memcpy(described.colours[i], PyBytes_AsString(colour), COLOUR_LENGTH)
+    described.started = started
+    return 0
+
+
+cdef int failure_number(str name):
+    """The first of all kinds if there is no kind with this name."""
+    kind, _, status = name.partition("status ")
+    if not kind and len(status) == 3 and status.isdecimal() and 100 <= int(status) < STATUS_END:
+        return int(status)
+    return failure_kinds.index(name) if name in failure_kinds else 0
+
+
+cdef str failure_name(int number):
+    return failure_kinds[number] if number < FAILURE_KINDS else f"status {number}"
+
+
+cdef class Tally:
+    cdef TallyState _state
+    cdef readonly WatchOptions options
+
+    def __init__(self, WatchOptions options not None, double begin):
+        self.options = options
+        tally_open(&self._state, &options._options, microseconds(begin))
+
+    def add(self, double start, double end, replica=None, str failure="", int64_t connection=0, cookie_of=None,
+            str served_by=""):
+        cdef WatchSample sample
+        memset(&sample, 0, sizeof(sample))
+        sample.start = microseconds(start)
+        sample.end = microseconds(end)
+        sample.is_answer = replica is not None
+        if replica is not None:
+            described_set(&sample.replica, replica)
+        sample.failure = failure_number(failure)
+        sample.connection = connection
+        label_set(&sample.cookie_of, cookie_of or "")
+        label_set(&sample.served_by, served_by)
+        if sample.is_answer and not sample.replica.host.length:
+            raise ValueError("a replica has a host")
+        tally_add(&self._state, &sample)
+
+    def wait(self, int64_t count, double since):
+        self._state.waiting = count
+        self._state.waiting_since = microseconds(since)
+
+    def verdict(self, double now):
+        cdef Verdict found
+        cdef Name names[SOURCES_MAX]
+        cdef Naming naming
+        cdef int i, group
+        cdef dict shares = {}
+        tally_verdict(&self._state, &found, microseconds(now))
+        tally_naming(&self._state, &naming, names)
+        for i in range(SOURCES_MAX):
+            group = self._state.group_of_source[i]
+            if group >= 0 and found.high[i] > 0:
+                shares[label_text(&self._state.groups[group].name)] = found.low[i], found.seen[i], found.high[i]
+        return {
+            "kind": verdict_kind(&found).decode(),
+            "headline": words_of(&found, &naming, True),
+            "detail": words_of(&found, &naming, False),
+            "samples": found.samples,
+            "more": found.more,
+            "shares": shares,
+        }
+
+    def groups(self):
+        return [self._group(i) for i in range(self._state.group_count)]
+
+    cdef dict _group(self, int group):
+        cdef const SeenGroup *g = &self._state.groups[group]
+        cdef const SeenReplica *first = group_replica(&self._state, group)
+        cdef const SeenReplica *r
+        cdef int i
+        cdef list replicas = []
+        cdef int there = 0
+        for i in range(self._state.replica_count):
+            r = &self._state.replicas[i]
+            if r.group == group:
+                replicas.append(label_text(&r.described.host))
+                there += not replica_is_silent(&self._state, r)
+        return {
+            "name": label_text(&g.name),
+            "display_name": label_text(group_display_name(&self._state, group)),
+            "replicas": replicas,
+            "there": there,
+            "version": label_text(&first.described.version) if first != NULL else "",
+            "colours": colours_of(first) if first != NULL else None,
+            "first": g.counts.first / <double>US_PER_SECOND,
+            "last": g.counts.last / <double>US_PER_SECOND,
+            "answers": g.counts.answers,
+            "share": tally_share(&self._state, &g.counts),
+            "present": g.present,
+            "failures": g.failures,
+            "last_failure": None if g.last_failure == NEVER else g.last_failure / <double>US_PER_SECOND,
+            "is_silent": bool(group_is_silent(&self._state, group)),
+        }
+
+    def failures(self):
+        return [
+            (failure_name(self._state.failures[i].kind), self._state.failures[i].count,
+             self._state.failures[i].last / <double>US_PER_SECOND)
+            for i in range(self._state.failure_count)
+        ]
+
+    def draw(self, double now, int width, int height, int colours=0, bint unicode=True, bint show_all=False,
+             title=""):
+        cdef bytes given = encoded(title)
+        cdef View view
+        cdef Text text
+        cdef bytes frame
+        if 0 in given:
+            raise ValueError("a title has no NUL")
+        view.width = width
+        view.height = height
+        view.colours = colours
+        view.unicode = unicode
+        view.show_all = show_all
+        view.title = PyBytes_AsString(given)
+        text_measure(&text)
+        view_draw(&text, &self._state, microseconds(now), &view)
+        frame = PyBytes_FromStringAndSize(NULL, text.length)
+        text_open(&text, PyBytes_AsString(frame), text.length)
+        view_draw(&text, &self._state, microseconds(now), &view)
+        return frame.decode()
+
+    @property
+    def begin(self):
+        return self._state.begin / <double>US_PER_SECOND
+
+    @property
+    def samples(self):
+        return self._state.samples
+
+    @property
+    def answers(self):
+        return self._state.answers
+
+    @property
+    def errors(self):
+        return self._state.samples - self._state.answers
+
+    def current_rate(self, double now):
+        return rate_current(&self._state, microseconds(now))
+
+    def average_rate(self, double now):
+        return rate_average(&self._state, microseconds(now))
+
+    def is_slow(self, double now):
+        return bool(rate_is_slow(&self._state, microseconds(now)))
+
+    def gaps(self, double now):
+        cdef int64_t us = microseconds(now)
+        return seconds_or_none(gap_latest(&self._state, us)), seconds_or_none(gap_longest(&self._state, us))
+
+    def latency(self, double part):
+        return seconds_or_none(latency_quantile(&self._state, part))
+
+    def latencies_up_to(self, double seconds):
+        return latency_count_up_to(&self._state, seconds)
+
+    @property
+    def goal(self):
+        return goal_share(&self._state), goal_answers(&self._state)
+
+    @property
+    def goal_reached(self):
+        return seconds_or_none(self._state.goal_reached)
+
+
+cdef tuple colours_of(const SeenReplica *replica):
+    cdef int i
+    return tuple([(<const char *>replica.described.colours[i])[:COLOUR_LENGTH].decode("ascii") for i in range(2)])
+
+
+def terminal(int fd):
+    cdef Terminal t
+    terminal_open(&t, fd)
+    return {
+        "is_terminal": bool(t.is_terminal),
+        "is_dumb": bool(t.is_dumb),
+        "width": t.width,
+        "height": t.height,
+        "colours": t.colours,
+        "unicode": bool(t.unicode),
+    }
+
 
 
 # ---- the server ---------------------------------------------------------------------------------------------------
