@@ -243,6 +243,17 @@ class _Group(TypedDict):
     last_failure: float | None
     is_silent: bool
 
+class _Terminal(TypedDict):
+    is_terminal: bool
+    is_dumb: bool
+    width: int
+    height: int
+    colours: int
+    unicode: bool
+
+def terminal(fd: int) -> _Terminal:
+    """What is behind a descriptor, and what it can show; core/watch/terminal.pxd."""
+
 @final
 class Tally:
     """What the samples of a watch are, counted; core/watch/tally.pxd. Times are in seconds on any one clock, from 0 to
@@ -276,6 +287,19 @@ class Tally:
 
     def failures(self) -> list[tuple[str, int, float]]:
         """For each kind of failure its name, how many there were, and when the latest came."""
+
+    def draw(
+        self,
+        now: float,
+        width: int,
+        height: int,
+        colours: int = 0,
+        unicode: bool = True,
+        show_all: bool = False,
+        title: str = "",
+    ) -> str:
+        """The picture for a terminal of this size, which has so many colours: 0, 16, 256 or 2^24. All groups, whatever
+        the height is, for the normal screen; or else what the height has room for."""
 
     @property
     def begin(self) -> float: ...

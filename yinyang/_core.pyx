@@ -67,6 +67,8 @@ from .core.watch.tally cimport (
     group_display_name, group_is_silent, group_replica, latency_count_up_to, latency_quantile, rate_average,
     rate_current, rate_is_slow, replica_is_silent, tally_add, tally_naming, tally_open, tally_share, tally_verdict
 )
+from .core.watch.terminal cimport Terminal, terminal_open
+from .core.watch.view cimport View, view_draw
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -749,6 +751,27 @@ cdef class Tally:
             for i in range(self._state.failure_count)
         ]
 
+    def draw(self, double now, int width, int height, int colours=0, bint unicode=True, bint show_all=False,
+             title=""):
+        cdef bytes given = encoded(title)
+        cdef View view
+        cdef Text text
+        cdef bytes frame
+        if 0 in given:
+            raise ValueError("a title has no NUL")
+        view.width = width
+        view.height = height
+        view.colours = colours
+        view.unicode = unicode
+        view.show_all = show_all
+        view.title = PyBytes_AsString(given)
+        text_measure(&text)
+        view_draw(&text, &self._state, microseconds(now), &view)
+        frame = PyBytes_FromStringAndSize(NULL, text.length)
+        text_open(&text, PyBytes_AsString(frame), text.length)
+        view_draw(&text, &self._state, microseconds(now), &view)
+        return frame.decode()
+
     @property
     def begin(self):
         return self._state.begin / <double>US_PER_SECOND
@@ -807,6 +830,20 @@ def run_watch(arguments):
     for i in range(len(given)):
         pointers[i] = PyBytes_AsString(given[i])
     _exit(watch_main(<int>len(given), pointers, WATCH_PROGRAM, YINYANG_VERSION))
+
+
+def terminal(int fd):
+    cdef Terminal t
+    terminal_open(&t, fd)
+    return {
+        "is_terminal": bool(t.is_terminal),
+        "is_dumb": bool(t.is_dumb),
+        "width": t.width,
+        "height": t.height,
+        "colours": t.colours,
+        "unicode": bool(t.unicode),
+    }
+
 
 
 # ---- the server ---------------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from libc.string cimport memcpy, memset, strlen
 from ..identity.identity cimport COLOUR_LENGTH
 from ..text.buffer cimport Text, llu, text_format, text_number, text_open, text_put, text_string
 from ..text.decimal cimport text_decimal
-from ..verdict.evidence cimport SOURCES_MAX
+from ..verdict.evidence cimport SOURCES_MAX, TIE_NONE
 from ..verdict.verdict cimport (
-    STATE_DOWN, STATE_FAILING, STATE_FINE, SPREAD_EVEN, SPREAD_TURNS, TIE_NONE, Verdict
+    STATE_DOWN, STATE_FAILING, STATE_FINE, SPREAD_EVEN, SPREAD_TURNS, Verdict
 )
 from ..verdict.words cimport FAILURE_KINDS, Name, Naming, failure_words, text_detail, text_headline
 from .report cimport text_gap, text_latency, text_slow_rate
@@ -76,11 +76,13 @@ cdef inline Glyph glyph_read(const View *view, const char *bytes, size_t length)
     cdef Glyph glyph
     cdef size_t i
     memset(copy, 0, sizeof(copy))
-    memcpy(copy, bytes, min(length, 4))
+    memcpy(copy, bytes, length if length < 4 else 4)
     glyph.length = utf8_length(copy)
-    if glyph.length <= 1:
-        glyph.code = <uint8_t>copy[0] if glyph.length else REPLACEMENT
+    glyph.code = REPLACEMENT
+    if glyph.length == 0:
         glyph.length = 1
+    elif glyph.length == 1:
+        glyph.code = <uint8_t>copy[0]
     else:
         glyph.code = <uint8_t>copy[0] & (0x7f >> glyph.length)
         for i in range(1, glyph.length):
@@ -121,12 +123,12 @@ cdef inline size_t bytes_within(const View *view, const char *bytes, size_t leng
 cdef inline size_t line_of(const View *view, const char *bytes, size_t length, int width) noexcept nogil:
     """How many bytes a line of text takes that is broken after a space, or within a word that is wider than the line.
     Spaces at its end may be outside of it."""
-    cdef size_t fitting = max(bytes_within(view, bytes, length, width), 1)
+    cdef size_t fitting = bytes_within(view, bytes, length, width)
     cdef size_t end
-    if fitting >= length:
+    if fitting == length:
         return length
-    while fitting < length and <uint8_t>bytes[fitting] & 0xc0 == 0x80:  # a character that is wider than the line
-        fitting += 1
+    if fitting == 0:
+        return glyph_read(view, bytes, length).length  # a character that is wider than the line
     end = fitting
     while end > 0 and bytes[end] != b" ":
         end -= 1
@@ -540,14 +542,14 @@ cdef inline void draw_wrapped(Canvas *c, const char *bytes, size_t length, int l
 
 # ---- the groups -----------------------------------------------------------------------------------------------------
 
-cdef enum GroupState:  # the most interesting first: this is the order of the rows, of which the last may not fit
+cdef enum:  # states of a group, the most interesting first: this is the order of the rows, of which the last may not fit
     GROUP_FAILING
     GROUP_NEW
     GROUP_LIVE
     GROUP_SILENT
     GROUP_STATES
 
-cdef enum Column:
+cdef enum:  # columns
     COLUMN_SYMBOL
     COLUMN_NAME
     COLUMN_ABOUT  # the version, or how many replicas are there
