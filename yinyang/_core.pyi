@@ -195,7 +195,7 @@ def describe(body: bytes, served_by: bytes | None = None, version: bytes | None 
     """Whom an answer tells of, by its body, or else by its fields X-Served-By and X-Version."""
 
 def printable(text: bytes) -> str:
-    """As much of it as is shown, 255 bytes at most, with U+FFFD for what controls a terminal, and for what is no UTF-8."""
+    """As much of it as is shown, 255 bytes at most. U+FFFD stands for what controls a terminal, or is no UTF-8."""
 
 @final
 class CookieJar:
