@@ -375,6 +375,63 @@ def sample_line(
 ) -> str:
     """The line of --jsonl for a sample that has just ended, as `Tally.add` takes it."""
 
+
+class _Described(TypedDict):
+    host: str
+    short: str
+    version: str | None
+    colours: tuple[str, str]
+    zone: str | None
+    node: str | None
+    started: int
+
+class _Answer(TypedDict):
+    state: Literal["more", "done", "not HTTP", "too large", "cut"]
+    status: int | None
+    keeps_alive: bool
+    served_by: bytes | None
+    version: bytes | None
+    location: bytes | None
+    cookies: list[bytes]
+    body: bytes | None
+    described: _Described | None
+
+@final
+class AnswerReader:
+    """Answers of HTTP/1 by themselves, without a connection, as the watch reads them; for tests."""
+
+    def __new__(cls) -> Self: ...
+    def begin(self) -> None:
+        """Be ready for the next answer; nothing of the former one remains."""
+
+    def feed(self, data: bytes) -> str:
+        """Take the next bytes of a connection into account, up to the end of the answer; the state."""
+
+    def end(self) -> str:
+        """Nothing more comes; the state."""
+
+    def found(self) -> _Answer:
+        """What is known. `status` is None while the head is not whole, or wrong; `body` is None until the answer is
+        done; `described` is whom it tells of."""
+
+def describe(body: bytes, served_by: bytes | None = None, version: bytes | None = None) -> _Described | None:
+    """Whom an answer tells of, by its body, or else by its fields X-Served-By and X-Version."""
+
+def printable(text: bytes) -> str:
+    """As much of it as is shown, 255 bytes at most. U+FFFD stands for what controls a terminal, or is no UTF-8."""
+
+@final
+class CookieJar:
+    """The latest cookies of each of 64 replicas. `secure`: the connection is encrypted."""
+
+    def __new__(cls, secure: bool) -> Self: ...
+    def store(self, host: str, set_cookie_lines: Iterable[bytes]) -> None:
+        """Keep the cookies that an answer of this replica sets, in place of its former ones, if it sets any."""
+
+    def choose(self, random: int) -> tuple[str, bytes] | None:
+        """The host of a replica and its cookies, `name=value; name=value`, by 64 random bits; None four times in five,
+        and if there are none."""
+
 _Record: TypeAlias = tuple[Literal["info", "warning", "pages"], int, int, str, tuple[str, ...]]
 
 @final

@@ -74,6 +74,13 @@ from .core.watch.tally cimport (
 )
 from .core.watch.terminal cimport Terminal, terminal_open
 from .core.watch.view cimport View, view_draw
+from .core.watch.answer cimport (
+    ANSWER_CUT, ANSWER_DONE, ANSWER_MAX, ANSWER_MORE, ANSWER_NOT_HTTP, ANSWER_TOO_LARGE, Answer, Span, answer_begin,
+    answer_cookie, answer_end, answer_open, answer_parse
+)
+from .core.watch.cookies cimport CookieJar as CookieJarState, jar_choose, jar_open, jar_store
+from .core.watch.describe cimport answer_describe, label_set
+from .core.watch.sample cimport Described, Label
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -951,6 +958,139 @@ def terminal(int fd):
         "unicode": bool(t.unicode),
     }
 
+
+
+
+# ---- the watch: answers -------------------------------------------------------------------------------------------
+
+cdef dict answer_states = {
+    ANSWER_MORE: "more", ANSWER_DONE: "done", ANSWER_NOT_HTTP: "not HTTP", ANSWER_TOO_LARGE: "too large",
+    ANSWER_CUT: "cut",
+}
+
+
+cdef span_bytes(const Span *span):
+    return None if span.bytes == NULL else span.bytes[:span.length]
+
+
+cdef str label_text(const Label *label):
+    return label.bytes[:label.length].decode()
+
+
+cdef described_by(const Answer *a):
+    """As the arguments of yinyang.watch.sample.Replica; None if it describes nobody."""
+    cdef Described found
+    if not answer_describe(a, &found):
+        return None
+    return {
+        "host": label_text(&found.host),
+        "short": label_text(&found.short_name),
+        "version": label_text(&found.version) or None,
+        "colours": tuple([colour[:COLOUR_LENGTH].decode() for colour in found.colours]),
+        "zone": label_text(&found.zone) or None,
+        "node": label_text(&found.node) or None,
+        "started": found.started,
+    }
+
+
+cdef list cookie_lines(const Answer *a):
+    cdef size_t pos = 0
+    cdef Span line
+    lines = []
+    while answer_cookie(a, &pos, &line):
+        lines.append(span_bytes(&line))
+    return lines
+
+
+cdef class AnswerReader:
+    cdef Answer _state
+    cdef char *_buffer
+
+    def __cinit__(self):
+        self._buffer = <char *>PyMem_Malloc(ANSWER_MAX)
+        if self._buffer == NULL:
+            raise MemoryError
+        answer_open(&self._state, self._buffer)
+
+    def __dealloc__(self):
+        PyMem_Free(self._buffer)
+
+    def begin(self):
+        answer_begin(&self._state)
+
+    def feed(self, bytes data not None):
+        cdef Answer *a = &self._state
+        cdef size_t place = 0
+        cdef size_t size = len(data)
+        cdef size_t count
+        while place < size and a.state == ANSWER_MORE:
+            count = min(size - place, ANSWER_MAX - a.length)
+            memcpy(a.buffer + a.length, PyBytes_AsString(data) + place, count)
+            a.length += count
+            place += count
+            answer_parse(a)
+        return answer_states[a.state]
+
+    def end(self):
+        return answer_states[answer_end(&self._state)]
+
+    def found(self):
+        cdef Answer *a = &self._state
+        return {
+            "state": answer_states[a.state],
+            "status": a.status if a.head else None,
+            "keeps_alive": bool(a.keeps_alive),
+            "served_by": span_bytes(&a.served_by),
+            "version": span_bytes(&a.version),
+            "location": span_bytes(&a.location),
+            "cookies": cookie_lines(a),
+            "body": span_bytes(&a.body),
+            "described": described_by(a),
+        }
+
+
+def describe(bytes body not None, served_by=None, version=None):
+    cdef bytes host = served_by or b""
+    cdef bytes about = version or b""
+    cdef Answer a
+    memset(&a, 0, sizeof(Answer))
+    a.body.bytes = PyBytes_AsString(body)
+    a.body.length = len(body)
+    a.served_by.bytes = PyBytes_AsString(host)
+    a.served_by.length = len(host)
+    a.version.bytes = PyBytes_AsString(about)
+    a.version.length = len(about)
+    return described_by(&a)
+
+
+def printable(bytes text not None):
+    cdef Label label
+    label_set(&label, PyBytes_AsString(text), len(text))
+    return label_text(&label)
+
+
+cdef class CookieJar:
+    cdef CookieJarState _state
+
+    def __cinit__(self, bint secure):
+        jar_open(&self._state, secure)
+
+    def store(self, host, set_cookie_lines):
+        cdef AnswerReader answer = AnswerReader()
+        cdef bytes name = encoded(host)
+        cdef Label label
+        label_set(&label, PyBytes_AsString(name), len(name))
+        answer.feed(b"HTTP/1.1 204\n" + b"".join([b"Set-Cookie: %b\n" % line for line in set_cookie_lines]) + b"\n")
+        jar_store(&self._state, &label, &answer._state)
+
+    def choose(self, uint64_t random):
+        cdef int chosen = jar_choose(&self._state, random)
+        if chosen < 0:
+            return None
+        return (
+            label_text(&self._state.cookies[chosen].host),
+            self._state.cookies[chosen].bytes[:self._state.cookies[chosen].length],
+        )
 
 
 # ---- the server ---------------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ cdef struct Answer:
     size_t head  # bytes of the head, when it is whole and right
     int status  # from 200 to 599, when the head is whole
     bint keeps_alive
+    bint keeps_alive  # when it is done: another request may be sent on this connection
     Span served_by
     Span version
     Span location
@@ -58,6 +59,7 @@ cdef struct Answer:
     # the parser's
     AnswerState state
     AnswerPart part
+    bint is_persistent  # the connection, by the head
     size_t scanned  # bytes that were looked at
     size_t line  # where the line of the head begins that is not whole; or bytes of the line of the trailer
     size_t fields  # where the lines of fields begin
@@ -293,6 +295,7 @@ cdef inline AnswerState head_read(Answer *a, size_t end) noexcept nogil:
         return ANSWER_NOT_HTTP
     a.head = end
     a.keeps_alive = not framing.closes and (framing.keeps_alive or not is_old)
+    a.is_persistent = not framing.closes and (framing.keeps_alive or not is_old)
     return body_begin(a, &framing, is_old)
 
 
@@ -358,6 +361,7 @@ cdef inline AnswerState body_begin(Answer *a, const Framing *framing, bint is_ol
         a.part = PART_CHUNK_SIZE
         if is_old or framing.has_length:  # who sends that is not to be trusted with a further answer
             a.keeps_alive = False
+            a.is_persistent = False
     elif framing.has_length:
         a.part = PART_BODY
         if framing.content_length > BODY_MAX:
@@ -366,6 +370,7 @@ cdef inline AnswerState body_begin(Answer *a, const Framing *framing, bint is_ol
     else:
         a.part = PART_BODY_TO_END
         a.keeps_alive = False
+        a.is_persistent = False
     return ANSWER_MORE
 
 
@@ -374,6 +379,7 @@ cdef inline AnswerState answer_done(Answer *a) noexcept nogil:
     a.body.length = a.body_length
     if a.scanned < a.length:
         a.keeps_alive = False  # it has sent what nobody has asked for
+    a.keeps_alive = a.is_persistent and a.scanned == a.length  # else it has sent what nobody has asked for
     return ANSWER_DONE
 
 
