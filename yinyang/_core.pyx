@@ -620,12 +620,9 @@ def watch_usage_text(program):
     return text_decoded(&text)
 
 
-cdef int label_set(Label *label, text) except -1:
-    """As many characters as it holds."""
-    cdef bytes given = text.encode("utf-8", "replace")[:LABEL_MAX].decode("utf-8", "ignore").encode()
-    cdef size_t length = len(given)
-    memcpy(label.bytes, PyBytes_AsString(given), length)
-    label.length = <uint8_t>length
+cdef int label_take(Label *label, text) except -1:
+    cdef bytes given = text.encode("utf-8", "replace")
+    label_set(label, PyBytes_AsString(given), len(given))
     return 0
 
 
@@ -648,11 +645,11 @@ cdef int described_set(Described *described, replica) except -1:
     cdef bytes colour
     cdef int64_t started = replica.started
     memset(described, 0, sizeof(described[0]))
-    label_set(&described.host, replica.host)
-    label_set(&described.short_name, replica.short)
-    label_set(&described.version, replica.version or "")
-    label_set(&described.zone, replica.zone or "")
-    label_set(&described.node, replica.node or "")
+    label_take(&described.host, replica.host)
+    label_take(&described.short_name, replica.short)
+    label_take(&described.version, replica.version or "")
+    label_take(&described.zone, replica.zone or "")
+    label_take(&described.node, replica.node or "")
     for i in range(2):
         colour = replica.colours[i].encode("ascii")
         if len(colour) != COLOUR_LENGTH:
@@ -684,8 +681,8 @@ cdef int sample_set(WatchSample *sample, double start, double end, replica, str 
         described_set(&sample.replica, replica)
     sample.failure = failure_number(failure)
     sample.connection = connection
-    label_set(&sample.cookie_of, cookie_of or "")
-    label_set(&sample.served_by, served_by)
+    label_take(&sample.cookie_of, cookie_of or "")
+    label_take(&sample.served_by, served_by)
     if sample.is_answer and not sample.replica.host.length:
         raise ValueError("a replica has a host")
     return 0

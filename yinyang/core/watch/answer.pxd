@@ -49,7 +49,6 @@ cdef struct Answer:
     size_t length  # bytes that are in it
     size_t head  # bytes of the head, when it is whole and right
     int status  # from 200 to 599, when the head is whole
-    bint keeps_alive
     bint keeps_alive  # when it is done: another request may be sent on this connection
     Span served_by
     Span version
@@ -294,7 +293,6 @@ cdef inline AnswerState head_read(Answer *a, size_t end) noexcept nogil:
     if pos != end:  # it was not the empty line that is no field
         return ANSWER_NOT_HTTP
     a.head = end
-    a.keeps_alive = not framing.closes and (framing.keeps_alive or not is_old)
     a.is_persistent = not framing.closes and (framing.keeps_alive or not is_old)
     return body_begin(a, &framing, is_old)
 
@@ -360,7 +358,6 @@ cdef inline AnswerState body_begin(Answer *a, const Framing *framing, bint is_ol
     elif framing.is_chunked:
         a.part = PART_CHUNK_SIZE
         if is_old or framing.has_length:  # who sends that is not to be trusted with a further answer
-            a.keeps_alive = False
             a.is_persistent = False
     elif framing.has_length:
         a.part = PART_BODY
@@ -369,7 +366,6 @@ cdef inline AnswerState body_begin(Answer *a, const Framing *framing, bint is_ol
         a.left = framing.content_length
     else:
         a.part = PART_BODY_TO_END
-        a.keeps_alive = False
         a.is_persistent = False
     return ANSWER_MORE
 
@@ -377,8 +373,6 @@ cdef inline AnswerState body_begin(Answer *a, const Framing *framing, bint is_ol
 cdef inline AnswerState answer_done(Answer *a) noexcept nogil:
     a.body.bytes = a.buffer + a.head
     a.body.length = a.body_length
-    if a.scanned < a.length:
-        a.keeps_alive = False  # it has sent what nobody has asked for
     a.keeps_alive = a.is_persistent and a.scanned == a.length  # else it has sent what nobody has asked for
     return ANSWER_DONE
 
