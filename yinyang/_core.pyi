@@ -1,7 +1,7 @@
 """The core of yinyang, as Python sees it. `Identity`, `identify` and `render_page` are public, under `yinyang`."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Protocol, Self, TypeAlias, TypedDict, final
+from typing import Any, Literal, NoReturn, Protocol, Self, TypeAlias, TypedDict, final
 
 version: str
 
@@ -195,6 +195,9 @@ class WatchOptions:
     @property
     def has_goal(self) -> bool: ...
 
+def run_watch(arguments: list[str]) -> NoReturn:
+    """Watch as the command `yinyang watch` does, and end the process with its exit code: it has given up all rights."""
+
 def watch_usage_text(program: str) -> str:
     """The text of --help."""
 
@@ -240,6 +243,17 @@ class _Group(TypedDict):
     last_failure: float | None
     is_silent: bool
 
+class _Terminal(TypedDict):
+    is_terminal: bool
+    is_dumb: bool
+    width: int
+    height: int
+    colours: int
+    unicode: bool
+
+def terminal(fd: int) -> _Terminal:
+    """What is behind a descriptor, and what it can show; core/watch/terminal.pxd."""
+
 @final
 class Tally:
     """What the samples of a watch are, counted; core/watch/tally.pxd. Times are in seconds on any one clock, from 0 to
@@ -273,6 +287,19 @@ class Tally:
 
     def failures(self) -> list[tuple[str, int, float]]:
         """For each kind of failure its name, how many there were, and when the latest came."""
+
+    def draw(
+        self,
+        now: float,
+        width: int,
+        height: int,
+        colours: int = 0,
+        unicode: bool = True,
+        show_all: bool = False,
+        title: str = "",
+    ) -> str:
+        """The picture for a terminal of this size, which has so many colours: 0, 16, 256 or 2^24. All groups, whatever
+        the height is, for the normal screen; or else what the height has room for."""
 
     @property
     def begin(self) -> float: ...
@@ -318,6 +345,9 @@ class Tally:
     def line(self, now: float) -> str:
         """The state in a line of text."""
 
+    def figures(self, now: float) -> list[str]:
+        """Those of the figures in it that there are: gaps, latencies, and a rate that is not reached."""
+
     def metrics(self, now: float) -> str:
         """The counters in the text format of Prometheus."""
 
@@ -347,6 +377,63 @@ def sample_line(
     served_by: str = "",
 ) -> str:
     """The line of --jsonl for a sample that has just ended, as `Tally.add` takes it."""
+
+
+class _Described(TypedDict):
+    host: str
+    short: str
+    version: str | None
+    colours: tuple[str, str]
+    zone: str | None
+    node: str | None
+    started: int
+
+class _Answer(TypedDict):
+    state: Literal["more", "done", "not HTTP", "too large", "cut"]
+    status: int | None
+    keeps_alive: bool
+    served_by: bytes | None
+    version: bytes | None
+    location: bytes | None
+    cookies: list[bytes]
+    body: bytes | None
+    described: _Described | None
+
+@final
+class AnswerReader:
+    """Answers of HTTP/1 by themselves, without a connection, as the watch reads them; for tests."""
+
+    def __new__(cls) -> Self: ...
+    def begin(self) -> None:
+        """Be ready for the next answer; nothing of the former one remains."""
+
+    def feed(self, data: bytes) -> str:
+        """Take the next bytes of a connection into account, up to the end of the answer; the state."""
+
+    def end(self) -> str:
+        """Nothing more comes; the state."""
+
+    def found(self) -> _Answer:
+        """What is known. `status` is None while the head is not whole, or wrong; `body` is None until the answer is
+        done; `described` is whom it tells of."""
+
+def describe(body: bytes, served_by: bytes | None = None, version: bytes | None = None) -> _Described | None:
+    """Whom an answer tells of, by its body, or else by its fields X-Served-By and X-Version."""
+
+def printable(text: bytes) -> str:
+    """As much of it as is shown, 255 bytes at most. U+FFFD stands for what controls a terminal, or is no UTF-8."""
+
+@final
+class CookieJar:
+    """The latest cookies of each of 64 replicas. `secure`: the connection is encrypted."""
+
+    def __new__(cls, secure: bool) -> Self: ...
+    def store(self, host: str, set_cookie_lines: Iterable[bytes]) -> None:
+        """Keep the cookies that an answer of this replica sets, in place of its former ones, if it sets any."""
+
+    def choose(self, random: int) -> tuple[str, bytes] | None:
+        """The host of a replica and its cookies, `name=value; name=value`, by 64 random bits; None four times in five,
+        and if there are none."""
 
 _Record: TypeAlias = tuple[Literal["info", "warning", "pages"], int, int, str, tuple[str, ...]]
 

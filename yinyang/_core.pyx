@@ -39,7 +39,7 @@ from .core.os.listener cimport (
     listener_open
 )
 from .core.os.sandbox cimport sandbox_is_possible
-from .core.os.syscalls cimport ECHILD, ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, getpid, pipe2, read, write
+from .core.os.syscalls cimport ECHILD, ENOSYS, O_CLOEXEC, O_NONBLOCK, _exit, close, errno, getpid, pipe2, read, write
 from .core.routes.table cimport responses_open
 from .core.shared.scoreboard cimport Counts, scoreboard_close, scoreboard_counts
 from .core.supervisor.reap cimport supervisor_reap_orphans
@@ -55,6 +55,7 @@ from .core.verdict.evidence cimport (
     evidence_open, may_be_gone
 )
 from .core.verdict.verdict cimport STATUS_END, Verdict, verdict_find
+from .core.watch.run cimport watch_main
 from .core.verdict.words cimport FAILURE_KINDS, Name, Naming, failure_words, text_detail, text_headline, verdict_kind
 from .core.watch.expectations cimport (
     expectation_count, expectation_holds, text_closing, text_expected_words, text_junit, text_seen_words
@@ -64,13 +65,24 @@ from .core.watch.options cimport (
     NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, WatchOptions as WatchOptionsState, watch_options_parse,
     watch_usage
 )
-from .core.watch.report cimport text_report, text_run_line, text_sample_line, text_summary_line
+from .core.watch.report cimport (
+    text_gap, text_latency, text_report, text_run_line, text_sample_line, text_slow_rate, text_summary_line
+)
 from .core.watch.sample cimport Described, LABEL_MAX, Label, US_PER_MS, US_PER_SECOND, WatchSample
 from .core.watch.tally cimport (
     NEVER, SeenGroup, SeenReplica, Tally as TallyState, gap_latest, gap_longest, goal_answers, goal_share,
     group_display_name, group_is_silent, group_replica, latency_count_up_to, latency_quantile, rate_average,
     rate_current, rate_is_slow, replica_is_silent, tally_add, tally_naming, tally_open, tally_share, tally_verdict
 )
+from .core.watch.terminal cimport Terminal, terminal_open
+from .core.watch.view cimport View, view_draw
+from .core.watch.answer cimport (
+    ANSWER_CUT, ANSWER_DONE, ANSWER_MAX, ANSWER_MORE, ANSWER_NOT_HTTP, ANSWER_TOO_LARGE, Answer, Span, answer_begin,
+    answer_cookie, answer_end, answer_open, answer_parse
+)
+from .core.watch.cookies cimport CookieJar as CookieJarState, jar_choose, jar_open, jar_store
+from .core.watch.describe cimport answer_describe, label_set
+from .core.watch.sample cimport Described, Label
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -87,6 +99,9 @@ cdef extern from *:
     #endif
     """
     const char *YINYANG_VERSION
+
+cdef extern from "watch_options.h" nogil:
+    const char *WATCH_PROGRAM
 
 cdef enum:
     MESSAGE_MAX = 4096
@@ -559,11 +574,11 @@ cdef class WatchOptions:
 
     @property
     def timeout(self):
-        return self._options.timeout / US_PER_SECOND
+        return self._options.timeout / <double>US_PER_SECOND
 
     @property
     def duration(self):
-        return None if self._options.duration == NOT_GIVEN else self._options.duration / US_PER_SECOND
+        return None if self._options.duration == NOT_GIVEN else self._options.duration / <double>US_PER_SECOND
 
     @property
     def count(self):
@@ -607,12 +622,9 @@ def watch_usage_text(program):
     return text_decoded(&text)
 
 
-cdef int label_set(Label *label, text) except -1:
-    """As many characters as it holds."""
-    cdef bytes given = text.encode("utf-8", "replace")[:LABEL_MAX].decode("utf-8", "ignore").encode()
-    cdef size_t length = len(given)
-    memcpy(label.bytes, PyBytes_AsString(given), length)
-    label.length = <uint8_t>length
+cdef int label_take(Label *label, text) except -1:
+    cdef bytes given = text.encode("utf-8", "replace")
+    label_set(label, PyBytes_AsString(given), len(given))
     return 0
 
 
@@ -635,11 +647,11 @@ cdef int described_set(Described *described, replica) except -1:
     cdef bytes colour
     cdef int64_t started = replica.started
     memset(described, 0, sizeof(described[0]))
-    label_set(&described.host, replica.host)
-    label_set(&described.short_name, replica.short)
-    label_set(&described.version, replica.version or "")
-    label_set(&described.zone, replica.zone or "")
-    label_set(&described.node, replica.node or "")
+    label_take(&described.host, replica.host)
+    label_take(&described.short_name, replica.short)
+    label_take(&described.version, replica.version or "")
+    label_take(&described.zone, replica.zone or "")
+    label_take(&described.node, replica.node or "")
     for i in range(2):
         colour = replica.colours[i].encode("ascii")
         if len(colour) != COLOUR_LENGTH:
@@ -671,8 +683,8 @@ cdef int sample_set(WatchSample *sample, double start, double end, replica, str 
         described_set(&sample.replica, replica)
     sample.failure = failure_number(failure)
     sample.connection = connection
-    label_set(&sample.cookie_of, cookie_of or "")
-    label_set(&sample.served_by, served_by)
+    label_take(&sample.cookie_of, cookie_of or "")
+    label_take(&sample.served_by, served_by)
     if sample.is_answer and not sample.replica.host.length:
         raise ValueError("a replica has a host")
     return 0
@@ -681,6 +693,9 @@ cdef int sample_set(WatchSample *sample, double start, double end, replica, str 
 cdef enum Told:  # what is told of a watch
     TOLD_REPORT
     TOLD_LINE
+    TOLD_GAP
+    TOLD_LATENCY
+    TOLD_SLOW_RATE
     TOLD_METRICS
     TOLD_EXPECTED
     TOLD_SEEN
@@ -699,6 +714,12 @@ cdef void tell(Text *text, const TallyState *t, int told, const Telling *how) no
         text_report(text, t, how.now, how.ended)
     elif told == TOLD_LINE:
         text_summary_line(text, t, how.now)
+    elif told == TOLD_GAP:
+        text_gap(text, t, how.now)
+    elif told == TOLD_LATENCY:
+        text_latency(text, t)
+    elif told == TOLD_SLOW_RATE:
+        text_slow_rate(text, t, how.now)
     elif told == TOLD_METRICS:
         text_watch_metrics(text, t, how.now)
     elif told == TOLD_EXPECTED:
@@ -819,6 +840,27 @@ cdef class Tally:
             for i in range(self._state.failure_count)
         ]
 
+    def draw(self, double now, int width, int height, int colours=0, bint unicode=True, bint show_all=False,
+             title=""):
+        cdef bytes given = encoded(title)
+        cdef View view
+        cdef Text text
+        cdef bytes frame
+        if 0 in given:
+            raise ValueError("a title has no NUL")
+        view.width = width
+        view.height = height
+        view.colours = colours
+        view.unicode = unicode
+        view.show_all = show_all
+        view.title = PyBytes_AsString(given)
+        text_measure(&text)
+        view_draw(&text, &self._state, microseconds(now), &view)
+        frame = PyBytes_FromStringAndSize(NULL, text.length)
+        text_open(&text, PyBytes_AsString(frame), text.length)
+        view_draw(&text, &self._state, microseconds(now), &view)
+        return frame.decode()
+
     @property
     def begin(self):
         return self._state.begin / <double>US_PER_SECOND
@@ -879,6 +921,10 @@ cdef class Tally:
     def line(self, double now):
         return self._told(TOLD_LINE, now)
 
+    def figures(self, double now):
+        figures = self._told(TOLD_GAP, now), self._told(TOLD_LATENCY, now), self._told(TOLD_SLOW_RATE, now)
+        return [figure for figure in figures if figure]
+
     def metrics(self, double now):
         return self._told(TOLD_METRICS, now)
 
@@ -899,6 +945,164 @@ cdef class Tally:
 cdef tuple colours_of(const SeenReplica *replica):
     cdef int i
     return tuple([(<const char *>replica.described.colours[i])[:COLOUR_LENGTH].decode("ascii") for i in range(2)])
+
+
+def run_watch(arguments):
+    cdef list given = [argument_bytes(argument) for argument in arguments]
+    cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
+    cdef int i
+    if pointers == NULL:
+        raise MemoryError
+    for i in range(len(given)):
+        pointers[i] = PyBytes_AsString(given[i])
+    _exit(watch_main(<int>len(given), pointers, WATCH_PROGRAM, YINYANG_VERSION))
+
+
+def terminal(int fd):
+    cdef Terminal t
+    terminal_open(&t, fd)
+    return {
+        "is_terminal": bool(t.is_terminal),
+        "is_dumb": bool(t.is_dumb),
+        "width": t.width,
+        "height": t.height,
+        "colours": t.colours,
+        "unicode": bool(t.unicode),
+    }
+
+
+
+
+# ---- the watch: answers -------------------------------------------------------------------------------------------
+
+cdef dict answer_states = {
+    ANSWER_MORE: "more", ANSWER_DONE: "done", ANSWER_NOT_HTTP: "not HTTP", ANSWER_TOO_LARGE: "too large",
+    ANSWER_CUT: "cut",
+}
+
+
+cdef span_bytes(const Span *span):
+    return None if span.bytes == NULL else span.bytes[:span.length]
+
+
+cdef str label_text(const Label *label):
+    return label.bytes[:label.length].decode()
+
+
+cdef described_by(const Answer *a):
+    """As the arguments of yinyang.watch.sample.Replica; None if it describes nobody."""
+    cdef Described found
+    if not answer_describe(a, &found):
+        return None
+    return {
+        "host": label_text(&found.host),
+        "short": label_text(&found.short_name),
+        "version": label_text(&found.version) or None,
+        "colours": tuple([colour[:COLOUR_LENGTH].decode() for colour in found.colours]),
+        "zone": label_text(&found.zone) or None,
+        "node": label_text(&found.node) or None,
+        "started": found.started,
+    }
+
+
+cdef list cookie_lines(const Answer *a):
+    cdef size_t pos = 0
+    cdef Span line
+    lines = []
+    while answer_cookie(a, &pos, &line):
+        lines.append(span_bytes(&line))
+    return lines
+
+
+cdef class AnswerReader:
+    cdef Answer _state
+    cdef char *_buffer
+
+    def __cinit__(self):
+        self._buffer = <char *>PyMem_Malloc(ANSWER_MAX)
+        if self._buffer == NULL:
+            raise MemoryError
+        answer_open(&self._state, self._buffer)
+
+    def __dealloc__(self):
+        PyMem_Free(self._buffer)
+
+    def begin(self):
+        answer_begin(&self._state)
+
+    def feed(self, bytes data not None):
+        cdef Answer *a = &self._state
+        cdef size_t place = 0
+        cdef size_t size = len(data)
+        cdef size_t count
+        while place < size and a.state == ANSWER_MORE:
+            count = min(size - place, ANSWER_MAX - a.length)
+            memcpy(a.buffer + a.length, PyBytes_AsString(data) + place, count)
+            a.length += count
+            place += count
+            answer_parse(a)
+        return answer_states[a.state]
+
+    def end(self):
+        return answer_states[answer_end(&self._state)]
+
+    def found(self):
+        cdef Answer *a = &self._state
+        return {
+            "state": answer_states[a.state],
+            "status": a.status if a.head else None,
+            "keeps_alive": bool(a.keeps_alive),
+            "served_by": span_bytes(&a.served_by),
+            "version": span_bytes(&a.version),
+            "location": span_bytes(&a.location),
+            "cookies": cookie_lines(a),
+            "body": span_bytes(&a.body),
+            "described": described_by(a),
+        }
+
+
+def describe(bytes body not None, served_by=None, version=None):
+    cdef bytes host = served_by or b""
+    cdef bytes about = version or b""
+    cdef Answer a
+    memset(&a, 0, sizeof(Answer))
+    a.body.bytes = PyBytes_AsString(body)
+    a.body.length = len(body)
+    a.served_by.bytes = PyBytes_AsString(host)
+    a.served_by.length = len(host)
+    a.version.bytes = PyBytes_AsString(about)
+    a.version.length = len(about)
+    return described_by(&a)
+
+
+def printable(bytes text not None):
+    cdef Label label
+    label_set(&label, PyBytes_AsString(text), len(text))
+    return label_text(&label)
+
+
+cdef class CookieJar:
+    cdef CookieJarState _state
+
+    def __cinit__(self, bint secure):
+        jar_open(&self._state, secure)
+
+    def store(self, host, set_cookie_lines):
+        cdef AnswerReader answer = AnswerReader()
+        cdef bytes name = encoded(host)
+        cdef Label label
+        label_set(&label, PyBytes_AsString(name), len(name))
+        answer.feed(b"HTTP/1.1 204\n" + b"".join([b"Set-Cookie: %b\n" % line for line in set_cookie_lines]) + b"\n")
+        jar_store(&self._state, &label, &answer._state)
+
+    def choose(self, uint64_t random):
+        cdef int chosen = jar_choose(&self._state, random)
+        if chosen < 0:
+            return None
+        return (
+            label_text(&self._state.cookies[chosen].host),
+            self._state.cookies[chosen].bytes[:self._state.cookies[chosen].length],
+        )
 
 
 # ---- the server ---------------------------------------------------------------------------------------------------
@@ -1125,6 +1329,10 @@ cdef public bint yinyang_healthcheck(yinyang *program) noexcept nogil:
 
 cdef public bint yinyang_open(yinyang *program, int log, int caller_fd) noexcept nogil:
     return program_open(<Program *>program, log, caller_fd)
+
+
+cdef public int yinyang_watch(int count, const char **arguments) noexcept nogil:
+    return watch_main(count, arguments, WATCH_PROGRAM, YINYANG_VERSION)
 
 
 cdef public int yinyang_worker(int count, const char **arguments) noexcept nogil:

@@ -1,10 +1,9 @@
 """The command line, as it is read."""
 
-from argparse import ArgumentTypeError
-
 import pytest
 
-from yinyang.watch.options import duration, parse_options, whoami_url
+from watch.command import watch
+from yinyang._core import WatchOptions
 
 pytestmark = pytest.mark.host
 
@@ -13,19 +12,20 @@ pytestmark = pytest.mark.host
     ("text", "seconds"), [("500ms", 0.5), ("1s", 1), ("2m", 120), ("1.5s", 1.5), ("1h", 3600), (".5s", 0.5)]
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert duration(text) == seconds
+    assert WatchOptions(["http://a/", "--duration", text]).duration == seconds
 
 
-@pytest.mark.parametrize("text", ["", "1", "s", "-1s", "1 s", "0s", "1e3s", "1d", "nans", "\u0661s"])
+@pytest.mark.parametrize("text", ["", "s", "-1s", "1 s", "0s", "1e3s", "1d", "nans", "\u0661s"])
 def test_no_durations(text: str) -> None:
-    with pytest.raises(ArgumentTypeError):
-        duration(text)
+    with pytest.raises(ValueError, match="--duration wants a time"):
+        WatchOptions(["http://a/", "--duration", text])
 
 
 @pytest.mark.parametrize(
     ("url", "asked"),
     [
         ("http://a", "http://a/whoami"),
+        ("localhost:81", "http://localhost:81/whoami"),
         ("http://a:81/", "http://a:81/whoami"),
         ("https://[::1]:8/x", "https://[::1]:8/x/whoami"),
         ("http://a/x/", "http://a/x/whoami"),
@@ -34,22 +34,29 @@ def test_no_durations(text: str) -> None:
     ],
 )
 def test_url_of_whoami(url: str, asked: str) -> None:
-    assert whoami_url(url, keep_alive=False) == (asked, asked.partition("?")[0])
-    kept = whoami_url(url, keep_alive=True)[0]
+    options = WatchOptions([url])
+    assert (options.url, options.display_url) == (asked, asked.partition("?")[0])
+    kept = WatchOptions([url, "--connection", "same"]).url
     assert kept == asked + ("&" if "?" in asked else "?") + "keep=1"
 
 
 def test_passwords_are_not_shown() -> None:
-    options = parse_options(["http://me:secret@a/x"])
+    options = WatchOptions(["http://me:secret@a/x"])
     assert "secret" in options.url
     assert options.display_url == "http://a/x/whoami"
+
+
+def test_defaults() -> None:
+    options = WatchOptions(["http://a/"])
+    assert (options.rate, options.concurrency, options.timeout, options.by) == (10, 8, 3, "replica")
+    assert (options.duration, options.count, options.junit, options.metrics_port) == (None, None, None, None)
+    assert not (options.keep_alive or options.json or options.jsonl or options.insecure or options.has_goal)
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         [],
-        ["localhost:8080"],
         ["ftp://a/"],
         ["http://"],
         ["http://a:99999/"],
@@ -57,15 +64,34 @@ def test_passwords_are_not_shown() -> None:
         ["http://a/", "--rate", "nan"],
         ["http://a/", "--count", "0"],
         ["http://a/", "--concurrency", "1001"],
-        ["http://a/", "--duration", "10"],
         ["http://a/", "--min-share", "101%"],
         ["http://a/", "--expect-replicas", "x"],
         ["http://a/", "--dur", "1s"],
+        ["http://a/", "--json", "--jsonl"],
+        ["http://a/", "--json=1"],
+        ["http://a/", "http://b/"],
+        ["http://a/", "--count"],
     ],
     ids=" ".join,
 )
-def test_bad_use(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        parse_options(arguments)
-    assert ended.value.code == 2
-    assert "error: " in capsys.readouterr().err
+def test_bad_use(arguments: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"^[^\n]+$"):
+        WatchOptions(arguments)
+
+
+@pytest.mark.parametrize("text", ["", "v2", "=10%", "v2=", "v2=101%", "v2=10%±", "v2=10%±101", "v2=x", "v2=10%-3"])
+def test_no_expected_shares(text: str) -> None:
+    with pytest.raises(ValueError, match="--expect wants a name and a share"):
+        WatchOptions(["http://a/", "--expect", text])
+
+
+@pytest.mark.parametrize("text", ["", "v2", "v2=99%", "v2 > 99%", ">= 99%", "v2 >= 101%"])
+def test_no_shares_to_reach(text: str) -> None:
+    with pytest.raises(ValueError, match="--until wants a name and the share to reach"):
+        WatchOptions(["http://a/", "--until", text])
+
+
+def test_bad_use_of_the_command() -> None:
+    done = watch("http://a/", "--rate", "0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "yinyang.watch: --rate wants a number above 0 and up to a million, not '0'\n"

@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from watch.command import SCHEMA, check_shape
-from watch.tallies import Replica, answer, fail, tally
+from watch.tallies import replica, tally_for
 from yinyang import _core
+from yinyang.watch.sample import DEFAULT_COLOURS, Replica
 
 QUICK = settings(max_examples=50, deadline=None, derandomize=True)
 pytestmark = pytest.mark.host
@@ -27,24 +28,28 @@ LIMITS = (
 MARKS = [("\N{CHECK MARK}", "\N{BALLOT X}"), ("ok  ", "FAIL")]
 
 
+def answer(tally: _core.Tally, moment: float, host: str, took: float = 0.0) -> None:
+    tally.add(moment - took, moment, replica(host, "v1"))
+
+
 def failing(*arguments: str) -> _core.Tally:
     """Two replicas in turn, 20 times; one fails four times at the end."""
-    counted = tally("--rate", "2", *arguments)
+    tally = tally_for("--rate", "2", *arguments)
     for number in range(20):
-        answer(counted, 1.0 + number / 2, "ab"[number % 2], "v1", took=0.004)
+        answer(tally, 1.0 + number / 2, "ab"[number % 2], took=0.004)
     for number in range(4):
-        fail(counted, 11.0 + number / 2, "status 503", served_by="b")
-    return counted
+        tally.add(11.0, 11.0 + number / 2, failure="status 503", served_by="b")
+    return tally
 
 
-def report(counted: _core.Tally, now: float) -> dict:
-    found = json.loads(counted.report(now, "count"))
+def report(tally: _core.Tally, now: float) -> dict:
+    found = json.loads(tally.report(now, "count"))
     check_shape(found, SCHEMA)
     return found
 
 
 def test_a_report_has_its_shape() -> None:
-    assert report(tally(), 0.0)["verdict"]["kind"] == "nothing"
+    assert report(tally_for(), 0.0)["verdict"]["kind"] == "nothing"
     found = report(failing("--by", "version", "--connection", "same", *LIMITS), 14.0)
     assert {key: found[key] for key in ("url", "connection", "seconds", "ended", "by", "asked_rate", "rate")} == {
         "url": "http://a/whoami",
@@ -72,11 +77,11 @@ def test_a_report_has_its_shape() -> None:
 
 
 def test_shares_of_a_verdict() -> None:
-    counted = tally()
+    tally = tally_for()
     for number in range(40):
-        answer(counted, number / 10, "aab"[number % 3])
-    verdict = report(counted, 4.0)["verdict"]
-    found = counted.verdict(4.0)
+        answer(tally, number / 10, "aab"[number % 3])
+    verdict = report(tally, 4.0)["verdict"]
+    found = tally.verdict(4.0)
     assert verdict == {
         "kind": "turns",
         "words": found["headline"],
@@ -88,30 +93,30 @@ def test_shares_of_a_verdict() -> None:
 
 
 def test_a_line() -> None:
-    counted = failing()
-    verdict = counted.verdict(14.0)
-    latency = f"{1000 * counted.latency(0.5):.3g} ms"
-    assert counted.line(14.0) == (
+    tally = failing()
+    verdict = tally.verdict(14.0)
+    latency = f"{1000 * tally.latency(0.5):.3g} ms"
+    assert tally.line(14.0) == (
         "14 s: 24 samples, 1.6/s; a 50 %, b 50 %; 4 status 503; gap 3.50 s, longest 3.50 s; "
         f"p50 {latency}, p99 {latency}; {verdict['headline']}; {verdict['detail']}"
     )
-    assert tally().line(0.0) == "0 s: 0 samples, 0.0/s; no replica; no failure; waiting for the first answer"
+    assert tally_for().line(0.0) == "0 s: 0 samples, 0.0/s; no replica; no failure; waiting for the first answer"
     assert "; asked for 12.25/s, reached 0.0167/s; " in failing("--rate", "12.25").line(1440.0)
 
 
 def test_a_line_names_eight() -> None:
-    counted = tally()
+    tally = tally_for()
     for number in range(100):
-        answer(counted, number / 10, f"web-{number % 10}")
-    assert "; web-0 10 %, web-1 10 %, " in counted.line(10.0)
-    assert ", web-7 10 %, 2 more; no failure" in counted.line(10.0)
+        answer(tally, number / 10, f"web-{number % 10}")
+    assert "; web-0 10 %, web-1 10 %, " in tally.line(10.0)
+    assert ", web-7 10 %, 2 more; no failure" in tally.line(10.0)
 
 
 def test_a_line_says_who_is_silent() -> None:
-    counted = tally()
+    tally = tally_for()
     for number in range(100):
-        answer(counted, number / 10, "a" if number % 2 or number > 50 else "b")
-    assert "; b 26 % (silent), a 74 %; no failure; " in counted.line(10.0)
+        answer(tally, number / 10, "a" if number % 2 or number > 50 else "b")
+    assert "; b 26 % (silent), a 74 %; no failure; " in tally.line(10.0)
 
 
 def test_expectations_that_hold_and_that_do_not() -> None:
@@ -126,10 +131,20 @@ def test_expectations_that_hold_and_that_do_not() -> None:
     ]
 
 
+def test_a_goal_takes_some_answers() -> None:
+    tally = tally_for("--until", "b >= 50%")
+    answer(tally, 1.0, "b")
+    words = "b to reach 50 % of the answers of the last 20 s"
+    assert tally.expectations(2.0)[-1] == (words, "100.0 % of 1, and it takes 20", False)
+    for _ in range(20):
+        answer(tally, 2.25, "b")
+    assert tally.expectations(3.0)[-1] == (words, "reached after 2.3 s", True)
+
+
 def test_expectations_of_nothing() -> None:
-    assert tally().expectations(1.0) == [("an answer", "0 answers", True)]
-    failed = tally(*LIMITS, "--until", "b >= 50%")
-    fail(failed, 1.0)
+    assert tally_for().expectations(1.0) == [("an answer", "0 answers", True)]
+    failed = tally_for(*LIMITS, "--until", "b >= 50%")
+    failed.add(0, 1.0, failure="refused")
     assert [seen for _, seen, _ in failed.expectations(1.0)] == [
         "none to 1 request (1 refused)",
         "0",
@@ -138,22 +153,22 @@ def test_expectations_of_nothing() -> None:
         *["no answer"] * 4,
     ]
     assert [holds for _, _, holds in failed.expectations(1.0)] == [False, False, False, True, *[False] * 4]
-    assert tally("--expect", "b=3%").expectations(1.0)[1][2]  # by the margin
+    assert tally_for("--expect", "b=3%").expectations(1.0)[1][2]  # by the margin
 
 
 @pytest.mark.parametrize("unicode", [True, False])
 def test_the_lines_at_the_end(unicode: bool) -> None:
-    assert tally().closing(0.0, unicode, True) == ""
+    assert tally_for().closing(0.0, unicode, True) == ""
     holds, fails = MARKS[not unicode]
-    counted = tally("--expect", "\u65e5\u672c=50%", "--max-errors", "3")
-    answer(counted, 1.0, "\u65e5\u672c")
+    tally = tally_for("--expect", "\u65e5\u672c=50%", "--max-errors", "3")
+    answer(tally, 1.0, "\u65e5\u672c")
     lines = [
         f"{holds} expected an answer,                                    seen: 1 answer",
         f"{holds} expected at most 3 errors,                             seen: 0 of 1 request (none)",
         f"{fails} expected \u65e5\u672c gives 50 % of the answers, give or take 5, seen: 100.0 % of 1",
     ]
-    assert counted.closing(1.0, unicode, False).splitlines() == lines
-    assert counted.closing(1.0, unicode, True).splitlines() == [
+    assert tally.closing(1.0, unicode, False).splitlines() == lines
+    assert tally.closing(1.0, unicode, True).splitlines() == [
         *lines,
         "::error title=yinyang.watch::expected \u65e5\u672c gives 50 %25 of the answers, give or take 5, "
         "seen: 100.0 %25 of 1",
@@ -161,12 +176,12 @@ def test_the_lines_at_the_end(unicode: bool) -> None:
 
 
 def test_names_in_each_format() -> None:
-    counted = tally("--expect", f"{NASTY}=10%", "--expect-replicas", "1")
-    counted.add(0.0, 0.1, Replica(NASTY, NASTY, NASTY))
-    found = report(counted, 1.0)
+    tally = tally_for("--expect", f"{NASTY}=10%", "--expect-replicas", "1")
+    tally.add(0.0, 0.1, replica(NASTY, NASTY))
+    found = report(tally, 1.0)
     assert (found["replicas"][0]["host"], found["groups"][0]["name"]) == (NASTY, NASTY)
     assert found["expectations"][1]["seen"] == f"1: {NASTY}"
-    [suite] = ET.fromstring(counted.junit(1.0))
+    [suite] = ET.fromstring(tally.junit(1.0))
     assert suite.attrib == {
         "name": "yinyang.watch http://a/whoami", "tests": "3", "failures": "1", "errors": "0", "time": "1.000",
     }  # fmt: skip
@@ -180,10 +195,10 @@ def test_names_in_each_format() -> None:
         ),
     ]
     quoted = NASTY.replace("\\", "\\\\").replace('"', '\\"')
-    assert f'yinyang_watch_answers_total{{replica="{quoted}",version="{quoted}"}} 1\n' in counted.metrics(1.0)
-    [command] = [line for line in counted.closing(1.0, True, True).splitlines() if line.startswith("::")]
+    assert f'yinyang_watch_answers_total{{replica="{quoted}",version="{quoted}"}} 1\n' in tally.metrics(1.0)
+    [command] = [line for line in tally.closing(1.0, True, True).splitlines() if line.startswith("::")]
     assert NASTY.replace("%", "%25") in command
-    assert json.loads(_core.sample_line(0.0, 0.0, 0.1, Replica(NASTY, NASTY)))["host"] == NASTY
+    assert json.loads(_core.sample_line(0.0, 0.0, 0.1, replica(NASTY)))["host"] == NASTY
 
 
 @QUICK
@@ -191,14 +206,14 @@ def test_names_in_each_format() -> None:
 @example("\ufffe\uffff\x85\x7f\x1b")
 def test_any_name(name: str) -> None:
     """Also where somebody passes on what is not printable."""
-    counted = tally("--expect-replicas", "1")
-    counted.add(0.0, 0.1, Replica(name, name))
-    report(counted, 1.0)
-    kept = report(counted, 1.0)["replicas"][0]["host"]
+    tally = tally_for("--expect-replicas", "1")
+    tally.add(0.0, 0.1, replica(name))
+    report(tally, 1.0)
+    kept = report(tally, 1.0)["replicas"][0]["host"]
     assert len(kept.encode()) <= 3 * 255
     assert not re.search("[\x00-\x1f\x7f-\x9f]", kept)
-    ET.fromstring(counted.junit(1.0))
-    json.loads(_core.sample_line(0.0, 0.0, 0.1, Replica(name, name)))
+    ET.fromstring(tally.junit(1.0))
+    json.loads(_core.sample_line(0.0, 0.0, 0.1, replica(name)))
 
 
 def test_metrics() -> None:
@@ -216,7 +231,7 @@ def test_metrics() -> None:
         "yinyang_watch_longest_gap_seconds 3.500000",
     ):
         assert f"{line}\n" in text
-    assert "yinyang_watch_longest_gap_seconds 0.000000\n" in tally().metrics(1.0)
+    assert "yinyang_watch_longest_gap_seconds 0.000000\n" in tally_for().metrics(1.0)
 
 
 def test_the_lines_of_samples() -> None:
@@ -225,8 +240,8 @@ def test_the_lines_of_samples() -> None:
         '{"at": "2026-11-26T08:00:00.123Z", "url": "http://a/whoami", "connection": "new", "asked_rate": 0.5, '
         '"concurrency": 8, "timeout": 1.5, "by": "zone"}'
     )
-    replica = Replica("web-a", "a", "v1", "north", None)
-    assert _core.sample_line(1795680000.007, 1.0, 1.0123457, replica, "", 7, "web-b") == (
+    described = Replica("web-a", "a", "v1", DEFAULT_COLOURS, "north")
+    assert _core.sample_line(1795680000.007, 1.0, 1.0123457, described, "", 7, "web-b") == (
         '{"at": "2026-11-26T08:00:00.007Z", "ms": 12.346, "connection": 7, "cookie_of": "web-b", "host": "web-a", '
         '"short": "a", "version": "v1", "zone": "north", "node": null, "colours": ["#808080", "#000000"]}'
     )
@@ -243,8 +258,8 @@ def test_the_lines_of_samples() -> None:
 def test_numbers(us: int) -> None:
     """A gap of this length, in all its forms."""
     seconds = us / 1e6
-    gap = tally("--max-gap", "1s")
-    fail(gap, seconds)
+    gap = tally_for("--max-gap", "1s")
+    gap.add(0, seconds, failure="refused")
     assert report(gap, seconds)["gap"]["longest"] == seconds
     assert f"yinyang_watch_longest_gap_seconds {seconds:.6f}\n" in gap.metrics(seconds)
     tolerance = 1e-9 * seconds
@@ -261,8 +276,8 @@ def test_numbers(us: int) -> None:
 @example(1_234_567)
 def test_significant_digits(us: int) -> None:
     """There is never an exponent."""
-    counted = tally()
-    answer(counted, 2000.0, "a", took=us / 1e6)
-    [shown] = re.findall(r"p50 (\S+) ms", counted.line(3000.0))
+    tally = tally_for()
+    answer(tally, 2000.0, "a", took=us / 1e6)
+    [shown] = re.findall(r"p50 (\S+) ms", tally.line(3000.0))
     assert re.fullmatch(r"(0|[1-9]\d*)(\.\d*[1-9])?", shown)
-    assert float(shown) == float(f"{1000 * counted.latency(0.5):.3g}")
+    assert float(shown) == float(f"{1000 * tally.latency(0.5):.3g}")

@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
 # The sampler on a clock of its own, on which everything but waiting takes no time; prints when requests began, and how
 # many there were at the same time.
 SCRIPT = """import asyncio, json, sys, time
+from yinyang._core import WatchOptions
 from yinyang.watch.client import client_maker
-from yinyang.watch.options import parse_options
 from yinyang.watch.sampler import Outcome, Sampler
 
 now, open_now, most = 0.0, 0, 0
@@ -39,7 +39,7 @@ async def answer(slot, cookies):
     return Outcome(now, failure="none")
 
 async def main():
-    options = parse_options(sys.argv[1:])
+    options = WatchOptions(sys.argv[1:])
     sampler, samples = Sampler(options, client_maker(options), lambda: now if idle else 0.0), []
     sampler._get_whoami = answer
     await sampler.run(samples.append, asyncio.Event())

@@ -18,10 +18,10 @@ import pytest
 from conftest import PATIENCE
 
 from watch.command import COMMAND, environment
+from watch.tallies import tally_for
 from yinyang import identify
-from yinyang.watch.groups import By
-from yinyang.watch.metrics import Metrics
-from yinyang.watch.sample import Replica, Sample
+from yinyang._core import Tally
+from yinyang.watch.sample import Replica
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
 
@@ -31,16 +31,16 @@ pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
 def test_view_fits(width: int, height: int) -> None:
     console_of = importlib.import_module("rich.console").Console
     view = importlib.import_module("yinyang.watch.view").View
-    metrics = Metrics(0.0)
+    tally = tally_for()
     for number in range(300):
         host = f"yinyang-7d4b9c6f5-{number % 30:05}"
         replica = Replica(host, host[-5:], "1.2.3-beta", ("#b8d868", "#000000"))
-        metrics.add(Sample(number / 10, number / 10 + 0.001, replica))
+        tally.add(number / 10, number / 10 + 0.001, replica)
         if number % 100 == 99:
-            metrics.add(Sample(number / 10, number / 10, failure="refused"))
+            tally.add(number / 10, number / 10, failure="refused")
     shown = io.StringIO()
     console = console_of(file=shown, width=width, height=height)
-    console.print(view("http://localhost/whoami", metrics, 30.0))
+    console.print(view("http://localhost/whoami", tally, 30.0))
     lines = shown.getvalue().splitlines()
     assert all(len(line.rstrip()) <= width for line in lines)
     assert sum("\N{YIN YANG}" in line for line in lines) == max(1, height - 8 - 1)
@@ -49,7 +49,7 @@ def test_view_fits(width: int, height: int) -> None:
         assert any("more" in line for line in lines)
         assert any("00000" in line for line in lines)
     shown.truncate(0)
-    console.print(view("http://localhost/whoami", metrics, 30.0, show_all=True))
+    console.print(view("http://localhost/whoami", tally, 30.0, show_all=True))
     assert shown.getvalue().count("\N{YIN YANG}") == 30
 
 
@@ -171,17 +171,17 @@ def test_expectations_at_the_end(web_lone: int, terminal: Callable[..., Terminal
     assert "\N{BALLOT X} expected exactly 2 replicas, seen: 1: web-lone" in left
 
 
-def drawn(metrics: Metrics, now: float, width: int = 80, height: int = 24) -> list[str]:
+def drawn(tally: Tally, now: float, width: int = 80, height: int = 24) -> list[str]:
     console_of = importlib.import_module("rich.console").Console
     view = importlib.import_module("yinyang.watch.view").View
     shown = io.StringIO()
-    console_of(file=shown, width=width, height=height).print(view("http://localhost/whoami", metrics, now))
+    console_of(file=shown, width=width, height=height).print(view("http://localhost/whoami", tally, now))
     return [line.rstrip() for line in shown.getvalue().splitlines()]
 
 
-def rollout(by: By = "replica") -> tuple[Metrics, float]:
+def rollout(by: str = "replica") -> tuple[Tally, float]:
     """18 old replicas, of which the first 6 went when 6 new ones came, and one of the others fails."""
-    metrics, moment = Metrics(0.0, by=by), 0.0
+    tally, moment = tally_for("--by", by), 0.0
     names = [f"old-{number:02}" for number in range(18)]
     for number in range(3000):
         moment += 0.01
@@ -189,17 +189,17 @@ def rollout(by: By = "replica") -> tuple[Metrics, float]:
             names = [*names[6:], *(f"new-{new}" for new in range(6))]
         name = names[number % len(names)]
         version = "v2" if name.startswith("new") else "v1"
-        metrics.add(Sample(moment, moment + 0.001, Replica(name, name, version, ("#b8d868", "#000000"))))
+        tally.add(moment, moment + 0.001, Replica(name, name, version, ("#b8d868", "#000000")))
         if number % 100 == 99:
-            metrics.add(Sample(moment, moment + 0.002, failure="status 503", served_by="old-17"))
-    return metrics, moment
+            tally.add(moment, moment + 0.002, failure="status 503", served_by="old-17")
+    return tally, moment
 
 
 @pytest.mark.parametrize("width", [40, 64, 80])
 def test_what_matters_comes_first(width: int) -> None:
     """The verdict, the replica that fails, and the new version; those that went are what does not fit."""
-    metrics, now = rollout()
-    lines = drawn(metrics, now, width)
+    tally, now = rollout()
+    lines = drawn(tally, now, width)
     assert len(lines) <= 24
     rows = [line for line in lines if "\N{YIN YANG}" in line]
     assert [re.search(r"(old|new)-\d+", row)[0] for row in rows[:8]] == [
@@ -207,7 +207,7 @@ def test_what_matters_comes_first(width: int) -> None:
     ]  # fmt: skip
     assert all(" v2 " in row for row in rows[1:7])
     assert not any("silent" in row for row in rows)
-    assert metrics.verdict(now).words[:20] in lines[1]
+    assert tally.verdict(now)["headline"][:20] in lines[1]
     assert ("\N{BOX DRAWINGS HEAVY HORIZONTAL}" in rows[1]) == (width >= 64)
     if width >= 64:
         assert "30 failed" in rows[0]
@@ -215,12 +215,12 @@ def test_what_matters_comes_first(width: int) -> None:
 
 
 def test_bars_are_scaled_to_the_largest() -> None:
-    metrics, now = rollout()
+    tally, now = rollout()
     bar = "\N{BOX DRAWINGS HEAVY HORIZONTAL}"
-    assert max(line.count(bar) for line in drawn(metrics, now)) == 24
+    assert max(line.count(bar) for line in drawn(tally, now)) == 24
 
 
 def test_groups_in_a_terminal() -> None:
-    metrics, now = rollout("version")
-    rows = [line for line in drawn(metrics, now) if "\N{YIN YANG}" in line]
+    tally, now = rollout("version")
+    rows = [line for line in drawn(tally, now) if "\N{YIN YANG}" in line]
     assert [row.split()[1:5] for row in rows] == [["v1", "12", "of", "18"], ["v2", "6", "of", "6"]]

@@ -4,7 +4,8 @@ import importlib
 import io
 import sys
 
-from yinyang.watch.options import EXIT_USAGE, parse_options
+from yinyang._core import WatchOptions, version, watch_usage_text
+from yinyang.watch.exits import EXIT_OK, EXIT_USAGE
 
 LIBRARIES = ("httpx", "rich")
 
@@ -14,7 +15,16 @@ def main() -> int:
     for stream in sys.stdout, sys.stderr:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what a terminal of ASCII or Latin-1 cannot show
-    options = parse_options(sys.argv[1:])
+    try:
+        options = WatchOptions(sys.argv[1:])
+    except ValueError as error:
+        return _usage_error(f"{error}")
+    if options.action != "watch":
+        help_is_asked_for = options.action == "help"
+        print(watch_usage_text("yinyang-watch") if help_is_asked_for else f"yinyang-watch {version}\n", end="")
+        return EXIT_OK
+    if problem := _problem_with_file(options.junit):
+        return _usage_error(problem)
     for name in LIBRARIES:
         try:
             importlib.import_module(name)
@@ -23,6 +33,17 @@ def main() -> int:
     run = importlib.import_module("yinyang.watch.run")  # which needs them
     code: int = run.run(options)
     return code
+
+
+def _problem_with_file(path: str | None) -> str | None:
+    """Why it cannot be written; None if it can, or if there is none."""
+    if path is not None:
+        try:
+            with open(path, "a"):
+                return None
+        except OSError as error:
+            return f"{path!r} cannot be written: {error.strerror}"
+    return None
 
 
 def _usage_error(message: str) -> int:

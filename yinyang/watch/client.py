@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import httpx
 
-from yinyang.watch.options import Options
+from yinyang._core import WatchOptions
 from yinyang.watch.proxy import proxy_for
 
 HEADERS = {"User-Agent": "yinyang-watch", "Accept": "application/json", "Accept-Encoding": "identity"}
@@ -16,7 +16,7 @@ class UnusableError(Exception):
     """The options or the environment name something that cannot be used; the text says what, and why."""
 
 
-def client_maker(options: Options) -> Callable[[], httpx.AsyncClient]:
+def client_maker(options: WatchOptions) -> Callable[[], httpx.AsyncClient]:
     """A function that makes a client with at most one connection.
 
     Raises UnusableError if the URL, the proxy or the certificates cannot be used.

@@ -1,4 +1,4 @@
-"""Names the reason why a request failed, in a word or two."""
+"""Names the reason why a request failed, in a word or two, as csrc/verdict.h does."""
 
 import errno
 import re
@@ -21,6 +21,7 @@ NAME_OF_ERRNO = {
 }
 TIMED_OUT = "timed out"
 NOT_WHOAMI = "not whoami"
+FAILED = "failed"  # in another way
 
 
 def name_failure(error: BaseException) -> str:
@@ -32,7 +33,7 @@ def name_failure(error: BaseException) -> str:
         return "closed" if re.search("disconnected|closed", str(error)) else "not HTTP"
     if isinstance(error, httpx.ReadError | httpx.WriteError):
         return "reset"  # where the system does not say more
-    return type(error).__name__
+    return FAILED
 
 
 def name_status(status: int) -> str:

@@ -2,37 +2,31 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
 
+from yinyang._core import Tally, WatchOptions, run_line, sample_line
 from yinyang.watch.client import UnusableError, client_maker
-from yinyang.watch.closing import print_expectations
-from yinyang.watch.expectations import Expectation, check_expectations
+from yinyang.watch.exits import EXIT_EXPECTATION_FAILED, EXIT_OK, EXIT_SIGNAL, EXIT_USAGE
 from yinyang.watch.exporter import serving_metrics
-from yinyang.watch.goal import Goal
-from yinyang.watch.jsonl import print_run, print_sample
-from yinyang.watch.junit import write_junit
 from yinyang.watch.loop import Loop
-from yinyang.watch.metrics import Metrics
-from yinyang.watch.options import EXIT_USAGE, Options
 from yinyang.watch.sample import Sample
 from yinyang.watch.sampler import Sampler
-from yinyang.watch.summary import make_report, summary_line
 from yinyang.watch.view import View
 
-EXIT_OK = 0
-EXIT_EXPECTATION_FAILED = 1
-EXIT_SIGNAL = 128  # plus the number of the signal
 FRAMES_PER_SECOND = 8  # of the live view
+MARKS = "\N{CHECK MARK}\N{BALLOT X}"  # that tell which expectations hold
 
 
-def run(options: Options) -> int:
+def run(options: WatchOptions) -> int:
     """Watch, and return the exit code."""
     try:
         make_client = client_maker(options)
@@ -50,41 +44,42 @@ def run(options: Options) -> int:
         return EXIT_SIGNAL + signal.SIGINT
 
 
-async def _watch(options: Options, sampler: Sampler) -> int:
+async def _watch(options: WatchOptions, sampler: Sampler) -> int:
     stop = asyncio.Event()
     received = _stop_on_signals(stop)
-    metrics = Metrics(time.monotonic(), options.rate, options.by, waits=sampler.waits)
-    goal = Goal(options.until, options.by) if options.until else None
+    tally = Tally(options, time.monotonic())
+
+    def now() -> float:
+        """The moment, at which the tally knows what waits."""
+        tally.wait(len(sampler.waits), min(sampler.waits.values(), default=0.0))
+        return time.monotonic()
 
     def on_sample(sample: Sample) -> None:
-        metrics.add(sample)
+        led_by = (sample.connection, sample.cookie_of, sample.served_by)
+        tally.add(sample.start, sample.end, sample.replica, sample.failure, *led_by)
         if options.jsonl:
-            print_sample(sample)
-        if goal:
-            goal.add(sample)
-            if goal.reached is not None:
-                stop.set()
+            about = (sample.start, sample.end, sample.replica, sample.failure, *led_by)
+            print(sample_line(time.time(), *about), flush=True)
+        if tally.goal_reached is not None:
+            stop.set()
 
     async with contextlib.AsyncExitStack() as stack:
         if options.metrics_port is not None:
-            await stack.enter_async_context(serving_metrics(metrics, options.metrics_port))
+            await stack.enter_async_context(serving_metrics(tally, options.metrics_port))
         if options.jsonl:
-            print_run(options)
+            print(run_line(options, time.time()), flush=True)
         sampling = asyncio.create_task(sampler.run(on_sample, stop))
         try:
-            await _show(options, metrics, sampling)
+            await _show(tally, now, sampling)
         finally:
             sampling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await sampling
-    now = time.monotonic()
-    expectations = check_expectations(options, metrics, goal, now)
+    end = now()
     if options.json:
-        ended = _end_reason(options, metrics, goal, received)
-        print(json.dumps(make_report(options, metrics, now, ended, expectations)))
-        sys.stdout.flush()
-    code = _tell(options, expectations, now - metrics.begin)
-    has_end = options.duration is not None or options.count is not None or options.until is not None
+        print(tally.report(end, _end_reason(tally, received)), flush=True)
+    code = _tell(tally, end)
+    has_end = options.duration is not None or options.count is not None or options.has_goal
     return EXIT_SIGNAL + received[0] if received and has_end else code
 
 
@@ -103,51 +98,61 @@ def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
     return received
 
 
-def _end_reason(options: Options, metrics: Metrics, goal: Goal | None, received: list[signal.Signals]) -> str:
+def _end_reason(tally: Tally, received: list[signal.Signals]) -> str:
     if received:
         return "signal"
-    if goal and goal.reached is not None:
+    if tally.goal_reached is not None:
         return "until"
-    return "count" if metrics.samples == options.count else "duration"
+    return "count" if tally.samples == tally.options.count else "duration"
 
 
-def _tell(options: Options, expectations: list[Expectation], seconds: float) -> int:
+def _tell(tally: Tally, now: float) -> int:
     """Tell which expectations hold, and return the exit code."""
-    print_expectations(expectations, sys.stderr)
-    if options.junit is not None:
+    is_github = os.environ.get("GITHUB_ACTIONS") == "true"
+    print(tally.closing(now, _can_encode(MARKS, sys.stderr), is_github), end="", file=sys.stderr)
+    if (path := tally.options.junit) is not None:
         try:
-            write_junit(options.junit, options.display_url, seconds, expectations)
+            Path(path).write_text(tally.junit(now), "utf-8")
         except OSError as error:
-            raise UnusableError(f"{options.junit!r} cannot be written: {error.strerror}") from None
-    return EXIT_OK if all(one.holds for one in expectations) else EXIT_EXPECTATION_FAILED
+            raise UnusableError(f"{path!r} cannot be written: {error.strerror}") from None
+    return EXIT_OK if all(holds for _, _, holds in tally.expectations(now)) else EXIT_EXPECTATION_FAILED
 
 
-async def _show(options: Options, metrics: Metrics, sampling: asyncio.Task[None]) -> None:
+def _can_encode(text: str, file: TextIO) -> bool:
+    try:
+        text.encode(file.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+async def _show(tally: Tally, now: Callable[[], float], sampling: asyncio.Task[None]) -> None:
     """Show what happens until sampling ends."""
-    if options.json or options.jsonl:
+    if tally.options.json or tally.options.jsonl:
         await sampling
     elif sys.stdout.isatty():
-        await _show_live(options, metrics, sampling)
+        await _show_live(tally, now, sampling)
     else:
-        await _print_lines(metrics, sampling)
+        await _print_lines(tally, now, sampling)
 
 
-async def _show_live(options: Options, metrics: Metrics, sampling: asyncio.Task[None]) -> None:
+async def _show_live(tally: Tally, now: Callable[[], float], sampling: asyncio.Task[None]) -> None:
     console = Console(highlight=False)
-    title = f"{options.display_url} ({'same connections' if options.keep_alive else 'new connections'})"
+    connections = "same connections" if tally.options.keep_alive else "new connections"
+    title = f"{tally.options.display_url} ({connections})"
     with Live(console=console, screen=True, auto_refresh=False) as live:  # a screen of its own survives any resize
         while not sampling.done():
-            live.update(View(title, metrics, time.monotonic()), refresh=True)
+            live.update(View(title, tally, now()), refresh=True)
             await asyncio.wait([sampling], timeout=1 / FRAMES_PER_SECOND)
     sampling.result()
-    console.print(View(title, metrics, time.monotonic(), show_all=True))
+    console.print(View(title, tally, now(), show_all=True))
 
 
-async def _print_lines(metrics: Metrics, sampling: asyncio.Task[None]) -> None:
+async def _print_lines(tally: Tally, now: Callable[[], float], sampling: asyncio.Task[None]) -> None:
     """Print a line each second, and a last one."""
-    due = metrics.begin + 1
+    due = tally.begin + 1
     while not (await asyncio.wait([sampling], timeout=max(0.0, due - time.monotonic())))[0]:
-        print(summary_line(metrics, time.monotonic()), flush=True)
+        print(tally.line(now()), flush=True)
         due += 1
     sampling.result()
-    print(summary_line(metrics, time.monotonic()), flush=True)
+    print(tally.line(now()), flush=True)

@@ -33,10 +33,9 @@ class Sample:
 
     start, end: seconds on a monotonic clock.
     replica: the replica that answered; None if the request failed.
-    failure: the kind of failure, in a word or two; empty if the request was answered.
+    failure: the kind of failure, as failures.py names it; empty if the request was answered.
     connection: a number that each connection has for itself.
     cookie_of: the host of the replica whose cookies the request carried; None if it carried none.
-    cookies: the names of the cookies that the request carried.
     served_by: the host of the replica that a failed answer named in X-Served-By; empty if there is none.
     """
 
@@ -46,7 +45,6 @@ class Sample:
     failure: str = ""
     connection: int = 0
     cookie_of: str | None = None
-    cookies: tuple[str, ...] = ()
     served_by: str = ""
 
 

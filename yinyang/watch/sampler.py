@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from yinyang._core import WatchOptions
 from yinyang.watch.client import UnusableError
 from yinyang.watch.cookies import CookieJar
 from yinyang.watch.failures import NOT_WHOAMI, TIMED_OUT, name_failure, name_status
-from yinyang.watch.options import Options
 from yinyang.watch.sample import Replica, Sample, parse_whoami, printable
 
 MAX_BODY_SIZE = 65536  # bytes of an answer; whoami has some hundred
@@ -62,7 +62,7 @@ class Sampler:
     """
 
     def __init__(
-        self, options: Options, make_client: Callable[[], httpx.AsyncClient], idle_seconds: Callable[[], float]
+        self, options: WatchOptions, make_client: Callable[[], httpx.AsyncClient], idle_seconds: Callable[[], float]
     ) -> None:
         """idle_seconds: for how long the event loop has had nothing to do, since any moment."""
         self._options = options
@@ -158,7 +158,7 @@ class Sampler:
             if cookie_of is None and not keep_alive:
                 self._cookie_jar.store(replica.host, outcome.set_cookie_lines)
         start = begin if slot.start is None else slot.start
-        about = (outcome.failure, slot.connection, cookie_of, tuple(cookies), outcome.served_by)
+        about = (outcome.failure, slot.connection, cookie_of, outcome.served_by)
         self._on_sample(Sample(start, outcome.end, replica, *about))
 
     async def _get_whoami(self, slot: Slot, cookies: dict[str, str]) -> Outcome:

@@ -1,6 +1,7 @@
 """The state of a watch for a terminal of any size, drawn with rich."""
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
@@ -10,10 +11,11 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from yinyang.watch.metrics import GroupMetrics, Metrics
-from yinyang.watch.sample import DEFAULT_COLOURS, Replica
-from yinyang.watch.summary import gap_text, latency_text, rate_text
-from yinyang.watch.verdict import Verdict
+from yinyang._core import Tally
+from yinyang.watch.sample import DEFAULT_COLOURS
+
+if TYPE_CHECKING:
+    from yinyang._core import _Group, _TallyVerdict
 
 MIN_WIDTH_FOR_VERSIONS = 30  # columns, and for how many replicas a group has
 MIN_WIDTH_FOR_STATES = 44  # columns
@@ -38,40 +40,38 @@ class State(IntEnum):
 
 
 class View:
-    """Draws the metrics as they are when they are drawn, for the console as it is then."""
+    """Draws the tally as it is when it is drawn, for the console as it is then."""
 
-    def __init__(self, title: str, metrics: Metrics, now: float, show_all: bool = False) -> None:
+    def __init__(self, title: str, tally: Tally, now: float, show_all: bool = False) -> None:
         """now: seconds on the clock of samples; show_all: show all groups, even those that the screen cannot hold."""
         self._title = title
-        self._metrics = metrics
+        self._tally = tally
         self._now = now
         self._show_all = show_all
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What to draw, as rich asks for it."""
-        metrics = self._metrics
-        groups = len(metrics.groups)
-        room = groups if self._show_all else max(1, console.height - OTHER_LINES - len(metrics.failures))
-        parts: list[RenderableType] = [self._header(), _verdict_text(metrics.verdict(self._now))]
-        parts.extend(self._failure(name) for name in metrics.failures)
-        parts += [Text(), self._table(options.max_width, room)]
-        if groups > room:
-            parts.append(Text(f"... and {groups - room} more", style="dim"))
-        figures = [gap_text(metrics, self._now), latency_text(metrics), rate_text(metrics, self._now)]
-        if any(figures):
-            parts.append(Text("; ".join(filter(None, figures))))
+        tally = self._tally
+        groups, failures = tally.groups(), tally.failures()
+        room = len(groups) if self._show_all else max(1, console.height - OTHER_LINES - len(failures))
+        parts: list[RenderableType] = [self._header(), _verdict_text(tally.verdict(self._now))]
+        parts.extend(self._failure(*failure) for failure in failures)
+        parts += [Text(), self._table(groups, options.max_width, room)]
+        if len(groups) > room:
+            parts.append(Text(f"... and {len(groups) - room} more", style="dim"))
+        if figures := tally.figures(self._now):
+            parts.append(Text("; ".join(figures)))
         yield Group(*parts)
 
     def _header(self) -> Text:
-        metrics, now = self._metrics, self._now
+        tally, now = self._tally, self._now
         text = Text(overflow="ellipsis", no_wrap=True)
-        text.append(f"{format_clock(now - metrics.begin)} ", style="bold")
-        text.append(f"{metrics.samples} samples, {metrics.current_rate(now):.1f}/s, {metrics.errors} failed ")
+        text.append(f"{format_clock(now - tally.begin)} ", style="bold")
+        text.append(f"{tally.samples} samples, {tally.current_rate(now):.1f}/s, {tally.errors} failed ")
         return text.append(self._title, style="dim")
 
-    def _table(self, width: int, room: int) -> Table:
+    def _table(self, groups: "list[_Group]", width: int, room: int) -> Table:
         """A row for each group, with the columns that the width has room for."""
-        metrics = self._metrics
         has_versions, has_states = width >= MIN_WIDTH_FOR_VERSIONS, width >= MIN_WIDTH_FOR_STATES
         has_bars = width >= MIN_WIDTH_FOR_BARS
         table = Table.grid(padding=(0, 1))
@@ -85,16 +85,14 @@ class View:
             table.add_column(no_wrap=True, min_width=8, max_width=MAX_BAR_WIDTH)
         if has_states:
             table.add_column(overflow="ellipsis", no_wrap=True)
-        names = metrics.display_names()
-        largest = max(map(metrics.share, metrics.groups.values()), default=0.0)
-        for group in sorted(metrics.groups.values(), key=self._state)[:room]:
-            state, share = self._state(group), metrics.share(group)
-            replicas = list(group.replicas.values())
-            colours = replicas[0].colours if replicas else DEFAULT_COLOURS
-            cells: list[RenderableType] = [Symbol(colours), Text(names[group.name])]
+        largest = max((group["share"] for group in groups), default=0.0)
+        for group in sorted(groups, key=self._state)[:room]:
+            state, share = self._state(group), group["share"]
+            colours = group["colours"] or DEFAULT_COLOURS
+            cells: list[RenderableType] = [Symbol(colours), Text(group["display_name"])]
             if has_versions:
-                cells.append(Text(self._about(replicas)))
-            cells += [Text(str(group.answers)), Text(f"{100 * share:.1f} %")]
+                cells.append(Text(self._about(group)))
+            cells += [Text(str(group["answers"])), Text(f"{100 * share:.1f} %")]
             if has_bars:
                 style = Style(color=colours[0], dim=state is State.SILENT)
                 cells.append(ProgressBar(largest or 1.0, share, complete_style=style, finished_style=style))
@@ -103,36 +101,34 @@ class View:
             table.add_row(*cells, style="dim" if state is State.SILENT else "")
         return table
 
-    def _about(self, replicas: list[Replica]) -> str:
+    def _about(self, group: "_Group") -> str:
         """What is told of a group beside its name: the version, or how many replicas are there."""
-        if self._metrics.by == "replica":
-            return replicas[0].version or ""
-        there = sum(not self._metrics.is_silent([replica.host]) for replica in replicas)
-        return f"{there} of {len(replicas)}"
+        if self._tally.options.by == "replica":
+            return group["version"]
+        return f"{group['there']} of {len(group['replicas'])}"
 
-    def _state(self, group: GroupMetrics) -> State:
-        if self._now - group.last_failure < RECENT:
+    def _state(self, group: "_Group") -> State:
+        if group["last_failure"] is not None and self._now - group["last_failure"] < RECENT:
             return State.FAILING
-        if self._metrics.is_silent(group.replicas):
+        if group["is_silent"]:
             return State.SILENT
-        is_new = self._now - group.first < RECENT and group.first - self._metrics.begin > STARTUP
+        is_new = self._now - group["first"] < RECENT and group["first"] - self._tally.begin > STARTUP
         return State.NEW if is_new else State.LIVE
 
-    def _state_text(self, group: GroupMetrics, state: State) -> Text:
-        seconds = self._now - group.last
+    def _state_text(self, group: "_Group", state: State) -> Text:
+        seconds = self._now - group["last"]
         if state is State.FAILING:
-            return Text(f"{group.failures} failed", style="red")
+            return Text(f"{group['failures']} failed", style="red")
         if state is State.SILENT:
             return Text(f"silent {seconds:.0f} s")
         if seconds >= NOW:
             return Text(f"{seconds:.0f} s ago")
         return Text("new" if state is State.NEW else "now")
 
-    def _failure(self, name: str) -> Text:
-        failure = self._metrics.failures[name]
-        seconds = self._now - failure.last
+    def _failure(self, name: str, count: int, last: float) -> Text:
+        seconds = self._now - last
         text = Text(" !  ", style="bold red", overflow="ellipsis", no_wrap=True)
-        return text.append(f"{name} {failure.count}", style="red").append(f", last {seconds:.0f} s ago", style="dim")
+        return text.append(f"{name} {count}", style="red").append(f", last {seconds:.0f} s ago", style="dim")
 
 
 class Symbol:
@@ -159,6 +155,6 @@ def format_clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
 
 
-def _verdict_text(verdict: Verdict) -> Text:
-    text = Text(verdict.words, style=VERDICT_STYLES.get(verdict.kind, "bold"))
-    return text.append(f"  {verdict.detail}", style="not bold dim") if verdict.detail else text
+def _verdict_text(verdict: "_TallyVerdict") -> Text:
+    text = Text(verdict["headline"], style=VERDICT_STYLES.get(verdict["kind"], "bold"))
+    return text.append(f"  {verdict['detail']}", style="not bold dim") if verdict["detail"] else text
