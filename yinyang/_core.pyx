@@ -985,10 +985,6 @@ cdef span_bytes(const Span *span):
     return None if span.bytes == NULL else span.bytes[:span.length]
 
 
-cdef str label_text(const Label *label):
-    return label.bytes[:label.length].decode()
-
-
 cdef described_by(const Answer *a):
     """As the arguments of yinyang.watch.sample.Replica; None if it describes nobody."""
     cdef Described found
