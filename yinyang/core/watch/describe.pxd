@@ -232,8 +232,8 @@ cdef inline int64_t time_read(Json *j) noexcept nogil:
 
 
 cdef inline int64_t time_parse(const char *bytes, size_t length) noexcept nogil:
-    """The seconds since 1970 of a time as in RFC 3339, `2026-11-26T08:00:00Z`, or without the seconds or the zone, which
-    is UTC then; 0 if it is none, or earlier."""
+    """The seconds since 1970 of a time as in RFC 3339, `2026-11-26T08:00:00Z`, or without the seconds or the zone,
+    which is UTC then; 0 if it is none, or earlier."""
     cdef const char *pos = bytes
     cdef const char *end = bytes + length
     cdef int year = digits_take(&pos, end, 4, 1970, 9999)
