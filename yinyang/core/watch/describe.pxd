@@ -27,10 +27,10 @@ cdef inline bint answer_describe(const Answer *a, Described *d) noexcept nogil:
     memset(d, 0, sizeof(Described))
     if a.body.bytes == NULL:
         return False
-    if not describe_json(&a.body, d) and not describe_header(a, d) and not describe_text(&a.body, d):
-        return False
-    describe_rest(d)
-    return True
+    if describe_json(&a.body, d) or describe_lines(&a.body, d) or describe_header(a, d) or describe_other(&a.body, d):
+        describe_rest(d)
+        return True
+    return False
 
 
 cdef inline void describe_rest(Described *d) noexcept nogil:
@@ -321,14 +321,20 @@ cdef inline bint describe_header(const Answer *a, Described *d) noexcept nogil:
     return True
 
 
-cdef inline bint describe_text(const Span *body, Described *d) noexcept nogil:
-    """From lines, as /whoami has them with ?format=text, or as traefik/whoami has them."""
+cdef inline bint describe_other(const Span *body, Described *d) noexcept nogil:
+    """From a line, as traefik/whoami has it."""
+    line_read(&d.host, body, "Hostname: ")
+    return d.host.length > 0
+
+
+cdef inline bint describe_lines(const Span *body, Described *d) noexcept nogil:
+    """From lines, as /whoami has them with ?format=text. Its header tells less."""
     cdef Span value
-    memset(d, 0, sizeof(Described))
     if not begins_as_ours(body):
-        line_read(&d.host, body, "Hostname: ")
-        return d.host.length > 0
+        return False
     line_read(&d.host, body, "host: ")
+    if d.host.length == 0:
+        return False
     line_read(&d.short_name, body, "short: ")
     line_read(&d.version, body, "version: ")
     line_read(&d.zone, body, "zone: ")
@@ -340,7 +346,7 @@ cdef inline bint describe_text(const Span *body, Described *d) noexcept nogil:
             d.colours[0][0] = 0
     if line_find(body, "started: ", &value):
         d.started = time_parse(value.bytes, value.length)
-    return d.host.length > 0
+    return True
 
 
 cdef inline bint begins_as_ours(const Span *body) noexcept nogil:
