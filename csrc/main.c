@@ -114,6 +114,8 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[0], WORKER_NAME) == 0)
         return yinyang_worker(argc - 1, (const char **)argv + 1);
     open_standard_descriptors();
+    if (argc > 1 && strcmp(argv[1], "watch") == 0)
+        return yinyang_watch(argc - 2, (const char **)argv + 2);
     switch (yinyang_parse(&program, argc - (argc > 0), (const char **)argv + (argc > 0))) {
     case YINYANG_SERVE:
         if (*yinyang_message(program)) /* what was passed over */

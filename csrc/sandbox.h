@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -49,14 +50,14 @@ static inline int landlock_version(void)
 }
 
 /* Give up all that this version can take away: there is a set of what is restricted, and no rule that allows any of it,
- * but to execute the file `program`, if it is one. The guards, or -errno. */
-static inline int sandbox_landlock(int program)
+ * but to execute the file `program`, if it is one. `connects`: to connect is not restricted. The guards, or -errno. */
+static inline int sandbox_landlock(int program, int connects)
 {
     int version = landlock_version();
     static const uint16_t files[] = {0, 0x1fff, 0x3fff, 0x7fff, 0x7fff, 0xffff}; /* each version knows more of them */
     struct { uint64_t files, tcp, scopes; } restricted = {
         files[version < 0 ? 0 : version < 5 ? version : 5],
-        version >= 4 ? 3 : 0, /* to bind, to connect */
+        version < 4 ? 0 : connects ? 1 : 3, /* to bind, to connect */
         version >= 6 ? 3 : 0, /* abstract Unix sockets and signals to processes outside */
     };
     struct { uint64_t allowed; int32_t file; } __attribute__((packed)) rule = {LANDLOCK_EXECUTE | LANDLOCK_READ, program};
@@ -158,11 +159,13 @@ struct rule {
     struct condition conditions[CONDITIONS_MAX];
 };
 
-enum { /* whose: a set */
+enum sandbox_whose { /* a set */
     OF_WORKER = 1,
     OF_PARENT = 2,
     OF_ATTACKERS = 4, /* what nobody tries by mistake: it ends the process */
+    OF_WATCH = 8,
     OF_BOTH = OF_WORKER | OF_PARENT,
+    OF_ALL = OF_BOTH | OF_WATCH,
 };
 
 enum {
@@ -209,7 +212,7 @@ static inline struct bpf_step *sandbox_rule(struct bpf_step *step, const struct 
 }
 
 /* The filter over all calls of a worker, or of its parent, which has to allow what a worker does too, as that inherits
- * it. The number of its steps. `wakeup` is the event by which workers wake each other; `program` is a file that may be
+ * it, or of the watch: `whose`. The number of its steps. `wakeup` is the event by which workers wake each other; `program` is a file that may be
  * executed, or -1. That no other file may is Landlock's business.
  *
  * The rules are searched from the top, so what a request takes comes first. A call without a condition costs nothing,
@@ -220,53 +223,54 @@ static inline struct bpf_step *sandbox_rule(struct bpf_step *step, const struct 
  * further ones for 64-bit times and offsets, and musl appends 32 to the names of the former ones. There is no
  * socketcall(2), whose arguments lie in memory, where no filter sees them: glibc calls it on i386 and s390x, so the
  * core does not leave it to the C library to send, receive and shut down. */
-static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wakeup, int program)
+static inline int sandbox_filter(struct bpf_step *steps, int whose, int wakeup, int program)
 {
     const struct rule rules[] = {
         /* The calls of a worker that serves. Without an address and MSG_FASTOPEN, nothing can be sent on a socket that
          * is not connected. The listening socket survives a shutdown for writing. */
-        {SYS_sendto, OF_BOTH, {ONLY(3, MSG_NOSIGNAL | MSG_DONTWAIT), NO_POINTER(4)}},
-        {SYS_accept4, OF_BOTH, {IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)}},
-        {SYS_epoll_ctl, OF_BOTH, {}},
+        {SYS_sendto, OF_ALL, {ONLY(3, MSG_NOSIGNAL | MSG_DONTWAIT), NO_POINTER(4)}},
+        {SYS_accept4, OF_ALL, {IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)}},
+        {SYS_epoll_ctl, OF_ALL, {}},
         {SYS_shutdown, OF_BOTH, {IS(1, SHUT_WR)}},
         {SYS_write, OF_WORKER, {IS(0, (uint32_t)wakeup)}},
-        {SYS_write, OF_PARENT, {}},
+        {SYS_write, OF_PARENT | OF_WATCH, {}},
         {SYS_setitimer, OF_BOTH, {IS(0, ITIMER_PROF)}},
-        {SYS_epoll_pwait, OF_BOTH, {}},
+        {SYS_epoll_pwait, OF_ALL, {}},
 #ifdef SYS_epoll_wait
-        {SYS_epoll_wait, OF_BOTH, {}},
+        {SYS_epoll_wait, OF_ALL, {}},
 #endif
-        {SYS_recvfrom, OF_BOTH, {}},
+        {SYS_recvfrom, OF_ALL, {}},
         {SYS_writev, OF_BOTH, {}},
-        {SYS_close, OF_BOTH, {}},
-        {SYS_restart_syscall, OF_BOTH, {}},
-        {SYS_exit_group, OF_BOTH, {}},
+        {SYS_close, OF_ALL, {}},
+        {SYS_restart_syscall, OF_ALL, {}},
+        {SYS_exit_group, OF_ALL, {}},
 #ifdef SYS_clock_gettime
-        {SYS_clock_gettime, OF_BOTH, {}},
+        {SYS_clock_gettime, OF_ALL, {}},
 #endif
 #ifdef SYS_clock_gettime32
-        {SYS_clock_gettime32, OF_BOTH, {}},
+        {SYS_clock_gettime32, OF_ALL, {}},
 #endif
 #ifdef SYS_clock_gettime64
-        {SYS_clock_gettime64, OF_BOTH, {}},
+        {SYS_clock_gettime64, OF_ALL, {}},
 #endif
         {SYS_getpeername, OF_BOTH, {}},
         {SYS_getsockname, OF_BOTH, {}},
         /* What its parent does besides: wait, log, and start workers, so this includes what a worker does before it
          * serves. No memory can be executed but the program. New processes have no namespaces of their own. */
-        {SYS_ppoll, OF_PARENT, {}},
+        {SYS_ppoll, OF_PARENT | OF_WATCH, {}},
 #ifdef SYS_poll
-        {SYS_poll, OF_PARENT, {}},
+        {SYS_poll, OF_PARENT | OF_WATCH, {}},
 #endif
 #ifdef SYS_ppoll_time64
-        {SYS_ppoll_time64, OF_PARENT, {}},
+        {SYS_ppoll_time64, OF_PARENT | OF_WATCH, {}},
 #endif
         {SYS_waitid, OF_PARENT, {}},
         {SYS_wait4, OF_PARENT, {}},
-        {SYS_read, OF_PARENT, {}},
+        {SYS_read, OF_PARENT | OF_WATCH, {}},
         {SYS_setsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_BINDTOIFINDEX)}},
         {SYS_setsockopt, OF_BOTH, {IS(1, IPPROTO_TCP), IS(2, TCP_DEFER_ACCEPT)}},
         {SYS_getsockopt, OF_PARENT, {IS(1, SOL_SOCKET), IS(2, SO_ACCEPTCONN)}},
+        {SYS_getsockopt, OF_WATCH, {IS(1, SOL_SOCKET), IS(2, SO_ERROR)}},
         {SYS_listen, OF_PARENT, {}}, /* again, on a socket that was shut down: it can open none */
         {SYS_kill, OF_PARENT, {NOT_NEGATIVE(0), IS_NOT(0, 0), IS(1, SIGKILL)}},
         {SYS_socketpair, OF_PARENT, {IS(0, AF_UNIX), ONLY(1, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)}},
@@ -290,14 +294,14 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
         {SYS_close_range, OF_PARENT, {}},
         {SYS_dup3, OF_PARENT, {}},
 #if defined SYS_mmap2
-        {SYS_mmap2, OF_PARENT, {ONLY(2, PROT_READ | PROT_WRITE), ONLY(3, OF_MAPPING)}},
+        {SYS_mmap2, OF_PARENT | OF_WATCH, {ONLY(2, PROT_READ | PROT_WRITE), ONLY(3, OF_MAPPING)}},
 #elif defined __s390x__
-        {SYS_mmap, OF_PARENT, {}}, /* its arguments lie in memory; REFUSE_EXECUTABLE stands in */
+        {SYS_mmap, OF_PARENT | OF_WATCH, {}}, /* its arguments lie in memory; REFUSE_EXECUTABLE stands in */
 #else
-        {SYS_mmap, OF_PARENT, {ONLY(2, PROT_READ | PROT_WRITE), ONLY(3, OF_MAPPING)}},
+        {SYS_mmap, OF_PARENT | OF_WATCH, {ONLY(2, PROT_READ | PROT_WRITE), ONLY(3, OF_MAPPING)}},
 #endif
         {SYS_mprotect, OF_PARENT, {ONLY(2, PROT_READ | PROT_WRITE)}},
-        {SYS_munmap, OF_PARENT, {}},
+        {SYS_munmap, OF_PARENT | OF_WATCH, {}},
         {SYS_prlimit64, OF_PARENT, {IS(0, 0), NO_POINTER(2)}},
         {SYS_epoll_create1, OF_PARENT, {}},
         {SYS_landlock_create_ruleset, OF_PARENT, {}},
@@ -314,6 +318,24 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
 #elif defined __arm__
         {0xf0005 /* __ARM_NR_set_tls */, OF_PARENT, {}},
 #endif
+        /* What the watch does besides: connect, wait until a moment, look at the terminal's size, write a report. */
+        {SYS_socket, OF_WATCH, {IS(0, AF_INET), IS(1, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)}},
+        {SYS_socket, OF_WATCH, {IS(0, AF_INET6), IS(1, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)}},
+        {SYS_connect, OF_WATCH, {}},
+#ifdef SYS_timerfd_settime
+        {SYS_timerfd_settime, OF_WATCH, {}},
+#endif
+#ifdef SYS_timerfd_settime32
+        {SYS_timerfd_settime32, OF_WATCH, {}},
+#endif
+#ifdef SYS_timerfd_settime64
+        {SYS_timerfd_settime64, OF_WATCH, {}},
+#endif
+        {SYS_ioctl, OF_WATCH, {IS(1, TIOCGWINSZ)}},
+        {SYS_ftruncate, OF_WATCH, {}},
+#ifdef SYS_ftruncate64
+        {SYS_ftruncate64, OF_WATCH, {}},
+#endif
         {SYS_execve, OF_ATTACKERS, {}},
         {SYS_ptrace, OF_ATTACKERS, {}},
         {SYS_process_vm_readv, OF_ATTACKERS, {}},
@@ -326,7 +348,6 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
         {SYS_finit_module, OF_ATTACKERS, {}},
         {SYS_perf_event_open, OF_ATTACKERS, {}},
     };
-    const int whose = (is_parent ? OF_PARENT : OF_WORKER) | OF_ATTACKERS;
     const struct rule *const end = rules + sizeof rules / sizeof *rules;
     const struct rule *rule = rules;
     struct bpf_step *step = steps;
@@ -340,7 +361,7 @@ static inline int sandbox_filter(struct bpf_step *steps, int is_parent, int wake
         struct bpf_step *of_call = step++;
         int is_decided = 0;
         for (; rule < end && rule->call == call; rule++) {
-            if (rule->whose & whose) {
+            if (rule->whose & (whose | OF_ATTACKERS)) {
                 step = sandbox_rule(step, rule);
                 is_decided |= !rule->conditions[0].bits;
             }
@@ -367,13 +388,13 @@ static inline int seccomp_is_available(void)
 
 /* Install the filter: listed calls are permitted in the listed ways only, calls of attackers end the process, and all
  * others fail with ENOSYS. The guard, or -errno. */
-static inline int sandbox_calls(int is_parent, int wakeup, int program)
+static inline int sandbox_calls(int whose, int wakeup, int program)
 {
     struct bpf_step steps[FILTER_MAX];
     struct bpf_program filter;
     if (!MACHINE)
         return -ENOSYS;
-    filter.length = (uint16_t)sandbox_filter(steps, is_parent, wakeup, program);
+    filter.length = (uint16_t)sandbox_filter(steps, whose, wakeup, program);
     filter.steps = steps;
     return syscall(SYS_seccomp, SECCOMP_MODE, SECCOMP_SPECULATES, &filter) ? -errno : GUARD_CALLS;
 }
@@ -398,15 +419,15 @@ static inline int sandbox_user(void)
     return GUARD_USER;
 }
 
-/* The guards that hold from now on. In `refused`: one that cannot be had here, or 0. */
-static inline int sandbox_enter(int is_parent, int wakeup, int program, int *refused)
+/* Of a worker, of its parent, or of the watch. The guards that hold from now on. In `refused`: one that cannot be had here, or 0. */
+static inline int sandbox_enter(int whose, int wakeup, int program, int *refused)
 {
     int guards = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? 0 : GUARD_PRIVILEGES;
-    int user = is_parent ? sandbox_user() : 0;
-    int files = sandbox_landlock(program);
+    int user = whose == OF_WORKER ? 0 : sandbox_user();
+    int files = sandbox_landlock(program, whose == OF_WATCH);
     int calls;
     prctl(REFUSE_EXECUTABLE, 1 /* PR_MDWE_REFUSE_EXEC_GAIN */, 0, 0, 0); /* the filter does without, but on s390x */
-    calls = sandbox_calls(is_parent, wakeup, files > 0 ? program : -1);
+    calls = sandbox_calls(whose, wakeup, files > 0 ? program : -1);
     *refused = !guards ? GUARD_PRIVILEGES : user < 0 ? GUARD_USER : files < 0 ? GUARD_FILES : calls < 0 ? GUARD_CALLS : 0;
     return guards | (user > 0 ? user : 0) | (files > 0 ? files : 0) | (calls > 0 ? calls : 0);
 }

@@ -14,28 +14,33 @@
 #define UNNOTICED_SHARE 0.1 // of others, when one is called the only one
 
 // The kinds of failure below 100; from 100 on, they are statuses of HTTP.
-//    what it is called       of one source             of several
+//    name, what it is called, of one source, of several
 #define FAILURE_WORDS(X) \
-    X("failed", "fails", "fail") \
-    X("timed out", "times out", "time out") \
-    X("no connection", "cannot be reached", "cannot be reached") \
-    X("refused", "refuses connections", "refuse connections") \
-    X("reset", "resets connections", "reset connections") \
-    X("closed", "closes connections", "close connections") \
-    X("unreachable", "is unreachable", "are unreachable") \
-    X("name not found", "has no address", "have no address") \
-    X("TLS", "fails at TLS", "fail at TLS") \
-    X("not HTTP", "speaks no HTTP", "speak no HTTP") \
-    X("not whoami", "answers something else", "answer something else") \
-    X("no local port free", "fails", "fail") \
-    X("too many open files", "fails", "fail")
+    X(FAILED, "failed", "fails", "fail") \
+    X(TIMED_OUT, "timed out", "times out", "time out") \
+    X(NO_CONNECTION, "no connection", "cannot be reached", "cannot be reached") \
+    X(REFUSED, "refused", "refuses connections", "refuse connections") \
+    X(RESET, "reset", "resets connections", "reset connections") \
+    X(CLOSED, "closed", "closes connections", "close connections") \
+    X(UNREACHABLE, "unreachable", "is unreachable", "are unreachable") \
+    X(NAME_NOT_FOUND, "name not found", "has no address", "have no address") \
+    X(TLS, "TLS", "fails at TLS", "fail at TLS") \
+    X(NOT_HTTP, "not HTTP", "speaks no HTTP", "speak no HTTP") \
+    X(NOT_WHOAMI, "not whoami", "answers something else", "answer something else") \
+    X(NO_LOCAL_PORT, "no local port free", "fails", "fail") \
+    X(TOO_MANY_FILES, "too many open files", "fails", "fail")
 
 static const char *const failure_words[][3] = {
-#define ROW(alone, one, several) {alone, one, several},
+#define ROW(name, alone, one, several) {alone, one, several},
     FAILURE_WORDS(ROW)
 #undef ROW
 };
-enum { FAILURE_KINDS = sizeof failure_words / sizeof failure_words[0] };
+enum failure_kind {
+#define ROW(name, alone, one, several) FAILURE_##name,
+    FAILURE_WORDS(ROW)
+#undef ROW
+        FAILURE_KINDS,
+};
 
 // What a verdict is called by programs, in the order of the two enumerations in yinyang/core/verdict/verdict.pxd.
 static const char *const state_words[] = {"",        "nothing",    "waiting", "down",

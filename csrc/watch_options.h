@@ -91,6 +91,8 @@ static const struct watch_option {
 /* Numbers with a fraction, for which Cython has no constants that are known at compile time. */
 #define DEFAULT_MARGIN 0.05 /* of an expected share */
 
+#define WATCH_PROGRAM "yinyang watch" /* as it is called where it is a command of the server's program */
+
 #define WATCH_EXIT_CODES \
     "exit codes:\n" \
     "  0    All expectations hold. One is always there: if anything was asked, something was answered.\n" \

@@ -44,6 +44,9 @@ HIDDEN void yinyang_set_ready(struct yinyang *program, int ready);
 /* Serve as a worker, by the arguments that its parent has executed it with; the exit code. */
 HIDDEN int yinyang_worker(int count, const char **arguments);
 
+/* Watch a load balancer, by the arguments behind the word `watch`; the exit code. */
+HIDDEN int yinyang_watch(int count, const char **arguments);
+
 /* Wait for dead children that are not workers, as the first process of a container must. */
 HIDDEN void yinyang_reap_orphans(struct yinyang *program);
 

@@ -1,7 +1,7 @@
 """The core of yinyang, as Python sees it. `Identity`, `identify` and `render_page` are public, under `yinyang`."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Protocol, Self, TypeAlias, TypedDict, final
+from typing import Any, Literal, NoReturn, Protocol, Self, TypeAlias, TypedDict, final
 
 version: str
 
@@ -195,6 +195,9 @@ class WatchOptions:
     @property
     def has_goal(self) -> bool: ...
 
+def run_watch(arguments: list[str]) -> NoReturn:
+    """Watch as the command `yinyang watch` does, and end the process with its exit code: it has given up all rights."""
+
 def watch_usage_text(program: str) -> str:
     """The text of --help."""
 
@@ -335,6 +338,42 @@ class Tally:
     @property
     def goal_reached(self) -> float | None:
         """When that share was reached."""
+
+    def report(self, now: float, ended: str) -> str:
+        """What --json prints, a JSON object; core/watch/report.pxd lists its keys. `ended` says why the watch ended."""
+
+    def line(self, now: float) -> str:
+        """The state in a line of text."""
+
+    def metrics(self, now: float) -> str:
+        """The counters in the text format of Prometheus."""
+
+    def expectations(self, now: float) -> list[tuple[str, str, bool]]:
+        """What was expected and what was seen, in words, and whether they agree. The first is always there: if anything
+        was asked, something was answered."""
+
+    def closing(self, now: float, unicode: bool, github: bool) -> str:
+        """A line for each expectation, with a mark for whether it holds, in ASCII if not `unicode`; then, for `github`,
+        a workflow command for each that does not hold. Empty if only the one holds that is always there."""
+
+    def junit(self, now: float) -> str:
+        """The expectations as JUnit XML, to be written in UTF-8."""
+
+def run_line(options: WatchOptions, at: float) -> str:
+    """The first line of --jsonl, without a line feed, which describes the run; core/watch/report.pxd lists its keys. `at`
+    is the time, in seconds since 1970."""
+
+def sample_line(
+    at: float,
+    start: float,
+    end: float,
+    replica: _Replica | None = None,
+    failure: str = "",
+    connection: int = 0,
+    cookie_of: str | None = None,
+    served_by: str = "",
+) -> str:
+    """The line of --jsonl for a sample that has just ended, as `Tally.add` takes it."""
 
 _Record: TypeAlias = tuple[Literal["info", "warning", "pages"], int, int, str, tuple[str, ...]]
 

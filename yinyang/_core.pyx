@@ -39,7 +39,7 @@ from .core.os.listener cimport (
     listener_open
 )
 from .core.os.sandbox cimport sandbox_is_possible
-from .core.os.syscalls cimport ECHILD, ENOSYS, O_CLOEXEC, O_NONBLOCK, close, errno, getpid, pipe2, read, write
+from .core.os.syscalls cimport ECHILD, ENOSYS, O_CLOEXEC, O_NONBLOCK, _exit, close, errno, getpid, pipe2, read, write
 from .core.routes.table cimport responses_open
 from .core.shared.scoreboard cimport Counts, scoreboard_close, scoreboard_counts
 from .core.supervisor.reap cimport supervisor_reap_orphans
@@ -55,12 +55,18 @@ from .core.verdict.evidence cimport (
     evidence_open, may_be_gone
 )
 from .core.verdict.verdict cimport STATUS_END, Verdict, verdict_find
+from .core.watch.run cimport watch_main
 from .core.verdict.words cimport FAILURE_KINDS, Name, Naming, failure_words, text_detail, text_headline, verdict_kind
+from .core.watch.expectations cimport (
+    expectation_count, expectation_holds, text_closing, text_expected_words, text_junit, text_seen_words
+)
+from .core.watch.exporter cimport text_watch_metrics
 from .core.watch.options cimport (
     NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, WatchOptions as WatchOptionsState, watch_options_parse,
     watch_usage
 )
-from .core.watch.sample cimport Described, LABEL_MAX, Label, US_PER_SECOND, WatchSample
+from .core.watch.report cimport text_report, text_run_line, text_sample_line, text_summary_line
+from .core.watch.sample cimport Described, LABEL_MAX, Label, US_PER_MS, US_PER_SECOND, WatchSample
 from .core.watch.tally cimport (
     NEVER, SeenGroup, SeenReplica, Tally as TallyState, gap_latest, gap_longest, goal_answers, goal_share,
     group_display_name, group_is_silent, group_replica, latency_count_up_to, latency_quantile, rate_average,
@@ -84,6 +90,9 @@ cdef extern from *:
     #endif
     """
     const char *YINYANG_VERSION
+
+cdef extern from "watch_options.h" nogil:
+    const char *WATCH_PROGRAM
 
 cdef enum:
     MESSAGE_MAX = 4096
@@ -658,6 +667,86 @@ cdef str failure_name(int number):
     return failure_kinds[number] if number < FAILURE_KINDS else f"status {number}"
 
 
+cdef int sample_set(WatchSample *sample, double start, double end, replica, str failure, int64_t connection, cookie_of,
+                    str served_by) except -1:
+    memset(sample, 0, sizeof(sample[0]))
+    sample.start = microseconds(start)
+    sample.end = microseconds(end)
+    sample.is_answer = replica is not None
+    if replica is not None:
+        described_set(&sample.replica, replica)
+    sample.failure = failure_number(failure)
+    sample.connection = connection
+    label_set(&sample.cookie_of, cookie_of or "")
+    label_set(&sample.served_by, served_by)
+    if sample.is_answer and not sample.replica.host.length:
+        raise ValueError("a replica has a host")
+    return 0
+
+
+cdef enum Told:  # what is told of a watch
+    TOLD_REPORT
+    TOLD_LINE
+    TOLD_METRICS
+    TOLD_EXPECTED
+    TOLD_SEEN
+    TOLD_CLOSING
+    TOLD_JUNIT
+
+cdef struct Telling:
+    int64_t now
+    const char *ended  # for TOLD_REPORT
+    int number  # of the expectation
+    bint unicode, github  # for TOLD_CLOSING
+
+
+cdef void tell(Text *text, const TallyState *t, int told, const Telling *how) noexcept nogil:
+    if told == TOLD_REPORT:
+        text_report(text, t, how.now, how.ended)
+    elif told == TOLD_LINE:
+        text_summary_line(text, t, how.now)
+    elif told == TOLD_METRICS:
+        text_watch_metrics(text, t, how.now)
+    elif told == TOLD_EXPECTED:
+        text_expected_words(text, t, how.number)
+    elif told == TOLD_SEEN:
+        text_seen_words(text, t, how.number, how.now)
+    elif told == TOLD_CLOSING:
+        text_closing(text, t, how.now, how.unicode, how.github)
+    else:
+        text_junit(text, t, how.now)
+
+
+cdef str told_text(const TallyState *t, int told, const Telling *how):
+    cdef Text text
+    cdef bytes words
+    text_measure(&text)
+    tell(&text, t, told, how)
+    words = PyBytes_FromStringAndSize(NULL, text.length)
+    text_open(&text, PyBytes_AsString(words), text.length)
+    tell(&text, t, told, how)
+    return words.decode("utf-8", "replace")
+
+
+def run_line(WatchOptions options not None, double at):
+    cdef char words[2 * MESSAGE_MAX]
+    cdef Text text
+    text_open(&text, words, 2 * MESSAGE_MAX)
+    text_run_line(&text, &options._options, microseconds(at) // US_PER_MS)
+    return text_decoded(&text)
+
+
+def sample_line(double at, double start, double end, replica=None, str failure="", int64_t connection=0,
+                cookie_of=None, str served_by=""):
+    cdef char words[2 * MESSAGE_MAX]
+    cdef WatchSample sample
+    cdef Text text
+    sample_set(&sample, start, end, replica, failure, connection, cookie_of, served_by)
+    text_open(&text, words, 2 * MESSAGE_MAX)
+    text_sample_line(&text, &sample, microseconds(at) // US_PER_MS)
+    return text_decoded(&text)
+
+
 cdef class Tally:
     cdef TallyState _state
     cdef readonly WatchOptions options
@@ -669,18 +758,7 @@ cdef class Tally:
     def add(self, double start, double end, replica=None, str failure="", int64_t connection=0, cookie_of=None,
             str served_by=""):
         cdef WatchSample sample
-        memset(&sample, 0, sizeof(sample))
-        sample.start = microseconds(start)
-        sample.end = microseconds(end)
-        sample.is_answer = replica is not None
-        if replica is not None:
-            described_set(&sample.replica, replica)
-        sample.failure = failure_number(failure)
-        sample.connection = connection
-        label_set(&sample.cookie_of, cookie_of or "")
-        label_set(&sample.served_by, served_by)
-        if sample.is_answer and not sample.replica.host.length:
-            raise ValueError("a replica has a host")
+        sample_set(&sample, start, end, replica, failure, connection, cookie_of, served_by)
         tally_add(&self._state, &sample)
 
     def wait(self, int64_t count, double since):
@@ -811,10 +889,54 @@ cdef class Tally:
     def goal_reached(self):
         return seconds_or_none(self._state.goal_reached)
 
+    cdef str _told(self, int told, double now, const char *ended=NULL, int number=0, bint unicode=False,
+                   bint github=False):
+        cdef Telling how
+        how.now = microseconds(now)
+        how.ended = ended
+        how.number = number
+        how.unicode = unicode
+        how.github = github
+        return told_text(&self._state, told, &how)
+
+    def report(self, double now, str ended not None):
+        cdef bytes word = ended.encode()
+        return self._told(TOLD_REPORT, now, PyBytes_AsString(word))
+
+    def line(self, double now):
+        return self._told(TOLD_LINE, now)
+
+    def metrics(self, double now):
+        return self._told(TOLD_METRICS, now)
+
+    def expectations(self, double now):
+        return [
+            (self._told(TOLD_EXPECTED, now, NULL, i), self._told(TOLD_SEEN, now, NULL, i),
+             bool(expectation_holds(&self._state, i, microseconds(now))))
+            for i in range(expectation_count(&self._state))
+        ]
+
+    def closing(self, double now, bint unicode, bint github):
+        return self._told(TOLD_CLOSING, now, NULL, 0, unicode, github)
+
+    def junit(self, double now):
+        return self._told(TOLD_JUNIT, now)
+
 
 cdef tuple colours_of(const SeenReplica *replica):
     cdef int i
     return tuple([(<const char *>replica.described.colours[i])[:COLOUR_LENGTH].decode("ascii") for i in range(2)])
+
+
+def run_watch(arguments):
+    cdef list given = [argument_bytes(argument) for argument in arguments]
+    cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
+    cdef int i
+    if pointers == NULL:
+        raise MemoryError
+    for i in range(len(given)):
+        pointers[i] = PyBytes_AsString(given[i])
+    _exit(watch_main(<int>len(given), pointers, WATCH_PROGRAM, YINYANG_VERSION))
 
 
 def terminal(int fd):
@@ -1055,6 +1177,10 @@ cdef public bint yinyang_healthcheck(yinyang *program) noexcept nogil:
 
 cdef public bint yinyang_open(yinyang *program, int log, int caller_fd) noexcept nogil:
     return program_open(<Program *>program, log, caller_fd)
+
+
+cdef public int yinyang_watch(int count, const char **arguments) noexcept nogil:
+    return watch_main(count, arguments, WATCH_PROGRAM, YINYANG_VERSION)
 
 
 cdef public int yinyang_worker(int count, const char **arguments) noexcept nogil:

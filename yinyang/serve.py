@@ -6,7 +6,7 @@ import _signal as signal  # type: ignore[import-not-found]  # the module `signal
 import os
 import sys
 
-from yinyang._core import LogQueue, check_health, inherited_listener, parse_options, usage, version
+from yinyang._core import LogQueue, check_health, inherited_listener, parse_options, run_watch, usage, version
 from yinyang.server import Server
 
 TYPE_CHECKING = False  # true for those who check types
@@ -19,8 +19,10 @@ EXIT_USAGE = 2  # it was called wrongly
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; the exit code."""
+    """Serve until SIGTERM or SIGINT, or do what else the command line asks for; the exit code."""
     _open_standard_descriptors()
+    if sys.argv[1:2] == ["watch"]:
+        run_watch(sys.argv[2:])
     try:
         action, settings, passed_over = parse_options(sys.argv[1:])
     except ValueError as error:

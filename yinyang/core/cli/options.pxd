@@ -235,7 +235,8 @@ cdef inline void usage_message(Text *text) noexcept nogil:
     for option in range(OPTION_COUNT):
         options = max(options, option_width(option))
         variables = max(variables, variable_width(option))
-    text_string(text, "usage: yinyang [OPTION]...\n\n"
+    text_string(text, "usage: yinyang [OPTION]...\n"
+                "       yinyang watch URL [OPTION]...   show what a load balancer does; yinyang watch --help\n\n"
                 "Serve a yin-yang in a colour of this replica's own, on every path.\n\n"
                 "Options, the variables that set them too, and the defaults in parentheses:\n")
     for option in range(OPTION_COUNT):

@@ -8,7 +8,7 @@ from ..log.log_queue cimport LogQueue, log_queue_open, log_queue_wait_for
 from ..log.timezone cimport Timezone, timezone_open
 from ..os.listener cimport NO_LISTENER, listener_error_message, listener_inherited, listener_open
 from ..os.sandbox cimport (
-    GUARD_FILES, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible, sandbox_refusal_message
+    GUARD_FILES, OF_PARENT, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible, sandbox_refusal_message
 )
 from ..os.syscalls cimport EINVAL, ENOMEM, EPERM, MAP_PRIVATE, PR_SET_DUMPABLE, close, map_memory, prctl
 from ..shared.scoreboard cimport Scoreboard, scoreboard_attach
@@ -124,7 +124,7 @@ cdef inline int program_serve(Program *p, int listener, int log, int caller_fd, 
     timezone_open(&p.timezone)  # before the sandbox closes the file system
     if error == 0 and sandbox != SANDBOX_OFF:
         supervisor.guards = sandbox_enter(
-            True, supervisor.wakeup_fd, p.executable.fd if supervisor.executable != NULL else -1, refused)
+            OF_PARENT, supervisor.wakeup_fd, p.executable.fd if supervisor.executable != NULL else -1, refused)
         if not supervisor.guards & GUARD_FILES:
             supervisor.executable = NULL  # as other programs could be executed then
         if sandbox != SANDBOX_REQUIRE:

@@ -1,6 +1,7 @@
 """The sandbox: its options, and its messages in the log. csrc/sandbox.h enters it.
 
-A worker enters it when it has everything that it needs to serve; the parent of the static program, when it listens.
+A worker enters it when it has everything that it needs to serve; the parent of the static program, when it listens;
+the watch, when it knows where to send its requests and where to write.
 The parent of a Python program never enters it, because the rest of that program may need what the sandbox forbids.
 """
 
@@ -17,9 +18,13 @@ cdef extern from "sandbox.h" nogil:
         GUARD_CALLS
         GUARD_DESCRIPTORS
         NOBODY
+        OF_PARENT
+        OF_WATCH
+        OF_WORKER
     int landlock_version()
     bint seccomp_is_available()
-    int sandbox_enter(bint is_parent, int wakeup, int program, int *refused)
+    int sandbox_user()
+    int sandbox_enter(int whose, int wakeup, int program, int *refused)
 
 cdef enum Sandbox:  # in the order of the words in csrc/option_table.h
     SANDBOX_AUTO  # as much of it as the kernel supports

@@ -10,6 +10,7 @@ cdef extern from "<errno.h>" nogil:
     enum:
         EPERM
         EINTR
+        EPIPE
         EBADF
         ECHILD
         EAGAIN
@@ -25,7 +26,14 @@ cdef extern from "<errno.h>" nogil:
         EOPNOTSUPP
         EADDRINUSE
         EADDRNOTAVAIL
+        ECONNABORTED
+        ECONNREFUSED
+        ECONNRESET
+        EHOSTDOWN
+        EHOSTUNREACH
         EINPROGRESS
+        ENETDOWN
+        ENETUNREACH
         ETIMEDOUT
 
 cdef extern from "<unistd.h>" nogil:
@@ -43,6 +51,7 @@ cdef extern from "<unistd.h>" nogil:
     pid_t getpid()
     pid_t getppid()
     int getpagesize()
+    pid_t fork_whole "fork"()  # with these handlers, and with a heap that the child may use
     pid_t fork "_Fork"()  # without the handlers that the embedding program has registered by pthread_atfork(3)
     void _exit(int code)
     long syscall(long number, ...)
@@ -52,17 +61,21 @@ cdef extern from "<unistd.h>" nogil:
 cdef extern from "<sys/syscall.h>" nogil:
     enum:
         SYS_accept4
+        SYS_connect
         SYS_execveat
         SYS_fcntl
         SYS_memfd_create
         SYS_close_range
         SYS_getdents64
         SYS_getpeername
+        SYS_getrandom
         SYS_getsockname
+        SYS_getsockopt
         SYS_recvfrom
         SYS_sendto
         SYS_setsockopt
         SYS_shutdown
+        SYS_socket
 
 cdef extern from "<fcntl.h>" nogil:
     enum:
@@ -72,6 +85,7 @@ cdef extern from "<fcntl.h>" nogil:
         F_SETFL
         O_RDONLY
         O_WRONLY
+        O_CREAT
         O_CLOEXEC
         O_NOCTTY
         O_NONBLOCK
@@ -80,7 +94,7 @@ cdef extern from "<fcntl.h>" nogil:
         F_SEAL_GROW
         F_SEAL_SEAL
         F_SEAL_SHRINK
-    int open(const char *path, int flags)
+    int open(const char *path, int flags, ...)
     int fcntl(int fd, int operation, ...)
 
 cdef extern from "<sys/ioctl.h>" nogil:
@@ -121,6 +135,7 @@ cdef extern from "<time.h>" nogil:
         CLOCK_MONOTONIC
         CLOCK_MONOTONIC_COARSE
         CLOCK_PROCESS_CPUTIME_ID
+        CLOCK_REALTIME
         CLOCK_REALTIME_COARSE
     int clock_gettime(int clock, timespec *time)
 
@@ -161,6 +176,7 @@ cdef extern from "<sys/socket.h>" nogil:
         AF_UNSPEC
         AF_INET
         AF_INET6
+        SOCK_SEQPACKET
         SOCK_STREAM
         SOCK_NONBLOCK
         SOCK_CLOEXEC
@@ -168,6 +184,7 @@ cdef extern from "<sys/socket.h>" nogil:
         SO_ACCEPTCONN
         SO_BINDTOIFINDEX
         SO_DOMAIN
+        SO_ERROR
         SO_REUSEADDR
         SO_RCVBUF
         SO_RCVTIMEO
@@ -186,6 +203,16 @@ cdef extern from "<sys/socket.h>" nogil:
     int bind(int fd, const sockaddr *address, socklen_t size)
     int listen(int fd, int backlog)
     int connect(int fd, const sockaddr *address, socklen_t size)
+
+cdef extern from "<netdb.h>" nogil:
+    struct addrinfo:
+        int ai_family
+        int ai_socktype
+        socklen_t ai_addrlen
+        sockaddr *ai_addr
+        addrinfo *ai_next
+    int getaddrinfo(const char *host, const char *service, const addrinfo *hints, addrinfo **found)
+    void freeaddrinfo(addrinfo *found)
 
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:
@@ -224,7 +251,9 @@ cdef extern from "<sys/epoll.h>" nogil:
         EPOLLOUT
         EPOLLET
         EPOLLEXCLUSIVE
+        EPOLLERR
         EPOLLHUP
+        EPOLLRDHUP
         EPOLL_CLOEXEC
         EPOLL_CTL_ADD
         EPOLL_CTL_DEL
@@ -238,6 +267,25 @@ cdef extern from "<sys/eventfd.h>" nogil:
         EFD_CLOEXEC
         EFD_NONBLOCK
     int eventfd(unsigned int start, int flags)
+
+cdef extern from "<sys/timerfd.h>" nogil:
+    struct itimerspec:
+        timespec it_interval
+        timespec it_value
+    enum:
+        TFD_CLOEXEC
+        TFD_NONBLOCK
+        TFD_TIMER_ABSTIME
+    int timerfd_create(int clock, int flags)
+    int timerfd_settime(int fd, int flags, const itimerspec *value, itimerspec *before)
+
+cdef extern from "<sys/signalfd.h>" nogil:
+    struct signalfd_siginfo:
+        uint32_t ssi_signo
+    enum:
+        SFD_CLOEXEC
+        SFD_NONBLOCK
+    int signalfd(int fd, const sigset_t *signals, int flags)
 
 cdef extern from "<poll.h>" nogil:
     struct pollfd:
@@ -255,10 +303,16 @@ cdef extern from "<signal.h>" nogil:
     ctypedef void (*handler)(int)
     handler SIG_DFL
     enum:
+        SIG_BLOCK
         SIG_SETMASK
         SIG_UNBLOCK
+        SIGHUP
+        SIGINT
         SIGKILL
+        SIGPIPE
         SIGPROF
+        SIGTERM
+        SIGWINCH
     handler signal(int number, handler what)
     int sigemptyset(sigset_t *signals)
     int sigaddset(sigset_t *signals, int number)
@@ -325,6 +379,17 @@ cdef inline int64_t monotonic_ns() noexcept nogil:
     return time.tv_sec * 1000000000 + time.tv_nsec
 
 
+cdef inline int64_t monotonic_us() noexcept nogil:
+    return monotonic_ns() // 1000
+
+
+cdef inline int64_t wall_ms() noexcept nogil:
+    """Milliseconds since 1970."""
+    cdef timespec time
+    clock_gettime(CLOCK_REALTIME, &time)
+    return time.tv_sec * 1000 + time.tv_nsec // 1000000
+
+
 cdef inline int64_t wall_second() noexcept nogil:
     """Seconds since 1970, as of the last tick."""
     cdef timespec time
@@ -363,6 +428,23 @@ cdef inline ssize_t recv(int fd, void *buffer, size_t size, int flags) noexcept 
 
 cdef inline ssize_t send(int fd, const void *bytes, size_t size, int flags) noexcept nogil:
     return syscall(SYS_sendto, fd, bytes, size, flags, NULL, 0)
+
+
+cdef inline int open_socket(int family, int type) noexcept nogil:
+    """socket(2)."""
+    return <int>syscall(SYS_socket, family, type, 0)
+
+
+cdef inline int connect_socket(int fd, const sockaddr *address, socklen_t size) noexcept nogil:
+    """connect(2)."""
+    return <int>syscall(SYS_connect, fd, address, size)
+
+
+cdef inline int socket_error(int fd) noexcept nogil:
+    """The errno of what a socket did in the background (SO_ERROR); 0 if it went well."""
+    cdef int error = 0
+    cdef socklen_t size = sizeof(error)
+    return errno if syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 else error
 
 
 cdef inline int shutdown(int fd, int how) noexcept nogil:

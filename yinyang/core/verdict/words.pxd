@@ -20,9 +20,9 @@ cdef extern from "verdict.h" nogil:
     const char *const spread_words[]
     enum:
         FAILURE_KINDS
+        FAILURE_TIMED_OUT
 
 cdef enum:
-    FAILURE_TIMED_OUT = 1  # in failure_words
     FEW_SAMPLES = 9  # of which no part is told
     SHARES_NAMED = 4  # sources whose shares are named
 

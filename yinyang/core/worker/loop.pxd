@@ -13,7 +13,7 @@ from ..identity.replica cimport Replica
 from ..os.atomic cimport atomic_get_u64, atomic_set_u64
 from ..os.descriptors cimport fill_standard_fds
 from ..os.handshakes cimport handshakes_defer
-from ..os.sandbox cimport GUARD_DESCRIPTORS, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
+from ..os.sandbox cimport GUARD_DESCRIPTORS, OF_WORKER, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
     EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSYS, ENOTSOCK, EPERM, EPOLLET, EPOLLEXCLUSIVE,
     EPOLLHUP, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL,
@@ -154,7 +154,7 @@ cdef inline int worker_watch(Worker *w) noexcept nogil:
 cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required) noexcept nogil:
     """Enter the sandbox; the guards that hold, or -errno."""
     cdef int refused = 0
-    cdef int guards = sandbox_enter(False, w.wakeup_fd, -1, &refused)
+    cdef int guards = sandbox_enter(OF_WORKER, w.wakeup_fd, -1, &refused)
     if alone:
         guards |= GUARD_DESCRIPTORS
     else:

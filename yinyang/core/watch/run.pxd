@@ -1,0 +1,517 @@
+"""A watch from its command line to its exit code: samples, shows what happens, and tells whether it is as expected.
+
+One thread waits for all: sockets, the time, signals, the addresses of the host, and those who read the metrics.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset, strcmp
+
+from ..os.sandbox cimport OF_WATCH, sandbox_enter
+from ..os.syscalls cimport (
+    CLOCK_MONOTONIC, EINTR, ENOMEM, EPIPE, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, O_CLOEXEC, O_CREAT,
+    O_WRONLY, POLLIN, POLLOUT, SFD_CLOEXEC, SFD_NONBLOCK, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGWINCH, SIG_BLOCK,
+    TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, epoll_create1, epoll_ctl, epoll_event, epoll_wait, errno, ftruncate,
+    getenv, itimerspec, map_memory, monotonic_us, open, poll, pollfd, pthread_sigmask, read, sigaddset, sigemptyset,
+    signalfd, signalfd_siginfo, sigset_t, timerfd_create, timerfd_settime, wall_ms, write
+)
+from ..text.buffer cimport (
+    Text, text_fits, text_format, text_number, text_open, text_printable, text_put, text_quoted, text_string,
+    text_system_error
+)
+from .answer cimport Answer
+from .expectations cimport expectations_hold, text_closing, text_junit
+from .options cimport (
+    NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, WatchOptions, watch_options_parse, watch_usage
+)
+from .page cimport Page, page_must_grow, page_open
+from .report cimport text_report, text_run_line, text_sample_line, text_summary_line
+from .resolver cimport Resolver, resolver_open, resolver_read
+from .sample cimport US_PER_SECOND, WatchSample
+from .sampler cimport (
+    SLOT_FREE, Sampler, sampler_due, sampler_event, sampler_is_done, sampler_looked_up, sampler_open, sampler_turn
+)
+from .scrapes cimport SCRAPES_MAX, Scrapes, scrapes_accept, scrapes_event, scrapes_open, scrapes_turn
+from .tally cimport Tally, tally_add, tally_open
+from .terminal cimport (
+    Terminal, terminal_begin, terminal_end, terminal_frame_end, terminal_home, terminal_open, terminal_resize
+)
+from .url cimport Url, url_parse
+from .view cimport View, view_draw
+
+cdef enum:
+    EXIT_HOLDS = 0
+    EXIT_FAILS = 1  # an expectation does not hold
+    EXIT_WRONG = 2  # it was called wrongly, or cannot watch
+    EXIT_SIGNAL = 128  # plus the number of the signal
+    STDOUT = 1
+    STDERR = 2
+    FRAME = US_PER_SECOND // 8  # us, from one picture to the next
+    LINE = US_PER_SECOND  # from one line to the next
+    CHUNK = 4096  # bytes that a pipe with room takes without waiting (PIPE_BUF)
+    EVENTS_MAX = 64
+    WATCH_MESSAGE_MAX = 512
+
+cdef enum Mode:  # what is printed meanwhile
+    MODE_NOTHING
+    MODE_SAMPLES  # a line of JSON for each
+    MODE_LINES  # one each second
+    MODE_SCREEN  # a picture that is drawn again and again
+
+cdef enum Print:
+    PRINT_LINE
+    PRINT_FRAME
+    PRINT_LAST_FRAME
+    PRINT_REPORT
+    PRINT_RUN
+    PRINT_SAMPLE
+    PRINT_CLOSING
+    PRINT_JUNIT
+
+cdef enum Event:  # beyond the numbers of slots
+    EVENT_TIMER = 1 << 20
+    EVENT_SIGNAL
+    EVENT_RESOLVER
+    EVENT_LISTENER
+    EVENT_SCRAPE  # of the first client
+
+cdef struct Watch:
+    WatchOptions options
+    Url url
+    Tally tally
+    Sampler sampler
+    Resolver resolver
+    Scrapes scrapes
+    Terminal terminal
+    int mode
+    int epoll, timer, signals
+    int junit  # descriptor
+    int64_t print_due
+    Page page
+    const WatchSample *sample  # that is printed
+    bint has_answered  # any replica has
+    bint is_over
+    int signal  # that has ended it; 0: none
+    const char *ended
+    bint output_is_gone  # who read it has ended
+    int problem  # an exit code, if it cannot go on
+    char message[WATCH_MESSAGE_MAX]  # about that, or about what is wrong at the beginning; ends with NUL
+
+
+cdef inline int watch_main(int count, const char **arguments, const char *program, const char *version) noexcept nogil:
+    """Watch, as these arguments say, which are those behind the word `watch`; the exit code. From then on, the process
+    has no rights but to end, and it has used its standard output."""
+    cdef Watch *w = <Watch *>map_memory(sizeof(Watch), MAP_PRIVATE)
+    cdef Text message
+    cdef int action
+    if w == NULL:
+        return watch_complain("out of memory")
+    text_open(&message, w.message, WATCH_MESSAGE_MAX - 1)
+    action = watch_options_parse(&w.options, count, arguments, &message)
+    if action == WATCH_ERROR:
+        return watch_complain(w.message)
+    if action != WATCH_RUN:
+        return watch_tell(w, action == WATCH_SHOW_HELP, program, version)
+    if not watch_open(w, &message):
+        return watch_complain(w.message)
+    watch_run(w)
+    return watch_finish(w)
+
+
+cdef inline int watch_complain(const char *words) noexcept nogil:
+    cdef char bytes[WATCH_MESSAGE_MAX + 16]
+    cdef Text text
+    text_open(&text, bytes, sizeof(bytes))
+    text_format(&text, "yinyang watch: %s\n", words)
+    if write(STDERR, bytes, min(text.length, text.room)) < 0:
+        return EXIT_WRONG
+    return EXIT_WRONG
+
+
+cdef inline int watch_tell(Watch *w, bint help, const char *program, const char *version) noexcept nogil:
+    cdef Text text
+    if not page_open(&w.page, &text):
+        return EXIT_WRONG
+    if help:
+        watch_usage(&text, program)
+    else:
+        text_format(&text, "%s %s\n", program, version)
+    watch_write(w, STDOUT, text.data, min(text.length, text.room))
+    return EXIT_HOLDS
+
+
+# ---- the beginning ------------------------------------------------------------------------------------------------
+
+cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
+    """Have everything that a watch needs, and no more rights than it needs; False, with a message, if that fails."""
+    cdef int64_t now = monotonic_us()
+    cdef int error
+    url_parse(&w.url, w.options.url)
+    if not watch_can_ask(&w.url, message):
+        return False
+    w.junit = -1
+    if w.options.junit != NULL:
+        w.junit = open(w.options.junit, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
+        if w.junit < 0:
+            text_quoted(message, w.options.junit)
+            text_string(message, " cannot be written: ")
+            text_system_error(message, errno)
+            return False
+    error = scrapes_open(&w.scrapes, w.options.metrics_port)
+    if error < 0:
+        text_format(message, "cannot serve metrics at port %llu: ", <unsigned long long>w.options.metrics_port)
+        text_system_error(message, -error)
+        return False
+    w.mode = watch_mode(w)
+    error = watch_open_events(w, now)
+    if error < 0:
+        text_string(message, "cannot watch: ")
+        text_system_error(message, -error)
+        return False
+    watch_give_up_rights()
+    tally_open(&w.tally, &w.options, now)
+    w.print_due = now + (FRAME if w.mode == MODE_SCREEN else LINE)
+    return True
+
+
+cdef inline bint watch_can_ask(const Url *url, Text *message) noexcept nogil:
+    """Whether it is http to a host of ASCII; else the message says what can."""
+    cdef size_t i
+    if url.is_tls:
+        text_string(message, "https is what the watch for Python does: pip install 'yinyang-serve[watch]', and then "
+                    "yinyang-watch https://...")
+        return False
+    for i in range(url.host.length):
+        if url.host.bytes[i] & 0x80:
+            text_string(message, "the host of the URL is not in ASCII; write it in punycode, such as xn--nxasmq6b")
+            return False
+    return True
+
+
+cdef inline int watch_mode(Watch *w) noexcept nogil:
+    terminal_open(&w.terminal, STDOUT)
+    if w.options.json:
+        return MODE_NOTHING
+    if w.options.jsonl:
+        return MODE_SAMPLES
+    return MODE_SCREEN if w.terminal.is_terminal and not w.terminal.is_dumb else MODE_LINES
+
+
+cdef inline int watch_open_events(Watch *w, int64_t now) noexcept nogil:
+    """Whatever is waited for; 0 or -errno."""
+    cdef sigset_t minded
+    cdef int error = resolver_open(&w.resolver, &w.url, now)  # which begins a process: that has the former signals
+    if error < 0:
+        return error
+    sigemptyset(&minded)
+    sigaddset(&minded, SIGHUP)
+    sigaddset(&minded, SIGINT)
+    sigaddset(&minded, SIGTERM)
+    sigaddset(&minded, SIGWINCH)
+    w.signals = signalfd(-1, &minded, SFD_CLOEXEC | SFD_NONBLOCK)
+    if w.signals < 0:
+        return -errno
+    sigaddset(&minded, SIGPIPE)
+    pthread_sigmask(SIG_BLOCK, &minded, NULL)
+    w.epoll = epoll_create1(EPOLL_CLOEXEC)
+    w.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
+    if w.epoll < 0 or w.timer < 0:
+        return -errno
+    watch_await(w, w.signals, EVENT_SIGNAL)
+    watch_await(w, w.timer, EVENT_TIMER)
+    watch_await(w, w.resolver.fd, EVENT_RESOLVER)
+    watch_await(w, w.scrapes.listener, EVENT_LISTENER)
+    w.scrapes.epoll = w.epoll
+    w.scrapes.first_event = EVENT_SCRAPE
+    w.sampler.on_sample = watch_on_sample
+    w.sampler.context = w
+    return sampler_open(&w.sampler, &w.options, &w.url, &w.resolver, w.epoll, now)
+
+
+cdef inline void watch_await(Watch *w, int fd, int number) noexcept nogil:
+    """Have a descriptor watched, if there is one."""
+    cdef epoll_event event
+    event.events = EPOLLIN
+    event.data.u64 = <uint64_t>number
+    if fd >= 0:
+        epoll_ctl(w.epoll, EPOLL_CTL_ADD, fd, &event)
+
+
+cdef inline void watch_give_up_rights() noexcept nogil:
+    """As much as the kernel supports, unless YINYANG_SANDBOX says `off`, as for the server."""
+    cdef const char *sandbox = getenv("YINYANG_SANDBOX")
+    cdef int refused = 0
+    if sandbox == NULL or strcmp(sandbox, "off") != 0:
+        sandbox_enter(OF_WATCH, -1, -1, &refused)
+
+
+# ---- meanwhile ----------------------------------------------------------------------------------------------------
+
+cdef inline void watch_run(Watch *w) noexcept nogil:
+    """Until the duration, the count or the share is reached, or a signal comes."""
+    cdef epoll_event events[EVENTS_MAX]
+    cdef int count, i
+    cdef int64_t now = monotonic_us()
+    watch_print_begin(w)
+    sampler_turn(&w.sampler, now)
+    while not w.is_over:
+        watch_set_timer(w, now)
+        count = epoll_wait(w.epoll, events, EVENTS_MAX, -1)
+        now = monotonic_us()
+        for i in range(max(count, 0)):
+            if not w.is_over:
+                watch_event(w, events[i].data.u64, events[i].events, now)
+        now = monotonic_us()
+        if not w.is_over:
+            sampler_turn(&w.sampler, now)
+        scrapes_turn(&w.scrapes, now)
+        if not w.is_over and now >= w.print_due:
+            watch_print_meanwhile(w, now)
+        if not w.is_over and sampler_is_done(&w.sampler, now):
+            watch_end(w, "count" if w.tally.samples == w.options.count else "duration")
+
+
+cdef inline void watch_end(Watch *w, const char *reason) noexcept nogil:
+    w.is_over = True
+    w.ended = reason
+
+
+cdef inline void watch_set_timer(Watch *w, int64_t now) noexcept nogil:
+    """Wake up when there is something to do."""
+    cdef int64_t due = max(min(sampler_due(&w.sampler, now), w.print_due), 1)
+    cdef itimerspec time
+    memset(&time, 0, sizeof(time))
+    time.it_value.tv_sec = due // US_PER_SECOND
+    time.it_value.tv_nsec = due % US_PER_SECOND * 1000
+    timerfd_settime(w.timer, TFD_TIMER_ABSTIME, &time, NULL)
+
+
+cdef inline void watch_event(Watch *w, uint64_t number, uint32_t events, int64_t now) noexcept nogil:
+    cdef uint64_t times
+    if number < EVENT_TIMER:
+        sampler_event(&w.sampler, <int>number, events)
+    elif number == EVENT_TIMER:
+        if read(w.timer, &times, sizeof(times)) < 0:
+            return  # it was set anew
+    elif number == EVENT_SIGNAL:
+        watch_read_signals(w)
+    elif number == EVENT_RESOLVER:
+        resolver_read(&w.resolver)
+        sampler_looked_up(&w.sampler, now)
+    elif number == EVENT_LISTENER:
+        scrapes_accept(&w.scrapes, now)
+    elif number < EVENT_SCRAPE + SCRAPES_MAX:
+        watch_note_waits(w)
+        scrapes_event(&w.scrapes, <int>(number - EVENT_SCRAPE), &w.tally, now)
+
+
+cdef inline void watch_read_signals(Watch *w) noexcept nogil:
+    cdef signalfd_siginfo info
+    while read(w.signals, &info, sizeof(info)) == <ssize_t>sizeof(info):
+        if info.ssi_signo != SIGWINCH:
+            w.signal = <int>info.ssi_signo
+            watch_end(w, "signal")
+        elif w.mode == MODE_SCREEN and terminal_resize(&w.terminal):
+            w.print_due = 0
+
+
+cdef inline void watch_on_sample(void *context, const WatchSample *sample, const Answer *answer) noexcept nogil:
+    cdef Watch *w = <Watch *>context
+    if w.is_over:
+        return
+    w.has_answered = w.has_answered or sample.is_answer
+    if not w.has_answered and w.url.user.bytes == NULL and watch_needs_login(w, sample, answer):
+        return
+    tally_add(&w.tally, sample)
+    if w.mode == MODE_SAMPLES:
+        w.sample = sample
+        watch_print(w, STDOUT, PRINT_SAMPLE)
+    if w.tally.goal_reached != NOT_GIVEN:
+        watch_end(w, "until")
+
+
+cdef inline bint watch_needs_login(Watch *w, const WatchSample *sample, const Answer *answer) noexcept nogil:
+    """Whether this is the answer to somebody who is to log in, and no failure of a replica: then there is no use in
+    going on."""
+    cdef Text message
+    cdef bint is_redirect
+    if answer == NULL or sample.served_by.length:
+        return False
+    is_redirect = 300 < answer.status < 400 and answer.status != 304 and answer.location.bytes != NULL
+    if answer.status != 401 and answer.status != 403 and not is_redirect:
+        return False
+    memset(w.message, 0, WATCH_MESSAGE_MAX)
+    text_open(&message, w.message, WATCH_MESSAGE_MAX - 1)
+    text_format(&message, "needs a login%s: %s answers ", ", or another URL" if is_redirect else "",
+                w.options.display_url)
+    text_number(&message, <uint64_t>answer.status)
+    if is_redirect:
+        text_string(&message, ", and leads to ")
+        text_location(&message, answer)
+    else:
+        text_string(&message, "; give one as in http://USER:PASSWORD@localhost:8080/")
+    w.problem = EXIT_WRONG
+    watch_end(w, "")
+    return True
+
+
+cdef inline void text_location(Text *text, const Answer *answer) noexcept nogil:
+    """Where a redirect leads to, without the query, which may hold secrets."""
+    cdef size_t length = 0
+    while length < answer.location.length and answer.location.bytes[length] != b'?':
+        length += 1
+    text_printable(text, answer.location.bytes, length)
+
+
+cdef inline void watch_note_waits(Watch *w) noexcept nogil:
+    """Tell the tally of the requests that are under way."""
+    cdef int i
+    w.tally.waiting = 0
+    w.tally.waiting_since = 0
+    for i in range(w.options.concurrency):
+        if w.sampler.slots[i].state != SLOT_FREE:
+            if w.tally.waiting == 0 or w.sampler.slots[i].begin < w.tally.waiting_since:
+                w.tally.waiting_since = w.sampler.slots[i].begin
+            w.tally.waiting += 1
+
+
+# ---- what is printed ----------------------------------------------------------------------------------------------
+
+cdef inline void watch_print_begin(Watch *w) noexcept nogil:
+    cdef char bytes[64]
+    cdef Text text
+    if w.mode == MODE_SAMPLES:
+        watch_print(w, STDOUT, PRINT_RUN)
+    elif w.mode == MODE_SCREEN:
+        text_open(&text, bytes, sizeof(bytes))
+        terminal_begin(&text)
+        watch_write(w, STDOUT, bytes, text.length)
+        watch_print(w, STDOUT, PRINT_FRAME)
+
+
+cdef inline void watch_print_meanwhile(Watch *w, int64_t now) noexcept nogil:
+    cdef int64_t interval = FRAME if w.mode == MODE_SCREEN else LINE
+    if w.mode == MODE_SCREEN:
+        watch_print(w, STDOUT, PRINT_FRAME)
+    elif w.mode == MODE_LINES:
+        watch_print(w, STDOUT, PRINT_LINE)
+    w.print_due = max(w.print_due + interval, now)
+
+
+cdef inline int watch_finish(Watch *w) noexcept nogil:
+    """Print the last, and choose the exit code."""
+    cdef char bytes[64]
+    cdef Text text
+    cdef int64_t now
+    cdef bint has_end = (w.options.duration != NOT_GIVEN or w.options.count != NOT_GIVEN or w.options.has_goal)
+    if w.mode == MODE_SCREEN:
+        text_open(&text, bytes, sizeof(bytes))
+        terminal_end(&text)
+        watch_write(w, STDOUT, bytes, text.length)
+    if w.problem:
+        return watch_complain(w.message)
+    now = monotonic_us()
+    w.tally.waiting = 0
+    if w.mode == MODE_SCREEN:
+        watch_print(w, STDOUT, PRINT_LAST_FRAME)
+    elif w.mode == MODE_LINES:
+        watch_print(w, STDOUT, PRINT_LINE)
+    elif w.options.json:
+        watch_print(w, STDOUT, PRINT_REPORT)
+    if w.output_is_gone:
+        return EXIT_SIGNAL + SIGPIPE
+    watch_print(w, STDERR, PRINT_CLOSING)
+    if w.junit >= 0 and ftruncate(w.junit, 0) == 0:
+        watch_print(w, w.junit, PRINT_JUNIT)
+    if w.signal and has_end:
+        return EXIT_SIGNAL + w.signal
+    return EXIT_HOLDS if expectations_hold(&w.tally, now) else EXIT_FAILS
+
+
+cdef inline void watch_print(Watch *w, int fd, int what) noexcept nogil:
+    """Write a text to a descriptor."""
+    cdef int64_t now = monotonic_us()
+    cdef Text text
+    watch_note_waits(w)
+    if not page_open(&w.page, &text):
+        return
+    watch_render(w, &text, what, now)
+    while page_must_grow(&w.page, &text):
+        page_open(&w.page, &text)
+        watch_render(w, &text, what, now)
+    if text_fits(&text):
+        watch_write(w, fd, text.data, text.length)
+
+
+cdef inline void watch_render(Watch *w, Text *text, int what, int64_t now) noexcept nogil:
+    cdef const Tally *tally = &w.tally
+    if what == PRINT_LINE:
+        text_summary_line(text, tally, now)
+        text_string(text, "\n")
+    elif what == PRINT_FRAME:
+        terminal_home(text)
+        watch_draw(w, text, now, False)
+        terminal_frame_end(text)
+    elif what == PRINT_LAST_FRAME:
+        watch_draw(w, text, now, True)
+    elif what == PRINT_REPORT:
+        text_report(text, tally, now, w.ended)
+        text_string(text, "\n")
+    elif what == PRINT_RUN:
+        text_run_line(text, &w.options, wall_ms())
+        text_string(text, "\n")
+    elif what == PRINT_SAMPLE:
+        text_sample_line(text, w.sample, wall_ms())
+        text_string(text, "\n")
+    elif what == PRINT_CLOSING:
+        text_closing(text, tally, now, w.terminal.unicode, is_in_github())
+    else:
+        text_junit(text, tally, now)
+
+
+cdef inline bint is_in_github() noexcept nogil:
+    """Whether this is a step of GitHub Actions."""
+    cdef const char *value = getenv("GITHUB_ACTIONS")
+    return value != NULL and strcmp(value, "true") == 0
+
+
+cdef inline void watch_draw(Watch *w, Text *text, int64_t now, bint show_all) noexcept nogil:
+    cdef View view
+    memset(&view, 0, sizeof(view))
+    view.width = w.terminal.width
+    view.height = w.terminal.height
+    view.colours = w.terminal.colours
+    view.unicode = w.terminal.unicode
+    view.show_all = show_all
+    view.title = w.options.display_url
+    view_draw(text, &w.tally, now, &view)
+
+
+cdef inline void watch_write(Watch *w, int fd, const char *bytes, size_t length) noexcept nogil:
+    """Write all, but go no further if a signal comes while the reader takes nothing."""
+    cdef ssize_t written
+    while length and not w.output_is_gone:
+        if not watch_can_write(w, fd):
+            return
+        written = write(fd, bytes, min(length, <size_t>CHUNK))
+        if written < 0:
+            if errno != EINTR:
+                w.output_is_gone = fd == STDOUT
+                watch_end(w, "signal")
+                return
+            continue
+        bytes += written
+        length -= <size_t>written
+
+
+cdef inline bint watch_can_write(Watch *w, int fd) noexcept nogil:
+    """Wait until a descriptor takes bytes; False if a signal came instead."""
+    cdef pollfd fds[2]
+    fds[0].fd = fd
+    fds[0].events = POLLOUT
+    fds[1].fd = w.signals if w.signals else -1  # not yet open
+    fds[1].events = POLLIN
+    fds[0].revents = fds[1].revents = 0
+    while poll(fds, 2, -1) < 0:
+        if errno != EINTR:
+            return False
+    return fds[0].revents != 0

@@ -1,0 +1,477 @@
+"""Sends requests for whoami at a constant mean rate, however long the answers take.
+
+The times between requests are random, from an exponential distribution with the mean 1 / rate: what happens at random
+times sees a rotation as it is, while two clients with exact timers may each keep step with a part of it. If no slot is
+free, a request waits for one. Requests that are later than MAX_LAG do not come in a burst.
+
+A slot has at most one request at a time, and one connection. All sockets are watched by one epoll, edge-triggered.
+"""
+
+from libc.math cimport log
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libc.string cimport memcpy
+
+from ..os.address cimport Address, hex_digit
+from ..os.syscalls cimport (
+    EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINPROGRESS, EMFILE,
+    ENETDOWN, ENETUNREACH, ENFILE, ENOMEM, EPIPE, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
+    EPOLL_CTL_ADD, ETIMEDOUT, MAP_NORESERVE, MAP_PRIVATE, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
+    SYS_getrandom, close, connect_socket, epoll_ctl, epoll_event, errno, map_memory, monotonic_us, open_socket, recv,
+    send, sockaddr, socket_error, syscall
+)
+from ..text.buffer cimport Text, text_open, text_put, text_string
+from .answer cimport (
+    ANSWER_CUT, ANSWER_DONE, ANSWER_MAX, ANSWER_MORE, ANSWER_NOT_HTTP, Answer, answer_begin, answer_end, answer_open,
+    answer_parse
+)
+from .cookies cimport COOKIES_MAX, CookieJar, Cookies, jar_choose, jar_open, jar_store
+from .describe cimport answer_describe, label_set
+from .options cimport NOT_GIVEN, WATCH_URL_MAX, WatchOptions
+from .resolver cimport Resolver, resolver_ask, resolver_take_turn
+from .sample cimport Label, US_PER_MS, US_PER_SECOND, WatchSample, label_copy
+from .url cimport Part, Url, text_whoami_path, text_whoami_query
+
+cdef extern from "verdict.h" nogil:
+    enum:
+        FAILURE_FAILED
+        FAILURE_TIMED_OUT
+        FAILURE_REFUSED
+        FAILURE_RESET
+        FAILURE_CLOSED
+        FAILURE_UNREACHABLE
+        FAILURE_NAME_NOT_FOUND
+        FAILURE_NOT_HTTP
+        FAILURE_NOT_WHOAMI
+        FAILURE_NO_LOCAL_PORT
+        FAILURE_TOO_MANY_FILES
+
+cdef enum:
+    MAX_LAG = 100 * US_PER_MS  # of lateness that are made up for
+    REQUEST_HEAD_MAX = 3 * WATCH_URL_MAX + 1024  # bytes of a request without its cookies
+    NO_FAILURE = -1
+    NO_PLACE = -1  # in the jar
+    STATUS_OK = 200
+
+cdef enum SlotState:
+    SLOT_FREE  # perhaps with a connection that may be used again
+    SLOT_LOOKING_UP  # the name of the host
+    SLOT_CONNECTING
+    SLOT_ASKING  # the request is being sent, or the answer received
+
+cdef struct Slot:
+    int state
+    int fd  # -1: no connection
+    int64_t connection  # its number; 0: none yet
+    int64_t begin  # us, when the request was sent or began to wait for the name
+    int64_t start  # when it went to the network
+    int address  # the number of the one that was tried first
+    int tries  # of others
+    Label cookie_of  # the host of the replica whose cookies the request carries; empty if it carries none
+    size_t cookies_length
+    char cookies[COOKIES_MAX]
+    size_t sent  # bytes of the request
+    Answer answer
+
+cdef struct Sampler:
+    const WatchOptions *options
+    Resolver *resolver
+    int epoll
+    void (*on_sample)(void *context, const WatchSample *sample, const Answer *answer) noexcept nogil
+    void *context  # of on_sample
+    Slot *slots  # as many as options.concurrency
+    int free_slots[1000]  # their numbers
+    int free_count
+    int64_t latest_due  # us, when the next request is to be sent
+    int64_t end  # us, when no more are sent; NOT_GIVEN: never
+    int64_t sent
+    int64_t connections
+    uint64_t random_state
+    CookieJar jar
+    char head[REQUEST_HEAD_MAX]  # of each request, up to its cookies
+    size_t head_length
+    WatchSample sample  # that was made last
+
+
+cdef inline int sampler_open(Sampler *s, const WatchOptions *options, const Url *url, Resolver *resolver, int epoll,
+                             int64_t now) noexcept nogil:
+    """Be ready to send the first request `now`; 0 or -errno."""
+    cdef size_t slots = sizeof(Slot) * <size_t>options.concurrency
+    cdef char *memory = <char *>map_memory(slots + <size_t>ANSWER_MAX * <size_t>options.concurrency,
+                                           MAP_PRIVATE | MAP_NORESERVE)
+    cdef int i
+    if memory == NULL:
+        return -ENOMEM
+    s.options = options
+    s.resolver = resolver
+    s.epoll = epoll
+    s.slots = <Slot *>memory
+    s.latest_due = now
+    s.end = now + options.duration if options.duration != NOT_GIVEN else NOT_GIVEN
+    for i in range(options.concurrency):
+        s.slots[i].fd = -1
+        answer_open(&s.slots[i].answer, memory + slots + <size_t>ANSWER_MAX * <size_t>i)
+        s.free_slots[i] = i
+    s.free_count = options.concurrency
+    jar_open(&s.jar, False)
+    syscall(SYS_getrandom, &s.random_state, sizeof(s.random_state), 0)
+    s.random_state |= 1
+    sampler_write_head(s, url)
+    return 0
+
+
+cdef inline uint64_t sampler_random(Sampler *s) noexcept nogil:
+    """64 bits (xorshift64*, Vigna 2016): nothing depends on their being secret."""
+    s.random_state ^= s.random_state >> 12
+    s.random_state ^= s.random_state << 25
+    s.random_state ^= s.random_state >> 27
+    return s.random_state * <uint64_t>0x2545F4914F6CDD1DULL
+
+
+cdef inline double sampler_interval(Sampler *s) noexcept nogil:
+    """The us until the next request."""
+    cdef double part = <double>(sampler_random(s) >> 11) / <double>(<uint64_t>1 << 53)
+    return -log(1 - part) / s.options.rate * US_PER_SECOND
+
+
+# ---- the request --------------------------------------------------------------------------------------------------
+
+cdef inline void sampler_write_head(Sampler *s, const Url *url) noexcept nogil:
+    cdef Text text
+    text_open(&text, s.head, REQUEST_HEAD_MAX)
+    text_string(&text, "GET ")
+    text_target(&text, url, s.options.keep_alive)
+    text_string(&text, " HTTP/1.1\r\nHost: ")
+    text_put(&text, url.authority.bytes, url.authority.length)
+    text_string(&text, "\r\nUser-Agent: yinyang-watch\r\nAccept: application/json\r\nAccept-Encoding: identity\r\n")
+    if url.user.bytes != NULL:
+        text_string(&text, "Authorization: Basic ")
+        text_base64(&text, &url.user)
+        text_string(&text, "\r\n")
+    if not s.options.keep_alive:
+        text_string(&text, "Connection: close\r\n")
+    s.head_length = text.length
+
+
+cdef inline void text_target(Text *text, const Url *url, bint keep_alive) noexcept nogil:
+    """Path and query, with what is not ASCII in percent-encoding (RFC 3986 section 2.1)."""
+    cdef const char *digits = "0123456789ABCDEF"
+    cdef char bytes[WATCH_URL_MAX]
+    cdef uint8_t byte
+    cdef Text plain
+    cdef size_t i
+    text_open(&plain, bytes, WATCH_URL_MAX)
+    text_whoami_path(&plain, url)
+    text_whoami_query(&plain, url, keep_alive)
+    for i in range(min(plain.length, plain.room)):
+        byte = <uint8_t>bytes[i]
+        if byte < 128:
+            text_put(text, bytes + i, 1)
+        else:
+            text_string(text, "%")
+            text_put(text, digits + (byte >> 4), 1)
+            text_put(text, digits + (byte & 15), 1)
+
+
+cdef inline void text_base64(Text *text, const Part *user) noexcept nogil:
+    """User and password of a URL, percent-decoded, in base64 (RFC 7617, RFC 4648)."""
+    cdef const char *letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    cdef uint32_t bits = 0
+    cdef int count = 0  # of bits
+    cdef bint has_password = False
+    cdef size_t i = 0
+    cdef size_t written = 0
+    cdef uint8_t byte
+    while i < user.length or not has_password:
+        byte = b':'  # behind a user without a password
+        if i < user.length:
+            byte = <uint8_t>user.bytes[i]
+            has_password = has_password or byte == b':'
+            if byte == b'%' and i + 2 < user.length and hex_pair(user.bytes + i + 1) >= 0:
+                byte = <uint8_t>hex_pair(user.bytes + i + 1)
+                i += 2
+        else:
+            has_password = True
+        i += 1
+        bits = bits << 8 | byte
+        count += 8
+        while count >= 6:
+            count -= 6
+            text_put(text, letters + (bits >> count & 63), 1)
+            written += 1
+    if count:
+        text_put(text, letters + (bits << (6 - count) & 63), 1)
+        written += 1
+    while written % 4:
+        text_string(text, "=")
+        written += 1
+
+
+cdef inline int hex_pair(const char *digits) noexcept nogil:
+    """The byte of two hexadecimal digits; -1 if they are none."""
+    cdef int high = hex_digit(digits[0])
+    cdef int low = hex_digit(digits[1])
+    return high << 4 | low if high >= 0 and low >= 0 else -1
+
+
+cdef inline bint slot_send(Sampler *s, Slot *slot) noexcept nogil:
+    """Send what the kernel takes of the request; False if the connection has failed (errno)."""
+    cdef char bytes[REQUEST_HEAD_MAX + COOKIES_MAX + 16]
+    cdef Text request
+    cdef ssize_t sent
+    text_open(&request, bytes, sizeof(bytes))
+    text_put(&request, s.head, s.head_length)
+    if slot.cookies_length:
+        text_string(&request, "Cookie: ")
+        text_put(&request, slot.cookies, slot.cookies_length)
+        text_string(&request, "\r\n")
+    text_string(&request, "\r\n")
+    while slot.sent < request.length:
+        sent = send(slot.fd, bytes + slot.sent, request.length - slot.sent, MSG_NOSIGNAL)
+        if sent < 0:
+            return errno == EAGAIN
+        slot.sent += <size_t>sent
+    return True
+
+
+# ---- from the request to the sample -------------------------------------------------------------------------------
+
+cdef inline bint sampler_is_sending(const Sampler *s, int64_t now) noexcept nogil:
+    """Whether there are requests to send, now or later."""
+    if s.options.count != NOT_GIVEN and s.sent >= s.options.count:
+        return False
+    return s.end == NOT_GIVEN or max(s.latest_due, now) < s.end
+
+
+cdef inline bint sampler_is_done(const Sampler *s, int64_t now) noexcept nogil:
+    """Whether all requests were sent, and have ended."""
+    return not sampler_is_sending(s, now) and s.free_count == s.options.concurrency
+
+
+cdef inline int64_t sampler_due(const Sampler *s, int64_t now) noexcept nogil:
+    """When sampler_turn has something to do next, unless something happens before."""
+    cdef int64_t due = now + US_PER_SECOND
+    cdef int i
+    if sampler_is_sending(s, now):
+        if s.free_count:
+            due = min(due, s.latest_due)
+        if s.end != NOT_GIVEN:
+            due = min(due, s.end)
+    for i in range(s.options.concurrency):
+        if s.slots[i].state != SLOT_FREE:
+            due = min(due, s.slots[i].begin + s.options.timeout)
+    return due
+
+
+cdef inline void sampler_turn(Sampler *s, int64_t now) noexcept nogil:
+    """Give up what takes too long, and send the requests that are due."""
+    cdef int i
+    for i in range(s.options.concurrency):
+        if s.slots[i].state != SLOT_FREE and now >= s.slots[i].begin + s.options.timeout:
+            slot_fail(s, i, FAILURE_TIMED_OUT)
+    while s.free_count and sampler_is_sending(s, now) and s.latest_due <= now:
+        sampler_send(s, now)
+        s.latest_due = max(s.latest_due + <int64_t>sampler_interval(s), now - MAX_LAG)
+
+
+cdef inline void sampler_send(Sampler *s, int64_t now) noexcept nogil:
+    """Send a request by a free slot that is chosen at random."""
+    cdef int place = <int>(sampler_random(s) % <uint64_t>s.free_count)
+    cdef int number = s.free_slots[place]
+    cdef Slot *slot = &s.slots[number]
+    s.free_count -= 1
+    s.free_slots[place] = s.free_slots[s.free_count]
+    s.sent += 1
+    slot.begin = slot.start = now
+    slot.sent = 0
+    slot.tries = 0
+    slot_take_cookies(s, slot)
+    answer_begin(&slot.answer)
+    if slot.fd >= 0:
+        slot.state = SLOT_ASKING
+        if not slot_send(s, slot):
+            slot_fail(s, number, failure_of(errno))
+        return
+    slot.state = SLOT_LOOKING_UP
+    resolver_ask(s.resolver, now)
+    if s.resolver.has_answered:
+        slot_connect(s, number, now)
+
+
+cdef inline void slot_take_cookies(Sampler *s, Slot *slot) noexcept nogil:
+    """Have the request carry the cookies of a replica, or none."""
+    cdef int place = NO_PLACE
+    cdef const Cookies *cookies
+    slot.cookies_length = 0
+    slot.cookie_of.length = 0
+    if not s.options.keep_alive:
+        place = jar_choose(&s.jar, sampler_random(s))
+    if place != NO_PLACE:
+        cookies = &s.jar.cookies[place]
+        slot.cookies_length = cookies.length
+        memcpy(slot.cookies, cookies.bytes, cookies.length)
+        label_copy(&slot.cookie_of, &cookies.host)
+
+
+cdef inline void sampler_looked_up(Sampler *s, int64_t now) noexcept nogil:
+    """The resolver has answered: connect those that wait for it."""
+    cdef int i
+    for i in range(s.options.concurrency):
+        if s.slots[i].state == SLOT_LOOKING_UP:
+            slot_connect(s, i, now)
+
+
+cdef inline void slot_connect(Sampler *s, int number, int64_t now) noexcept nogil:
+    """Begin to connect to the host's address whose turn it is."""
+    cdef Slot *slot = &s.slots[number]
+    slot.start = now
+    slot.tries = 0
+    slot.connection = 0
+    slot.address = resolver_take_turn(s.resolver)
+    if s.resolver.found.count == 0:
+        slot_fail(s, number, FAILURE_NAME_NOT_FOUND)
+    else:
+        slot_try(s, number)
+
+
+cdef inline void slot_try(Sampler *s, int number) noexcept nogil:
+    """Connect to an address, or to those behind it that do not fail at once."""
+    cdef Slot *slot = &s.slots[number]
+    cdef const Address *address
+    cdef int error = 0
+    cdef epoll_event event
+    while slot.tries < s.resolver.found.count:
+        address = &s.resolver.found.list[(slot.address + slot.tries) % s.resolver.found.count]
+        slot.fd = open_socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if slot.fd < 0:
+            error = errno
+            if error == EMFILE or error == ENFILE:
+                break
+            slot.tries += 1
+            continue
+        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+        event.data.u64 = <uint64_t>number
+        slot.state = SLOT_CONNECTING
+        if connect_socket(slot.fd, <const sockaddr *>&address.storage, address.size) == 0:
+            epoll_ctl(s.epoll, EPOLL_CTL_ADD, slot.fd, &event)
+            slot_connected(s, number)
+            return
+        error = errno
+        if error == EINPROGRESS:
+            epoll_ctl(s.epoll, EPOLL_CTL_ADD, slot.fd, &event)
+            return
+        close(slot.fd)
+        slot.fd = -1
+        slot.tries += 1
+    slot_fail(s, number, failure_of(error))
+
+
+cdef inline void slot_connected(Sampler *s, int number) noexcept nogil:
+    cdef Slot *slot = &s.slots[number]
+    s.connections += 1
+    slot.connection = s.connections
+    slot.state = SLOT_ASKING
+    if not slot_send(s, slot):
+        slot_fail(s, number, failure_of(errno))
+
+
+cdef inline void sampler_event(Sampler *s, int number, uint32_t events) noexcept nogil:
+    """Something has happened to the connection of a slot."""
+    cdef Slot *slot = &s.slots[number]
+    cdef int error
+    if slot.state == SLOT_FREE:  # the server has ended a connection that nobody uses, or sends without being asked
+        if slot.fd >= 0 and events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+            slot_close(slot)
+        return
+    if slot.state == SLOT_CONNECTING and events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
+        error = socket_error(slot.fd)
+        if error:
+            slot_close(slot)
+            slot.tries += 1
+            if slot.tries < s.resolver.found.count:
+                slot_try(s, number)
+            else:
+                slot_fail(s, number, failure_of(error))
+            return
+        slot_connected(s, number)
+    elif slot.state == SLOT_ASKING and events & EPOLLOUT and not slot_send(s, slot):
+        slot_fail(s, number, failure_of(errno))
+    if slot.state == SLOT_ASKING and events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+        slot_receive(s, number)
+
+
+cdef inline void slot_receive(Sampler *s, int number) noexcept nogil:
+    """Receive what there is of the answer."""
+    cdef Slot *slot = &s.slots[number]
+    cdef Answer *answer = &slot.answer
+    cdef ssize_t size
+    cdef int state = ANSWER_MORE
+    while state == ANSWER_MORE:
+        size = recv(slot.fd, answer.buffer + answer.length, ANSWER_MAX - answer.length, 0)
+        if size < 0:
+            if errno != EAGAIN:
+                slot_fail(s, number, failure_of(errno))
+            return
+        answer.length += <size_t>size
+        state = answer_parse(answer) if size else answer_end(answer)
+        if answer.head and answer.status != STATUS_OK and state != ANSWER_NOT_HTTP:
+            slot_end(s, number, answer.status, state == ANSWER_DONE)
+            return
+    if state == ANSWER_CUT:
+        slot_fail(s, number, FAILURE_CLOSED)
+    elif state == ANSWER_NOT_HTTP:
+        slot_fail(s, number, FAILURE_NOT_HTTP)
+    elif state == ANSWER_DONE and answer_describe(answer, &s.sample.replica):
+        slot_end(s, number, NO_FAILURE, True)
+    else:
+        slot_end(s, number, FAILURE_NOT_WHOAMI, state == ANSWER_DONE)
+
+
+cdef inline void slot_fail(Sampler *s, int number, int failure) noexcept nogil:
+    """There is no answer."""
+    s.slots[number].answer.head = 0
+    slot_end(s, number, failure, False)
+
+
+cdef inline void slot_end(Sampler *s, int number, int failure, bint is_whole) noexcept nogil:
+    """Hand over the sample, whose replica is set if nothing failed; `is_whole`: all of the answer was received."""
+    cdef Slot *slot = &s.slots[number]
+    cdef WatchSample *sample = &s.sample
+    cdef Answer *answer = &slot.answer
+    sample.start = slot.start
+    sample.end = monotonic_us()
+    sample.is_answer = failure == NO_FAILURE
+    sample.failure = failure
+    sample.connection = slot.connection
+    sample.served_by.length = 0
+    label_copy(&sample.cookie_of, &slot.cookie_of)
+    if answer.head and answer.served_by.bytes != NULL:
+        label_set(&sample.served_by, answer.served_by.bytes, answer.served_by.length)
+    if not (s.options.keep_alive and is_whole and answer.keeps_alive):
+        slot_close(slot)
+    slot.state = SLOT_FREE
+    s.free_slots[s.free_count] = number
+    s.free_count += 1
+    if sample.is_answer and slot.cookies_length == 0 and not s.options.keep_alive:
+        jar_store(&s.jar, &sample.replica.host, answer)
+    s.on_sample(s.context, sample, answer if answer.head else NULL)
+
+
+cdef inline void slot_close(Slot *slot) noexcept nogil:
+    if slot.fd >= 0:
+        close(slot.fd)
+    slot.fd = -1
+
+
+cdef inline int failure_of(int error) noexcept nogil:
+    """The kind of failure that an errno is."""
+    if error == ECONNREFUSED:
+        return FAILURE_REFUSED
+    if error == ECONNRESET or error == EPIPE or error == ECONNABORTED:
+        return FAILURE_RESET
+    if error == EHOSTUNREACH or error == ENETUNREACH or error == EHOSTDOWN or error == ENETDOWN:
+        return FAILURE_UNREACHABLE
+    if error == EADDRNOTAVAIL:
+        return FAILURE_NO_LOCAL_PORT
+    if error == EMFILE or error == ENFILE:
+        return FAILURE_TOO_MANY_FILES
+    return FAILURE_TIMED_OUT if error == ETIMEDOUT else FAILURE_FAILED
