@@ -232,7 +232,9 @@ def symbol_style(colours: int, circle: str, path: str) -> str:
     tally = _core.Tally(_core.WatchOptions(["http://localhost/whoami"]), 0.0)
     tally.add(0.0, 0.1, Replica("a", "a", None, (circle, path)))
     screen = Screen(80, 24).show(tally.draw(0.2, 80, 24, colours))
-    row, column = next((number, line.index("\N{YIN YANG}")) for number, line in enumerate(screen.lines()) if "☯" in line)
+    row, column = next(
+        (number, line.index("\N{YIN YANG}")) for number, line in enumerate(screen.lines()) if "☯" in line
+    )
     assert screen.styles[row][column - 1] == screen.styles[row][column] == screen.styles[row][column + 1]
     return screen.styles[row][column]
 

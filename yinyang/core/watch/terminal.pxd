@@ -84,8 +84,8 @@ cdef inline bint is_one_of(const char *word, const char *const *words) noexcept 
 
 
 cdef inline int terminal_colours(const char *name) noexcept nogil:
-    """How many colours the terminal of this name (TERM) has. COLORTERM is not handed on by ssh and by containers, so the
-    names of some terminals that have all colours are known. https://no-color.org"""
+    """How many colours the terminal of this name (TERM) has. COLORTERM is not handed on by ssh and by containers, so
+    the names of some terminals that have all colours are known. https://no-color.org"""
     cdef const char *colour_term = getenv("COLORTERM")
     cdef const char *kind = strrchr(name, b"-")
     kind = name if kind == NULL else kind + 1
@@ -134,5 +134,5 @@ cdef inline void terminal_frame_end(Text *text) noexcept nogil:
 
 
 cdef inline void terminal_end(Text *text) noexcept nogil:
-    """The cursor, and the screen that was there before."""
-    text_string(text, "\x1b[?25h\x1b[?1049l")
+    """The cursor, and the screen that was there before; also where a frame was not written to its end."""
+    text_string(text, "\x1b[0m\x1b[?7h\x1b[?2026l\x1b[?25h\x1b[?1049l")

@@ -1,7 +1,8 @@
 """The state of a watch for a terminal of any size: a header, the verdict, failures, the groups, and some figures.
 
-A frame never has more lines than the terminal, nor a line more columns; so the terminal neither wraps nor scrolls. Where
-lines are short, the verdict, failures and figures leave some to the groups, of which the most interesting come first.
+A frame never has more lines than the terminal, nor a line more columns; so the terminal neither wraps nor scrolls.
+Where there are few lines, the verdict, failures and figures leave some to the groups, of which the most interesting
+come first.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint8_t
@@ -339,10 +340,10 @@ cdef inline void canvas_string(Canvas *c, const char *string) noexcept nogil:
 
 
 cdef inline void canvas_spaces(Canvas *c, int columns) noexcept nogil:
-    cdef int i
-    for i in range(min(columns, c.view.width - c.column)):
+    while columns > 0 and c.column < c.view.width:
         text_string(c.text, " ")
         c.column += 1
+        columns -= 1
 
 
 cdef inline void canvas_cut(Canvas *c, const char *bytes, size_t length, int width) noexcept nogil:
@@ -546,7 +547,7 @@ cdef inline void draw_wrapped(Canvas *c, const char *bytes, size_t length, int l
 
 # ---- the groups -----------------------------------------------------------------------------------------------------
 
-cdef enum:  # states of a group, the most interesting first: this is the order of the rows, of which the last may not fit
+cdef enum:  # states of a group, the most interesting first: the order of the rows, of which the last may not fit
     GROUP_FAILING
     GROUP_NEW
     GROUP_LIVE
@@ -732,9 +733,9 @@ cdef inline void draw_symbol(Canvas *c, int circle, int path) noexcept nogil:
 
 
 cdef inline void draw_repeated(Canvas *c, const char *string, int count) noexcept nogil:
-    cdef int i
-    for i in range(count):
+    while count > 0:
         canvas_string(c, string)
+        count -= 1
 
 
 cdef inline void draw_bar(Canvas *c, double part, int width, Style style) noexcept nogil:
@@ -844,8 +845,8 @@ cdef inline Layout layout_of(const View *view, const Tally *t, int words, int fi
 
 
 cdef inline void view_draw(Text *text, const Tally *t, int64_t now, const View *view) noexcept nogil:
-    """Draw the tally as it is now, from where the cursor is: at the top of the screen, unless all groups are shown. Of a
-    text without room, it tells how many bytes it takes; VIEW_BYTES_MAX is enough."""
+    """Draw the tally as it is now, from where the cursor is: at the top of the screen, unless all groups are shown. It
+    takes VIEW_BYTES_MAX at most, whatever servers say of themselves."""
     cdef char figures[4 * CELL_MAX]
     cdef Text figure_text
     cdef Canvas canvas
