@@ -19,6 +19,7 @@ ALL_COLOURS = 1 << 24
 def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
+        os.unsetenv(variable)  # GNU Readline has set some that os.environ does not know of
 
 
 @pytest.fixture
