@@ -40,19 +40,21 @@ cdef inline void terminal_open(Terminal *t, int fd) noexcept nogil:
     t.is_dumb = name == NULL or not name[0] or strcmp(name, "dumb") == 0 or strcmp(name, "unknown") == 0
     t.colours = 0 if t.is_dumb else terminal_colours(name)
     t.unicode = is_utf8(name)
-    t.width = t.height = 0
+    t.width = DEFAULT_WIDTH
+    t.height = DEFAULT_HEIGHT
     terminal_resize(t)
 
 
 cdef inline bint terminal_resize(Terminal *t) noexcept nogil:
-    """Take its present size, unless COLUMNS and LINES say another one; whether it has changed."""
+    """Take its present size, unless COLUMNS and LINES say another one; whether it has changed. It stays the same if
+    nobody knows."""
     cdef int width = t.width
     cdef int height = t.height
     cdef winsize size
     if ioctl(t.fd, TIOCGWINSZ, &size) < 0:
         size.ws_col = size.ws_row = 0
-    t.width = side_of("COLUMNS", size.ws_col, DEFAULT_WIDTH)
-    t.height = side_of("LINES", size.ws_row, DEFAULT_HEIGHT)
+    t.width = side_of("COLUMNS", size.ws_col, width)
+    t.height = side_of("LINES", size.ws_row, height)
     return t.width != width or t.height != height
 
 
