@@ -363,8 +363,8 @@ class Tally:
         """The expectations as JUnit XML, to be written in UTF-8."""
 
 def run_line(options: WatchOptions, at: float) -> str:
-    """The first line of --jsonl, without a line feed, which describes the run; core/watch/report.pxd lists its keys. `at`
-    is the time, in seconds since 1970."""
+    """The first line of --jsonl, without a line feed, which describes the run; core/watch/report.pxd lists its keys.
+    `at` is the time, in seconds since 1970."""
 
 def sample_line(
     at: float,
@@ -377,7 +377,6 @@ def sample_line(
     served_by: str = "",
 ) -> str:
     """The line of --jsonl for a sample that has just ended, as `Tally.add` takes it."""
-
 
 class _Described(TypedDict):
     host: str
