@@ -260,7 +260,7 @@ class Tally:
     2^33; another raises ValueError."""
 
     options: WatchOptions
-    def __init__(self, options: WatchOptions, begin: float) -> None: ...
+    def __new__(cls, options: WatchOptions, begin: float) -> Self: ...
     def add(
         self,
         start: float,

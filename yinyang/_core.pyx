@@ -766,7 +766,7 @@ cdef class Tally:
     cdef TallyState _state
     cdef readonly WatchOptions options
 
-    def __init__(self, WatchOptions options not None, double begin):
+    def __cinit__(self, WatchOptions options not None, double begin):
         self.options = options
         tally_open(&self._state, &options._options, microseconds(begin))
 
