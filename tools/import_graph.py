@@ -24,6 +24,7 @@ ORDER = (
     "routes",
     "worker",
     "supervisor",
+    "watch",
     "cli",
 )
 CIMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+cimport\s*(\([^)]*\)|.*)|cimport\s+(.*))$", re.M)

@@ -1,8 +1,8 @@
 """A fuzz target (libFuzzer) for the answers that the watch gets.
 
 For any bytes, however they are cut: what comes of an answer is the same; its parts lie in its buffer, and there is room
-for more while it is not done; whom it tells of is UTF-8 that does nothing to a terminal; and no cookie is sent back that
-would end its line.
+for more while it is not done; whom it tells of is UTF-8 that does nothing to a terminal; and no cookie is sent back
+that would end its line.
 """
 
 from libc.stdint cimport int32_t, uint8_t

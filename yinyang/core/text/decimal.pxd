@@ -25,9 +25,9 @@ cdef inline bint is_decimal(double number) noexcept nogil:
 cdef inline uint64_t power_of_ten(int exponent) noexcept nogil:
     """For exponents from 0 to 19."""
     cdef uint64_t power = 1
-    cdef int i
-    for i in range(exponent):
+    while exponent > 0:
         power *= 10
+        exponent -= 1
     return power
 
 

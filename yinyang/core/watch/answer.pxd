@@ -195,7 +195,6 @@ cdef inline bint field_next(const char *buffer, size_t *pos, size_t head, Span *
 
 cdef inline AnswerState head_parse(Answer *a) noexcept nogil:
     """Look for the end of the head, and read it; again for each interim answer."""
-    cdef AnswerState state
     cdef size_t end
     while True:
         if not begins_as_http(a.buffer, min(a.length, <size_t>(STATUS_LINE_MIN + 1))):

@@ -27,10 +27,10 @@ cdef inline bint answer_describe(const Answer *a, Described *d) noexcept nogil:
     memset(d, 0, sizeof(Described))
     if a.body.bytes == NULL:
         return False
-    if not describe_json(&a.body, d) and not describe_header(a, d) and not describe_text(&a.body, d):
-        return False
-    describe_rest(d)
-    return True
+    if describe_json(&a.body, d) or describe_lines(&a.body, d) or describe_header(a, d) or describe_other(&a.body, d):
+        describe_rest(d)
+        return True
+    return False
 
 
 cdef inline void describe_rest(Described *d) noexcept nogil:
@@ -232,8 +232,8 @@ cdef inline int64_t time_read(Json *j) noexcept nogil:
 
 
 cdef inline int64_t time_parse(const char *bytes, size_t length) noexcept nogil:
-    """The seconds since 1970 of a time as in RFC 3339, `2026-11-26T08:00:00Z`, or without the seconds or the zone, which
-    is UTC then; 0 if it is none, or earlier."""
+    """The seconds since 1970 of a time as in RFC 3339, `2026-11-26T08:00:00Z`, or without the seconds or the zone,
+    which is UTC then; 0 if it is none, or earlier."""
     cdef const char *pos = bytes
     cdef const char *end = bytes + length
     cdef int year = digits_take(&pos, end, 4, 1970, 9999)
@@ -321,14 +321,20 @@ cdef inline bint describe_header(const Answer *a, Described *d) noexcept nogil:
     return True
 
 
-cdef inline bint describe_text(const Span *body, Described *d) noexcept nogil:
-    """From lines, as /whoami has them with ?format=text, or as traefik/whoami has them."""
+cdef inline bint describe_other(const Span *body, Described *d) noexcept nogil:
+    """From a line, as traefik/whoami has it."""
+    line_read(&d.host, body, "Hostname: ")
+    return d.host.length > 0
+
+
+cdef inline bint describe_lines(const Span *body, Described *d) noexcept nogil:
+    """From lines, as /whoami has them with ?format=text. Its header tells less."""
     cdef Span value
-    memset(d, 0, sizeof(Described))
     if not begins_as_ours(body):
-        line_read(&d.host, body, "Hostname: ")
-        return d.host.length > 0
+        return False
     line_read(&d.host, body, "host: ")
+    if d.host.length == 0:
+        return False
     line_read(&d.short_name, body, "short: ")
     line_read(&d.version, body, "version: ")
     line_read(&d.zone, body, "zone: ")
@@ -340,7 +346,7 @@ cdef inline bint describe_text(const Span *body, Described *d) noexcept nogil:
             d.colours[0][0] = 0
     if line_find(body, "started: ", &value):
         d.started = time_parse(value.bytes, value.length)
-    return d.host.length > 0
+    return True
 
 
 cdef inline bint begins_as_ours(const Span *body) noexcept nogil:

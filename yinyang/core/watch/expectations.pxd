@@ -1,5 +1,5 @@
-"""Checks what the user expects of the balancer against what was seen, and tells of it: for people, for GitHub's pages of
-a run, and as JUnit XML, which pipelines show as tests.
+"""Checks what the user expects of the balancer against what was seen, and tells of it: for people, for GitHub's pages
+of a run, and as JUnit XML, which pipelines show as tests.
 
 Expectations have numbers. The first one is always there: if anything was asked, something was answered.
 """
@@ -29,7 +29,7 @@ cdef enum Expected:
     EXPECTED_GOAL
 
 cdef enum:
-    EXPECTED_WORDS_MAX = 1024  # bytes of what is expected: a label, each byte of which becomes up to three, and a sentence
+    EXPECTED_WORDS_MAX = 1024  # bytes of what is expected: a sentence with a name, of whose bytes each becomes up to 3
 
 cdef struct Expectation:
     int kind
@@ -375,7 +375,6 @@ cdef inline int expected_width(const Tally *t, int number) noexcept nogil:
 
 cdef inline void text_closing_line(Text *text, const Tally *t, int number, int64_t now, bint unicode,
                                    int width) noexcept nogil:
-    cdef int i
     if expectation_holds(t, number, now):
         text_string(text, "\xe2\x9c\x93" if unicode else "ok  ")
     else:
@@ -383,8 +382,10 @@ cdef inline void text_closing_line(Text *text, const Tally *t, int number, int64
     text_string(text, " expected ")
     text_expected_words(text, t, number)
     text_string(text, ",")
-    for i in range(width - expected_width(t, number)):
+    width -= expected_width(t, number)
+    while width > 0:
         text_string(text, " ")
+        width -= 1
     text_string(text, " seen: ")
     text_seen_words(text, t, number, now)
     text_string(text, "\n")

@@ -54,9 +54,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from ..identity.identity cimport COLOUR_LENGTH
-from ..text.buffer cimport (
-    Text, llu, text_format, text_measure, text_open, text_put, text_quoted_bytes, text_string
-)
+from ..text.buffer cimport Text, llu, text_format, text_measure, text_open, text_put, text_string
 from ..text.calendar cimport stamp_render
 from ..text.decimal cimport text_decimal, text_json_number, text_significant
 from ..verdict.evidence cimport SOURCES_MAX
@@ -70,12 +68,13 @@ from .tally cimport (
     Counts, NOBODY, Tally, gap_latest, gap_longest, group_display_name, group_is_silent, latency_quantile,
     rate_average, rate_current, rate_is_slow, replica_is_silent, tally_naming, tally_share, tally_verdict
 )
-from .writer cimport FORM_JSON, Writer, text_failure_kind, text_failures, text_label, text_quoted_label
+from .writer cimport (
+    FORM_JSON, UTF8_MAX, Writer, text_failure_kind, text_failures, text_label, text_quoted_label, write_bytes
+)
 
 cdef enum:
     NAMED_MAX = 8  # groups that a line names
     VERDICT_WORDS_MAX = 4096  # bytes
-    BEHIND = 4  # bytes that text_quoted_bytes may read behind a text, and more
 
 
 # ---- values of JSON -----------------------------------------------------------------------------------------------
@@ -235,15 +234,20 @@ cdef inline void report_verdict(Text *text, const Tally *t, int64_t now) noexcep
 
 cdef inline void text_json_words(Text *text, const Verdict *verdict, const Naming *naming,
                                  bint is_headline) noexcept nogil:
-    cdef char bytes[VERDICT_WORDS_MAX + BEHIND]
+    cdef char bytes[VERDICT_WORDS_MAX + UTF8_MAX]
     cdef Text words
-    memset(bytes, 0, sizeof(bytes))
+    cdef Writer w
+    w.text = text
+    w.form = FORM_JSON
+    memset(bytes, 0, sizeof(bytes))  # also what lies behind the words
     text_open(&words, bytes, VERDICT_WORDS_MAX)
     if is_headline:
         text_headline(&words, verdict, naming)
     else:
         text_detail(&words, verdict, naming)
-    text_quoted_bytes(text, bytes, min(words.length, words.room))
+    text_string(text, '"')
+    write_bytes(&w, bytes, min(words.length, words.room))
+    text_string(text, '"')
 
 
 cdef inline void report_shares(Text *text, const Tally *t, const Verdict *verdict) noexcept nogil:
@@ -289,7 +293,6 @@ cdef inline void text_summary_line(Text *text, const Tally *t, int64_t now) noex
     cdef Name names[SOURCES_MAX]
     cdef Naming naming
     cdef Verdict verdict
-    cdef size_t length
     text_decimal(text, <double>(now - t.begin) / US_PER_SECOND, 0)
     text_format(text, " s: %llu samples, ", <llu>t.samples)
     text_decimal(text, rate_current(t, now), 1)
