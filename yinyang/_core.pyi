@@ -260,7 +260,7 @@ class Tally:
     2^33; another raises ValueError."""
 
     options: WatchOptions
-    def __init__(self, options: WatchOptions, begin: float) -> None: ...
+    def __new__(cls, options: WatchOptions, begin: float) -> Self: ...
     def add(
         self,
         start: float,
@@ -377,7 +377,6 @@ def sample_line(
     served_by: str = "",
 ) -> str:
     """The line of --jsonl for a sample that has just ended, as `Tally.add` takes it."""
-
 
 class _Described(TypedDict):
     host: str

@@ -68,7 +68,7 @@ from .core.watch.options cimport (
 from .core.watch.report cimport (
     text_gap, text_latency, text_report, text_run_line, text_sample_line, text_slow_rate, text_summary_line
 )
-from .core.watch.sample cimport Described, LABEL_MAX, Label, US_PER_MS, US_PER_SECOND, WatchSample
+from .core.watch.sample cimport Described, Label, US_PER_MS, US_PER_SECOND, WatchSample
 from .core.watch.tally cimport (
     NEVER, SeenGroup, SeenReplica, Tally as TallyState, gap_latest, gap_longest, goal_answers, goal_share,
     group_display_name, group_is_silent, group_replica, latency_count_up_to, latency_quantile, rate_average,
@@ -766,7 +766,7 @@ cdef class Tally:
     cdef TallyState _state
     cdef readonly WatchOptions options
 
-    def __init__(self, WatchOptions options not None, double begin):
+    def __cinit__(self, WatchOptions options not None, double begin):
         self.options = options
         tally_open(&self._state, &options._options, microseconds(begin))
 

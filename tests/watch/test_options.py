@@ -50,7 +50,7 @@ def test_defaults() -> None:
     options = WatchOptions(["http://a/"])
     assert (options.rate, options.concurrency, options.timeout, options.by) == (10, 8, 3, "replica")
     assert (options.duration, options.count, options.junit, options.metrics_port) == (None, None, None, None)
-    assert not (options.keep_alive or options.json or options.jsonl or options.insecure or options.has_goal)
+    assert not any([options.keep_alive, options.json, options.jsonl, options.insecure, options.has_goal])
 
 
 @pytest.mark.parametrize(

@@ -180,8 +180,8 @@ cdef inline void replica_set_group(Tally *t, SeenReplica *replica, int group) no
 
 
 cdef inline int replica_place(Tally *t) noexcept nogil:
-    """A place for a new replica: where there is none, that of the replica which is silent the longest, of those that are
-    not there. There are some, as there are fewer sources than replicas."""
+    """A place for a new replica: where there is none, that of the replica which is silent the longest, of those that no
+    source which is there stands for. There are some, as there are fewer sources than replicas."""
     cdef int place = NOBODY
     cdef const SeenReplica *r
     cdef int i
@@ -595,7 +595,6 @@ cdef inline double latency_quantile(const Tally *t, double part) noexcept nogil:
 
 cdef inline void second_add(Tally *t, int64_t end) noexcept nogil:
     cdef int64_t second = max(0, end - t.begin) // US_PER_SECOND
-    cdef int i
     if second > t.latest_second + RATE_WINDOW:
         memset(t.ended_in, 0, sizeof(t.ended_in))
         t.latest_second = second
