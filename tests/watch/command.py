@@ -12,31 +12,44 @@ import pytest
 from conftest import PATIENCE, clean_environment, read_all
 
 UNWANTED = ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR", "GITHUB_ACTIONS", "SSL_CERT_FILE", "SSL_CERT_DIR")
-COMMAND = [sys.executable, "-m", "yinyang.watch", "--timeout", f"{PATIENCE:g}s"]
+LOCALE = {"LC_ALL": "C.UTF-8"}  # one that has the marks of expectations
+HTTPX = (sys.executable, "-m", "yinyang.watch")
 
 
 def environment() -> dict[str, str]:
     kept = {name: value for name, value in clean_environment().items() if not name.lower().endswith("_proxy")}
-    return {name: value for name, value in kept.items() if name not in UNWANTED}
+    return {name: value for name, value in kept.items() if name not in UNWANTED} | LOCALE
 
 
-def watch(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run one that ends by itself, with these variables in its environment."""
-    command = [*COMMAND, *map(str, arguments)]
-    given = environment() | variables
-    return subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False, env=given)
+class Watch:
+    """A way to start a watch: the one of the static program, the same in the extension, or the one with httpx.
 
+    name: that messages on stderr begin with.
+    """
 
-@contextlib.contextmanager
-def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    command = [*COMMAND, *map(str, arguments)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    def __init__(self, *command: str, name: str, **variables: str) -> None:
+        self.command = [*command, "--timeout", f"{PATIENCE:g}s"]
+        self.name = name
+        self.variables = variables
+
+    def __call__(self, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run one that ends by itself, with these variables in its environment."""
+        command = [*self.command, *map(str, arguments)]
+        given = environment() | self.variables | variables
+        return subprocess.run(command, capture_output=True, text=True, timeout=3 * PATIENCE, check=False, env=given)
+
+    @contextlib.contextmanager
+    def started(self, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+        """One that is ended behind."""
+        command = [*self.command, *map(str, arguments)]
+        given = environment() | self.variables
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=given
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 def metric(port: int, name: str) -> int:

@@ -11,9 +11,9 @@ import pytest
 from balancers import Stage, replica, stage
 from conftest import PATIENCE, wait_until
 
-from watch.command import report, sampled, started, watch
+from watch.command import Watch, report, sampled
 
-pytestmark = [pytest.mark.host, pytest.mark.proxies, pytest.mark.usefixtures("libraries")]
+pytestmark = [pytest.mark.host, pytest.mark.proxies]
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def replicas(tmp_path: Path) -> Iterator[Stage]:
         yield made
 
 
-def test_even(replicas: Stage) -> None:
+def test_even(replicas: Stage, watch: Watch) -> None:
     url = replicas.balance("haproxy").url
     found = report(watch(url, "--count", 300, "--rate", 1000, "--json", "--min-share", "30%"))
     assert [round(100 * replica["share"]) for replica in found["replicas"]] == [33, 33, 33]
@@ -33,7 +33,7 @@ def test_even(replicas: Stage) -> None:
     assert all(one["holds"] for one in found["expectations"])
 
 
-def test_weighted(replicas: Stage) -> None:
+def test_weighted(replicas: Stage, watch: Watch) -> None:
     url = replicas.balance("haproxy", server=["weight 4", "weight 2", "weight 2"]).url
     done = watch(url, "--count", 800, "--rate", 1000, "--json", "--min-share", "30")
     found = report(done)
@@ -46,36 +46,36 @@ def test_weighted(replicas: Stage) -> None:
     assert re.search(expected, done.stderr)
 
 
-def test_layer_4_is_sticky_by_connection(replicas: Stage) -> None:
+def test_layer_4_is_sticky_by_connection(replicas: Stage, watch: Watch) -> None:
     url = replicas.balance("haproxy", mode="tcp").url
     found = report(watch(url, "--count", 300, "--rate", 500, "--json", "--connection", "same"))
     assert found["verdict"]["kind"] == "sticky by connection"
     assert found["connection"] == "same"
 
 
-def test_layer_7_is_not_sticky_by_connection(replicas: Stage) -> None:
+def test_layer_7_is_not_sticky_by_connection(replicas: Stage, watch: Watch) -> None:
     url = replicas.balance("haproxy").url
     found = report(watch(url, "--count", 300, "--rate", 500, "--json", "--connection", "same"))
     assert found["verdict"]["kind"] in ("turns", "even so far", "early")
 
 
-def test_sticky_by_cookie(replicas: Stage) -> None:
+def test_sticky_by_cookie(replicas: Stage, watch: Watch) -> None:
     url = replicas.balance("haproxy", sticky=True).url
     found = report(watch(url, "--count", 400, "--rate", 1000, "--json"))
     assert found["verdict"]["kind"] == "sticky by cookie"
     assert "that carried a cookie went back" in found["verdict"]["detail"]
 
 
-def test_one_replica_by_source_address(replicas: Stage) -> None:
+def test_one_replica_by_source_address(replicas: Stage, watch: Watch) -> None:
     url = replicas.balance("haproxy", algorithm="source").url
     found = report(watch(url, "--count", 200, "--rate", 1000, "--json"))
     assert found["verdict"]["kind"] == "one"
 
 
-def test_a_replica_is_killed(replicas: Stage) -> None:
+def test_a_replica_is_killed(replicas: Stage, watch: Watch) -> None:
     url = replicas.balance("haproxy").url
     limits = ["--max-errors", 0, "--max-gap", "1ms", "--expect-replicas", 3]
-    with started(url, "--rate", 200, "--json", *limits) as process:
+    with watch.started(url, "--rate", 200, "--json", *limits) as process:
         killed, other = replicas.replicas["web-1"], replicas.replicas["web-2"]
         wait_until(lambda: sampled(killed.port) > 30, "some samples")
         killed.kill()
@@ -93,12 +93,12 @@ def test_a_replica_is_killed(replicas: Stage) -> None:
     assert [line[0] for line in errors.splitlines()] == [*"\u2713\u2713\u2717\u2717"]
 
 
-def test_a_rollout_that_nobody_notices(replicas: Stage, tmp_path: Path) -> None:
+def test_a_rollout_that_nobody_notices(replicas: Stage, tmp_path: Path, watch: Watch) -> None:
     """Those that left give no share any more, and this is no failure; the new version reaches the share waited for."""
     balancer = replicas.balance("haproxy")
     limits = ["--max-errors", 0, "--min-share", "20%", "--rate", 200]
     waits = ["--by", "version", "--until", "v2 >= 50%", "--rate", 200, "--json"]
-    with started(balancer.url, *limits) as process, started(balancer.url, *waits) as waiting:
+    with watch.started(balancer.url, *limits) as process, watch.started(balancer.url, *waits) as waiting:
         for number in range(3):
             wait_until(lambda number=number: sampled(replicas.replicas[f"web-{number}"].port) > 20, "some samples")
             new = replicas.replicas[f"new-{number}"] = replica(tmp_path, f"new-{number}", "--app-version", "v2")

@@ -16,15 +16,15 @@ import pytest
 from balancers import replica, stage
 from conftest import PATIENCE, wait_until
 
-from watch.command import metric, report, sampled, started, watch
+from watch.command import Watch, metric, report, sampled
 from watch.servers import answering, reset, say_nothing, says
 from yinyang import __version__, identify
 from yinyang.watch.__main__ import main
 
-pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
+pytestmark = pytest.mark.host
 
 
-def test_one_replica_as_json(web_lone: int) -> None:
+def test_one_replica_as_json(web_lone: int, watch: Watch) -> None:
     done = watch(f"http://127.0.0.1:{web_lone}/", "--count", 80, "--rate", 400, "--json", "--expect-replicas", 1)
     found = report(done)
     assert done.returncode == 0
@@ -38,7 +38,7 @@ def test_one_replica_as_json(web_lone: int) -> None:
     assert 0 < found["latency"]["p50"] <= found["latency"]["p99"]
 
 
-def test_lines_in_a_pipe(web_lone: int) -> None:
+def test_lines_in_a_pipe(web_lone: int, watch: Watch) -> None:
     done = watch(f"http://127.0.0.1:{web_lone}", "--duration", "1500ms", "--rate", 50)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -48,7 +48,7 @@ def test_lines_in_a_pipe(web_lone: int) -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_connections_are_used_again_or_not(web_lone: int) -> None:
+def test_connections_are_used_again_or_not(web_lone: int, watch: Watch) -> None:
     """As the replica counts them."""
     before = metric(web_lone, "yinyang_connections_accepted_total")
     watch(f"http://127.0.0.1:{web_lone}", "--count", 40, "--rate", 500, "--concurrency", 4)
@@ -58,7 +58,7 @@ def test_connections_are_used_again_or_not(web_lone: int) -> None:
     assert metric(web_lone, "yinyang_connections_accepted_total") - between <= 4 + 1
 
 
-def test_nobody_answers() -> None:
+def test_nobody_answers(watch: Watch) -> None:
     with socket.socket() as unused:  # bound, but nobody listens
         unused.bind(("127.0.0.1", 0))
         done = watch(f"http://127.0.0.1:{unused.getsockname()[1]}", "--count", 3, "--rate", 100, "--json")
@@ -69,7 +69,7 @@ def test_nobody_answers() -> None:
     assert done.stderr == "\u2717 expected an answer, seen: none to 3 requests (3 refused)\n"
 
 
-def test_expectations(web_lone: int) -> None:
+def test_expectations(web_lone: int, watch: Watch) -> None:
     """Each has its line, with a mark for whether it holds."""
     url = f"http://127.0.0.1:{web_lone}"
     held = ["--expect-replicas", 1, "--max-errors", 0, "--max-gap", "1ms", "--min-share", "100%"]
@@ -83,7 +83,7 @@ def test_expectations(web_lone: int) -> None:
         "\u2717 expected exactly 2 replicas, seen: 1: web-lone",
         "\u2713 expected at most 0 errors,   seen: 0 of 5 requests (none)",
     ]
-    done = watch(url, "--count", 5, "--rate", 100, "--expect-replicas", 2, PYTHONIOENCODING="ascii")
+    done = watch(url, "--count", 5, "--rate", 100, "--expect-replicas", 2, PYTHONIOENCODING="ascii", LC_ALL="C")
     assert [line[:13] for line in done.stderr.splitlines()] == ["ok   expected", "FAIL expected"]
     done = watch(f"{url}/elsewhere?/whoami", "--count", 1, *held)  # the query is passed on, and is no path
     assert done.returncode == 1
@@ -106,7 +106,7 @@ FAILURES: dict[str, tuple[Callable[[socket.socket], None], str]] = {
 
 
 @pytest.mark.parametrize("cookie", [b'a="\xe9"', b"b=\x80\xff", b"\xe9=1", b'c="\\351"', b";;=;"])
-def test_cookies_of_any_bytes(cookie: bytes) -> None:
+def test_cookies_of_any_bytes(cookie: bytes, watch: Watch) -> None:
     """Each sample is an answer or a failure; what is sent back is what came."""
     received: list[bytes] = []
     body = b'{"host":"a"}'
@@ -124,7 +124,7 @@ def test_cookies_of_any_bytes(cookie: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_failures_are_told_apart(name: str) -> None:
+def test_failures_are_told_apart(name: str, watch: Watch) -> None:
     behave, word = FAILURES[name]
     limit = ["--timeout", "300ms"] if word == "timed out" else []
 
@@ -139,7 +139,7 @@ def test_failures_are_told_apart(name: str) -> None:
 
 
 @pytest.mark.parametrize("head", ["401 Unauthorized", "403 Forbidden", "302 Found\r\nLocation: http://b/login?state=1"])
-def test_a_login_is_needed(head: str) -> None:
+def test_a_login_is_needed(head: str, watch: Watch) -> None:
     """One who has no user is told so, and sends no more; with a user, it is a failure."""
     received: list[bytes] = []
     status = head.partition(" ")[0]
@@ -148,7 +148,7 @@ def test_a_login_is_needed(head: str) -> None:
         done = watch(f"http://127.0.0.1:{port}", "--concurrency", 1, "--rate", 100)
         assert (done.returncode, done.stdout, len(received)) == (2, "", 1)
         assert re.match(
-            rf"yinyang.watch: needs a login[^\n]* http://127.0.0.1:{port}/whoami answers {status}", done.stderr
+            rf"{watch.name}: needs a login[^\n]* http://127.0.0.1:{port}/whoami answers {status}", done.stderr
         )
         assert done.stderr.count("\n") == 1
         assert "state" not in done.stderr
@@ -156,7 +156,7 @@ def test_a_login_is_needed(head: str) -> None:
     assert (done.returncode, report(done)["failures"]) == (1, {f"status {status}": 2})
 
 
-def test_a_rate_that_is_not_reached() -> None:
+def test_a_rate_that_is_not_reached(watch: Watch) -> None:
     """It is said in the last line and in the object."""
     with answering(say_nothing) as port:
         limits = [f"http://127.0.0.1:{port}", "--concurrency", 1, "--timeout", "100ms", "--duration", "300ms"]
@@ -179,8 +179,8 @@ def test_a_rate_that_is_not_reached() -> None:
     ],
     ids=str,
 )
-def test_told_to_end(arguments: list[object], number: int, code: int, web_lone: int) -> None:
-    with started(f"http://127.0.0.1:{web_lone}", *arguments) as process:
+def test_told_to_end(arguments: list[object], number: int, code: int, web_lone: int, watch: Watch) -> None:
+    with watch.started(f"http://127.0.0.1:{web_lone}", *arguments) as process:
         assert re.match(r"\d+ s: ", process.stdout.readline())
         process.send_signal(number)
         rest, _ = process.communicate(timeout=PATIENCE)
@@ -188,18 +188,18 @@ def test_told_to_end(arguments: list[object], number: int, code: int, web_lone: 
     assert re.match(r"\d+ s: ", rest.splitlines()[-1])
 
 
-def test_a_reader_that_has_enough(web_lone: int) -> None:
-    with started(f"http://127.0.0.1:{web_lone}") as process:
+def test_a_reader_that_has_enough(web_lone: int, watch: Watch) -> None:
+    with watch.started(f"http://127.0.0.1:{web_lone}") as process:
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(PATIENCE) == 128 + signal.SIGPIPE
 
 
-def test_a_host_that_is_none() -> None:
+def test_a_host_that_is_none(watch: Watch) -> None:
     done = watch("http://-\u00f6..x/", "--count", 1)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "is not a URL" in done.stderr
+    assert ("is not a URL" if watch.name == "yinyang.watch" else "is not in ASCII") in done.stderr
 
 
 @pytest.mark.parametrize("name", ["httpx", "rich"])
@@ -215,15 +215,15 @@ runpy.run_module("yinyang.watch", run_name="__main__")"""
     assert done.stderr.count("\n") == 1
 
 
-def test_version() -> None:
+def test_version(watch: Watch) -> None:
     done = watch("--version")
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"yinyang-watch {__version__}\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{watch.name.replace('.', '-')} {__version__}\n", "")
 
 
-def test_help_names_the_command_as_installed() -> None:
+def test_help_names_the_command_as_installed(watch: Watch) -> None:
     [command] = entry_points(group="console_scripts", name="yinyang-watch")
     assert command.load() is main
-    assert watch("--help").stdout.startswith("usage: yinyang-watch ")
+    assert watch("--help").stdout.startswith(f"usage: {watch.name.replace('.', '-')} ")
 
 
 def test_the_server_does_without_it() -> None:
@@ -233,11 +233,11 @@ print([name for name in sys.modules if name.startswith(("yinyang.watch", "httpx"
     assert done.stdout == "[]\n"
 
 
-def test_a_gap_is_as_long_as_nobody_was_there(tmp_path: Path) -> None:
+def test_a_gap_is_as_long_as_nobody_was_there(tmp_path: Path, watch: Watch) -> None:
     with stage(tmp_path) as made:
         made.add("web-1")
         port = made.replicas["web-1"].port
-        with started(f"http://127.0.0.1:{port}", "--rate", 50, "--max-gap", "1ms") as process:
+        with watch.started(f"http://127.0.0.1:{port}", "--rate", 50, "--max-gap", "1ms") as process:
             wait_until(lambda: sampled(port) > 5, "some samples")
             made.replicas["web-1"].kill()
             wait_until(lambda: refuses(port), "the end of its workers")

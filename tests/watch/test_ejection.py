@@ -9,7 +9,7 @@ import pytest
 from conftest import Replica, wait_until
 from forwarders import PLAIN, asked, forwarding
 
-from watch.command import report, watch
+from watch.command import Watch, report
 
 pytestmark = [pytest.mark.proxies, pytest.mark.host]
 Start = Callable[..., Replica]
@@ -71,9 +71,8 @@ def test_a_replica_that_fails_is_ejected_and_comes_back(tool: str, start: Start,
         assert {"web-0", "web-1"} <= {*served_by(port, 9)}
 
 
-@pytest.mark.usefixtures("libraries")
 @pytest.mark.parametrize("tool", EJECTING)
-def test_the_watch_tells_it(tool: str, start: Start, tmp_path: Path) -> None:
+def test_the_watch_tells_it(tool: str, start: Start, tmp_path: Path, watch: Watch) -> None:
     """The errors, by their status; and that one replica gives fewer answers than the others."""
     replicas = [
         start("--host", "127.0.0.1", "--workers", "1", "--name", f"web-{i}", "--error-rate", "50%" if i == 2 else "0")

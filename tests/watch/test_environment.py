@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import PATIENCE
 
-from watch.command import environment, report, watch
+from watch.command import Watch, environment, report
 from yinyang.watch.proxy import proxy_for
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
@@ -56,34 +56,34 @@ def test_the_proxy_of_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("exception", ["[::1]", "fd00::/8", "127.0.0.0/8"])
-def test_a_proxy_is_used_where_none_is_excepted(exception: str, web_lone: int) -> None:
-    done = watch(f"http://127.0.0.1:{web_lone}/", "--count", 1, "--json", HTTP_PROXY=PROXY, NO_PROXY=exception)
+def test_a_proxy_is_used_where_none_is_excepted(exception: str, web_lone: int, httpx_watch: Watch) -> None:
+    done = httpx_watch(f"http://127.0.0.1:{web_lone}/", "--count", 1, "--json", HTTP_PROXY=PROXY, NO_PROXY=exception)
     assert report(done)["answers"] == int(exception == "127.0.0.0/8")
 
 
 @pytest.mark.parametrize("proxy", ["socks://me:secret@127.0.0.1:9", "http://127.0.0.1:x", "socks://["])
-def test_a_proxy_that_cannot_be_used(proxy: str, web_lone: int) -> None:
-    done = watch(f"http://127.0.0.1:{web_lone}/", "--count", 1, ALL_PROXY=proxy)
+def test_a_proxy_that_cannot_be_used(proxy: str, web_lone: int, httpx_watch: Watch) -> None:
+    done = httpx_watch(f"http://127.0.0.1:{web_lone}/", "--count", 1, ALL_PROXY=proxy)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith(f"yinyang.watch: the proxy {proxy.replace('me:secret@', '')} of the environment")
-    done = watch(f"http://127.0.0.1:{web_lone}/", "--count", 1, ALL_PROXY=proxy, NO_PROXY="127.0.0.1")
+    done = httpx_watch(f"http://127.0.0.1:{web_lone}/", "--count", 1, ALL_PROXY=proxy, NO_PROXY="127.0.0.1")
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_certificates_that_are_not_there(web_lone: int) -> None:
+def test_certificates_that_are_not_there(web_lone: int, httpx_watch: Watch) -> None:
     """They are read only where they are needed."""
-    done = watch(f"https://127.0.0.1:{web_lone}/", "--count", 1, SSL_CERT_FILE="/not/there")
+    done = httpx_watch(f"https://127.0.0.1:{web_lone}/", "--count", 1, SSL_CERT_FILE="/not/there")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "SSL_CERT_FILE" in done.stderr
-    done = watch(f"http://127.0.0.1:{web_lone}/", "--count", 1, SSL_CERT_FILE="/not/there")
+    done = httpx_watch(f"http://127.0.0.1:{web_lone}/", "--count", 1, SSL_CERT_FILE="/not/there")
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_an_encoding_that_lacks_characters(encoding: str, web_lone: int) -> None:
-    done = watch(f"http://127.0.0.1:{web_lone}/\u2603?", "--count", 1, PYTHONIOENCODING=encoding)
+def test_an_encoding_that_lacks_characters(encoding: str, web_lone: int, httpx_watch: Watch) -> None:
+    done = httpx_watch(f"http://127.0.0.1:{web_lone}/\u2603?", "--count", 1, PYTHONIOENCODING=encoding)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
-    assert watch("--help", PYTHONIOENCODING=encoding).returncode == 0
+    assert httpx_watch("--help", PYTHONIOENCODING=encoding).returncode == 0
 
 
 # The look-up of a name that never ends, as no name server answers.

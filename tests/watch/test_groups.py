@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 
-from watch.command import report, watch
+from watch.command import Watch, report
 from watch.servers import answering, says_each, whoami
 from watch.tallies import replica, tally_for
 from yinyang._core import Tally
 
-pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
+pytestmark = pytest.mark.host
 
 CANARY = [
     whoami("web-a", "v1", "north", "n1"),
@@ -20,7 +20,7 @@ CANARY = [
 QUICK = ("--rate", 500, "--json")
 
 
-def test_replicas_as_they_describe_themselves() -> None:
+def test_replicas_as_they_describe_themselves(watch: Watch) -> None:
     with answering(says_each(CANARY)) as port:
         found = report(watch(f"http://127.0.0.1:{port}", "--count", 4, *QUICK))
     told = {one["host"]: (one["version"], one["zone"], one["node"]) for one in found["replicas"]}
@@ -37,7 +37,7 @@ def test_replicas_as_they_describe_themselves() -> None:
         ("node", {"n1": ["web-a", "web-c"], "n2": ["web-b"], "no node": ["web-d"]}),
     ],
 )
-def test_groups(by: str, groups: dict[str, list[str]]) -> None:
+def test_groups(by: str, groups: dict[str, list[str]], watch: Watch) -> None:
     with answering(says_each(itertools.cycle(CANARY))) as port:
         url = f"http://127.0.0.1:{port}"
         found = report(watch(url, "--count", 40, *QUICK, "--by", by))
@@ -51,7 +51,7 @@ def test_groups(by: str, groups: dict[str, list[str]]) -> None:
         assert f"{name} {25 * len(hosts)} %" in lines.stdout
 
 
-def test_a_replica_that_is_in_another_group_by_now() -> None:
+def test_a_replica_that_is_in_another_group_by_now(watch: Watch) -> None:
     with answering(says_each([whoami("web-a", "v1"), whoami("web-a", "v2")])) as port:
         found = report(watch(f"http://127.0.0.1:{port}", "--count", 2, "--concurrency", 1, *QUICK, "--by", "version"))
     assert [(one["name"], one["replicas"], one["answers"]) for one in found["groups"]] == [
@@ -75,7 +75,7 @@ def test_a_replica_that_is_in_another_group_by_now() -> None:
         ),
     ],
 )  # fmt: skip
-def test_expected_shares(by: str, texts: list[str], failed: list[str]) -> None:
+def test_expected_shares(by: str, texts: list[str], failed: list[str], watch: Watch) -> None:
     expected = [argument for text in texts for argument in ("--expect", text)]
     with answering(says_each(itertools.cycle(CANARY))) as port:
         url = f"http://127.0.0.1:{port}"
@@ -85,7 +85,7 @@ def test_expected_shares(by: str, texts: list[str], failed: list[str]) -> None:
     assert done.returncode == int(bool(failed))
 
 
-def test_until_a_share_is_reached() -> None:
+def test_until_a_share_is_reached(watch: Watch) -> None:
     """It ends the watch; where the count comes first, it is an expectation that does not hold."""
     rollout = [whoami("web-a", "v1")] * 30
     until = ["--concurrency", 1, *QUICK, "--by", "version", "--until", "v2 >= 50%"]
@@ -145,9 +145,9 @@ def test_the_least_share_is_of_those_that_are_there() -> None:
     assert seen.endswith(" 0.0 % of 1")
 
 
-def test_latency(web_lone: int) -> None:
+def test_latency(web_lone: int, watch: Watch) -> None:
     url = f"http://127.0.0.1:{web_lone}"
     assert watch(url, "--count", 5, "--rate", 100, "--max-p99", "2m").returncode == 0
-    done = watch(f"{url}/?delay=100ms", "--count", 5, "--rate", 100, "--max-p99", "1ms", "--json")
+    done = watch(f"{url}/?latency=100ms", "--count", 5, "--rate", 100, "--max-p99", "1ms", "--json")
     [_, latency] = report(done)["expectations"]
     assert (done.returncode, latency["expected"], latency["holds"]) == (1, "99 % of answers within 1 ms", False)

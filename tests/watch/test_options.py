@@ -2,7 +2,7 @@
 
 import pytest
 
-from watch.command import watch
+from watch.command import Watch
 from yinyang._core import WatchOptions
 
 pytestmark = pytest.mark.host
@@ -91,7 +91,7 @@ def test_no_shares_to_reach(text: str) -> None:
         WatchOptions(["http://a/", "--until", text])
 
 
-def test_bad_use_of_the_command() -> None:
-    done = watch("http://a/", "--rate", "0")
+def test_bad_use_of_the_command(httpx_watch: Watch) -> None:
+    done = httpx_watch("http://a/", "--rate", "0")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "yinyang.watch: --rate wants a number above 0 and up to a million, not '0'\n"

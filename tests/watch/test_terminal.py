@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from conftest import PATIENCE
 
-from watch.command import COMMAND, environment
+from watch.command import Watch, environment
 from watch.tallies import tally_for
 from yinyang import identify
 from yinyang._core import Tally
@@ -56,12 +56,13 @@ def test_view_fits(width: int, height: int) -> None:
 class Terminal:
     """A watch in a terminal of its own."""
 
-    def __init__(self, *arguments: object, columns: int, **variables: str) -> None:
+    def __init__(self, watch: Watch, *arguments: object, columns: int, **variables: str) -> None:
         self.master, slave = pty.openpty()
         self.resize(columns)
-        given = environment() | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"} | variables
+        given = environment() | watch.variables | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | variables
+        command = [*watch.command, *map(str, arguments)]
         self.process = subprocess.Popen(
-            [*COMMAND, *map(str, arguments)], stdin=slave, stdout=slave, stderr=slave, env=given, start_new_session=True
+            command, stdin=slave, stdout=slave, stderr=slave, env=given, start_new_session=True
         )
         os.close(slave)
         self.text = ""
@@ -97,11 +98,11 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal() -> Iterator[Callable[..., Terminal]]:
+def terminal(watch: Watch) -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
     def open_one(*arguments: object, columns: int = 90, **variables: str) -> Terminal:
-        opened.append(Terminal(*arguments, columns=columns, **variables))
+        opened.append(Terminal(watch, *arguments, columns=columns, **variables))
         return opened[-1]
 
     yield open_one
@@ -154,8 +155,9 @@ def test_without_colours(web_lone: int, terminal: Callable[..., Terminal]) -> No
 def test_an_encoding_that_lacks_characters(encoding: str, web_lone: int, terminal: Callable[..., Terminal]) -> None:
     """Names that are cut have an ellipsis, which is replaced too."""
     limits = ["--expect-replicas", 1]
-    shown = terminal(f"http://127.0.0.1:{web_lone}", *limits, "--rate", 50, columns=25, PYTHONIOENCODING=encoding)
-    shown.read_until(lambda text: " @ " in text and re.search(r"[\w.,/]\?", text))
+    variables = {"PYTHONIOENCODING": encoding, "LC_ALL": "C"}
+    shown = terminal(f"http://127.0.0.1:{web_lone}", *limits, "--rate", 50, columns=25, **variables)
+    shown.read_until(lambda text: " @ " in text and re.search(r"[\w.,/][?~]", text))
     assert shown.end() == 0
     assert "Traceback" not in shown.text
     assert "ok   expected exactly 1 replica," in shown.text
