@@ -172,6 +172,8 @@ cdef inline int rotation_period(const Draws *d, int fewest, int most) noexcept n
     cdef double chance = chance_to_repeat(d)
     cdef double earlier
     cdef int period
+    if chance >= 1:
+        return 0  # of a single source: any period fits
     for period in range(2, PERIOD_MAX + 1):
         if d.matches[period] < 2 * period or not fewest <= sources_in_period(d, period) <= most:
             continue

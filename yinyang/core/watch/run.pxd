@@ -8,7 +8,7 @@ from libc.string cimport memset, strcmp
 
 from ..os.sandbox cimport OF_WATCH, sandbox_enter
 from ..os.syscalls cimport (
-    CLOCK_MONOTONIC, EINTR, ENOMEM, EPIPE, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, O_CLOEXEC, O_CREAT,
+    CLOCK_MONOTONIC, EINTR, ENOMEM, EPIPE, EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, O_CLOEXEC, O_CREAT,
     O_WRONLY, POLLIN, POLLOUT, SFD_CLOEXEC, SFD_NONBLOCK, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGWINCH, SIG_BLOCK,
     TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, epoll_create1, epoll_ctl, epoll_event, epoll_wait, errno, ftruncate,
     getenv, itimerspec, map_memory, monotonic_us, open, poll, pollfd, pthread_sigmask, read, sigaddset, sigemptyset,
@@ -216,10 +216,10 @@ cdef inline int watch_open_events(Watch *w, int64_t now) noexcept nogil:
     w.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
     if w.epoll < 0 or w.timer < 0:
         return -errno
-    watch_await(w, w.signals, EVENT_SIGNAL)
-    watch_await(w, w.timer, EVENT_TIMER)
-    watch_await(w, w.resolver.fd, EVENT_RESOLVER)
-    watch_await(w, w.scrapes.listener, EVENT_LISTENER)
+    watch_await(w, w.signals, EVENT_SIGNAL, EPOLLIN)
+    watch_await(w, w.timer, EVENT_TIMER, EPOLLIN | EPOLLET)  # so that nobody has to read how often it expired
+    watch_await(w, w.resolver.fd, EVENT_RESOLVER, EPOLLIN)
+    watch_await(w, w.scrapes.listener, EVENT_LISTENER, EPOLLIN)
     w.scrapes.epoll = w.epoll
     w.scrapes.first_event = EVENT_SCRAPE
     w.sampler.on_sample = watch_on_sample
@@ -227,10 +227,10 @@ cdef inline int watch_open_events(Watch *w, int64_t now) noexcept nogil:
     return sampler_open(&w.sampler, &w.options, &w.url, &w.resolver, w.epoll, now)
 
 
-cdef inline void watch_await(Watch *w, int fd, int number) noexcept nogil:
+cdef inline void watch_await(Watch *w, int fd, int number, uint32_t events) noexcept nogil:
     """Have a descriptor watched, if there is one."""
     cdef epoll_event event
-    event.events = EPOLLIN
+    event.events = events
     event.data.u64 = <uint64_t>number
     if fd >= 0:
         epoll_ctl(w.epoll, EPOLL_CTL_ADD, fd, &event)
@@ -286,12 +286,8 @@ cdef inline void watch_set_timer(Watch *w, int64_t now) noexcept nogil:
 
 
 cdef inline void watch_event(Watch *w, uint64_t number, uint32_t events, int64_t now) noexcept nogil:
-    cdef uint64_t times
     if number < EVENT_TIMER:
         sampler_event(&w.sampler, <int>number, events)
-    elif number == EVENT_TIMER:
-        if read(w.timer, &times, sizeof(times)) < 0:
-            return  # it was set anew
     elif number == EVENT_SIGNAL:
         watch_read_signals(w)
     elif number == EVENT_RESOLVER:
@@ -391,6 +387,7 @@ cdef inline void watch_print_begin(Watch *w) noexcept nogil:
 cdef inline void watch_print_meanwhile(Watch *w, int64_t now) noexcept nogil:
     cdef int64_t interval = FRAME if w.mode == MODE_SCREEN else LINE
     if w.mode == MODE_SCREEN:
+        terminal_resize(&w.terminal)  # a process in the background gets no SIGWINCH
         watch_print(w, STDOUT, PRINT_FRAME)
     elif w.mode == MODE_LINES:
         watch_print(w, STDOUT, PRINT_LINE)

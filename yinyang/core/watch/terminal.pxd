@@ -40,19 +40,21 @@ cdef inline void terminal_open(Terminal *t, int fd) noexcept nogil:
     t.is_dumb = name == NULL or not name[0] or strcmp(name, "dumb") == 0 or strcmp(name, "unknown") == 0
     t.colours = 0 if t.is_dumb else terminal_colours(name)
     t.unicode = is_utf8(name)
-    t.width = t.height = 0
+    t.width = DEFAULT_WIDTH
+    t.height = DEFAULT_HEIGHT
     terminal_resize(t)
 
 
 cdef inline bint terminal_resize(Terminal *t) noexcept nogil:
-    """Take its present size, unless COLUMNS and LINES say another one; whether it has changed."""
+    """Take its present size, unless COLUMNS and LINES say another one; whether it has changed. It stays the same if
+    nobody knows."""
     cdef int width = t.width
     cdef int height = t.height
     cdef winsize size
     if ioctl(t.fd, TIOCGWINSZ, &size) < 0:
         size.ws_col = size.ws_row = 0
-    t.width = side_of("COLUMNS", size.ws_col, DEFAULT_WIDTH)
-    t.height = side_of("LINES", size.ws_row, DEFAULT_HEIGHT)
+    t.width = side_of("COLUMNS", size.ws_col, width)
+    t.height = side_of("LINES", size.ws_row, height)
     return t.width != width or t.height != height
 
 
@@ -84,8 +86,8 @@ cdef inline bint is_one_of(const char *word, const char *const *words) noexcept 
 
 
 cdef inline int terminal_colours(const char *name) noexcept nogil:
-    """How many colours the terminal of this name (TERM) has. COLORTERM is not handed on by ssh and by containers, so the
-    names of some terminals that have all colours are known. https://no-color.org"""
+    """How many colours the terminal of this name (TERM) has. COLORTERM is not handed on by ssh and by containers, so
+    the names of some terminals that have all colours are known. https://no-color.org"""
     cdef const char *colour_term = getenv("COLORTERM")
     cdef const char *kind = strrchr(name, b"-")
     kind = name if kind == NULL else kind + 1
@@ -134,5 +136,5 @@ cdef inline void terminal_frame_end(Text *text) noexcept nogil:
 
 
 cdef inline void terminal_end(Text *text) noexcept nogil:
-    """The cursor, and the screen that was there before."""
-    text_string(text, "\x1b[?25h\x1b[?1049l")
+    """The cursor, and the screen that was there before; also where a frame was not written to its end."""
+    text_string(text, "\x1b[0m\x1b[?7h\x1b[?2026l\x1b[?25h\x1b[?1049l")

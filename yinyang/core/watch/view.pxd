@@ -1,7 +1,8 @@
 """The state of a watch for a terminal of any size: a header, the verdict, failures, the groups, and some figures.
 
-A frame never has more lines than the terminal, nor a line more columns; so the terminal neither wraps nor scrolls. Where
-lines are short, the verdict, failures and figures leave some to the groups, of which the most interesting come first.
+A frame never has more lines than the terminal, nor a line more columns; so the terminal neither wraps nor scrolls.
+Where there are few lines, the verdict, failures and figures leave some to the groups, of which the most interesting
+come first.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint8_t
@@ -16,12 +17,11 @@ from ..verdict.verdict cimport (
 )
 from ..verdict.words cimport FAILURE_KINDS, Name, Naming, failure_words, text_detail, text_headline
 from .report cimport text_gap, text_latency, text_slow_rate
-from .sample cimport BY_REPLICA, Label, US_PER_SECOND
+from .sample cimport BY_REPLICA, LABEL_MAX, Label, US_PER_SECOND
 from .tally cimport (
     FailureCount, REPLICAS_MAX, SeenGroup, SeenReplica, Tally, group_display_name, rate_current, replica_is_silent,
     tally_naming, tally_share, tally_verdict
 )
-from .terminal cimport TRUE_COLOUR
 
 cdef extern from "text.h" nogil:
     size_t utf8_length(const char *string)
@@ -44,7 +44,7 @@ cdef enum:
     MIN_WIDTH_FOR_VERSIONS = 30  # columns, and for how many replicas a group has
     MIN_WIDTH_FOR_STATES = 44  # columns
     MIN_WIDTH_FOR_BARS = 64  # columns
-    MIN_HEIGHT_FOR_GAP = 10  # lines, and for the empty one
+    MIN_HEIGHT_FOR_GAP = 12  # lines, and for the empty one
     WORDS_MAX = 8192  # bytes of a verdict
     CELL_MAX = 64  # bytes of a cell that is no name
 
@@ -53,7 +53,7 @@ cdef enum:
 
 cdef struct View:
     int width, height  # columns and lines of the terminal
-    int colours  # 0: none, 16, 256 or TRUE_COLOUR
+    int colours  # 0: none, 16, 256 or 1 << 24
     bint unicode  # or else ASCII
     bint show_all  # all groups, however many lines they take: for the normal screen, at the end
     const char *title
@@ -298,7 +298,7 @@ cdef inline void canvas_end_line(Canvas *c) noexcept nogil:
     if c.lines == 0:
         return
     if c.view.show_all:
-        text_string(c.text, "\r\n")
+        text_string(c.text, "\n")
         return
     if c.column < c.view.width:
         text_string(c.text, "\x1b[K")
@@ -340,10 +340,10 @@ cdef inline void canvas_string(Canvas *c, const char *string) noexcept nogil:
 
 
 cdef inline void canvas_spaces(Canvas *c, int columns) noexcept nogil:
-    cdef int i
-    for i in range(min(columns, c.view.width - c.column)):
+    while columns > 0 and c.column < c.view.width:
         text_string(c.text, " ")
         c.column += 1
+        columns -= 1
 
 
 cdef inline void canvas_cut(Canvas *c, const char *bytes, size_t length, int width) noexcept nogil:
@@ -371,14 +371,6 @@ cdef inline void canvas_cell(Canvas *c, const char *bytes, size_t length, int wi
     canvas_cut(c, bytes, length, width)
     if not is_right:
         canvas_spaces(c, width - (c.column - begin))
-
-
-cdef inline void canvas_number(Canvas *c, int64_t number) noexcept nogil:
-    cdef char words[CELL_MAX]
-    cdef Text text
-    text_open(&text, words, sizeof(words))
-    text_number(&text, <llu>number)
-    canvas_put(c, words, text.length)
 
 
 # ---- the parts above and below the groups ---------------------------------------------------------------------------
@@ -469,8 +461,7 @@ cdef inline void draw_words(Canvas *c, const Words *w, int lines) noexcept nogil
 cdef inline void draw_styled(Canvas *c, const Words *w, size_t pos, size_t end) noexcept nogil:
     """Part of the verdict in one line, with the style of the headline and that of the detail."""
     cdef size_t middle
-    while end > pos and w.bytes[end - 1] == b" ":
-        end -= 1
+    end = pos + without_spaces(w.bytes + pos, end - pos)
     middle = min(max(w.headline, pos), end)
     canvas_style(c, w.style)
     canvas_rest(c, w.bytes + pos, middle - pos)
@@ -479,36 +470,43 @@ cdef inline void draw_styled(Canvas *c, const Words *w, size_t pos, size_t end) 
 
 
 cdef inline void draw_failure(Canvas *c, const FailureCount *failure, int64_t now) noexcept nogil:
+    cdef char words[2 * CELL_MAX]
+    cdef Text text
+    draw_failure_line(c)
+    text_open(&text, words, sizeof(words))
+    if failure.kind < FAILURE_KINDS:
+        text_string(&text, failure_words[failure.kind][0])
+    else:
+        text_format(&text, "status %llu", <llu>failure.kind)
+    text_format(&text, " %llu", <llu>failure.count)
+    canvas_rest(c, words, text.length)
+    canvas_style(c, style_of(DIM, NO_COLOUR))
+    text_open(&text, words, sizeof(words))
+    text_format(&text, ", last %llu s ago", <llu>whole_seconds(now - failure.last))
+    canvas_rest(c, words, text.length)
+
+
+cdef inline void draw_failure_line(Canvas *c) noexcept nogil:
     canvas_line(c)
     canvas_style(c, style_of(BOLD, RED))
     canvas_string(c, " !  ")
     canvas_style(c, style_of(PLAIN, RED))
-    if failure.kind < FAILURE_KINDS:
-        canvas_string(c, failure_words[failure.kind][0])
-    else:
-        canvas_string(c, "status ")
-        canvas_number(c, failure.kind)
-    canvas_string(c, " ")
-    canvas_number(c, failure.count)
-    canvas_style(c, style_of(DIM, NO_COLOUR))
-    canvas_string(c, ", last ")
-    canvas_number(c, whole_seconds(now - failure.last))
-    canvas_string(c, " s ago")
 
 
 cdef inline void draw_failures(Canvas *c, const Tally *t, int64_t now, int lines) noexcept nogil:
     """The kinds of failure in so many lines; the last says how many have none."""
-    cdef int shown = t.failure_count if t.failure_count <= lines else max(lines - 1, 0)
+    cdef int shown = t.failure_count if t.failure_count <= lines else lines - 1
+    cdef char words[CELL_MAX]
+    cdef Text text
     cdef int i
     for i in range(shown):
         draw_failure(c, &t.failures[i], now)
-    if shown < lines:
-        canvas_line(c)
-        canvas_style(c, style_of(BOLD, RED))
-        canvas_string(c, " !  ")
-        canvas_style(c, style_of(PLAIN, RED))
-        canvas_number(c, t.failure_count - shown)
-        canvas_string(c, " kinds of failure" if shown == 0 else " more kinds of failure")
+    if shown < t.failure_count and lines > 0:
+        draw_failure_line(c)
+        text_open(&text, words, sizeof(words))
+        text_number(&text, <llu>(t.failure_count - shown))
+        text_string(&text, " other kinds" if shown else " kinds of failure")
+        canvas_rest(c, words, text.length)
 
 
 cdef inline void text_figures(Text *text, const Tally *t, int64_t now) noexcept nogil:
@@ -529,12 +527,19 @@ cdef inline void text_figures(Text *text, const Tally *t, int64_t now) noexcept 
         text.length = end
 
 
+cdef inline size_t without_spaces(const char *bytes, size_t length) noexcept nogil:
+    """How many bytes there are before the spaces at the end."""
+    while length and bytes[length - 1] == b" ":
+        length -= 1
+    return length
+
+
 cdef inline void draw_wrapped(Canvas *c, const char *bytes, size_t length, int lines) noexcept nogil:
     cdef size_t line
     while lines > 0 and length:
         line = line_of(c.view, bytes, length, c.view.width)
         canvas_line(c)
-        canvas_put(c, bytes, line)
+        canvas_put(c, bytes, without_spaces(bytes, line))
         bytes += line
         length -= line
         lines -= 1
@@ -542,7 +547,7 @@ cdef inline void draw_wrapped(Canvas *c, const char *bytes, size_t length, int l
 
 # ---- the groups -----------------------------------------------------------------------------------------------------
 
-cdef enum:  # states of a group, the most interesting first: this is the order of the rows, of which the last may not fit
+cdef enum:  # states of a group, the most interesting first: the order of the rows, of which the last may not fit
     GROUP_FAILING
     GROUP_NEW
     GROUP_LIVE
@@ -663,7 +668,7 @@ cdef inline void text_cell(Text *text, const Table *table, int group, int column
 
 cdef inline void table_measure(Table *table, const View *view, int rows) noexcept nogil:
     """The widths of the columns that the view may have, as the first rows need them."""
-    cdef char words[256]
+    cdef char words[LABEL_MAX + CELL_MAX]
     cdef Text text
     cdef int i, column
     memset(table.widths, 0, sizeof(table.widths))
@@ -671,7 +676,7 @@ cdef inline void table_measure(Table *table, const View *view, int rows) noexcep
         for column in range(COLUMN_NAME, COLUMNS):
             text_open(&text, words, sizeof(words))
             text_cell(&text, table, table.order[i], column)
-            table.widths[column] = max(table.widths[column], columns_of(view, words, min(text.length, text.room)))
+            table.widths[column] = max(table.widths[column], columns_of(view, words, text.length))
     table.widths[COLUMN_SYMBOL] = SYMBOL_WIDTH
     table.widths[COLUMN_BAR] = BAR_MAX if view.width >= MIN_WIDTH_FOR_BARS else 0
     table.widths[COLUMN_ABOUT] = min(table.widths[COLUMN_ABOUT], ABOUT_MAX)
@@ -728,9 +733,9 @@ cdef inline void draw_symbol(Canvas *c, int circle, int path) noexcept nogil:
 
 
 cdef inline void draw_repeated(Canvas *c, const char *string, int count) noexcept nogil:
-    cdef int i
-    for i in range(count):
+    while count > 0:
         canvas_string(c, string)
+        count -= 1
 
 
 cdef inline void draw_bar(Canvas *c, double part, int width, Style style) noexcept nogil:
@@ -746,21 +751,23 @@ cdef inline void draw_bar(Canvas *c, double part, int width, Style style) noexce
         canvas_unstyle(c)
         canvas_spaces(c, free)
         return
+    if free == 0:
+        return
     canvas_style(c, style_of(PLAIN, BAR_BACK))
-    if filled and free and halves % 2 == 0:
+    if filled and halves % 2 == 0:
         canvas_string(c, "\xe2\x95\xba")
         free -= 1
     draw_repeated(c, "\xe2\x94\x81", free)
 
 
 cdef inline void draw_cell(Canvas *c, const Table *table, int group, int column, int attributes) noexcept nogil:
-    cdef char words[256]
+    cdef char words[LABEL_MAX + CELL_MAX]
     cdef Text text
     cdef bint is_failing = column == COLUMN_STATE and table.groups[group].state == GROUP_FAILING
     text_open(&text, words, sizeof(words))
     text_cell(&text, table, group, column)
     canvas_style(c, style_of(attributes, RED if is_failing else NO_COLOUR))
-    canvas_cell(c, words, min(text.length, text.room), table.widths[column],
+    canvas_cell(c, words, text.length, min(table.widths[column], c.view.width - c.column),
                 column == COLUMN_ANSWERS or column == COLUMN_SHARE)
 
 
@@ -790,6 +797,8 @@ cdef inline void draw_row(Canvas *c, const Table *table, int group) noexcept nog
 
 cdef inline void draw_groups(Canvas *c, Table *table, int rows, bint has_more) noexcept nogil:
     """The first rows, and how many there are beside them."""
+    cdef char words[CELL_MAX]
+    cdef Text text
     cdef int i
     table_measure(table, c.view, rows)
     table_fit(table, c.view)
@@ -798,9 +807,9 @@ cdef inline void draw_groups(Canvas *c, Table *table, int rows, bint has_more) n
     if has_more:
         canvas_line(c)
         canvas_style(c, style_of(DIM, NO_COLOUR))
-        canvas_string(c, "... and ")
-        canvas_number(c, table.t.group_count - rows)
-        canvas_string(c, " more")
+        text_open(&text, words, sizeof(words))
+        text_format(&text, "... and %llu more", <llu>(table.t.group_count - rows))
+        canvas_rest(c, words, text.length)
 
 
 # ---- the whole ------------------------------------------------------------------------------------------------------
@@ -836,8 +845,8 @@ cdef inline Layout layout_of(const View *view, const Tally *t, int words, int fi
 
 
 cdef inline void view_draw(Text *text, const Tally *t, int64_t now, const View *view) noexcept nogil:
-    """Draw the tally as it is now, from where the cursor is: at the top of the screen, unless all groups are shown. Of a
-    text without room, it tells how many bytes it takes; VIEW_BYTES_MAX is enough."""
+    """Draw the tally as it is now, from where the cursor is: at the top of the screen, unless all groups are shown. It
+    takes VIEW_BYTES_MAX at most, whatever servers say of themselves."""
     cdef char figures[4 * CELL_MAX]
     cdef Text figure_text
     cdef Canvas canvas
