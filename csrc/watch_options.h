@@ -29,7 +29,8 @@ enum watch_kind {
     X(TIMEOUT, .word = "timeout", .value = "TIME", .kind = WATCH_TIME, .number = 3000000, \
       .help = "give up a request after TIME (default: 3s)") \
     X(DURATION, .word = "duration", .value = "TIME", .kind = WATCH_TIME, .number = -1, \
-      .help = "send requests for TIME, then wait for their answers, each for --timeout at most (default: until Ctrl-C)") \
+      .help = \
+          "send requests for TIME, then wait for their answers, each for --timeout at most (default: until Ctrl-C)") \
     X(COUNT, .word = "count", .value = "N", .kind = WATCH_NUMBER, .number = -1, .min = 1, .max = 1000000000000000, \
       .help = "end after N requests") \
     X(JSON, .word = "json", .kind = WATCH_FLAG, .help = "print only one JSON object, at the end") \
@@ -97,8 +98,10 @@ static const struct watch_option {
     "exit codes:\n" \
     "  0    All expectations hold. One is always there: if anything was asked, something was answered.\n" \
     "  1    Some do not hold. All expectations are listed on stderr, with a mark for whether they hold.\n" \
-    "  2    The command line is wrong, a port, file, proxy or certificate that it or the environment names cannot be\n" \
-    "       used, or a login is needed: before any replica answered, and with no user in the URL, there was a 401, a\n" \
+    "  2    The command line is wrong, a port, file, proxy or certificate that it or the environment names cannot " \
+    "be\n" \
+    "       used, or a login is needed: before any replica answered, and with no user in the URL, there was a 401, " \
+    "a\n" \
     "       403 or a redirect.\n" \
     "  130  Ctrl-C (143: SIGTERM) before --duration, --count or --until was reached. Without these, Ctrl-C is the\n" \
     "       normal end, and the exit code is 0 or 1.\n"

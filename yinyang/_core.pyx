@@ -943,7 +943,6 @@ cdef class Tally:
 
 
 cdef tuple colours_of(const SeenReplica *replica):
-    cdef int i
     return tuple([(<const char *>replica.described.colours[i])[:COLOUR_LENGTH].decode("ascii") for i in range(2)])
 
 

@@ -43,9 +43,7 @@ class Watch:
         """One that is ended behind."""
         command = [*self.command, *map(str, arguments)]
         given = environment() | self.variables
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=given
-        ) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=given) as process:
             try:
                 yield process
             finally:

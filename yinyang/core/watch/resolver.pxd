@@ -67,7 +67,7 @@ cdef inline int resolver_open(Resolver *r, const Url *url, int64_t now) noexcept
 cdef inline void resolver_serve(int fd, const char *host, int port) noexcept nogil:
     """Look up the name each time that somebody asks, until nobody is there to ask."""
     cdef Addresses found
-    cdef uint8_t question
+    cdef uint8_t question = 0
     cdef sigset_t none
     cdef int standard
     prctl(PR_SET_PDEATHSIG, SIGKILL)

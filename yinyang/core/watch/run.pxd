@@ -8,8 +8,8 @@ from libc.string cimport memset, strcmp
 
 from ..os.sandbox cimport OF_WATCH, sandbox_enter
 from ..os.syscalls cimport (
-    CLOCK_MONOTONIC, EINTR, ENOMEM, EPIPE, EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, O_CLOEXEC, O_CREAT,
-    O_WRONLY, POLLIN, POLLOUT, SFD_CLOEXEC, SFD_NONBLOCK, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGWINCH, SIG_BLOCK,
+    CLOCK_MONOTONIC, EINTR, EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, O_CLOEXEC, O_CREAT, O_WRONLY,
+    POLLIN, POLLOUT, SFD_CLOEXEC, SFD_NONBLOCK, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGWINCH, SIG_BLOCK,
     TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, epoll_create1, epoll_ctl, epoll_event, epoll_wait, errno, ftruncate,
     getenv, itimerspec, map_memory, monotonic_us, open, poll, pollfd, pthread_sigmask, read, sigaddset, sigemptyset,
     signalfd, signalfd_siginfo, sigset_t, timerfd_create, timerfd_settime, wall_ms, write
@@ -21,7 +21,7 @@ from ..text.buffer cimport (
 from .answer cimport Answer
 from .expectations cimport expectations_hold, text_closing, text_junit
 from .options cimport (
-    NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, WatchOptions, watch_options_parse, watch_usage
+    NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, WATCH_URL_MAX, WatchOptions, watch_options_parse, watch_usage
 )
 from .page cimport Page, page_must_grow, page_open
 from .report cimport text_report, text_run_line, text_sample_line, text_summary_line
@@ -94,6 +94,7 @@ cdef struct Watch:
     const char *ended
     bint output_is_gone  # who read it has ended
     int problem  # an exit code, if it cannot go on
+    char title[WATCH_URL_MAX + 32]  # of the picture
     char message[WATCH_MESSAGE_MAX]  # about that, or about what is wrong at the beginning; ends with NUL
 
 
@@ -375,6 +376,8 @@ cdef inline void watch_note_waits(Watch *w) noexcept nogil:
 cdef inline void watch_print_begin(Watch *w) noexcept nogil:
     cdef char bytes[64]
     cdef Text text
+    text_open(&text, w.title, sizeof(w.title) - 1)
+    text_format(&text, "%s (%s connections)", w.options.display_url, "same" if w.options.keep_alive else "new")
     if w.mode == MODE_SAMPLES:
         watch_print(w, STDOUT, PRINT_RUN)
     elif w.mode == MODE_SCREEN:
@@ -479,7 +482,7 @@ cdef inline void watch_draw(Watch *w, Text *text, int64_t now, bint show_all) no
     view.colours = w.terminal.colours
     view.unicode = w.terminal.unicode
     view.show_all = show_all
-    view.title = w.options.display_url
+    view.title = w.title
     view_draw(text, &w.tally, now, &view)
 
 
