@@ -203,10 +203,10 @@ static uint32_t judge(const struct bpf_step *filter, const struct attempt *attem
     }
 }
 
-static void judge_all(int is_parent)
+static void judge_all(int whose)
 {
     static struct bpf_step filter[FILTER_MAX];
-    int steps = sandbox_filter(filter, is_parent, WAKEUP, -1);
+    int steps = sandbox_filter(filter, whose, WAKEUP, -1);
     int count;
     for (const struct attempt *a = attempts; a < attempts + sizeof attempts / sizeof *attempts; a++)
         if (a->call != ABSENT) {
@@ -239,14 +239,14 @@ static void open_descriptors(void)
     send(PAIR, bytes, 8, 0);
 }
 
-static void try(const struct attempt *a, int is_parent)
+static void try(const struct attempt *a, int whose)
 {
     const long *n = a->argument;
     int status, refused;
     pid_t pid = fork();
     if (pid == 0) {
         signal(SIGPIPE, SIG_IGN);
-        sandbox_enter(is_parent, WAKEUP, -1, &refused);
+        sandbox_enter(whose, WAKEUP, -1, &refused);
         if (refused)
             _exit(255);
         _exit(syscall(a->call, n[0], n[1], n[2], n[3], n[4], n[5]) < 0 ? errno : 0);
@@ -260,15 +260,16 @@ static void try(const struct attempt *a, int is_parent)
 
 int main(int count, char **arguments)
 {
-    int is_parent = count > 1 && !strcmp(arguments[1], "parent");
+    const char *who = count > 1 ? arguments[1] : "worker";
+    int whose = !strcmp(who, "parent") ? OF_PARENT : !strcmp(who, "watch") ? OF_WATCH : OF_WORKER;
     setbuf(stdout, NULL);
     if (count > 2) {
-        judge_all(is_parent);
+        judge_all(whose);
         return 0;
     }
     open_descriptors();
     for (const struct attempt *a = attempts; a < attempts + sizeof attempts / sizeof *attempts; a++)
         if (a->call != ABSENT)
-            try(a, is_parent);
+            try(a, whose);
     return 0;
 }

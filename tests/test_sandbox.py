@@ -58,6 +58,10 @@ NOTHING = (
     "receive a message|socketcall|open|openat|openat2|create|memory as a file|ioctl|duplicate|get a descriptor|"
     "io_uring|ipc|move memory|userfaultfd|vfork|clone3|kill a thread|become root|personality"
 )
+OF_THE_WATCH = (
+    "send|send with a high half|receive|receive with an address|discard|accept|watch|watch more|unwatch|wait|wake|close|"
+    "write elsewhere|connect|connect the listener"
+)
 ATTACKS = "execve|execveat|ptrace|unshare|setns|bpf|mount|process_vm_writev"
 
 
@@ -113,6 +117,18 @@ def test_what_the_filter_says(who: str, attempts: list[str]) -> None:
     steps = {name: int(count) for name, count in re.findall(r"(.*): .*, steps: (\d+)", done.stdout)}
     assert max(steps[name] for name in SERVING.split("|")) <= 16
     assert steps["another machine"] < 4096  # of the whole program; the kernel takes no more
+
+
+def test_what_the_watch_may_do(attempts: list[str]) -> None:
+    """Connect, and answer those who ask for its counters; a socket is one of TCP that does not block."""
+    done = subprocess.run([*attempts, "watch", "judge"], check=True, capture_output=True, text=True, timeout=PATIENCE)
+    seen = dict(re.findall(r"(.*): (.*), steps: \d+", done.stdout))
+    may = OF_THE_WATCH.split("|")
+    if "s390x" in os.environ.get("RUN_WITH", ""):  # its mmap(2) has its arguments in memory
+        may += ["executable memory", "memory over memory"]
+    assert sorted(name for name, outcome in seen.items() if outcome == "done") == sorted(may)
+    killed = [name for name, outcome in seen.items() if outcome == KILLED and name != "another machine"]
+    assert sorted(killed) == sorted(name for name in ATTACKS.split("|") if name in seen)
 
 
 def sandbox_line(replica: Replica) -> str:

@@ -104,7 +104,7 @@ cdef extern from "watch_options.h" nogil:
     const char *WATCH_PROGRAM
 
 cdef enum:
-    MESSAGE_MAX = 4096
+    MESSAGE_MAX = 5120
     ADDRESS_MAX = 64  # bytes of the text of an address, or of a URL of nothing else
 
 version = YINYANG_VERSION.decode()

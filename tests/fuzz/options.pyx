@@ -22,7 +22,7 @@ cdef extern from "<stdlib.h>" nogil:
 
 cdef enum:
     ARGUMENTS_MAX = 32
-    MESSAGE_MAX = 4096
+    MESSAGE_MAX = 5120
     ADDRESS_MAX = 64
 
 

@@ -33,7 +33,7 @@ cdef extern from "option_table.h" nogil:
         OPTION_WORKERS
 
 cdef enum:
-    MESSAGE_MAX = 4096
+    MESSAGE_MAX = 5120
 
 cdef struct Program:
     Replica replica

@@ -30,7 +30,7 @@ from .sample cimport US_PER_SECOND, WatchSample
 from .sampler cimport (
     SLOT_FREE, Sampler, sampler_due, sampler_event, sampler_is_done, sampler_looked_up, sampler_open, sampler_turn
 )
-from .scrapes cimport SCRAPES_MAX, Scrapes, scrapes_accept, scrapes_event, scrapes_open, scrapes_turn
+from .scrapes cimport Scrapes, scrapes_accept, scrapes_event, scrapes_open, scrapes_turn
 from .tally cimport Tally, tally_add, tally_open
 from .terminal cimport (
     Terminal, terminal_begin, terminal_end, terminal_frame_end, terminal_home, terminal_open, terminal_resize
@@ -296,7 +296,7 @@ cdef inline void watch_event(Watch *w, uint64_t number, uint32_t events, int64_t
         sampler_looked_up(&w.sampler, now)
     elif number == EVENT_LISTENER:
         scrapes_accept(&w.scrapes, now)
-    elif number < EVENT_SCRAPE + SCRAPES_MAX:
+    elif number >= EVENT_SCRAPE:  # else it is the timer, for which the loop looks at the time anyway
         watch_note_waits(w)
         scrapes_event(&w.scrapes, <int>(number - EVENT_SCRAPE), &w.tally, now)
 
