@@ -1,6 +1,7 @@
 """The sandbox: what is refused in it, what the log says of it, and that serving needs nothing that it takes away."""
 
 import contextlib
+import ctypes
 import errno
 import os
 import platform
@@ -305,6 +306,33 @@ def test_a_worker_that_was_taken_over_connects_nowhere(start: Start, taken_over:
     assert PAGE in replica.ask(LAST)
     assert replica.stop() == 0
     assert "was killed" not in replica.log.read_text()
+
+
+@pytest.mark.host
+@pytest.mark.needs("root")
+def test_a_restart_mends_the_listener(start: Start, taken_over: Callable[..., int]) -> None:
+    """A worker that was taken over may have silent clients held back for long; the socket outlives it."""
+    replica = start("--workers", "1", "--sandbox", "require")
+    worker = replica.workers()[0]
+    fd = min(fd for fd, name in open_files(worker).items() if name.startswith("socket:"))
+    with socket.socket(fileno=copied_descriptor(worker, fd)) as listener:
+        before = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT)
+        deferred = struct.pack("=i", 60).hex()
+        assert taken_over(worker, 54, fd, socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, f"@{deferred}", 4) == 0
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) > before
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: "restarted as pid" in replica.log.read_text())
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) == before
+    assert replica.stop() == 0
+
+
+def copied_descriptor(pid: int, fd: int) -> int:
+    """A copy of another process's (pidfd_getfd(2))."""
+    process = os.pidfd_open(pid)
+    copy = ctypes.CDLL(None, use_errno=True).syscall(438, process, fd, 0)
+    os.close(process)
+    assert copy >= 0, os.strerror(ctypes.get_errno())
+    return copy
 
 
 @pytest.mark.strace

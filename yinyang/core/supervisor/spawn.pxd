@@ -3,11 +3,12 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from ..os.descriptors cimport close_all_except
+from ..os.handshakes cimport handshakes_defer
 from ..os.syscalls cimport (
     AF_UNIX, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM, close, errno, fork, getpid,
     getppid, monotonic_ms, pid_t, prctl, pthread_sigmask, sigfillset, sigset_t, socketpair, _exit
 )
-from ..shared.scoreboard cimport PHASE_STOPPING, scoreboard_prepare_slot, scoreboard_set_ready
+from ..shared.scoreboard cimport PHASE_SERVING, PHASE_STOPPING, scoreboard_prepare_slot, scoreboard_set_ready
 from ..worker.loop cimport worker_run
 from .executable cimport executable_run
 from .state cimport KILL_NONE, Executable, Supervisor, WorkerProcess
@@ -74,6 +75,8 @@ cdef inline void supervisor_respawn(Supervisor *supervisor) noexcept nogil:
         process = &supervisor.processes[i]
         if not worker_is_due(supervisor, i, now):
             continue
+        if supervisor.phase == PHASE_SERVING:  # whoever took the one before over may have held clients back for long
+            handshakes_defer(supervisor.listener, True)
         error = supervisor_spawn(supervisor, i)
         if error:
             process.dead_status = error
