@@ -116,9 +116,10 @@ def test_clients_that_only_connect(start: Callable[..., Replica]) -> None:
 
 
 @pytest.mark.host
-def test_silent_clients_are_held_back_no_more_if_they_are_many(start: Callable[..., Replica]) -> None:
+@pytest.mark.parametrize("workers", ["1", "4"])
+def test_silent_clients_are_held_back_no_more_if_they_are_many(workers: str, start: Callable[..., Replica]) -> None:
     """Otherwise, where there are no SYN cookies, they could keep others out."""
-    replica = start("--workers", "1")
+    replica = start("--workers", workers)
     silent = [replica.connect() for _ in range(520)]  # more than 256 in one second, even if they come in two
     try:
         wait_until(lambda: open_connections(replica) == 520)

@@ -52,7 +52,7 @@ cdef enum:
     SHARE_RECHECK = 5  # ms until a worker accepts a connection that it has left to workers with fewer
     ACCEPT_PAUSE = 100  # ms, if descriptors or memory run out and nothing can be shed, or if accept(2) only fails
     NEVER = -1
-    SILENT_MAX = 256  # clients that are held back and then say nothing, in a second
+    SILENT_MAX = 256  # clients of all workers that are held back and then say nothing, in a second
     SILENT_PAUSE = 60000  # ms in which no more are held back
     STUCK_AFTER = 5  # s of CPU time in one turn, which takes some ms
     STANDSTILL = 500  # ms: a longer step of the clock means that the process was stopped
@@ -205,7 +205,7 @@ cdef inline int worker_serve(Worker *w) noexcept nogil:
             else:
                 client_ready(&w.clients, <uint32_t>fd)
         worker_check_deadlines(w)
-        if w.clients.silent - w.silent_before > SILENT_MAX and w.defer_at == NEVER:
+        if w.clients.silent - w.silent_before > SILENT_MAX // w.scoreboard.workers and w.defer_at == NEVER:
             worker_stop_deferring(w)
         worker_notify_parent(w)
         if w.failed or w.state == WORKER_CLOSING and w.clients.slot.open == 0:
