@@ -1,7 +1,7 @@
 """docs/watch.md: each line of its table of moments in tutorials, played with the static program behind a real proxy.
 
-A play runs the line as it stands there, with the address of the proxy as the host, where it should hold, and mostly also
-where it should not. What is added makes it shorter: more requests a second, and an end.
+A play runs the line as it stands there, with the address of the proxy as the host, where it should hold, and mostly
+where it should not as well. What is added makes it shorter: more requests a second, and an end.
 """
 
 import contextlib
@@ -21,7 +21,6 @@ from balancers import Stage, stage
 from conftest import PATIENCE, ROOT, Replica, Shape, clean_environment, free_port, wait_until
 from forwarders import PLAIN, forwarding
 from test_activation import handing, listening
-
 from watch.command import report, sampled
 
 pytestmark = [pytest.mark.static, pytest.mark.proxies, pytest.mark.host]
@@ -139,9 +138,7 @@ def split(weights: dict[str, int], replicas: Sequence[Replica]) -> str:
 
 def traefik(weights: dict[int, int]) -> str:
     """The routes of Traefik, with weights of ports."""
-    servers = {
-        f"at-{port}": {"loadBalancer": {"servers": [{"url": f"http://127.0.0.1:{port}"}]}} for port in weights
-    }
+    servers = {f"at-{port}": {"loadBalancer": {"servers": [{"url": f"http://127.0.0.1:{port}"}]}} for port in weights}
     weighted = {"services": [{"name": f"at-{port}", "weight": weight} for port, weight in weights.items()]}
     router = {"rule": "PathPrefix(`/`)", "service": "all"}
     return template({"http": {"routers": {"all": router}, "services": {**servers, "all": {"weighted": weighted}}}})
@@ -379,7 +376,7 @@ def sticky(scene: Scene, lines: list[str]) -> None:
 
 @plays("Docker, Swarm's rolling update")
 def swarm(scene: Scene, lines: list[str]) -> None:
-    """One after another is replaced by one of the next version, and no request fails; and a stop that nobody waits for."""
+    """One after another is replaced by one of the next version, and no request fails. Before that, the line fails."""
     scene.cast.add("web-0", "web-1", "web-2")
     balancer = scene.cast.balance("haproxy", mode="tcp")
     assert scene.watch(lines[0], balancer.port, "--rate", 300, "--count", 60)[0] == 1
