@@ -332,12 +332,8 @@ def test_compose(cluster: Cluster, image: str) -> None:
     assert all(abs(count - 20) <= 1 for count in shares.values()), shares  # in turn
     found = look(cluster, image)
     assert {one["host"] for one in found["replicas"]} == three
-    found = json.loads(  # on the network of Compose, whose name server knows the balancer
-        podman(
-            *("run", "--rm", "--network", f"{cluster.name}_default", image),
-            *("watch", "http://balancer:8080/", "--json", "--count", "60", "--rate", "100", "--max-errors", "0"),
-        )
-    )
+    run = ("run", "--rm", "--network", f"{cluster.name}_default", image)  # whose name server knows the balancer
+    found = json.loads(podman(*run, "watch", "http://balancer:8080/", "--json", "--count", "300", "--rate", "100"))
     assert {one["host"] for one in found["replicas"]} == three
 
     cluster.compose("up", "--detach", "--scale", "web=5")
