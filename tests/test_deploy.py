@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -301,8 +302,26 @@ def cluster(engine: None, image: str, balancer_image: None) -> Iterator[Cluster]
 NUMBERS = itertools.count()
 
 
+def guide_lines() -> list[str]:
+    """The watches of docs/cluster.md, as they stand there."""
+    text = (ROOT / "docs/cluster.md").read_text().replace("\\\n        ", "")
+    return re.findall(r"^    (docker run .* yinyang watch http://localhost:8080/.*?)(?:  +#.*)?$", text, re.M)
+
+
+def look(cluster: Cluster, image: str, *options: str) -> dict:
+    """What the line of the guide with these options reports, when all that it expects holds. What is added makes it
+    shorter."""
+    [line] = {line for line in guide_lines() if line.endswith(" ".join(["http://localhost:8080/", *options]))}
+    words = shlex.split(line)
+    assert words[:3] == ["docker", "run", "--rm"]
+    words = [word for word in words if word not in {"docker", "-it"}]
+    words[words.index("yinyang")] = image
+    words[words.index("http://localhost:8080/")] = f"http://127.0.0.1:{cluster.port}/"
+    return json.loads(podman(*words, "--json", "--rate", "100", "--count", "300"))
+
+
 @pytest.mark.containers
-def test_compose(cluster: Cluster) -> None:
+def test_compose(cluster: Cluster, image: str) -> None:
     """Three replicas, then five; one is killed, one is stopped, and no request fails."""
     three = {cluster.host("web", number) for number in (1, 2, 3)}
     assert len(three) == 3
@@ -311,6 +330,11 @@ def test_compose(cluster: Cluster) -> None:
         assert wall.headers["Content-Type"].startswith("text/html")
     shares = cluster.sample(60)
     assert all(abs(count - 20) <= 1 for count in shares.values()), shares  # in turn
+    found = look(cluster, image)
+    assert {one["host"] for one in found["replicas"]} == three
+    run = ("run", "--rm", "--network", f"{cluster.name}_default", image)  # whose name server knows the balancer
+    found = json.loads(podman(*run, "watch", "http://balancer:8080/", "--json", "--count", "300", "--rate", "100"))
+    assert {one["host"] for one in found["replicas"]} == three
 
     cluster.compose("up", "--detach", "--scale", "web=5")
     five = three | {cluster.host("web", number) for number in (4, 5)}
@@ -329,17 +353,19 @@ def test_compose(cluster: Cluster) -> None:
 
 
 @pytest.mark.containers
-def test_compose_with_a_canary(cluster: Cluster) -> None:
+def test_compose_with_a_canary(cluster: Cluster, image: str) -> None:
     """One replica of each version, and one answer in five from the next one."""
     cluster.compose("--profile", "canary", "down", "--remove-orphans", "--timeout", "1")
     cluster.compose("--profile", "canary", "up", "--detach", "--scale", "web=1")
     web, canary = cluster.host("web", 1), cluster.host("canary", 1)
     cluster.wait_for({web, canary})
     wait_until(lambda: cluster.sample(50) == {web: 40, canary: 10}, "one in five")
+    found = look(cluster, image, "--by", "version", "--expect", "'v2=20%+-5'", "--duration", "1m")
+    assert [group["name"] for group in found["groups"]] == ["v1", "v2"]
 
 
 @pytest.mark.containers
-def test_compose_with_a_cookie(cluster: Cluster) -> None:
+def test_compose_with_a_cookie(cluster: Cluster, image: str) -> None:
     """Who sends the cookie back is always answered by the same replica; who does not, by all."""
     cluster.compose("down", "--timeout", "1")
     cluster.compose("up", "--detach", STICKY="1")
@@ -351,10 +377,11 @@ def test_compose_with_a_cookie(cluster: Cluster) -> None:
         with visitor.open(url, timeout=PATIENCE) as answer:
             hosts.add(json.load(answer)["host"])
     assert len(hosts) == 1
+    assert look(cluster, image)["verdict"]["kind"] == "sticky by cookie"
 
 
 @pytest.mark.containers
-def test_compose_with_a_balancer_of_connections(cluster: Cluster) -> None:
+def test_compose_with_a_balancer_of_connections(cluster: Cluster, image: str) -> None:
     """Who keeps a connection stays at one replica, and /whoami ends it unless told otherwise."""
     cluster.compose("down", "--timeout", "1")
     cluster.compose("up", "--detach", MODE="tcp")
@@ -370,6 +397,9 @@ def test_compose_with_a_balancer_of_connections(cluster: Cluster) -> None:
     assert len(set(hosts["keep"])) == 1
     assert reconnected == [False] * 12 + [True] * 12
     assert len(set(hosts["new"])) == 3
+    assert look(cluster, image)["verdict"]["kind"] in {"turns", "even so far", "early"}
+    found = look(cluster, image, "--connection", "same", "--concurrency", "50")
+    assert found["verdict"]["kind"] == "sticky by connection"
 
 
 # ---- systemd --------------------------------------------------------------------------------------------------------
