@@ -670,7 +670,7 @@ cdef int failure_number(str name):
 
 
 cdef str failure_name(int number):
-    return failure_kinds[number] if number < FAILURE_KINDS else f"status {number}"
+    return failure_kinds[number] if number < FAILURE_KINDS else "status %d" % number
 
 
 cdef int sample_set(WatchSample *sample, double start, double end, replica, str failure, int64_t connection, cookie_of,

@@ -22,6 +22,7 @@ cdef enum:
     ADDRESSES_MAX = 16  # of a name that are used
     HOST_MAX = 255  # bytes
     LOOK_UP_INTERVAL = US_PER_SECOND  # as addresses change when replicas come and go
+    LOOK_UP_AGAIN = US_PER_SECOND // 20  # while there are none: the name server of a new container may not know them yet
 
 cdef struct Addresses:
     int count  # 0: the name was not found
@@ -109,7 +110,8 @@ cdef inline void addresses_look_up(Addresses *found, const char *host, int port)
 
 cdef inline void resolver_ask(Resolver *r, int64_t now) noexcept nogil:
     """Have the name looked up again, if that is long ago."""
-    if r.fd < 0 or r.is_asked or (r.has_answered and now - r.asked_at < LOOK_UP_INTERVAL):
+    cdef int64_t interval = LOOK_UP_INTERVAL if r.found.count else LOOK_UP_AGAIN
+    if r.fd < 0 or r.is_asked or (r.has_answered and now - r.asked_at < interval):
         return
     r.asked_at = now
     r.is_asked = write(r.fd, b"?", 1) == 1

@@ -27,7 +27,7 @@ from .answer cimport (
 from .cookies cimport COOKIES_MAX, CookieJar, Cookies, jar_choose, jar_open, jar_store
 from .describe cimport answer_describe, label_set
 from .options cimport NOT_GIVEN, WATCH_URL_MAX, WatchOptions
-from .resolver cimport Resolver, resolver_ask, resolver_take_turn
+from .resolver cimport LOOK_UP_AGAIN, Resolver, resolver_ask, resolver_take_turn
 from .sample cimport Label, US_PER_MS, US_PER_SECOND, WatchSample, label_copy
 from .url cimport Part, Url, text_whoami_path, text_whoami_query
 
@@ -48,6 +48,7 @@ cdef extern from "verdict.h" nogil:
 cdef enum:
     MAX_LAG = 100 * US_PER_MS  # of lateness that are made up for
     REQUEST_HEAD_MAX = 3 * WATCH_URL_MAX + 1024  # bytes of a request without its cookies
+    NAME_PATIENCE = US_PER_SECOND  # for which a name may have no address
     NO_FAILURE = -1
     NO_PLACE = -1  # in the jar
     STATUS_OK = 200
@@ -259,6 +260,8 @@ cdef inline int64_t sampler_due(const Sampler *s, int64_t now) noexcept nogil:
     for i in range(s.options.concurrency):
         if s.slots[i].state != SLOT_FREE:
             due = min(due, s.slots[i].begin + s.options.timeout)
+        if s.slots[i].state == SLOT_LOOKING_UP:
+            due = min(due, now + LOOK_UP_AGAIN)
     return due
 
 
@@ -266,6 +269,8 @@ cdef inline void sampler_turn(Sampler *s, int64_t now) noexcept nogil:
     """Give up what takes too long, and send the requests that are due."""
     cdef int i
     for i in range(s.options.concurrency):
+        if s.slots[i].state == SLOT_LOOKING_UP:
+            slot_look_up(s, i, now)
         if s.slots[i].state != SLOT_FREE and now >= s.slots[i].begin + s.options.timeout:
             slot_fail(s, i, FAILURE_TIMED_OUT)
     while s.free_count and sampler_is_sending(s, now) and s.latest_due <= now:
@@ -292,9 +297,7 @@ cdef inline void sampler_send(Sampler *s, int64_t now) noexcept nogil:
             slot_fail(s, number, failure_of(errno))
         return
     slot.state = SLOT_LOOKING_UP
-    resolver_ask(s.resolver, now)
-    if s.resolver.has_answered:
-        slot_connect(s, number, now)
+    slot_look_up(s, number, now)
 
 
 cdef inline void slot_take_cookies(Sampler *s, Slot *slot) noexcept nogil:
@@ -317,7 +320,16 @@ cdef inline void sampler_looked_up(Sampler *s, int64_t now) noexcept nogil:
     cdef int i
     for i in range(s.options.concurrency):
         if s.slots[i].state == SLOT_LOOKING_UP:
-            slot_connect(s, i, now)
+            slot_look_up(s, i, now)
+
+
+cdef inline void slot_look_up(Sampler *s, int number, int64_t now) noexcept nogil:
+    """Connect if the host has addresses; give up if it has had none for long."""
+    resolver_ask(s.resolver, now)
+    if s.resolver.found.count:
+        slot_connect(s, number, now)
+    elif s.resolver.has_answered and now >= s.slots[number].begin + NAME_PATIENCE:
+        slot_fail(s, number, FAILURE_NAME_NOT_FOUND)
 
 
 cdef inline void slot_connect(Sampler *s, int number, int64_t now) noexcept nogil:
@@ -327,10 +339,7 @@ cdef inline void slot_connect(Sampler *s, int number, int64_t now) noexcept nogi
     slot.tries = 0
     slot.connection = 0
     slot.address = resolver_take_turn(s.resolver)
-    if s.resolver.found.count == 0:
-        slot_fail(s, number, FAILURE_NAME_NOT_FOUND)
-    else:
-        slot_try(s, number)
+    slot_try(s, number)
 
 
 cdef inline void slot_try(Sampler *s, int number) noexcept nogil:
