@@ -55,10 +55,10 @@ dist: $(LINT)/made ## build sdist and wheel, in build/dist
 	$(LINT)/python -m build -o build/dist .
 	! $(LINT)/python -m zipfile -l build/dist/*.whl | grep -E '\.(c|h|pyx|pxd) '  # no sources in the wheel
 
-wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on another version
+wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on another version, OPTIONS='test_server.py' in part
 	$(PYTHON) -m venv --clear build/wheel
 	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-xdist hypothesis pillow prometheus-client
-	cd tests && ../build/wheel/bin/pytest -q -p no:cacheprovider -n auto -m $(WITHOUT_TOOLS) .
+	cd tests && ../build/wheel/bin/pytest -q -p no:cacheprovider -n auto -m $(WITHOUT_TOOLS) $(or $(OPTIONS),.)
 
 bench: dev ## compare what a request costs, with other servers (benchmarks/README.md)
 	$(BIN)/python -m benchmarks.compare $(OPTIONS)
