@@ -105,6 +105,22 @@ FAILURES: dict[str, tuple[Callable[[socket.socket], None], str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("head", "body", "version"),
+    [
+        ("X-Served-By: web-a\r\nX-Version: v2\r\n", "<html>", "v2"),  # our page, with --served-by
+        ("", "host: web-a\nshort: a\nversion: v2\n", "v2"),  # ours, with ?format=text
+        ("", "Hostname: web-a\nIP: 127.0.0.1\nGET / HTTP/1.1\n", None),  # traefik/whoami's
+    ],
+)
+def test_who_answers_is_told_in_many_ways(head: str, body: str, version: str | None, watch: Watch) -> None:
+    with answering(says(f"HTTP/1.1 200 OK\r\n{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())) as port:
+        done = watch(f"http://127.0.0.1:{port}/", "--count", 2, "--rate", 100, "--json")
+    [replica] = report(done)["replicas"]
+    assert (replica["host"], replica["version"], replica["answers"]) == ("web-a", version, 2)
+    assert replica["colours"][0] == identify("web-a").colour
+
+
 @pytest.mark.parametrize("cookie", [b'a="\xe9"', b"b=\x80\xff", b"\xe9=1", b'c="\\351"', b";;=;"])
 def test_cookies_of_any_bytes(cookie: bytes, watch: Watch) -> None:
     """Each sample is an answer or a failure; what is sent back is what came."""

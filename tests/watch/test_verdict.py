@@ -7,7 +7,7 @@ import pytest
 
 from watch.tallies import replica, tally_for
 from yinyang._core import Tally
-from yinyang.watch.sample import Replica, parse_time
+from yinyang.watch.sample import Replica
 
 pytestmark = pytest.mark.host
 
@@ -108,8 +108,3 @@ def test_requests_that_wait() -> None:
 def test_samples_that_come_late() -> None:
     tally = tally_of([answer(20, "a"), answer(10, "a"), failure(15, "refused")])
     assert tally.verdict(2.0)["headline"] == "1 request failed: refused"
-
-
-def test_times() -> None:
-    assert parse_time("1970-01-01T00:01:00Z") == 60
-    assert [parse_time(value) for value in ("never", 5, None, "9999-99-99")] == [0, 0, 0, 0]

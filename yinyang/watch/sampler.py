@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from yinyang._core import WatchOptions
+from yinyang._core import CookieJar, WatchOptions, describe, printable
 from yinyang.watch.client import UnusableError
-from yinyang.watch.cookies import CookieJar
 from yinyang.watch.failures import NOT_WHOAMI, TIMED_OUT, name_failure, name_status
-from yinyang.watch.sample import Replica, Sample, parse_whoami, printable
+from yinyang.watch.sample import Replica, Sample
 
 MAX_BODY_SIZE = 65536  # bytes of an answer; whoami has some hundred
 FIRST_STEPS = ("connection.connect_tcp.started", "http11.send_request_headers.started")  # as httpx calls them
@@ -47,7 +46,7 @@ class Outcome:
     replica: Replica | None = None
     failure: str = ""
     served_by: str = ""
-    set_cookie_lines: tuple[str, ...] = ()
+    set_cookie_lines: tuple[bytes, ...] = ()
 
 
 class Sampler:
@@ -135,8 +134,8 @@ class Sampler:
     async def _send(self, slot: Slot) -> None:
         """Send one request, and hand over its sample."""
         keep_alive = self._options.keep_alive
-        chosen = None if keep_alive else self._cookie_jar.choose()
-        cookie_of, cookies = chosen or (None, {})
+        chosen = None if keep_alive else self._cookie_jar.choose(random.getrandbits(64))
+        cookie_of, cookies = chosen or (None, b"")
         slot.start, begin = None, time.monotonic()
         self.waits[slot] = begin
         try:
@@ -161,7 +160,7 @@ class Sampler:
         about = (outcome.failure, slot.connection, cookie_of, outcome.served_by)
         self._on_sample(Sample(start, outcome.end, replica, *about))
 
-    async def _get_whoami(self, slot: Slot, cookies: dict[str, str]) -> Outcome:
+    async def _get_whoami(self, slot: Slot, cookies: bytes) -> Outcome:
         """The replica that answered, or else the failure.
 
         Raises an exception, most often httpx.HTTPError or OSError, if there is no complete answer, and UnusableError if
@@ -176,11 +175,12 @@ class Sampler:
                 slot.connection = self._connections
 
         slot.client.cookies.clear()
-        cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
-        headers = [(b"Cookie", cookie.encode("latin-1"))] if cookie else []
+        headers = [(b"Cookie", cookies)] if cookies else []
         url, body = self._options.url, b""
         async with slot.client.stream("GET", url, headers=headers, extensions={"trace": trace}) as response:
-            served_by = printable(response.headers.get("X-Served-By", ""))
+            fields = [(name.lower(), value) for name, value in response.headers.raw]
+            first = dict(reversed(fields))
+            served_by = printable(first.get(b"x-served-by", b""))
             if response.status_code != HTTPStatus.OK:
                 if self._may_need_login and not served_by:
                     self._check_login(response)
@@ -190,12 +190,11 @@ class Sampler:
                 if len(body) > MAX_BODY_SIZE:
                     return Outcome(time.monotonic(), failure=NOT_WHOAMI, served_by=served_by)
             end = time.monotonic()
-        replica = parse_whoami(body)
-        if not replica:
+        described = describe(body, first.get(b"x-served-by"), first.get(b"x-version"))
+        if not described:
             return Outcome(end, failure=NOT_WHOAMI, served_by=served_by)
-        # not as text: a server may send any bytes, which go back as they came
-        lines = [value.decode("latin-1") for name, value in response.headers.raw if name.lower() == b"set-cookie"]
-        return Outcome(end, replica, set_cookie_lines=tuple(lines))
+        lines = [value for name, value in fields if name == b"set-cookie"]
+        return Outcome(end, Replica(**described), set_cookie_lines=tuple(lines))
 
     def _check_login(self, response: httpx.Response) -> None:
         """Raise UnusableError if this is the answer to somebody who is to log in, and not a failure of replicas."""
@@ -203,5 +202,5 @@ class Sampler:
         if response.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise UnusableError(f"needs a login: {answers}; give one as in http://USER:PASSWORD@localhost:8080/")
         if response.has_redirect_location:
-            place = printable(response.headers["Location"].partition("?")[0])
+            place = printable(response.headers["Location"].partition("?")[0].encode())
             raise UnusableError(f"needs a login, or another URL: {answers}, and leads to {place}")
