@@ -60,8 +60,8 @@ NOTHING = (
     "io_uring|ipc|move memory|userfaultfd|vfork|clone3|kill a thread|become root|personality"
 )
 OF_THE_WATCH = (
-    "send|send with a high half|receive|receive with an address|discard|accept|watch|watch more|unwatch|wait|wake|close|"
-    "write elsewhere|connect|connect the listener"
+    "send|send with a high half|receive|receive with an address|discard|accept|watch|watch more|unwatch|wait|wake|"
+    "close|write elsewhere|connect|connect the listener"
 )
 ATTACKS = "execve|execveat|ptrace|unshare|setns|bpf|mount|process_vm_writev"
 

@@ -4,7 +4,7 @@ The caller receives into `buffer + length`, where ANSWER_MAX - length bytes have
 What comes of an answer does not depend on how its bytes were cut, and a byte costs the same however many came before.
 """
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint64_t, uint8_t
 from libc.string cimport memchr, memmove, memset
 
 cdef extern from "http_chars.h" nogil:
@@ -272,7 +272,7 @@ cdef inline bint head_is_clean(Answer *a, size_t end) noexcept nogil:
 
 
 cdef struct Framing:  # what the fields of a head say of its body
-    size_t content_length
+    uint64_t content_length
     bint has_length
     bint is_chunked
     bint closes
@@ -324,13 +324,14 @@ cdef inline bint content_length_read(Framing *framing, const Span *value) noexce
     """False if it is no number, or not that of another one."""
     cdef Span rest = value[0]
     cdef Span element
-    cdef size_t number, i
+    cdef uint64_t number
+    cdef size_t i
     while element_next(&rest, &element):
         number = 0
         for i in range(element.length):
-            if not b'0' <= element.bytes[i] <= b'9' or number >= <size_t>1 << 50:
+            if not b'0' <= element.bytes[i] <= b'9' or number >= <uint64_t>1 << 50:
                 return False
-            number = number * 10 + <size_t>(element.bytes[i] - 48)
+            number = number * 10 + <uint64_t>(element.bytes[i] - 48)
         if element.length == 0 or (framing.has_length and framing.content_length != number):
             return False
         framing.has_length = True
@@ -362,7 +363,7 @@ cdef inline AnswerState body_begin(Answer *a, const Framing *framing, bint is_ol
         a.part = PART_BODY
         if framing.content_length > BODY_MAX:
             return ANSWER_TOO_LARGE
-        a.left = framing.content_length
+        a.left = <size_t>framing.content_length
     else:
         a.part = PART_BODY_TO_END
         a.is_persistent = False
