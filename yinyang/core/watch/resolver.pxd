@@ -22,7 +22,7 @@ cdef enum:
     ADDRESSES_MAX = 16  # of a name that are used
     HOST_MAX = 255  # bytes
     LOOK_UP_INTERVAL = US_PER_SECOND  # as addresses change when replicas come and go
-    LOOK_UP_AGAIN = US_PER_SECOND // 20  # while there are none: the name server of a new container may not know them yet
+    LOOK_UP_AGAIN = US_PER_SECOND // 20  # while there are none: a name server may not know them yet
 
 cdef struct Addresses:
     int count  # 0: the name was not found
