@@ -122,7 +122,7 @@ class Exchange:
 
 def record(port: int, stop: threading.Event, exchanges: dict[tuple[int, int], Exchange]) -> None:
     """Follow the connections to a port of 127.0.0.1, by all packets that are sent there."""
-    latest: dict[int, tuple[int, int]] = {}  # by client port: a port may be used again
+    latest: dict[int, tuple[int, int]] = {}  # by client port: a port may be used again, with another number
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800)) as tap:
         tap.bind(("lo", 0))
         tap.setsockopt(socket.SOL_SOCKET, 33, 256 << 20)  # SO_RCVBUFFORCE
@@ -136,12 +136,12 @@ def record(port: int, stop: threading.Event, exchanges: dict[tuple[int, int], Ex
             if about[2] != PACKET_HOST or frame[ETHERNET + 9] != socket.IPPROTO_TCP:
                 continue
             tcp = ETHERNET + (frame[ETHERNET] & 15) * 4
-            source, target = struct.unpack_from("!HH", frame, tcp)
+            source, target, number = struct.unpack_from("!HHI", frame, tcp)
             flags = frame[tcp + 13]
             data = frame[tcp + (frame[tcp + 12] >> 4) * 4 : ETHERNET + struct.unpack_from("!H", frame, ETHERNET + 2)[0]]
             if target == port and flags & SYN:
-                latest[source] = (source, len(exchanges))
-                exchanges[latest[source]] = Exchange(now)
+                latest[source] = (source, number)
+                exchanges.setdefault(latest[source], Exchange(now))  # it may be sent again
             elif source == port and target in latest:
                 one = exchanges[latest[target]]
                 one.received += data
