@@ -11,12 +11,12 @@ from libc.string cimport memcmp, memcpy, memset
 
 from yinyang.core.identity.identity cimport COLOUR_LENGTH
 from yinyang.core.text.buffer cimport is_printable
+from yinyang.core.text.utf8 cimport utf8_next
 from yinyang.core.watch.answer cimport (
     ANSWER_DONE, ANSWER_MAX, ANSWER_MORE, Answer, BODY_MAX, Span, answer_begin, answer_end, answer_open, answer_parse
 )
 from yinyang.core.watch.cookies cimport COOKIES_MAX, CookieJar, JAR_REPLICAS, jar_choose, jar_open, jar_store
 from yinyang.core.watch.describe cimport answer_describe, is_control
-from yinyang.core.watch.json cimport utf8_next
 from yinyang.core.watch.sample cimport Described, Label
 
 cdef enum:

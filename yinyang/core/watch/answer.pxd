@@ -7,6 +7,8 @@ What comes of an answer does not depend on how its bytes were cut, and a byte co
 from libc.stdint cimport uint64_t, uint8_t
 from libc.string cimport memchr, memmove, memset
 
+from ..os.address cimport hex_digit
+
 cdef extern from "http_chars.h" nogil:
     enum:
         BYTE_TOKEN
@@ -202,7 +204,7 @@ cdef inline AnswerState head_parse(Answer *a) noexcept nogil:
         end = head_end(a)
         if end == 0:
             return ANSWER_TOO_LARGE if a.length > HEAD_MAX else ANSWER_MORE
-        if not head_is_clean(a, end):
+        if not head_unfold(a, end):
             return ANSWER_NOT_HTTP
         if a.status >= 200:
             return head_read(a, end)
@@ -253,7 +255,7 @@ cdef inline size_t head_end(Answer *a) noexcept nogil:
     return 0
 
 
-cdef inline bint head_is_clean(Answer *a, size_t end) noexcept nogil:
+cdef inline bint head_unfold(Answer *a, size_t end) noexcept nogil:
     """Read the status, and join lines that are folded, which are obsolete. False for bytes that no head may have (RFC
     9110 section 5.5)."""
     cdef char *bytes = a.buffer
@@ -445,17 +447,8 @@ cdef inline AnswerState framing_parse(Answer *a, char byte) noexcept nogil:
     return ANSWER_MORE
 
 
-cdef inline int hex_value(char digit) noexcept nogil:
-    """-1 if it is none."""
-    if b'0' <= digit <= b'9':
-        return digit - 48
-    if b'a' <= lower(digit) <= b'f':
-        return lower(digit) - 87
-    return -1
-
-
 cdef inline AnswerState chunk_size_parse(Answer *a, char byte) noexcept nogil:
-    cdef int value = hex_value(byte)
+    cdef int value = hex_digit(byte)
     if value >= 0:
         a.has_size = True
         a.left = a.left * 16 + <size_t>value

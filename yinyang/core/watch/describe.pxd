@@ -4,11 +4,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
 from ..identity.identity cimport COLOUR_LENGTH, Identity, PALETTE_ORIGINAL, identity_set
+from ..os.address cimport hex_digit
 from ..text.calendar cimport DAY_SECONDS, days_until
-from .answer cimport Answer, Span, hex_value, is_blank, lower, span_set
-from .json cimport (
-    JSON_END, Json, REPLACEMENT, json_char, json_is_document, json_key_skip, json_skip, json_space, json_take, utf8_next
-)
+from ..text.utf8 cimport REPLACEMENT, UTF8_MAX, utf8_next, utf8_put
+from .answer cimport Answer, Span, lower, span_set
+from .json cimport JSON_END, Json, json_char, json_is_document, json_key_skip, json_skip, json_space, json_take
 from .sample cimport Described, LABEL_MAX, Label, label_is
 
 cdef enum:  # members of the object that a replica describes itself with
@@ -80,7 +80,7 @@ cdef inline bint is_control(int32_t character) noexcept nogil:
 
 cdef inline void label_put(Labelling *labelling, int32_t character) noexcept nogil:
     """Append a character; once one has no room, nothing more."""
-    cdef char bytes[4]
+    cdef char bytes[UTF8_MAX]
     cdef size_t length
     cdef Label *label = labelling.label
     length = utf8_put(bytes, REPLACEMENT if is_control(character) else character)
@@ -89,27 +89,6 @@ cdef inline void label_put(Labelling *labelling, int32_t character) noexcept nog
         return
     memcpy(label.bytes + label.length, bytes, length)
     label.length = <uint8_t>(label.length + length)
-
-
-cdef inline size_t utf8_put(char *bytes, int32_t character) noexcept nogil:
-    """Write a character; how many bytes it has."""
-    if character < 0x80:
-        bytes[0] = <char>character
-        return 1
-    if character < 0x800:
-        bytes[0] = <char>(0xC0 | character >> 6)
-        bytes[1] = <char>(0x80 | (character & 0x3F))
-        return 2
-    if character < 0x10000:
-        bytes[0] = <char>(0xE0 | character >> 12)
-        bytes[1] = <char>(0x80 | (character >> 6 & 0x3F))
-        bytes[2] = <char>(0x80 | (character & 0x3F))
-        return 3
-    bytes[0] = <char>(0xF0 | character >> 18)
-    bytes[1] = <char>(0x80 | (character >> 12 & 0x3F))
-    bytes[2] = <char>(0x80 | (character >> 6 & 0x3F))
-    bytes[3] = <char>(0x80 | (character & 0x3F))
-    return 4
 
 
 # ---- JSON ---------------------------------------------------------------------------------------------------------
@@ -217,7 +196,7 @@ cdef inline bint colour_parse(char *colour, const char *bytes, size_t length) no
     if length != COLOUR_LENGTH or bytes[0] != b'#':
         return False
     for i in range(1, COLOUR_LENGTH):
-        if hex_value(bytes[i]) < 0:
+        if hex_digit(bytes[i]) < 0:
             return False
     for i in range(COLOUR_LENGTH):
         colour[i] = <char>lower(bytes[i])
@@ -228,10 +207,10 @@ cdef inline bint colour_parse(char *colour, const char *bytes, size_t length) no
 
 cdef inline int64_t time_read(Json *j) noexcept nogil:
     cdef Label label
-    return time_parse(label.bytes, label.length) if label_read(&label, j) else 0
+    return timestamp_parse(label.bytes, label.length) if label_read(&label, j) else 0
 
 
-cdef inline int64_t time_parse(const char *bytes, size_t length) noexcept nogil:
+cdef inline int64_t timestamp_parse(const char *bytes, size_t length) noexcept nogil:
     """The seconds since 1970 of a time as in RFC 3339, `2026-11-26T08:00:00Z`, or without the seconds or the zone,
     which is UTC then; 0 if it is none, or earlier."""
     cdef const char *pos = bytes
@@ -345,7 +324,7 @@ cdef inline bint describe_lines(const Span *body, Described *d) noexcept nogil:
         ):
             d.colours[0][0] = 0
     if line_find(body, "started: ", &value):
-        d.started = time_parse(value.bytes, value.length)
+        d.started = timestamp_parse(value.bytes, value.length)
     return True
 
 

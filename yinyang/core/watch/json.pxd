@@ -1,42 +1,19 @@
-"""UTF-8 and JSON (RFC 8259) of others, read strictly and without recursion."""
+"""JSON (RFC 8259) of others, read strictly and without recursion."""
 
 from libc.stdint cimport int32_t, uint64_t, uint8_t
 from libc.string cimport memcmp
+
+from ..os.address cimport hex_digit
+from ..text.utf8 cimport REPLACEMENT, utf8_next
 
 cdef enum:
     JSON_DEPTH = 64  # of arrays and objects in each other; what is deeper is not read
     JSON_END = -2  # of a string
     JSON_WRONG = -1
-    REPLACEMENT = 0xFFFD  # the character that stands for what cannot be shown
 
 cdef struct Json:
     const uint8_t *pos
     const uint8_t *end
-
-
-cdef inline int32_t utf8_next(const uint8_t **pos, const uint8_t *end) noexcept nogil:
-    """The character at *pos, which is before the end and moves behind it; -1 if a byte begins none (RFC 3629), and *pos
-    moves by that byte."""
-    cdef const uint8_t *bytes = pos[0]
-    cdef int32_t first = bytes[0]
-    cdef int32_t least, character
-    cdef int length, i
-    pos[0] += 1
-    if first < 0x80:
-        return first
-    length = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
-    if first < 0xC2 or first > 0xF4 or end - bytes < length:
-        return -1
-    character = first & (0x7F >> length)
-    for i in range(1, length):
-        if bytes[i] & 0xC0 != 0x80:
-            return -1
-        character = character << 6 | (bytes[i] & 0x3F)
-    least = 0x80 if length == 2 else 0x800 if length == 3 else 0x10000
-    if character < least or 0xD800 <= character <= 0xDFFF or character > 0x10FFFF:
-        return -1
-    pos[0] = bytes + length
-    return character
 
 
 # ---- the parts of a document --------------------------------------------------------------------------------------
@@ -106,18 +83,14 @@ cdef inline int32_t json_escape(Json *j) noexcept nogil:
 cdef inline int32_t json_hex(Json *j) noexcept nogil:
     """The number of four hexadecimal digits; JSON_WRONG if they are none."""
     cdef int32_t number = 0
-    cdef int i
-    cdef uint8_t digit
+    cdef int digit, i
     if j.end - j.pos < 4:
         return JSON_WRONG
     for i in range(4):
-        digit = j.pos[i]
-        if b'0' <= digit <= b'9':
-            number = number * 16 + digit - 48
-        elif b'a' <= (digit | 32) <= b'f':
-            number = number * 16 + (digit | 32) - 87
-        else:
+        digit = hex_digit(<char>j.pos[i])
+        if digit < 0:
             return JSON_WRONG
+        number = number << 4 | digit
     j.pos += 4
     return number
 

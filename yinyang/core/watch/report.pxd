@@ -51,7 +51,6 @@ No text here has a line feed at its end.
 """
 
 from libc.stdint cimport int64_t
-from libc.string cimport memset
 
 from ..identity.identity cimport COLOUR_LENGTH
 from ..text.buffer cimport Text, llu, text_format, text_measure, text_open, text_put, text_string
@@ -69,7 +68,7 @@ from .tally cimport (
     rate_average, rate_current, rate_is_slow, replica_is_silent, tally_naming, tally_share, tally_verdict
 )
 from .writer cimport (
-    FORM_JSON, UTF8_MAX, Writer, text_failure_kind, text_failures, text_label, text_quoted_label, write_bytes
+    FORM_JSON, Writer, text_failure_kind, text_failures, text_label, text_quoted_label, write_bytes
 )
 
 cdef enum:
@@ -234,12 +233,11 @@ cdef inline void report_verdict(Text *text, const Tally *t, int64_t now) noexcep
 
 cdef inline void text_json_words(Text *text, const Verdict *verdict, const Naming *naming,
                                  bint is_headline) noexcept nogil:
-    cdef char bytes[VERDICT_WORDS_MAX + UTF8_MAX]
+    cdef char bytes[VERDICT_WORDS_MAX]
     cdef Text words
     cdef Writer w
     w.text = text
     w.form = FORM_JSON
-    memset(bytes, 0, sizeof(bytes))  # also what lies behind the words
     text_open(&words, bytes, VERDICT_WORDS_MAX)
     if is_headline:
         text_headline(&words, verdict, naming)

@@ -19,7 +19,7 @@ cdef extern from "terminals.h" nogil:
 cdef enum:
     DEFAULT_WIDTH = 80  # columns, if the terminal does not know
     DEFAULT_HEIGHT = 24  # lines
-    SIZE_MAX = 1000  # columns or lines that are drawn
+    SIDE_MAX = 1000  # columns or lines that are drawn
     TRUE_COLOUR = 1 << 24  # colours of a terminal that shows all
 
 cdef struct Terminal:
@@ -68,7 +68,7 @@ cdef inline int side_of(const char *variable, int measured, int unknown) noexcep
             given = -1
     if given <= 0:
         given = measured if measured > 0 else unknown
-    return <int>min(given, SIZE_MAX)
+    return <int>min(given, SIDE_MAX)
 
 
 cdef inline bint is_set(const char *variable) noexcept nogil:

@@ -6,25 +6,25 @@ come first.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint8_t
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memset, strlen
 
 from ..identity.identity cimport COLOUR_LENGTH
+from ..os.address cimport hex_digit
 from ..text.buffer cimport Text, llu, text_format, text_number, text_open, text_put, text_string
 from ..text.decimal cimport text_decimal
+from ..text.utf8 cimport REPLACEMENT, utf8_next
 from ..verdict.evidence cimport SOURCES_MAX, TIE_NONE
 from ..verdict.verdict cimport (
     STATE_DOWN, STATE_FAILING, STATE_FINE, SPREAD_EVEN, SPREAD_TURNS, Verdict
 )
-from ..verdict.words cimport FAILURE_KINDS, Name, Naming, failure_words, text_detail, text_headline
+from ..verdict.words cimport Name, Naming, text_detail, text_headline
 from .report cimport text_gap, text_latency, text_slow_rate
 from .sample cimport BY_REPLICA, LABEL_MAX, Label, US_PER_SECOND
 from .tally cimport (
     FailureCount, REPLICAS_MAX, SeenGroup, SeenReplica, Tally, group_display_name, rate_current, replica_is_silent,
     tally_naming, tally_share, tally_verdict
 )
-
-cdef extern from "text.h" nogil:
-    size_t utf8_length(const char *string)
+from .writer cimport text_failure_kind
 
 cdef extern from "char_widths.h" nogil:
     int char_width(uint32_t code)
@@ -61,7 +61,6 @@ cdef struct View:
 # ---- characters -----------------------------------------------------------------------------------------------------
 
 cdef enum:
-    REPLACEMENT = 0xfffd  # for bytes that are no UTF-8, and for what would control the terminal
     PLUS_MINUS = 0xb1
 
 cdef struct Glyph:  # a character as it is shown
@@ -71,24 +70,15 @@ cdef struct Glyph:  # a character as it is shown
 
 
 cdef inline Glyph glyph_read(const View *view, const char *bytes, size_t length) noexcept nogil:
-    """The one that some bytes begin with; there is at least one byte."""
-    cdef char copy[5]
+    """The one that some bytes begin with; there is at least one byte. REPLACEMENT for a byte that is no UTF-8, and for
+    what would control the terminal."""
+    cdef const uint8_t *pos = <const uint8_t *>bytes
+    cdef int32_t character = utf8_next(&pos, pos + length)
     cdef Glyph glyph
-    cdef size_t i
-    memset(copy, 0, sizeof(copy))
-    memcpy(copy, bytes, length if length < 4 else 4)
-    glyph.length = utf8_length(copy)
+    glyph.length = <size_t>(pos - <const uint8_t *>bytes)
     glyph.code = REPLACEMENT
-    if glyph.length == 0:
-        glyph.length = 1
-    elif glyph.length == 1:
-        glyph.code = <uint8_t>copy[0]
-    else:
-        glyph.code = <uint8_t>copy[0] & (0x7f >> glyph.length)
-        for i in range(1, glyph.length):
-            glyph.code = glyph.code << 6 | (<uint8_t>copy[i] & 0x3f)
-    if char_is_hidden(glyph.code):
-        glyph.code = REPLACEMENT
+    if character >= 0 and not char_is_hidden(<uint32_t>character):
+        glyph.code = <uint32_t>character
     glyph.width = char_width(glyph.code)
     if not view.unicode and glyph.code == PLUS_MINUS:
         glyph.width = 2
@@ -158,7 +148,6 @@ cdef enum:  # a colour is one of these, a number of the 16 basic ones, or RGB pl
     RED = 1
     GREEN = 2
     WHITE = 7
-    BRIGHT_BLACK = 8
     BRIGHT_WHITE = 15
     RGB = 1 << 24
     BAR_BACK = RGB + 0x3a3a3a
@@ -182,16 +171,12 @@ cdef inline Style style_of(int attributes, int colour) noexcept nogil:
     return style
 
 
-cdef inline int nibble(char digit) noexcept nogil:
-    return digit - 48 if digit <= b"9" else digit - 87
-
-
-cdef inline int colour_parse(const char *name) noexcept nogil:
+cdef inline int colour_number(const char *name) noexcept nogil:
     """The colour of `#rrggbb`."""
     cdef int colour = 0
     cdef int i
     for i in range(1, COLOUR_LENGTH):
-        colour = colour << 4 | (nibble(name[i]) & 15)
+        colour = colour << 4 | (hex_digit(name[i]) & 15)
     return RGB + colour
 
 
@@ -474,10 +459,7 @@ cdef inline void draw_failure(Canvas *c, const FailureCount *failure, int64_t no
     cdef Text text
     draw_failure_line(c)
     text_open(&text, words, sizeof(words))
-    if failure.kind < FAILURE_KINDS:
-        text_string(&text, failure_words[failure.kind][0])
-    else:
-        text_format(&text, "status %llu", <llu>failure.kind)
+    text_failure_kind(&text, failure.kind)
     text_format(&text, " %llu", <llu>failure.count)
     canvas_rest(c, words, text.length)
     canvas_style(c, style_of(DIM, NO_COLOUR))
@@ -779,8 +761,8 @@ cdef inline void draw_row(Canvas *c, const Table *table, int group) noexcept nog
     cdef double share = tally_share(table.t, &table.t.groups[group].counts)
     cdef int column
     if row.first >= 0:
-        circle = colour_parse(table.t.replicas[row.first].described.colours[0])
-        path = colour_parse(table.t.replicas[row.first].described.colours[1])
+        circle = colour_number(table.t.replicas[row.first].described.colours[0])
+        path = colour_number(table.t.replicas[row.first].described.colours[1])
     canvas_line(c)
     draw_symbol(c, circle, path)
     for column in range(COLUMN_NAME, COLUMNS):

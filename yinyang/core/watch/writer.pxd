@@ -1,18 +1,13 @@
 """Writes texts that others have chosen into formats with characters of their own."""
 
-from libc.stdint cimport uint8_t
-from libc.string cimport memcpy, memset, strlen
+from libc.stdint cimport int32_t, uint8_t
+from libc.string cimport strlen
 
 from ..text.buffer cimport Text, html_reference, llu, text_format, text_put, text_string
+from ..text.utf8 cimport utf8_next
 from ..verdict.words cimport FAILURE_KINDS, failure_words
-from .sample cimport LABEL_MAX, Label
+from .sample cimport Label
 from .tally cimport Tally
-
-cdef extern from "text.h" nogil:
-    size_t utf8_length(const char *string)  # of the first character; 0 if there is none
-
-cdef enum:
-    UTF8_MAX = 4  # bytes of a character
 
 cdef enum Form:
     FORM_PLAIN
@@ -38,35 +33,27 @@ cdef inline const char *escape_of(int form, char byte) noexcept nogil:
     return NULL
 
 
-cdef inline size_t allowed_length(const char *bytes, const char *end) noexcept nogil:
-    """The length of the character that comes next; 0 if it must not be written: a byte that is not UTF-8, a control
-    character, or one of those that no XML can have (U+FFFE and U+FFFF). Three bytes behind the end may be read."""
-    cdef const uint8_t *byte = <const uint8_t *>bytes
-    cdef size_t length = utf8_length(bytes)
-    if length > <size_t>(end - bytes) or byte[0] < 32 or byte[0] == 127:
-        return 0
-    if length == 2 and byte[0] == 0xc2 and byte[1] < 0xa0:  # U+0080 to U+009F
-        return 0
-    if length == 3 and byte[0] == 0xef and byte[1] == 0xbf and byte[2] >= 0xbe:
-        return 0
-    return length
+cdef inline bint is_allowed(int32_t character) noexcept nogil:
+    """Whether a character may be written: no byte that is not UTF-8 (-1), no control character, and none of those that
+    no XML can have (U+FFFE and U+FFFF)."""
+    return character >= 32 and not 127 <= character < 160 and character != 0xFFFE and character != 0xFFFF
 
 
 cdef inline void write_bytes(const Writer *w, const char *bytes, size_t count) noexcept nogil:
-    """Three bytes behind the last one may be read."""
-    cdef const char *end = bytes + count
+    """With U+FFFD for each character that may not be written."""
+    cdef const uint8_t *pos = <const uint8_t *>bytes
+    cdef const uint8_t *end = pos + count
+    cdef const uint8_t *begin
     cdef const char *escape
-    cdef size_t length
-    while bytes < end:
-        length = allowed_length(bytes, end)
-        escape = escape_of(w.form, bytes[0])
-        if length == 0:
+    while pos < end:
+        begin = pos
+        escape = escape_of(w.form, <char>begin[0])
+        if not is_allowed(utf8_next(&pos, end)):
             text_string(w.text, "\xef\xbf\xbd")
         elif escape != NULL:
             text_string(w.text, escape)
         else:
-            text_put(w.text, bytes, length)
-        bytes += length if length else 1
+            text_put(w.text, <const char *>begin, <size_t>(pos - begin))
 
 
 cdef inline void write_string(const Writer *w, const char *string) noexcept nogil:
@@ -74,11 +61,7 @@ cdef inline void write_string(const Writer *w, const char *string) noexcept nogi
 
 
 cdef inline void write_label(const Writer *w, const Label *label) noexcept nogil:
-    """A copy is read, as nothing may lie behind the label."""
-    cdef char bytes[LABEL_MAX + UTF8_MAX]
-    memcpy(bytes, label.bytes, label.length)
-    memset(bytes + label.length, 0, UTF8_MAX)
-    write_bytes(w, bytes, label.length)
+    write_bytes(w, label.bytes, label.length)
 
 
 cdef inline void text_label(Text *text, const Label *label) noexcept nogil:
