@@ -55,12 +55,18 @@ from .core.verdict.evidence cimport (
     evidence_open, may_be_gone
 )
 from .core.verdict.verdict cimport STATUS_END, Verdict, verdict_find
-from .core.watch.run cimport watch_main
 from .core.verdict.words cimport FAILURE_KINDS, Name, Naming, failure_words, text_detail, text_headline, verdict_kind
+from .core.watch.answer cimport (
+    ANSWER_CUT, ANSWER_DONE, ANSWER_MAX, ANSWER_MORE, ANSWER_NOT_HTTP, ANSWER_TOO_LARGE, Answer, Span, answer_begin,
+    answer_cookie, answer_end, answer_open, answer_parse
+)
+from .core.watch.cookies cimport CookieJar as CookieJarState, jar_choose, jar_open, jar_store
+from .core.watch.describe cimport answer_describe, label_set
 from .core.watch.expectations cimport (
     expectation_count, expectation_holds, text_closing, text_expected_words, text_junit, text_seen_words
 )
 from .core.watch.exporter cimport text_watch_metrics
+from .core.watch.groups cimport by_word
 from .core.watch.options cimport (
     NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, WatchOptions as WatchOptionsState, watch_options_parse,
     watch_usage
@@ -68,6 +74,7 @@ from .core.watch.options cimport (
 from .core.watch.report cimport (
     text_gap, text_latency, text_report, text_run_line, text_sample_line, text_slow_rate, text_summary_line
 )
+from .core.watch.run cimport watch_main
 from .core.watch.sample cimport Described, Label, US_PER_MS, US_PER_SECOND, WatchSample
 from .core.watch.tally cimport (
     NEVER, SeenGroup, SeenReplica, Tally as TallyState, gap_latest, gap_longest, goal_answers, goal_share,
@@ -76,13 +83,6 @@ from .core.watch.tally cimport (
 )
 from .core.watch.terminal cimport Terminal, terminal_open
 from .core.watch.view cimport View, view_draw
-from .core.watch.answer cimport (
-    ANSWER_CUT, ANSWER_DONE, ANSWER_MAX, ANSWER_MORE, ANSWER_NOT_HTTP, ANSWER_TOO_LARGE, Answer, Span, answer_begin,
-    answer_cookie, answer_end, answer_open, answer_parse
-)
-from .core.watch.cookies cimport CookieJar as CookieJarState, jar_choose, jar_open, jar_store
-from .core.watch.describe cimport answer_describe, label_set
-from .core.watch.sample cimport Described, Label
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -382,19 +382,26 @@ cdef bytes argument_bytes(str argument):
         PyMem_Free(given)
 
 
+cdef const char **argument_pointers(list given) except NULL:
+    """The strings of these bytes, which stay theirs. To be freed by PyMem_Free."""
+    cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
+    cdef int i
+    if pointers == NULL:
+        raise MemoryError
+    for i in range(len(given)):
+        pointers[i] = PyBytes_AsString(given[i])
+    return pointers
+
+
 def parse_options(arguments):
     cdef list given = [argument_bytes(argument) for argument in arguments]
-    cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
+    cdef const char **pointers = argument_pointers(given)
     cdef char words[MESSAGE_MAX]
     cdef Text message
     cdef Config config
-    cdef int action, i
-    if pointers == NULL:
-        raise MemoryError
+    cdef int action
     text_open(&message, words, MESSAGE_MAX)
     try:
-        for i in range(len(given)):
-            pointers[i] = PyBytes_AsString(given[i])
         action = options_parse(&config, <int>len(given), pointers, &message)
         if action == ACTION_ERROR:
             raise ValueError(text_decoded(&message))
@@ -536,16 +543,12 @@ cdef class WatchOptions:
 
     def __init__(self, arguments):
         cdef list given = [argument_bytes(argument) for argument in arguments]
-        cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
+        cdef const char **pointers = argument_pointers(given)
         cdef char words[MESSAGE_MAX]
         cdef Text message
-        cdef int action, i
-        if pointers == NULL:
-            raise MemoryError
+        cdef int action
         self._given = given
         text_open(&message, words, MESSAGE_MAX)
-        for i in range(len(given)):
-            pointers[i] = PyBytes_AsString(given[i])
         action = watch_options_parse(&self._options, <int>len(given), pointers, &message)
         PyMem_Free(pointers)
         if action == WATCH_ERROR:
@@ -606,7 +609,7 @@ cdef class WatchOptions:
 
     @property
     def by(self):
-        return ("replica", "version", "zone", "node")[self._options.by]
+        return by_word(self._options.by).decode()
 
     @property
     def has_goal(self):
@@ -948,13 +951,7 @@ cdef tuple colours_of(const SeenReplica *replica):
 
 def run_watch(arguments):
     cdef list given = [argument_bytes(argument) for argument in arguments]
-    cdef const char **pointers = <const char **>PyMem_Malloc((len(given) + 1) * sizeof(char *))
-    cdef int i
-    if pointers == NULL:
-        raise MemoryError
-    for i in range(len(given)):
-        pointers[i] = PyBytes_AsString(given[i])
-    _exit(watch_main(<int>len(given), pointers, WATCH_PROGRAM, YINYANG_VERSION))
+    _exit(watch_main(<int>len(given), argument_pointers(given), WATCH_PROGRAM, YINYANG_VERSION))
 
 
 def terminal(int fd):
