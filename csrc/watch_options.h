@@ -15,14 +15,16 @@ enum watch_kind {
     WATCH_ACTION,   /* asks for something else than watching */
 };
 
+enum { WATCH_CONCURRENCY_MAX = 1000 }; /* requests at the same time */
+
 #define WATCH_WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* The name of a row, and its fields. `number` is the default, for times in us; what has none is not given. */
 #define WATCH_OPTIONS(X) \
     X(RATE, .word = "rate", .value = "N", .kind = WATCH_RATE, .number = 10, .max = 1000000, \
       .help = "send N requests per second, at random times (default: 10)") \
-    X(CONCURRENCY, .word = "concurrency", .value = "N", .kind = WATCH_NUMBER, .number = 8, .min = 1, .max = 1000, \
-      .help = "at most N at the same time (default: 8)") \
+    X(CONCURRENCY, .word = "concurrency", .value = "N", .kind = WATCH_NUMBER, .number = 8, .min = 1, \
+      .max = WATCH_CONCURRENCY_MAX, .help = "at most N at the same time (default: 8)") \
     X(CONNECTION, .word = "connection", .value = "new|same", .kind = WATCH_WORD, .words = WATCH_WORDS("new", "same"), \
       .help = "open a new connection for each request, or keep as many as --concurrency says and choose one of them " \
               "at random (default: new)") \

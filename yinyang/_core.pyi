@@ -345,8 +345,8 @@ class Tally:
     def line(self, now: float) -> str:
         """The state in a line of text."""
 
-    def figures(self, now: float) -> list[str]:
-        """Those of the figures in it that there are: gaps, latencies, and a rate that is not reached."""
+    def figures(self, now: float) -> str:
+        """The figures in it: gaps, latencies, and a rate that is not reached; empty if there are none."""
 
     def metrics(self, now: float) -> str:
         """The counters in the text format of Prometheus."""

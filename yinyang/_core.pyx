@@ -71,9 +71,7 @@ from .core.watch.options cimport (
     NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, WatchOptions as WatchOptionsState, watch_options_parse,
     watch_usage
 )
-from .core.watch.report cimport (
-    text_gap, text_latency, text_report, text_run_line, text_sample_line, text_slow_rate, text_summary_line
-)
+from .core.watch.report cimport text_figures, text_report, text_run_line, text_sample_line, text_summary_line
 from .core.watch.run cimport watch_main
 from .core.watch.sample cimport Described, Label, US_PER_MS, US_PER_SECOND, WatchSample
 from .core.watch.tally cimport (
@@ -696,9 +694,7 @@ cdef int sample_set(WatchSample *sample, double start, double end, replica, str 
 cdef enum Told:  # what is told of a watch
     TOLD_REPORT
     TOLD_LINE
-    TOLD_GAP
-    TOLD_LATENCY
-    TOLD_SLOW_RATE
+    TOLD_FIGURES
     TOLD_METRICS
     TOLD_EXPECTED
     TOLD_SEEN
@@ -717,12 +713,8 @@ cdef void tell(Text *text, const TallyState *t, int told, const Telling *how) no
         text_report(text, t, how.now, how.ended)
     elif told == TOLD_LINE:
         text_summary_line(text, t, how.now)
-    elif told == TOLD_GAP:
-        text_gap(text, t, how.now)
-    elif told == TOLD_LATENCY:
-        text_latency(text, t)
-    elif told == TOLD_SLOW_RATE:
-        text_slow_rate(text, t, how.now)
+    elif told == TOLD_FIGURES:
+        text_figures(text, t, how.now, "")
     elif told == TOLD_METRICS:
         text_watch_metrics(text, t, how.now)
     elif told == TOLD_EXPECTED:
@@ -925,8 +917,7 @@ cdef class Tally:
         return self._told(TOLD_LINE, now)
 
     def figures(self, double now):
-        figures = self._told(TOLD_GAP, now), self._told(TOLD_LATENCY, now), self._told(TOLD_SLOW_RATE, now)
-        return [figure for figure in figures if figure]
+        return self._told(TOLD_FIGURES, now)
 
     def metrics(self, double now):
         return self._told(TOLD_METRICS, now)

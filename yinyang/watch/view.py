@@ -60,7 +60,7 @@ class View:
         if len(groups) > room:
             parts.append(Text(f"... and {len(groups) - room} more", style="dim"))
         if figures := tally.figures(self._now):
-            parts.append(Text("; ".join(figures)))
+            parts.append(Text(figures))
         yield Group(*parts)
 
     def _header(self) -> Text:

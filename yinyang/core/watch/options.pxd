@@ -22,6 +22,7 @@ cdef extern from "watch_options.h" nogil:
         WATCH_EXPECTED
         WATCH_LEAST
         WATCH_ACTION
+        WATCH_CONCURRENCY_MAX
         WATCH_OPTION_BY
         WATCH_OPTION_CONCURRENCY
         WATCH_OPTION_CONNECTION

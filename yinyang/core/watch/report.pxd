@@ -64,8 +64,9 @@ from .groups cimport by_word
 from .options cimport WatchOptions
 from .sample cimport Described, Label, US_PER_MS, US_PER_SECOND, WatchSample
 from .tally cimport (
-    Counts, NOBODY, Tally, gap_latest, gap_longest, group_display_name, group_is_silent, latency_quantile,
-    rate_average, rate_current, rate_is_slow, replica_is_silent, tally_naming, tally_share, tally_verdict
+    Counts, NOBODY, Tally, VERDICT_WORDS_MAX, gap_latest, gap_longest, group_display_name, group_is_silent,
+    latency_quantile, rate_average, rate_current, rate_is_slow, replica_is_silent, tally_naming, tally_share,
+    tally_verdict
 )
 from .writer cimport (
     FORM_JSON, Writer, text_failure_kind, text_failures, text_label, text_quoted_label, write_bytes
@@ -73,7 +74,6 @@ from .writer cimport (
 
 cdef enum:
     NAMED_MAX = 8  # groups that a line names
-    VERDICT_WORDS_MAX = 4096  # bytes
 
 
 # ---- values of JSON -----------------------------------------------------------------------------------------------
@@ -298,15 +298,7 @@ cdef inline void text_summary_line(Text *text, const Tally *t, int64_t now) noex
     text_shares(text, t)
     text_string(text, "; ")
     text_failures(text, t, "no failure")
-    if gap_latest(t, now) >= 0:
-        text_string(text, "; ")
-        text_gap(text, t, now)
-    if latency_quantile(t, 0.5) >= 0:
-        text_string(text, "; ")
-        text_latency(text, t)
-    if rate_is_slow(t, now):
-        text_string(text, "; ")
-        text_slow_rate(text, t, now)
+    text_figures(text, t, now, "; ")
     tally_verdict(t, &verdict, now)
     tally_naming(t, &naming, names)
     text_string(text, "; ")
@@ -337,10 +329,24 @@ cdef inline void text_shares(Text *text, const Tally *t) noexcept nogil:
         text_string(text, "no replica")
 
 
+cdef inline void text_figures(Text *text, const Tally *t, int64_t now, const char *before) noexcept nogil:
+    """Gaps, latencies and the rate, as far as there is something to say, with semicolons between; `before` comes before
+    the first, if there is one."""
+    if gap_latest(t, now) >= 0:
+        text_string(text, before)
+        text_gap(text, t, now)
+        before = "; "
+    if latency_quantile(t, 0.5) >= 0:
+        text_string(text, before)
+        text_latency(text, t)
+        before = "; "
+    if rate_is_slow(t, now):
+        text_string(text, before)
+        text_slow_rate(text, t, now)
+
+
 cdef inline void text_gap(Text *text, const Tally *t, int64_t now) noexcept nogil:
-    """How long there was no answer; nothing if nothing failed."""
-    if gap_latest(t, now) < 0:
-        return
+    """How long there was no answer around failures, of which there are some."""
     text_string(text, "gap ")
     text_decimal(text, <double>gap_latest(t, now) / US_PER_SECOND, 2)
     text_string(text, " s, longest ")
@@ -349,9 +355,7 @@ cdef inline void text_gap(Text *text, const Tally *t, int64_t now) noexcept nogi
 
 
 cdef inline void text_latency(Text *text, const Tally *t) noexcept nogil:
-    """How long answers took; nothing if there is none."""
-    if latency_quantile(t, 0.5) < 0:
-        return
+    """How long answers took, of which there are some."""
     text_string(text, "p50 ")
     text_significant(text, latency_quantile(t, 0.5) / US_PER_MS, 3)
     text_string(text, " ms, p99 ")
@@ -360,9 +364,7 @@ cdef inline void text_latency(Text *text, const Tally *t) noexcept nogil:
 
 
 cdef inline void text_slow_rate(Text *text, const Tally *t, int64_t now) noexcept nogil:
-    """Which rate was reached, if that is much less than was asked for; else nothing."""
-    if not rate_is_slow(t, now):
-        return
+    """Which rate was reached, where that is much less than was asked for."""
     text_string(text, "asked for ")
     text_significant(text, t.options.rate, 10)
     text_string(text, "/s, reached ")

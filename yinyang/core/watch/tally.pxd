@@ -33,6 +33,7 @@ cdef enum:
     GOAL_MIN_ANSWERS = 20  # in that time, to judge a share
     MIN_ABSENCE = 20  # seconds that a group was silent, to say that it came back
     CONNECTIONS_MAX = 4096  # whose latest source is remembered
+    VERDICT_WORDS_MAX = 4096  # bytes of a headline or a detail, which name some groups
     NOBODY = -1
 
 cdef struct Counts:  # the answers of a replica or of a group

@@ -18,11 +18,11 @@ from ..verdict.verdict cimport (
     STATE_DOWN, STATE_FAILING, STATE_FINE, SPREAD_EVEN, SPREAD_TURNS, Verdict
 )
 from ..verdict.words cimport Name, Naming, text_detail, text_headline
-from .report cimport text_gap, text_latency, text_slow_rate
+from .report cimport text_figures
 from .sample cimport BY_REPLICA, LABEL_MAX, Label, US_PER_SECOND
 from .tally cimport (
-    FailureCount, REPLICAS_MAX, SeenGroup, SeenReplica, Tally, group_display_name, rate_current, replica_is_silent,
-    tally_naming, tally_share, tally_verdict
+    FailureCount, REPLICAS_MAX, SeenGroup, SeenReplica, Tally, VERDICT_WORDS_MAX, group_display_name, rate_current,
+    replica_is_silent, tally_naming, tally_share, tally_verdict
 )
 from .writer cimport text_failure_kind
 
@@ -45,7 +45,6 @@ cdef enum:
     MIN_WIDTH_FOR_STATES = 44  # columns
     MIN_WIDTH_FOR_BARS = 64  # columns
     MIN_HEIGHT_FOR_GAP = 12  # lines, and for the empty one
-    WORDS_MAX = 8192  # bytes of a verdict
     CELL_MAX = 64  # bytes of a cell that is no name
 
     STARTUP = 5  # seconds from the beginning in which those that are there are seen first
@@ -396,7 +395,7 @@ cdef struct Words:  # the verdict
     Style style
     size_t headline  # bytes; the detail is behind them
     Text text
-    char bytes[WORDS_MAX]
+    char bytes[2 * VERDICT_WORDS_MAX]
 
 
 cdef inline void words_set(Words *w, const View *view, const Tally *t, int64_t now) noexcept nogil:
@@ -489,24 +488,6 @@ cdef inline void draw_failures(Canvas *c, const Tally *t, int64_t now, int lines
         text_number(&text, <llu>(t.failure_count - shown))
         text_string(&text, " other kinds" if shown else " kinds of failure")
         canvas_rest(c, words, text.length)
-
-
-cdef inline void text_figures(Text *text, const Tally *t, int64_t now) noexcept nogil:
-    """Gaps, latencies and the rate, as far as there is something to say."""
-    cdef size_t end
-    text_gap(text, t, now)
-    end = text.length
-    if end:
-        text_string(text, "; ")
-    text_latency(text, t)
-    if text.length == end + 2 and end:
-        text.length = end
-    end = text.length
-    if end:
-        text_string(text, "; ")
-    text_slow_rate(text, t, now)
-    if text.length == end + 2 and end:
-        text.length = end
 
 
 cdef inline size_t without_spaces(const char *bytes, size_t length) noexcept nogil:
@@ -843,7 +824,7 @@ cdef inline void view_draw(Text *text, const Tally *t, int64_t now, const View *
     canvas.is_styled = False
     words_set(&words, view, t, now)
     text_open(&figure_text, figures, sizeof(figures))
-    text_figures(&figure_text, t, now)
+    text_figures(&figure_text, t, now, "")
     figure_text.length = min(figure_text.length, figure_text.room)
     layout = layout_of(view, t, lines_of(view, words.bytes, words.text.length),
                        lines_of(view, figures, figure_text.length))
