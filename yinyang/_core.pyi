@@ -316,15 +316,6 @@ class Tally:
     def current_rate(self, now: float) -> float:
         """Requests per second that ended in the last 5 seconds."""
 
-    def average_rate(self, now: float) -> float:
-        """Requests per second since the beginning."""
-
-    def is_slow(self, now: float) -> bool:
-        """Were requests sent more slowly than asked for?"""
-
-    def gaps(self, now: float) -> tuple[float | None, float | None]:
-        """The lengths of the latest and the longest time without an answer around failures; None if there was none."""
-
     def latency(self, part: float) -> float | None:
         """The latency that this part (0 to 1) of all did not exceed, right to 1 %; None if there is none."""
 

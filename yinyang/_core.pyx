@@ -75,9 +75,9 @@ from .core.watch.report cimport text_figures, text_report, text_run_line, text_s
 from .core.watch.run cimport watch_main
 from .core.watch.sample cimport Described, Label, US_PER_MS, US_PER_SECOND, WatchSample
 from .core.watch.tally cimport (
-    NEVER, SeenGroup, SeenReplica, Tally as TallyState, gap_latest, gap_longest, goal_answers, goal_share,
-    group_display_name, group_is_silent, group_replica, latency_count_up_to, latency_quantile, rate_average,
-    rate_current, rate_is_slow, replica_is_silent, tally_add, tally_naming, tally_open, tally_share, tally_verdict
+    NEVER, SeenGroup, SeenReplica, Tally as TallyState, goal_answers, goal_share, group_display_name, group_is_silent,
+    group_replica, latency_count_up_to, latency_quantile, rate_current, replica_is_silent, tally_add, tally_naming,
+    tally_open, tally_share, tally_verdict
 )
 from .core.watch.terminal cimport Terminal, terminal_open
 from .core.watch.view cimport View, view_draw
@@ -874,16 +874,6 @@ cdef class Tally:
 
     def current_rate(self, double now):
         return rate_current(&self._state, microseconds(now))
-
-    def average_rate(self, double now):
-        return rate_average(&self._state, microseconds(now))
-
-    def is_slow(self, double now):
-        return bool(rate_is_slow(&self._state, microseconds(now)))
-
-    def gaps(self, double now):
-        cdef int64_t us = microseconds(now)
-        return seconds_or_none(gap_latest(&self._state, us)), seconds_or_none(gap_longest(&self._state, us))
 
     def latency(self, double part):
         return seconds_or_none(latency_quantile(&self._state, part))

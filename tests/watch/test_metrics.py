@@ -1,12 +1,15 @@
 """What is counted: latencies, gaps, rates, replicas without end."""
 
+import json
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watch.tallies import replica, tally_for
+from yinyang._core import Tally
 
 QUICK = settings(max_examples=50, deadline=None, derandomize=True)
 pytestmark = pytest.mark.host
@@ -37,28 +40,42 @@ def test_latencies_of_any_length() -> None:
     assert (tally.latencies_up_to(0), tally.latencies_up_to(1e-6), tally.latencies_up_to(1e9)) == (0, 2, 3)
 
 
+def figures(tally: Tally, now: float) -> Any:
+    """What is reported."""
+    return json.loads(tally.report(now, "count"))
+
+
+def gaps(tally: Tally, now: float) -> tuple[float | None, float | None]:
+    gap = figures(tally, now)["gap"]
+    return gap["latest"], gap["longest"]
+
+
+def is_slow(tally: Tally, now: float) -> bool:
+    return "; asked for 10/s, reached " in tally.line(now)
+
+
 def test_gaps_span_failures() -> None:
     tally = tally_for(begin=10.0)
-    assert tally.gaps(11.0) == (None, None)
+    assert gaps(tally, 11.0) == (None, None)
     for moment, answered in [(11, True), (15, True), (16, False), (17, False), (18, True), (19, False), (20, True)]:
         tally.add(moment, moment, replica("a") if answered else None)
-    assert tally.gaps(30.0) == (2, 3)  # not the pause from 11 to 15, in which nothing failed
+    assert gaps(tally, 30.0) == (2, 3)  # not the pause from 11 to 15, in which nothing failed
     tally.add(21.0, 21.0)
-    assert tally.gaps(30.0) == (10, 10)  # it lasts
+    assert gaps(tally, 30.0) == (10, 10)  # it lasts
 
 
 def test_a_gap_at_the_beginning() -> None:
     tally = tally_for(begin=10.0)
     tally.add(11.0, 11.0)
     tally.add(14.0, 14.0, replica("a"))
-    assert tally.gaps(20.0) == (4, 4)
+    assert gaps(tally, 20.0) == (4, 4)
 
 
 def test_a_gap_is_not_negative_where_samples_come_late() -> None:
     tally = tally_for(begin=10.0)
     for moment, answered in [(12.0, True), (11.9, False), (11.9, True)]:
         tally.add(moment, moment, replica("a") if answered else None)
-    assert tally.gaps(20.0) == (0, 0)
+    assert gaps(tally, 20.0) == (0, 0)
 
 
 def test_pace_is_that_of_the_last_seconds() -> None:
@@ -70,7 +87,7 @@ def test_pace_is_that_of_the_last_seconds() -> None:
     assert tally.current_rate(120.0) == pytest.approx(10)
     assert tally.current_rate(122.0) == pytest.approx(6)
     assert tally.current_rate(130.0) == 0
-    assert tally.average_rate(140.0) == pytest.approx(5)
+    assert figures(tally, 140.0)["rate"] == pytest.approx(5)
     tally.add(140.0, 150.0, failure="refused")
     tally.add(140.0, 149.5, failure="refused")
     tally.add(140.0, 120.5, failure="refused")  # so late that it counts for no second
@@ -81,9 +98,9 @@ def test_a_rate_is_low_beyond_chance() -> None:
     tally = tally_for("--rate", 10, begin=100.0)
     for number in range(70):
         tally.add(100, 100 + number / 10, failure="refused")
-    assert not tally.is_slow(110.0)
-    assert tally.is_slow(120.0)
-    assert not tally.is_slow(100.0)
+    assert not is_slow(tally, 110.0)
+    assert is_slow(tally, 120.0)
+    assert not is_slow(tally, 100.0)
 
 
 @pytest.mark.parametrize("by", ["replica", "version"])

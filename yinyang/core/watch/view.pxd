@@ -34,8 +34,6 @@ cdef extern from "terminal_colours.h" nogil:
     const uint8_t basic_colours[16][3]
 
 cdef enum:
-    VIEW_BYTES_MAX = 4 << 20  # of a frame, at most
-
     SYMBOL_WIDTH = 3  # columns
     NAME_MIN = 4  # columns, of names and versions
     ABOUT_MAX = 16  # columns
@@ -808,8 +806,7 @@ cdef inline Layout layout_of(const View *view, const Tally *t, int words, int fi
 
 
 cdef inline void view_draw(Text *text, const Tally *t, int64_t now, const View *view) noexcept nogil:
-    """Draw the tally as it is now, from where the cursor is: at the top of the screen, unless all groups are shown. It
-    takes VIEW_BYTES_MAX at most, whatever servers say of themselves."""
+    """Draw the tally as it is now, from where the cursor is: at the top of the screen, unless all groups are shown."""
     cdef char figures[4 * CELL_MAX]
     cdef Text figure_text
     cdef Canvas canvas
