@@ -301,7 +301,9 @@ cdef inline void canvas_glyph(Canvas *c, const Glyph *glyph, const char *bytes) 
         return
     c.column += glyph.width
     if not c.view.unicode and glyph.code >= 128:
-        text_string(c.text, "+-" if glyph.code == PLUS_MINUS else "??" if glyph.width == 2 else "?" if glyph.width else "")
+        text_string(
+            c.text, "+-" if glyph.code == PLUS_MINUS else "??" if glyph.width == 2 else "?" if glyph.width else ""
+        )
     elif glyph.code == REPLACEMENT:
         text_string(c.text, "\xef\xbf\xbd")
     else:
