@@ -334,7 +334,7 @@ def test_any_time(time: datetime, offset: int) -> None:
     zoned = time.replace(microsecond=0, tzinfo=UTC) + timedelta(minutes=offset)
     sign, minutes = "-" if offset < 0 else "+", abs(offset)
     text = f"{zoned:%Y-%m-%dT%H:%M:%S}{sign}{minutes // 60:02}:{minutes % 60:02}"
-    assert described(started=text)["started"] == int(time.replace(tzinfo=UTC).timestamp())
+    assert described(started=text)["started"] == int(time.replace(tzinfo=UTC, microsecond=0).timestamp())
 
 
 @pytest.mark.parametrize(
