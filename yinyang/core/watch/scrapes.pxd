@@ -32,6 +32,7 @@ cdef struct Scrape:
 
 cdef struct Scrapes:
     int listener  # -1: none
+    bint has_refused  # the kernel, another descriptor: somebody may wait to be accepted
     int epoll
     uint64_t first_event  # the data of the events of the first client; those of the others follow
     Scrape clients[SCRAPES_MAX]
@@ -54,7 +55,8 @@ cdef inline int scrapes_open(Scrapes *s, int port) noexcept nogil:
 
 
 cdef inline void scrapes_accept(Scrapes *s, int64_t now) noexcept nogil:
-    """Take in clients while there is room; those beyond are let go."""
+    """Take in clients while there is room; those beyond are let go. The listener is watched edge-triggered, so that
+    one who cannot be accepted, as there is no descriptor left, keeps nobody busy."""
     cdef epoll_event event
     cdef Scrape *client
     cdef int fd = accept_client(s.listener)
@@ -73,11 +75,14 @@ cdef inline void scrapes_accept(Scrapes *s, int64_t now) noexcept nogil:
             event.data.u64 = s.first_event + <uint64_t>i
             epoll_ctl(s.epoll, EPOLL_CTL_ADD, fd, &event)
         fd = accept_client(s.listener)
+    s.has_refused = errno != EAGAIN
 
 
 cdef inline void scrapes_turn(Scrapes *s, int64_t now) noexcept nogil:
-    """Close those who take too long."""
+    """Close those who take too long, and see to those who could not be accepted."""
     cdef int i
+    if s.has_refused:
+        scrapes_accept(s, now)
     for i in range(SCRAPES_MAX):
         if s.clients[i].fd >= 0 and now >= s.clients[i].deadline:
             scrape_close(&s.clients[i])
