@@ -342,7 +342,7 @@ cdef inline void watch_event(Watch *w, uint64_t number, uint32_t events, int64_t
         sampler_looked_up(&w.sampler, now)
     elif number == EVENT_LISTENER:
         scrapes_accept(&w.scrapes, now)
-    elif number < EVENT_SCRAPE + SCRAPES_MAX:
+    elif EVENT_SCRAPE <= number < EVENT_SCRAPE + SCRAPES_MAX:  # the timer only wakes
         watch_note_waits(w)
         scrapes_event(&w.scrapes, <int>(number - EVENT_SCRAPE), &w.tally, now)
 

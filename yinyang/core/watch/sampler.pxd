@@ -328,7 +328,7 @@ cdef inline void sampler_send(Sampler *s, int64_t now) noexcept nogil:
 cdef inline bint is_quiet(int fd) noexcept nogil:
     """Whether the server has neither ended the connection, nor sent anything that nobody has asked for. It may have
     done so together with the last answer, and epoll tells that once."""
-    cdef char byte
+    cdef char byte = 0
     return recv(fd, &byte, 1, MSG_PEEK) < 0 and errno == EAGAIN
 
 
