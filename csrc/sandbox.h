@@ -58,7 +58,9 @@ static inline int sandbox_landlock(int program, int connects)
     struct { uint64_t files, tcp, scopes; } restricted = {
         files[version < 0 ? 0 : version < 5 ? version : 5],
         version < 4 ? 0 : connects ? 1 : 3, /* to bind, to connect */
-        version >= 6 ? 3 : 0, /* abstract Unix sockets and signals to processes outside */
+        /* Abstract Unix sockets and signals to processes outside. The watch sends none, but the kernel takes the one by
+         * which its end ends the process that looks up names for such a signal. */
+        version < 6 ? 0 : connects ? 1 : 3,
     };
     struct { uint64_t allowed; int32_t file; } __attribute__((packed)) rule = {LANDLOCK_EXECUTE | LANDLOCK_READ, program};
     int rules, result;

@@ -38,10 +38,26 @@ def run(options: WatchOptions) -> int:
         print(f"yinyang.watch: {error}", file=sys.stderr)
         return EXIT_USAGE
     except BrokenPipeError:  # the reader of the lines has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         return EXIT_SIGNAL + signal.SIGPIPE
     except KeyboardInterrupt:
         return EXIT_SIGNAL + signal.SIGINT
+
+
+def _say(text: str) -> None:
+    """Print a line; raises BrokenPipeError, or UnusableError if it cannot be written for another reason."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _give_up_output()
+        raise UnusableError(f"the output cannot be written: {error.strerror}") from None
+
+
+def _give_up_output() -> None:
+    """Write nothing more, at the end of the process either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 async def _watch(options: WatchOptions, sampler: Sampler) -> int:
@@ -59,7 +75,7 @@ async def _watch(options: WatchOptions, sampler: Sampler) -> int:
         tally.add(sample.start, sample.end, sample.replica, sample.failure, *led_by)
         if options.jsonl:
             about = (sample.start, sample.end, sample.replica, sample.failure, *led_by)
-            print(sample_line(time.time(), *about), flush=True)
+            _say(sample_line(time.time(), *about))
         if tally.goal_reached is not None:
             stop.set()
 
@@ -67,7 +83,7 @@ async def _watch(options: WatchOptions, sampler: Sampler) -> int:
         if options.metrics_port is not None:
             await stack.enter_async_context(serving_metrics(tally, options.metrics_port))
         if options.jsonl:
-            print(run_line(options, time.time()), flush=True)
+            _say(run_line(options, time.time()))
         sampling = asyncio.create_task(sampler.run(on_sample, stop))
         try:
             await _show(tally, now, sampling)
@@ -77,7 +93,7 @@ async def _watch(options: WatchOptions, sampler: Sampler) -> int:
                 await sampling
     end = now()
     if options.json:
-        print(tally.report(end, _end_reason(tally, received)), flush=True)
+        _say(tally.report(end, _end_reason(tally, received)))
     code = _tell(tally, end)
     has_end = options.duration is not None or options.count is not None or options.has_goal
     return EXIT_SIGNAL + received[0] if received and has_end else code
@@ -152,7 +168,7 @@ async def _print_lines(tally: Tally, now: Callable[[], float], sampling: asyncio
     """Print a line each second, and a last one."""
     due = tally.begin + 1
     while not (await asyncio.wait([sampling], timeout=max(0.0, due - time.monotonic())))[0]:
-        print(tally.line(now()), flush=True)
+        _say(tally.line(now()))
         due += 1
     sampling.result()
-    print(tally.line(now()), flush=True)
+    _say(tally.line(now()))

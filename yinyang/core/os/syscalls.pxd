@@ -302,6 +302,7 @@ cdef extern from "<signal.h>" nogil:
         pass
     ctypedef void (*handler)(int)
     handler SIG_DFL
+    handler SIG_IGN
     enum:
         SIG_BLOCK
         SIG_SETMASK
@@ -313,6 +314,7 @@ cdef extern from "<signal.h>" nogil:
         SIGPROF
         SIGTERM
         SIGWINCH
+        SIGXFSZ
     handler signal(int number, handler what)
     int sigemptyset(sigset_t *signals)
     int sigaddset(sigset_t *signals, int number)

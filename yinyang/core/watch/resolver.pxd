@@ -8,10 +8,11 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from ..os.address cimport Address, address_parse
+from ..os.descriptors cimport STANDARD_FDS, close_all_except
 from ..os.syscalls cimport (
-    AF_UNIX, AF_UNSPEC, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET,
-    SOCK_STREAM, _exit, addrinfo, close, errno, fork_whole, freeaddrinfo, getaddrinfo, pid_t, poll, pollfd, POLLIN,
-    prctl, pthread_sigmask, read, sigemptyset, sigset_t, sockaddr, socketpair, write
+    AF_UNIX, AF_UNSPEC, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_SEQPACKET, SOCK_STREAM, _exit,
+    addrinfo, close, errno, fork_whole, freeaddrinfo, getaddrinfo, getpid, getppid, pid_t, prctl, pthread_sigmask, read,
+    sigemptyset, sigset_t, socketpair, write
 )
 from ..os.sandbox cimport sandbox_user
 from ..text.buffer cimport Text, text_number, text_open
@@ -41,6 +42,7 @@ cdef inline int resolver_open(Resolver *r, const Url *url, int64_t now) noexcept
     """Start to look up the host of a URL; 0 or -errno."""
     cdef char host[HOST_MAX + 1]
     cdef int fds[2]
+    cdef pid_t parent = getpid()
     cdef pid_t child
     memset(r, 0, sizeof(r[0]))
     r.fd = -1
@@ -56,8 +58,7 @@ cdef inline int resolver_open(Resolver *r, const Url *url, int64_t now) noexcept
     if child < 0:
         return -errno
     if child == 0:
-        close(fds[0])
-        resolver_serve(fds[1], host, url.port)
+        resolver_serve(fds[1], parent, host, url.port)
         _exit(0)
     close(fds[1])
     r.fd = fds[0]
@@ -65,18 +66,21 @@ cdef inline int resolver_open(Resolver *r, const Url *url, int64_t now) noexcept
     return 0
 
 
-cdef inline void resolver_serve(int fd, const char *host, int port) noexcept nogil:
+cdef inline void resolver_serve(int fd, pid_t parent, const char *host, int port) noexcept nogil:
     """Look up the name each time that somebody asks, until nobody is there to ask."""
     cdef Addresses found
     cdef uint8_t question = 0
     cdef sigset_t none
     cdef int standard
-    prctl(PR_SET_PDEATHSIG, SIGKILL)
-    for standard in range(3):  # who reads what the watch prints waits for all who could
+    for standard in range(STANDARD_FDS):  # who reads what the watch prints waits for all who could
         close(standard)
+    close_all_except(&fd, 1)
     sigemptyset(&none)
     pthread_sigmask(SIG_SETMASK, &none, NULL)
     sandbox_user()
+    prctl(PR_SET_PDEATHSIG, SIGKILL)  # which a change of the user would undo
+    if getppid() != parent:
+        return
     while read(fd, &question, 1) == 1:
         addresses_look_up(&found, host, port)
         if write(fd, &found, sizeof(found)) < 0:

@@ -6,17 +6,18 @@ One thread waits for all: sockets, the time, signals, the addresses of the host,
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset, strcmp
 
+from ..log.log_write cimport log_reopen, log_room, log_write
 from ..os.sandbox cimport OF_WATCH, sandbox_enter
 from ..os.syscalls cimport (
-    CLOCK_MONOTONIC, EINTR, EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, O_CLOEXEC, O_CREAT, O_WRONLY,
-    POLLIN, POLLOUT, SFD_CLOEXEC, SFD_NONBLOCK, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGWINCH, SIG_BLOCK,
-    TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, epoll_create1, epoll_ctl, epoll_event, epoll_wait, errno, ftruncate,
-    getenv, itimerspec, map_memory, monotonic_us, open, poll, pollfd, pthread_sigmask, read, sigaddset, sigemptyset,
-    signalfd, signalfd_siginfo, sigset_t, timerfd_create, timerfd_settime, wall_ms, write
+    CLOCK_MONOTONIC, EAGAIN, EINTR, EINVAL, EPIPE, EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE,
+    O_CLOEXEC, O_CREAT, O_WRONLY, POLLIN, POLLOUT, SFD_CLOEXEC, SFD_NONBLOCK, SIGHUP, SIGINT, SIGPIPE, SIGTERM,
+    SIGWINCH, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_IGN, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, epoll_create1,
+    epoll_ctl, epoll_event, epoll_wait, errno, ftruncate, getenv, itimerspec, map_memory, monotonic_us, open, poll,
+    pollfd, pthread_sigmask, read, sigaddset, sigemptyset, signal, signalfd, signalfd_siginfo, sigset_t, timerfd_create,
+    timerfd_settime, wall_ms, write
 )
 from ..text.buffer cimport (
-    Text, text_fits, text_format, text_number, text_open, text_printable, text_put, text_quoted, text_string,
-    text_system_error
+    Text, text_fits, text_format, text_number, text_open, text_put, text_quoted, text_string, text_system_error
 )
 from .answer cimport Answer
 from .expectations cimport expectations_hold, text_closing, text_junit
@@ -25,10 +26,11 @@ from .options cimport (
 )
 from .page cimport Page, page_must_grow, page_open
 from .report cimport text_report, text_run_line, text_sample_line, text_summary_line
-from .resolver cimport Resolver, resolver_open, resolver_read
-from .sample cimport US_PER_SECOND, WatchSample
+from .resolver cimport HOST_MAX, Resolver, resolver_open, resolver_read
+from .sample cimport US_PER_MS, US_PER_SECOND, WatchSample
 from .sampler cimport (
-    SLOT_FREE, Sampler, sampler_due, sampler_event, sampler_is_done, sampler_looked_up, sampler_open, sampler_turn
+    SLOT_FREE, Sampler, sampler_begin, sampler_due, sampler_event, sampler_is_done, sampler_looked_up, sampler_open,
+    sampler_turn, sampler_wake
 )
 from .scrapes cimport Scrapes, scrapes_accept, scrapes_event, scrapes_open, scrapes_turn
 from .tally cimport Tally, tally_add, tally_open
@@ -37,6 +39,7 @@ from .terminal cimport (
 )
 from .url cimport Url, url_parse
 from .view cimport View, view_draw
+from .writer cimport FORM_PLAIN, Writer, write_bytes, write_string
 
 cdef enum:
     EXIT_HOLDS = 0
@@ -47,9 +50,9 @@ cdef enum:
     STDERR = 2
     FRAME = US_PER_SECOND // 8  # us, from one picture to the next
     LINE = US_PER_SECOND  # from one line to the next
-    CHUNK = 4096  # bytes that a pipe with room takes without waiting (PIPE_BUF)
+    PATIENCE = US_PER_SECOND  # us, after a signal, with readers that take nothing
     EVENTS_MAX = 64
-    WATCH_MESSAGE_MAX = 512
+    WATCH_MESSAGE_MAX = WATCH_URL_MAX + 1024
 
 cdef enum Mode:  # what is printed meanwhile
     MODE_NOTHING
@@ -66,6 +69,7 @@ cdef enum Print:
     PRINT_SAMPLE
     PRINT_CLOSING
     PRINT_JUNIT
+    PRINT_PROBLEM
 
 cdef enum Event:  # beyond the numbers of slots
     EVENT_TIMER = 1 << 20
@@ -73,6 +77,11 @@ cdef enum Event:  # beyond the numbers of slots
     EVENT_RESOLVER
     EVENT_LISTENER
     EVENT_SCRAPE  # of the first client
+
+cdef struct Output:
+    int fd  # -1: none
+    size_t room  # bytes that are written at once
+    int error  # errno; nothing more is written
 
 cdef struct Watch:
     WatchOptions options
@@ -84,15 +93,17 @@ cdef struct Watch:
     Terminal terminal
     int mode
     int epoll, timer, signals
-    int junit  # descriptor
+    Output output
+    Output errors
+    Output junit
     int64_t print_due
     Page page
     const WatchSample *sample  # that is printed
     bint has_answered  # any replica has
     bint is_over
     int signal  # that has ended it; 0: none
+    int64_t give_up_at  # us, when readers that take nothing are left alone
     const char *ended
-    bint output_is_gone  # who read it has ended
     int problem  # an exit code, if it cannot go on
     char title[WATCH_URL_MAX + 32]  # of the picture
     char message[WATCH_MESSAGE_MAX]  # about that, or about what is wrong at the beginning; ends with NUL
@@ -119,24 +130,35 @@ cdef inline int watch_main(int count, const char **arguments, const char *progra
 
 
 cdef inline int watch_complain(const char *words) noexcept nogil:
-    cdef char bytes[WATCH_MESSAGE_MAX + 16]
+    cdef char bytes[3 * WATCH_MESSAGE_MAX + 16]
     cdef Text text
     text_open(&text, bytes, sizeof(bytes))
-    text_format(&text, "yinyang watch: %s\n", words)
+    text_problem(&text, words)
     if write(STDERR, bytes, min(text.length, text.room)) < 0:
         return EXIT_WRONG
     return EXIT_WRONG
 
 
+cdef inline void text_problem(Text *text, const char *words) noexcept nogil:
+    """A line whose words may repeat any bytes of an argument."""
+    cdef Writer writer
+    writer.text = text
+    writer.form = FORM_PLAIN
+    text_string(text, "yinyang watch: ")
+    write_string(&writer, words)
+    text_string(text, "\n")
+
+
 cdef inline int watch_tell(Watch *w, bint help, const char *program, const char *version) noexcept nogil:
     cdef Text text
+    output_open(&w.output, STDOUT)
     if not page_open(&w.page, &text):
         return EXIT_WRONG
     if help:
         watch_usage(&text, program)
     else:
         text_format(&text, "%s %s\n", program, version)
-    watch_write(w, STDOUT, text.data, min(text.length, text.room))
+    watch_write(w, &w.output, text.data, min(text.length, text.room))
     return EXIT_HOLDS
 
 
@@ -149,19 +171,20 @@ cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
     url_parse(&w.url, w.options.url)
     if not watch_can_ask(&w.url, message):
         return False
-    w.junit = -1
+    w.junit.fd = -1
     if w.options.junit != NULL:
-        w.junit = open(w.options.junit, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
-        if w.junit < 0:
-            text_quoted(message, w.options.junit)
-            text_string(message, " cannot be written: ")
-            text_system_error(message, errno)
+        w.junit.fd = open(w.options.junit, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
+        w.junit.room = log_room(w.junit.fd, False)
+        if w.junit.fd < 0:
+            text_unwritten(message, w.options.junit, errno)
             return False
     error = scrapes_open(&w.scrapes, w.options.metrics_port)
     if error < 0:
         text_format(message, "cannot serve metrics at port %llu: ", <unsigned long long>w.options.metrics_port)
         text_system_error(message, -error)
         return False
+    output_open(&w.output, STDOUT)
+    output_open(&w.errors, STDERR)
     w.mode = watch_mode(w)
     error = watch_open_events(w, now)
     if error < 0:
@@ -169,9 +192,21 @@ cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
         text_system_error(message, -error)
         return False
     watch_give_up_rights()
-    tally_open(&w.tally, &w.options, now)
-    w.print_due = now + (FRAME if w.mode == MODE_SCREEN else LINE)
     return True
+
+
+cdef inline void text_unwritten(Text *message, const char *path, int error) noexcept nogil:
+    text_quoted(message, path)
+    text_string(message, " cannot be written: ")
+    text_system_error(message, error)
+
+
+cdef inline void output_open(Output *output, int fd) noexcept nogil:
+    """Write to this descriptor without blocking, as signals would not end that."""
+    cdef int reopened = log_reopen(fd)
+    output.fd = reopened if reopened >= 0 else fd
+    output.room = log_room(output.fd, reopened >= 0)
+    output.error = 0
 
 
 cdef inline bint watch_can_ask(const Url *url, Text *message) noexcept nogil:
@@ -180,6 +215,9 @@ cdef inline bint watch_can_ask(const Url *url, Text *message) noexcept nogil:
     if url.is_tls:
         text_string(message, "https is what the watch for Python does: pip install 'yinyang-serve[watch]', and then "
                     "yinyang-watch https://...")
+        return False
+    if url.host.length > HOST_MAX:
+        text_format(message, "the name of the host has more than %llu bytes", <unsigned long long>HOST_MAX)
         return False
     for i in range(url.host.length):
         if url.host.bytes[i] & 0x80:
@@ -204,14 +242,17 @@ cdef inline int watch_open_events(Watch *w, int64_t now) noexcept nogil:
     if error < 0:
         return error
     sigemptyset(&minded)
-    sigaddset(&minded, SIGHUP)
+    if signal(SIGHUP, SIG_DFL) != SIG_IGN:  # else it is to outlive its terminal (nohup(1))
+        sigaddset(&minded, SIGHUP)
     sigaddset(&minded, SIGINT)
     sigaddset(&minded, SIGTERM)
     sigaddset(&minded, SIGWINCH)
     w.signals = signalfd(-1, &minded, SFD_CLOEXEC | SFD_NONBLOCK)
     if w.signals < 0:
         return -errno
+    sigaddset(&minded, SIGHUP)
     sigaddset(&minded, SIGPIPE)
+    sigaddset(&minded, SIGXFSZ)
     pthread_sigmask(SIG_BLOCK, &minded, NULL)
     w.epoll = epoll_create1(EPOLL_CLOEXEC)
     w.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
@@ -220,12 +261,12 @@ cdef inline int watch_open_events(Watch *w, int64_t now) noexcept nogil:
     watch_await(w, w.signals, EVENT_SIGNAL, EPOLLIN)
     watch_await(w, w.timer, EVENT_TIMER, EPOLLIN | EPOLLET)  # so that nobody has to read how often it expired
     watch_await(w, w.resolver.fd, EVENT_RESOLVER, EPOLLIN)
-    watch_await(w, w.scrapes.listener, EVENT_LISTENER, EPOLLIN)
+    watch_await(w, w.scrapes.listener, EVENT_LISTENER, EPOLLIN | EPOLLET)
     w.scrapes.epoll = w.epoll
     w.scrapes.first_event = EVENT_SCRAPE
     w.sampler.on_sample = watch_on_sample
     w.sampler.context = w
-    return sampler_open(&w.sampler, &w.options, &w.url, &w.resolver, w.epoll, now)
+    return sampler_open(&w.sampler, &w.options, &w.url, &w.resolver, w.epoll)
 
 
 cdef inline void watch_await(Watch *w, int fd, int number, uint32_t events) noexcept nogil:
@@ -252,12 +293,16 @@ cdef inline void watch_run(Watch *w) noexcept nogil:
     cdef epoll_event events[EVENTS_MAX]
     cdef int count, i
     cdef int64_t now = monotonic_us()
-    watch_print_begin(w)
-    sampler_turn(&w.sampler, now)
+    tally_open(&w.tally, &w.options, now)
+    w.print_due = now + (FRAME if w.mode == MODE_SCREEN else LINE)
+    watch_print_begin(w, now)
+    sampler_begin(&w.sampler, now)
+    watch_end_if_done(w, now)
     while not w.is_over:
         watch_set_timer(w, now)
         count = epoll_wait(w.epoll, events, EVENTS_MAX, -1)
         now = monotonic_us()
+        sampler_wake(&w.sampler, now)
         for i in range(max(count, 0)):
             if not w.is_over:
                 watch_event(w, events[i].data.u64, events[i].events, now)
@@ -267,8 +312,12 @@ cdef inline void watch_run(Watch *w) noexcept nogil:
         scrapes_turn(&w.scrapes, now)
         if not w.is_over and now >= w.print_due:
             watch_print_meanwhile(w, now)
-        if not w.is_over and sampler_is_done(&w.sampler, now):
-            watch_end(w, "count" if w.tally.samples == w.options.count else "duration")
+        watch_end_if_done(w, now)
+
+
+cdef inline void watch_end_if_done(Watch *w, int64_t now) noexcept nogil:
+    if not w.is_over and sampler_is_done(&w.sampler, now):
+        watch_end(w, "count" if w.tally.samples == w.options.count else "duration")
 
 
 cdef inline void watch_end(Watch *w, const char *reason) noexcept nogil:
@@ -305,8 +354,10 @@ cdef inline void watch_read_signals(Watch *w) noexcept nogil:
     cdef signalfd_siginfo info
     while read(w.signals, &info, sizeof(info)) == <ssize_t>sizeof(info):
         if info.ssi_signo != SIGWINCH:
+            w.give_up_at = monotonic_us() + (0 if w.signal else PATIENCE)  # a second one wants the end at once
             w.signal = <int>info.ssi_signo
-            watch_end(w, "signal")
+            if not w.is_over:
+                watch_end(w, "signal")
         elif w.mode == MODE_SCREEN and terminal_resize(&w.terminal):
             w.print_due = 0
 
@@ -321,7 +372,7 @@ cdef inline void watch_on_sample(void *context, const WatchSample *sample, const
     tally_add(&w.tally, sample)
     if w.mode == MODE_SAMPLES:
         w.sample = sample
-        watch_print(w, STDOUT, PRINT_SAMPLE)
+        watch_print(w, &w.output, PRINT_SAMPLE, sample.end)
     if w.tally.goal_reached != NOT_GIVEN:
         watch_end(w, "until")
 
@@ -353,10 +404,13 @@ cdef inline bint watch_needs_login(Watch *w, const WatchSample *sample, const An
 
 cdef inline void text_location(Text *text, const Answer *answer) noexcept nogil:
     """Where a redirect leads to, without the query, which may hold secrets."""
+    cdef Writer writer
     cdef size_t length = 0
     while length < answer.location.length and answer.location.bytes[length] != b'?':
         length += 1
-    text_printable(text, answer.location.bytes, length)
+    writer.text = text
+    writer.form = FORM_PLAIN
+    write_bytes(&writer, answer.location.bytes, length)  # the end of the head lies behind
 
 
 cdef inline void watch_note_waits(Watch *w) noexcept nogil:
@@ -373,27 +427,27 @@ cdef inline void watch_note_waits(Watch *w) noexcept nogil:
 
 # ---- what is printed ----------------------------------------------------------------------------------------------
 
-cdef inline void watch_print_begin(Watch *w) noexcept nogil:
+cdef inline void watch_print_begin(Watch *w, int64_t now) noexcept nogil:
     cdef char bytes[64]
     cdef Text text
     text_open(&text, w.title, sizeof(w.title) - 1)
     text_format(&text, "%s (%s connections)", w.options.display_url, "same" if w.options.keep_alive else "new")
     if w.mode == MODE_SAMPLES:
-        watch_print(w, STDOUT, PRINT_RUN)
+        watch_print(w, &w.output, PRINT_RUN, now)
     elif w.mode == MODE_SCREEN:
         text_open(&text, bytes, sizeof(bytes))
         terminal_begin(&text)
-        watch_write(w, STDOUT, bytes, text.length)
-        watch_print(w, STDOUT, PRINT_FRAME)
+        watch_write(w, &w.output, bytes, text.length)
+        watch_print(w, &w.output, PRINT_FRAME, now)
 
 
 cdef inline void watch_print_meanwhile(Watch *w, int64_t now) noexcept nogil:
     cdef int64_t interval = FRAME if w.mode == MODE_SCREEN else LINE
     if w.mode == MODE_SCREEN:
         terminal_resize(&w.terminal)  # a process in the background gets no SIGWINCH
-        watch_print(w, STDOUT, PRINT_FRAME)
+        watch_print(w, &w.output, PRINT_FRAME, now)
     elif w.mode == MODE_LINES:
-        watch_print(w, STDOUT, PRINT_LINE)
+        watch_print(w, &w.output, PRINT_LINE, now)
     w.print_due = max(w.print_due + interval, now)
 
 
@@ -403,40 +457,58 @@ cdef inline int watch_finish(Watch *w) noexcept nogil:
     cdef Text text
     cdef int64_t now
     cdef bint has_end = (w.options.duration != NOT_GIVEN or w.options.count != NOT_GIVEN or w.options.has_goal)
+    if w.output.error and w.signals:
+        watch_read_signals(w)  # the hangup of a terminal is the reason, not the error
     if w.mode == MODE_SCREEN:
         text_open(&text, bytes, sizeof(bytes))
         terminal_end(&text)
-        watch_write(w, STDOUT, bytes, text.length)
-    if w.problem:
-        return watch_complain(w.message)
+        watch_write(w, &w.output, bytes, text.length)
     now = monotonic_us()
     w.tally.waiting = 0
-    if w.mode == MODE_SCREEN:
-        watch_print(w, STDOUT, PRINT_LAST_FRAME)
-    elif w.mode == MODE_LINES:
-        watch_print(w, STDOUT, PRINT_LINE)
-    elif w.options.json:
-        watch_print(w, STDOUT, PRINT_REPORT)
-    if w.output_is_gone:
+    if not w.problem:
+        watch_print_last(w, now)
+    if w.output.error == EPIPE and not w.problem:  # who read it has ended
         return EXIT_SIGNAL + SIGPIPE
-    watch_print(w, STDERR, PRINT_CLOSING)
-    if w.junit >= 0:
-        watch_empty(w.junit)
-        watch_print(w, w.junit, PRINT_JUNIT)
-    if w.signal and has_end:
+    if not w.problem:
+        watch_print(w, &w.errors, PRINT_CLOSING, now)
+        watch_write_junit(w, now)
+    if w.output.error and not w.signal and not w.problem:
+        text_open(&text, w.message, WATCH_MESSAGE_MAX - 1)
+        text_string(&text, "the output cannot be written: ")
+        text_system_error(&text, w.output.error)
+        w.problem = EXIT_WRONG
+    if w.problem:
+        watch_print(w, &w.errors, PRINT_PROBLEM, now)
+        return w.problem
+    if w.signal and (has_end or w.output.error):
         return EXIT_SIGNAL + w.signal
     return EXIT_HOLDS if expectations_hold(&w.tally, now) else EXIT_FAILS
 
 
-cdef inline void watch_empty(int fd) noexcept nogil:
-    """Drop what a file has; a pipe has nothing that could be dropped."""
-    if ftruncate(fd, 0) < 0:
+cdef inline void watch_print_last(Watch *w, int64_t now) noexcept nogil:
+    if w.mode == MODE_SCREEN:
+        watch_print(w, &w.output, PRINT_LAST_FRAME, now)
+    elif w.mode == MODE_LINES:
+        watch_print(w, &w.output, PRINT_LINE, now)
+    elif w.options.json:
+        watch_print(w, &w.output, PRINT_REPORT, now)
+
+
+cdef inline void watch_write_junit(Watch *w, int64_t now) noexcept nogil:
+    cdef Text text
+    if w.junit.fd < 0:
         return
+    if ftruncate(w.junit.fd, 0) < 0 and errno != EINVAL:  # a pipe or a device cannot be cut
+        w.junit.error = errno
+    watch_print(w, &w.junit, PRINT_JUNIT, now)
+    if w.junit.error and not w.problem:
+        text_open(&text, w.message, WATCH_MESSAGE_MAX - 1)
+        text_unwritten(&text, w.options.junit, w.junit.error)
+        w.problem = EXIT_WRONG
 
 
-cdef inline void watch_print(Watch *w, int fd, int what) noexcept nogil:
-    """Write a text to a descriptor."""
-    cdef int64_t now = monotonic_us()
+cdef inline void watch_print(Watch *w, Output *output, int what, int64_t now) noexcept nogil:
+    """Write a text about what is known now."""
     cdef Text text
     watch_note_waits(w)
     if not page_open(&w.page, &text):
@@ -446,7 +518,7 @@ cdef inline void watch_print(Watch *w, int fd, int what) noexcept nogil:
         page_open(&w.page, &text)
         watch_render(w, &text, what, now)
     if text_fits(&text):
-        watch_write(w, fd, text.data, text.length)
+        watch_write(w, output, text.data, text.length)
 
 
 cdef inline void watch_render(Watch *w, Text *text, int what, int64_t now) noexcept nogil:
@@ -471,8 +543,10 @@ cdef inline void watch_render(Watch *w, Text *text, int what, int64_t now) noexc
         text_string(text, "\n")
     elif what == PRINT_CLOSING:
         text_closing(text, tally, now, w.terminal.unicode, is_in_github())
-    else:
+    elif what == PRINT_JUNIT:
         text_junit(text, tally, now)
+    else:
+        text_problem(text, w.message)
 
 
 cdef inline bint is_in_github() noexcept nogil:
@@ -493,32 +567,42 @@ cdef inline void watch_draw(Watch *w, Text *text, int64_t now, bint show_all) no
     view_draw(text, &w.tally, now, &view)
 
 
-cdef inline void watch_write(Watch *w, int fd, const char *bytes, size_t length) noexcept nogil:
-    """Write all, but go no further if a signal comes while the reader takes nothing."""
+cdef inline void watch_write(Watch *w, Output *output, const char *bytes, size_t length) noexcept nogil:
+    """Write all, as long as the reader takes it; after a signal, it has to do so soon."""
     cdef ssize_t written
-    while length and not w.output_is_gone:
-        if not watch_can_write(w, fd):
-            return
-        written = write(fd, bytes, min(length, <size_t>CHUNK))
-        if written < 0:
-            if errno != EINTR:
-                w.output_is_gone = fd == STDOUT
-                watch_end(w, "signal")
-                return
-            continue
-        bytes += written
-        length -= <size_t>written
+    while length and not output.error:
+        written = log_write(output.fd, NULL, output.room, bytes, length, 1, 0)
+        if written > 0:
+            bytes += written
+            length -= <size_t>written
+        elif written < 0:
+            output_fail(w, output, <int>-written)
+        elif not watch_wait_for_room(w, output.fd):
+            output_fail(w, output, EAGAIN)
 
 
-cdef inline bint watch_can_write(Watch *w, int fd) noexcept nogil:
-    """Wait until a descriptor takes bytes; False if a signal came instead."""
+cdef inline void output_fail(Watch *w, Output *output, int error) noexcept nogil:
+    output.error = error
+    if output == &w.output and not w.is_over:
+        watch_end(w, "signal")
+
+
+cdef inline bint watch_wait_for_room(Watch *w, int fd) noexcept nogil:
+    """Wait until a descriptor takes bytes; False if it takes too long after a signal."""
     cdef pollfd fds[2]
+    cdef int64_t left = -1
+    if w.signal:
+        left = w.give_up_at - monotonic_us()
+        if left <= 0:
+            return False
+        left = left // US_PER_MS + 1
     fds[0].fd = fd
     fds[0].events = POLLOUT
     fds[1].fd = w.signals if w.signals else -1  # not yet open
     fds[1].events = POLLIN
     fds[0].revents = fds[1].revents = 0
-    while poll(fds, 2, -1) < 0:
-        if errno != EINTR:
-            return False
-    return fds[0].revents != 0
+    if poll(fds, 2, <int>left) < 0 and errno != EINTR:
+        return False
+    if fds[1].revents:
+        watch_read_signals(w)
+    return True

@@ -4,6 +4,8 @@ The times between requests are random, from an exponential distribution with the
 times sees a rotation as it is, while two clients with exact timers may each keep step with a part of it. If no slot is
 free, a request waits for one. Requests that are later than MAX_LAG do not come in a burst.
 
+While the watch itself is held up, because it was stopped or its reader takes nothing, no time passes for its requests.
+
 A slot has at most one request at a time, and one connection. All sockets are watched by one epoll, edge-triggered.
 """
 
@@ -15,9 +17,9 @@ from ..os.address cimport Address, hex_digit
 from ..os.syscalls cimport (
     EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINPROGRESS, EMFILE,
     ENETDOWN, ENETUNREACH, ENFILE, ENOMEM, EPIPE, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
-    EPOLL_CTL_ADD, ETIMEDOUT, MAP_NORESERVE, MAP_PRIVATE, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
-    SYS_getrandom, close, connect_socket, epoll_ctl, epoll_event, errno, map_memory, monotonic_us, open_socket, recv,
-    send, sockaddr, socket_error, syscall
+    EPOLL_CTL_ADD, ETIMEDOUT, MAP_NORESERVE, MAP_PRIVATE, MSG_NOSIGNAL, MSG_PEEK, SOCK_CLOEXEC, SOCK_NONBLOCK,
+    SOCK_STREAM, SYS_getrandom, close, connect_socket, epoll_ctl, epoll_event, errno, map_memory, monotonic_us,
+    open_socket, recv, send, sockaddr, socket_error, syscall
 )
 from ..text.buffer cimport Text, text_open, text_put, text_string
 from .answer cimport (
@@ -26,7 +28,7 @@ from .answer cimport (
 )
 from .cookies cimport COOKIES_MAX, CookieJar, Cookies, jar_choose, jar_open, jar_store
 from .describe cimport answer_describe, label_set
-from .options cimport NOT_GIVEN, WATCH_URL_MAX, WatchOptions
+from .options cimport NOT_GIVEN, WATCH_CONCURRENCY_MAX, WATCH_URL_MAX, WatchOptions
 from .resolver cimport LOOK_UP_AGAIN, Resolver, resolver_ask, resolver_take_turn
 from .sample cimport Label, US_PER_MS, US_PER_SECOND, WatchSample, label_copy
 from .url cimport Part, Url, text_whoami_path, text_whoami_query
@@ -47,6 +49,8 @@ cdef extern from "verdict.h" nogil:
 
 cdef enum:
     MAX_LAG = 100 * US_PER_MS  # of lateness that are made up for
+    MIN_HELD_UP = 500 * US_PER_MS  # of lateness that no busy host explains
+    INTERVAL_MAX = 366 * 24 * 3600  # seconds
     REQUEST_HEAD_MAX = 3 * WATCH_URL_MAX + 1024  # bytes of a request without its cookies
     NAME_PATIENCE = US_PER_SECOND  # for which a name may have no address
     NO_FAILURE = -1
@@ -71,6 +75,7 @@ cdef struct Slot:
     size_t cookies_length
     char cookies[COOKIES_MAX]
     size_t sent  # bytes of the request
+    int failure  # of sending it; NO_FAILURE: none yet
     Answer answer
 
 cdef struct Sampler:
@@ -80,10 +85,11 @@ cdef struct Sampler:
     void (*on_sample)(void *context, const WatchSample *sample, const Answer *answer) noexcept nogil
     void *context  # of on_sample
     Slot *slots  # as many as options.concurrency
-    int free_slots[1000]  # their numbers
+    int free_slots[WATCH_CONCURRENCY_MAX]  # their numbers
     int free_count
     int64_t latest_due  # us, when the next request is to be sent
     int64_t end  # us, when no more are sent; NOT_GIVEN: never
+    int64_t waits_since, due  # us, when it had nothing to do, and when it was to have
     int64_t sent
     int64_t connections
     uint64_t random_state
@@ -93,9 +99,9 @@ cdef struct Sampler:
     WatchSample sample  # that was made last
 
 
-cdef inline int sampler_open(Sampler *s, const WatchOptions *options, const Url *url, Resolver *resolver, int epoll,
-                             int64_t now) noexcept nogil:
-    """Be ready to send the first request `now`; 0 or -errno."""
+cdef inline int sampler_open(Sampler *s, const WatchOptions *options, const Url *url, Resolver *resolver,
+                             int epoll) noexcept nogil:
+    """Have room for all requests; 0 or -errno."""
     cdef size_t slots = sizeof(Slot) * <size_t>options.concurrency
     cdef char *memory = <char *>map_memory(slots + <size_t>ANSWER_MAX * <size_t>options.concurrency,
                                            MAP_PRIVATE | MAP_NORESERVE)
@@ -106,8 +112,6 @@ cdef inline int sampler_open(Sampler *s, const WatchOptions *options, const Url 
     s.resolver = resolver
     s.epoll = epoll
     s.slots = <Slot *>memory
-    s.latest_due = now
-    s.end = now + options.duration if options.duration != NOT_GIVEN else NOT_GIVEN
     for i in range(options.concurrency):
         s.slots[i].fd = -1
         answer_open(&s.slots[i].answer, memory + slots + <size_t>ANSWER_MAX * <size_t>i)
@@ -120,6 +124,13 @@ cdef inline int sampler_open(Sampler *s, const WatchOptions *options, const Url 
     return 0
 
 
+cdef inline void sampler_begin(Sampler *s, int64_t now) noexcept nogil:
+    """Send the first request, and have the duration begin."""
+    s.latest_due = s.waits_since = s.due = now
+    s.end = now + s.options.duration if s.options.duration != NOT_GIVEN else NOT_GIVEN
+    sampler_turn(s, now)
+
+
 cdef inline uint64_t sampler_random(Sampler *s) noexcept nogil:
     """64 bits (xorshift64*, Vigna 2016): nothing depends on their being secret."""
     s.random_state ^= s.random_state >> 12
@@ -129,9 +140,9 @@ cdef inline uint64_t sampler_random(Sampler *s) noexcept nogil:
 
 
 cdef inline double sampler_interval(Sampler *s) noexcept nogil:
-    """The us until the next request."""
+    """The us until the next request, half of one added, as what is behind the point will be cut off."""
     cdef double part = <double>(sampler_random(s) >> 11) / <double>(<uint64_t>1 << 53)
-    return -log(1 - part) / s.options.rate * US_PER_SECOND
+    return min(-log(1 - part) / s.options.rate, <double>INTERVAL_MAX) * US_PER_SECOND + 0.5
 
 
 # ---- the request --------------------------------------------------------------------------------------------------
@@ -240,7 +251,7 @@ cdef inline bint sampler_is_sending(const Sampler *s, int64_t now) noexcept nogi
     """Whether there are requests to send, now or later."""
     if s.options.count != NOT_GIVEN and s.sent >= s.options.count:
         return False
-    return s.end == NOT_GIVEN or max(s.latest_due, now) < s.end
+    return s.end == NOT_GIVEN or now < s.end
 
 
 cdef inline bint sampler_is_done(const Sampler *s, int64_t now) noexcept nogil:
@@ -248,7 +259,7 @@ cdef inline bint sampler_is_done(const Sampler *s, int64_t now) noexcept nogil:
     return not sampler_is_sending(s, now) and s.free_count == s.options.concurrency
 
 
-cdef inline int64_t sampler_due(const Sampler *s, int64_t now) noexcept nogil:
+cdef inline int64_t sampler_due(Sampler *s, int64_t now) noexcept nogil:
     """When sampler_turn has something to do next, unless something happens before."""
     cdef int64_t due = now + US_PER_SECOND
     cdef int i
@@ -262,12 +273,28 @@ cdef inline int64_t sampler_due(const Sampler *s, int64_t now) noexcept nogil:
             due = min(due, s.slots[i].begin + s.options.timeout)
         if s.slots[i].state == SLOT_LOOKING_UP:
             due = min(due, now + LOOK_UP_AGAIN)
+    s.waits_since = now
+    s.due = due
     return due
+
+
+cdef inline void sampler_wake(Sampler *s, int64_t now) noexcept nogil:
+    """Leave out of account the time for which the watch was held up, before anything depends on it."""
+    cdef int64_t late = now - s.due
+    cdef int64_t waited = now - s.waits_since
+    cdef int i
+    s.waits_since = s.due = now
+    if late < MIN_HELD_UP:
+        return
+    for i in range(s.options.concurrency):
+        s.slots[i].begin += waited
+        s.slots[i].start += waited
 
 
 cdef inline void sampler_turn(Sampler *s, int64_t now) noexcept nogil:
     """Give up what takes too long, and send the requests that are due."""
     cdef int i
+    sampler_wake(s, now)
     for i in range(s.options.concurrency):
         if s.slots[i].state == SLOT_LOOKING_UP:
             slot_look_up(s, i, now)
@@ -288,16 +315,25 @@ cdef inline void sampler_send(Sampler *s, int64_t now) noexcept nogil:
     s.sent += 1
     slot.begin = slot.start = now
     slot.sent = 0
+    slot.failure = NO_FAILURE
     slot.tries = 0
     slot_take_cookies(s, slot)
     answer_begin(&slot.answer)
+    if slot.fd >= 0 and not is_quiet(slot.fd):
+        slot_close(slot)
     if slot.fd >= 0:
-        slot.state = SLOT_ASKING
-        if not slot_send(s, slot):
-            slot_fail(s, number, failure_of(errno))
+        slot_ask(s, number)
         return
+    slot.connection = 0
     slot.state = SLOT_LOOKING_UP
     slot_look_up(s, number, now)
+
+
+cdef inline bint is_quiet(int fd) noexcept nogil:
+    """Whether the server has neither ended the connection, nor sent anything that nobody has asked for. It may have
+    done so together with the last answer, and epoll tells that once."""
+    cdef char byte = 0
+    return recv(fd, &byte, 1, MSG_PEEK) < 0 and errno == EAGAIN
 
 
 cdef inline void slot_take_cookies(Sampler *s, Slot *slot) noexcept nogil:
@@ -378,9 +414,16 @@ cdef inline void slot_connected(Sampler *s, int number) noexcept nogil:
     cdef Slot *slot = &s.slots[number]
     s.connections += 1
     slot.connection = s.connections
+    slot_ask(s, number)
+
+
+cdef inline void slot_ask(Sampler *s, int number) noexcept nogil:
+    """Send the request. If the connection fails, the server may have said why before."""
+    cdef Slot *slot = &s.slots[number]
     slot.state = SLOT_ASKING
     if not slot_send(s, slot):
-        slot_fail(s, number, failure_of(errno))
+        slot.failure = failure_of(errno)
+        slot_receive(s, number)
 
 
 cdef inline void sampler_event(Sampler *s, int number, uint32_t events) noexcept nogil:
@@ -402,8 +445,8 @@ cdef inline void sampler_event(Sampler *s, int number, uint32_t events) noexcept
                 slot_fail(s, number, failure_of(error))
             return
         slot_connected(s, number)
-    elif slot.state == SLOT_ASKING and events & EPOLLOUT and not slot_send(s, slot):
-        slot_fail(s, number, failure_of(errno))
+    elif slot.state == SLOT_ASKING and events & EPOLLOUT:
+        slot_ask(s, number)
     if slot.state == SLOT_ASKING and events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
         slot_receive(s, number)
 
@@ -417,7 +460,9 @@ cdef inline void slot_receive(Sampler *s, int number) noexcept nogil:
     while state == ANSWER_MORE:
         size = recv(slot.fd, answer.buffer + answer.length, ANSWER_MAX - answer.length, 0)
         if size < 0:
-            if errno != EAGAIN:
+            if slot.failure != NO_FAILURE:
+                slot_fail(s, number, slot.failure)
+            elif errno != EAGAIN:
                 slot_fail(s, number, failure_of(errno))
             return
         answer.length += <size_t>size
@@ -426,7 +471,7 @@ cdef inline void slot_receive(Sampler *s, int number) noexcept nogil:
             slot_end(s, number, answer.status, state == ANSWER_DONE)
             return
     if state == ANSWER_CUT:
-        slot_fail(s, number, FAILURE_CLOSED)
+        slot_fail(s, number, slot.failure if slot.failure != NO_FAILURE else FAILURE_CLOSED)
     elif state == ANSWER_NOT_HTTP:
         slot_fail(s, number, FAILURE_NOT_HTTP)
     elif state == ANSWER_DONE and answer_describe(answer, &s.sample.replica):

@@ -1,15 +1,15 @@
 """Answers http://127.0.0.1:PORT/metrics while the watch runs, to a few clients at a time (RFC 9112)."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memset, strlen, strstr
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp, strlen, strstr
 
 from ..os.address cimport Address, address_parse
 from ..os.listener cimport bound_socket
 from ..os.syscalls cimport (
-    EAGAIN, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, MSG_NOSIGNAL, SOL_SOCKET, SO_REUSEADDR, accept_client,
+    EAGAIN, EPOLLIN, EPOLLOUT, EPOLL_CTL_ADD, EPOLL_CTL_MOD, MSG_NOSIGNAL, accept_client,
     close, epoll_ctl, epoll_event, errno, listen, recv, send
 )
-from ..text.buffer cimport Text, text_fits, text_format, text_number, text_open, text_put, text_string
+from ..text.buffer cimport Text, text_fits, text_number, text_open, text_string
 from .exporter cimport text_watch_metrics
 from .page cimport Page, page_must_grow, page_open
 from .sample cimport US_PER_SECOND
@@ -32,6 +32,7 @@ cdef struct Scrape:
 
 cdef struct Scrapes:
     int listener  # -1: none
+    bint has_refused  # the kernel, another descriptor: somebody may wait to be accepted
     int epoll
     uint64_t first_event  # the data of the events of the first client; those of the others follow
     Scrape clients[SCRAPES_MAX]
@@ -54,7 +55,8 @@ cdef inline int scrapes_open(Scrapes *s, int port) noexcept nogil:
 
 
 cdef inline void scrapes_accept(Scrapes *s, int64_t now) noexcept nogil:
-    """Take in clients while there is room; those beyond are let go."""
+    """Take in clients while there is room; those beyond are let go. The listener is watched edge-triggered, so that
+    one who cannot be accepted, as there is no descriptor left, keeps nobody busy."""
     cdef epoll_event event
     cdef Scrape *client
     cdef int fd = accept_client(s.listener)
@@ -73,11 +75,14 @@ cdef inline void scrapes_accept(Scrapes *s, int64_t now) noexcept nogil:
             event.data.u64 = s.first_event + <uint64_t>i
             epoll_ctl(s.epoll, EPOLL_CTL_ADD, fd, &event)
         fd = accept_client(s.listener)
+    s.has_refused = errno != EAGAIN
 
 
 cdef inline void scrapes_turn(Scrapes *s, int64_t now) noexcept nogil:
-    """Close those who take too long."""
+    """Close those who take too long, and see to those who could not be accepted."""
     cdef int i
+    if s.has_refused:
+        scrapes_accept(s, now)
     for i in range(SCRAPES_MAX):
         if s.clients[i].fd >= 0 and now >= s.clients[i].deadline:
             scrape_close(&s.clients[i])
@@ -108,6 +113,9 @@ cdef inline void scrapes_event(Scrapes *s, int number, const Tally *tally, int64
                 scrape_close(client)
             return
         scrape_write(client, tally, now)
+        if client.length == 0:  # for want of memory
+            scrape_close(client)
+            return
         event.events = EPOLLOUT
         event.data.u64 = s.first_event + <uint64_t>number
         epoll_ctl(s.epoll, EPOLL_CTL_MOD, client.fd, &event)

@@ -1,9 +1,12 @@
 """The URL of the replicas: its parts, and the URL of `/whoami` below it (RFC 3986)."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memchr, memcmp, strchr, strlen, strncmp, strstr
 
 from ..text.buffer cimport Text, number_parse, text_put, text_string
+
+cdef extern from "text.h" nogil:
+    size_t utf8_length(const char *string)  # of the first character; 0 if there is none
 
 cdef enum:
     PORT_MAX = 65535
@@ -103,11 +106,15 @@ cdef inline const char *last_at_sign(const char *text, size_t length) noexcept n
 
 
 cdef inline bint url_is_printable(const char *text) noexcept nogil:
-    """Whether it has neither spaces nor control characters."""
+    """Whether it is UTF-8 without spaces and control characters."""
+    cdef size_t length
     while text[0]:
-        if 0 <= text[0] <= 32 or text[0] == 127:
+        length = utf8_length(text)
+        if length == 0 or 0 <= text[0] <= 32 or text[0] == 127:
             return False
-        text += 1
+        if length == 2 and <uint8_t>text[0] == 0xc2 and <uint8_t>text[1] < 0xa0:  # U+0080 to U+009F
+            return False
+        text += length
     return True
 
 

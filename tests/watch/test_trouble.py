@@ -1,0 +1,218 @@
+"""What happens around a watch: readers, files, terminals and signals that are not as they should be."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE, missing, wait_until
+
+from watch.command import Watch, environment, report
+from watch.servers import answering, says, whoami
+
+pytestmark = pytest.mark.host
+
+HTTPX = "yinyang.watch"
+IGNORES_HANGUP = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
+
+
+@contextlib.contextmanager
+def running(watch: Watch, *arguments: object, by: tuple[str, ...] = (), stdout: int = -1) -> Iterator[subprocess.Popen]:
+    """A watch that is started by another command, or writes elsewhere."""
+    command = [*by, *watch.command, *map(str, arguments)]
+    variables = environment() | watch.variables | {"TERM": "xterm"}
+    with subprocess.Popen(command, stdout=stdout, stderr=-1, env=variables) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_server_that_ends_the_connection_with_its_answer(watch: Watch) -> None:
+    """It does not say so, and is asked again on another connection."""
+
+    def answer_and_end(client: socket.socket) -> None:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)  # in one segment
+        client.sendall(whoami("a"))
+
+    with answering(answer_and_end) as port:
+        limits = ["--count", 12, "--rate", 100, "--concurrency", 1]
+        found = report(watch(f"http://127.0.0.1:{port}/", *limits, "--connection", "same", "--json"))
+    assert (found["answers"], found["failures"]) == (12, {})
+
+
+def test_a_rate_close_to_none(web_lone: int, watch: Watch) -> None:
+    """There is one request, and the duration is kept."""
+    done = watch(f"http://127.0.0.1:{web_lone}/", "--rate", "0.00000000000001", "--duration", "500ms", "--json")
+    found = report(done)
+    assert (done.returncode, found["samples"], found["ended"]) == (0, 1, "duration")
+    assert found["seconds"] >= 0.5
+
+
+def test_a_duration_close_to_none(web_lone: int, watch: Watch) -> None:
+    done = watch(f"http://127.0.0.1:{web_lone}/", "--duration", "0.001ms", "--json")
+    found = report(done)
+    assert (done.returncode, found["ended"]) == (0, "duration")
+    if watch.name != HTTPX:
+        assert found["samples"] == 1
+
+
+def test_a_terminal_that_is_closed_under_nohup(web_lone: int, watch: Watch) -> None:
+    with running(watch, f"http://127.0.0.1:{web_lone}/", by=IGNORES_HANGUP) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        process.stdout.readline()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+
+
+def test_expectations_to_a_pipe(web_lone: int, watch: Watch) -> None:
+    done = watch(f"http://127.0.0.1:{web_lone}/", "--count", 1, "--json", "--junit", "/dev/stdout")
+    assert done.returncode == 0
+    assert done.stdout.rstrip().endswith("</testsuites>")
+
+
+def test_expectations_to_a_disk_that_is_full(web_lone: int, watch: Watch) -> None:
+    done = watch(f"http://127.0.0.1:{web_lone}/", "--count", 1, "--json", "--junit", "/dev/full")
+    assert done.returncode == 2
+    assert report(done)["answers"] == 1
+    last = done.stderr.splitlines()[-1].lower()
+    assert last.startswith(f"{watch.name}: '/dev/full' cannot be written: no space left")
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--jsonl"]], ids=str)
+def test_output_to_a_disk_that_is_full(form: list[str], web_lone: int, watch: Watch) -> None:
+    command = [f"http://127.0.0.1:{web_lone}/", "--count", 3, *form]
+    with open("/dev/full", "w") as full, running(watch, *command, stdout=full.fileno()) as process:
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert errors.decode().lower().startswith(f"{watch.name}: the output cannot be written: no space left")
+    assert errors.count(b"\n") == 1
+
+
+def is_full(reader: int) -> bool:
+    """Whether the pipe is full, or nearly."""
+    return int.from_bytes(fcntl.ioctl(reader, termios.FIONREAD, bytes(4)), "little") > 60000
+
+
+def test_no_line_is_lost_when_the_terminal_changes_its_size(web_lone: int, watch: Watch) -> None:
+    """Whatever the reader does meanwhile."""
+    with running(watch, f"http://127.0.0.1:{web_lone}/", "--count", 600, "--rate", 5000, "--jsonl") as process:
+        wait_until(lambda: is_full(process.stdout.fileno()), "a full pipe")
+        for _ in range(20):
+            process.send_signal(signal.SIGWINCH)
+            time.sleep(0.01)  # so that there are several of them
+        output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert len([json.loads(line) for line in output.splitlines()]) == 600 + 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+@pytest.mark.parametrize("is_terminal", [False, True], ids=["pipe", "terminal"])
+def test_a_reader_that_takes_nothing(is_terminal: bool, number: int, web_lone: int, watch: Watch) -> None:
+    """A signal ends it nevertheless."""
+    if watch.name == HTTPX:
+        pytest.skip("Python goes on with a write that a signal has interrupted")
+    reader, writer = pty.openpty() if is_terminal else os.pipe()
+    with running(watch, f"http://127.0.0.1:{web_lone}/", "--rate", 5000, "--jsonl", stdout=writer) as process:
+        os.close(writer)
+        stuck = f"/proc/{process.pid}/wchan"
+        wait_until(lambda: waits_for_its_reader(stuck), "that it waits")
+        process.send_signal(number)
+        process.communicate(timeout=PATIENCE)
+    os.close(reader)
+    assert process.returncode == 128 + number
+
+
+def waits_for_its_reader(path: str) -> bool:
+    """Whether a process waits in poll(2) or write(2), as this file of /proc says, for a while."""
+    for _ in range(20):
+        if not any(word in Path(path).read_text() for word in ("poll_schedule", "do_sys_poll", "n_tty_write", "pipe_")):
+            return False
+        if "ep_poll" in Path(path).read_text():
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def test_a_watch_that_is_stopped_for_a_while(watch: Watch) -> None:
+    """That is no time of its requests."""
+    if watch.name == HTTPX:
+        pytest.skip("its event loop does not know of it")
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def answer_when_it_goes_on(client: socket.socket) -> None:
+        asked.set()
+        goes_on.wait(PATIENCE)
+        client.sendall(whoami("a"))
+
+    limits = ["--count", 1, "--timeout", "1s", "--max-p99", "1s", "--json"]
+    with answering(answer_when_it_goes_on) as port, running(watch, f"http://127.0.0.1:{port}/", *limits) as process:
+        asked.wait(PATIENCE)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+        goes_on.set()
+        output, errors = process.communicate(timeout=PATIENCE)
+    found = json.loads(output)
+    assert (process.returncode, found["answers"], found["failures"]) == (0, 1, {}), errors
+
+
+def test_a_location_with_control_characters(watch: Watch) -> None:
+    """Neither those of ASCII nor the others reach the terminal."""
+    head = b"HTTP/1.1 302 Found\r\nLocation: http://b/\xc2\x9b31m\x9b\xff?x\r\nContent-Length: 0\r\n\r\n"
+    with answering(says(head)) as port, running(watch, f"http://127.0.0.1:{port}/") as process:
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert "leads to http://b/" in errors.decode()
+    assert all(char.isprintable() for char in errors.decode().rstrip("\n"))
+
+
+@pytest.mark.parametrize("url", [b"http://127.0.0.1:9/\xc2\x9b31m", b"http://127.0.0.1:9/\xff", b"http://\xc0\x80/"])
+def test_a_url_that_is_no_text(url: bytes, watch: Watch) -> None:
+    done = watch(os.fsdecode(url), "--count", 1)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is not a URL" in done.stderr
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is this process, and it has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=str)
+def test_a_name_server_that_does_not_answer(number: int, tmp_path: Path, watch: Watch) -> None:
+    """Nothing is left of a watch that waits for it."""
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\noptions timeout:30 attempts:5\n")
+    mounts = f"mount --bind {tmp_path / 'resolv.conf'} /etc/resolv.conf && exec "
+    by = ("unshare", "--mount", "--net", "sh", "-c", f'{mounts}"$@"', "sh")
+    if os.getuid() != 0:
+        by = (by[0], "--map-root-user", *by[1:])
+    if not shutil.which("unshare") or subprocess.run([*by, "true"], capture_output=True, check=False).returncode:
+        missing("watch", "no namespaces can be made here")
+    with running(watch, "http://a.example/", "--duration", "1h", "--timeout", "1h", "--json", by=by) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        tasks = Path(f"/proc/{process.pid}/task")
+        wait_until(lambda: children.read_text() or len(list(tasks.iterdir())) > 1, "what looks up")
+        left = [int(pid) for pid in children.read_text().split()]
+        process.send_signal(number)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
+    wait_until(lambda: not any(map(is_running, left)), "the end of the process that looks up")
