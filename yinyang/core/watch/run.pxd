@@ -174,10 +174,10 @@ cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
     w.junit.fd = -1
     if w.options.junit != NULL:
         w.junit.fd = open(w.options.junit, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
-        w.junit.room = log_room(w.junit.fd, False)
         if w.junit.fd < 0:
             text_unwritten(message, w.options.junit, errno)
             return False
+        w.junit.room = log_room(w.junit.fd, False)
     error = scrapes_open(&w.scrapes, w.options.metrics_port)
     if error < 0:
         text_format(message, "cannot serve metrics at port %llu: ", <unsigned long long>w.options.metrics_port)
