@@ -15,6 +15,8 @@ from watch.command import Watch, report, sampled
 
 pytestmark = [pytest.mark.host, pytest.mark.proxies]
 
+SAME = ["--json", "--connection", "same"]
+
 
 @pytest.fixture
 def replicas(tmp_path: Path) -> Iterator[Stage]:
@@ -35,7 +37,7 @@ def test_even(replicas: Stage, watch: Watch) -> None:
 
 def test_weighted(replicas: Stage, watch: Watch) -> None:
     url = replicas.balance("haproxy", server=["weight 4", "weight 2", "weight 2"]).url
-    done = watch(url, "--count", 800, "--rate", 1000, "--json", "--min-share", "30")
+    done = watch(url, "--count", 800, "--rate", 1000, "--concurrency", 1, "--json", "--min-share", "30")  # in order
     found = report(done)
     assert found["verdict"]["kind"] in ("turns", "weighted")
     assert found["verdict"]["words"].startswith("web-0 gets ")
@@ -48,14 +50,14 @@ def test_weighted(replicas: Stage, watch: Watch) -> None:
 
 def test_layer_4_is_sticky_by_connection(replicas: Stage, watch: Watch) -> None:
     url = replicas.balance("haproxy", mode="tcp").url
-    found = report(watch(url, "--count", 300, "--rate", 500, "--json", "--connection", "same"))
+    found = report(watch(url, "--count", 600, "--rate", 500, "--concurrency", 50, *SAME))
     assert found["verdict"]["kind"] == "sticky by connection"
     assert found["connection"] == "same"
 
 
 def test_layer_7_is_not_sticky_by_connection(replicas: Stage, watch: Watch) -> None:
     url = replicas.balance("haproxy").url
-    found = report(watch(url, "--count", 300, "--rate", 500, "--json", "--connection", "same"))
+    found = report(watch(url, "--count", 300, "--rate", 500, *SAME))
     assert found["verdict"]["kind"] in ("turns", "even so far", "early")
 
 

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import socket
@@ -197,6 +198,12 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def minds(pid: int, number: int) -> bool:
+    """Whether a signal is blocked, to be read, or handled."""
+    masks = re.findall(r"^Sig(?:Blk|Cgt):\s+([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text(), re.M)
+    return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=str)
 def test_a_name_server_that_does_not_answer(number: int, tmp_path: Path, watch: Watch) -> None:
     """Nothing is left of a watch that waits for it."""
@@ -212,6 +219,8 @@ def test_a_name_server_that_does_not_answer(number: int, tmp_path: Path, watch: 
         tasks = Path(f"/proc/{process.pid}/task")
         wait_until(lambda: children.read_text() or len(list(tasks.iterdir())) > 1, "what looks up")
         left = [int(pid) for pid in children.read_text().split()]
+        if number != signal.SIGKILL:
+            wait_until(lambda: minds(process.pid, number), "that it minds signals")
         process.send_signal(number)
         process.communicate(timeout=PATIENCE)
     assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
