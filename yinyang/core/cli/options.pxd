@@ -8,6 +8,7 @@ from ..config.config cimport (
     Option, config_is_consistent, config_set, config_set_defaults, is_setting, option_table, text_expected
 )
 from ..os.syscalls cimport getenv
+from ..text.argument cimport argument_names, argument_value
 from ..text.buffer cimport Text, llu, text_format, text_quoted, text_string
 
 cdef extern from "option_table.h" nogil:
@@ -81,7 +82,7 @@ cdef inline bint options_from_arguments(Config *config, Given *given, int count,
             text_quoted(message, argument)
             text_string(message, "; --help lists the options that there are")
             return False
-        value = value_of(argument, option)
+        value = argument_value(argument)
         if not takes_value(option):
             if value != NULL:
                 text_format(message, "--%s takes no value", option_table[option].word)
@@ -99,26 +100,13 @@ cdef inline bint options_from_arguments(Config *config, Given *given, int count,
 
 cdef inline int option_of(const char *argument) noexcept nogil:
     """The option that `--option` or `--option=value` names, or OPTION_COUNT."""
-    cdef size_t length
     cdef int option
     if strcmp(argument, "-h") == 0:
         return OPTION_HELP
-    if argument[0] == b'-' and argument[1] == b'-':
-        for option in range(OPTION_COUNT):
-            length = strlen(option_table[option].word)
-            if strncmp(argument + 2, option_table[option].word, length) == 0:
-                if argument[2 + length] == 0 or argument[2 + length] == b'=':
-                    return option
+    for option in range(OPTION_COUNT):
+        if argument_names(argument, option_table[option].word):
+            return option
     return OPTION_COUNT
-
-
-cdef inline const char *value_of(const char *argument, int option) noexcept nogil:
-    """The text after the = of `--option=value`; NULL if there is none."""
-    cdef const char *end
-    if argument[1] != b'-':
-        return NULL
-    end = argument + strlen("--") + strlen(option_table[option].word)
-    return end + 1 if end[0] == b'=' else NULL
 
 
 cdef inline bint takes_value(int option) noexcept nogil:

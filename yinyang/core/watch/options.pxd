@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset, strcmp, strlen, strncmp
 
 from ..config.config cimport text_alternatives, word_parse
+from ..text.argument cimport argument_names, argument_value
 from ..text.buffer cimport (
     Text, is_printable, llu, text_fits, text_format, text_open, text_put, text_quoted, text_string
 )
@@ -133,7 +134,7 @@ cdef inline int watch_options_parse(WatchOptions *options, int count, const char
             return WATCH_ERROR
         if watch_options[option].kind == WATCH_ACTION:
             return WATCH_SHOW_HELP if option == WATCH_OPTION_HELP else WATCH_SHOW_VERSION
-        value = watch_value_of(arguments[i], option)
+        value = argument_value(arguments[i])
         if watch_options[option].value == NULL and value != NULL:
             text_format(message, "--%s takes no value", watch_options[option].word)
             return WATCH_ERROR
@@ -152,26 +153,13 @@ cdef inline int watch_options_parse(WatchOptions *options, int count, const char
 
 cdef inline int watch_option_of(const char *argument) noexcept nogil:
     """The option that `--option` or `--option=value` names, or WATCH_OPTIONS_ALL."""
-    cdef size_t length
     cdef int option
     if strcmp(argument, "-h") == 0:
         return WATCH_OPTION_HELP
-    if argument[0] == b'-' and argument[1] == b'-':
-        for option in range(WATCH_OPTIONS_ALL):
-            length = strlen(watch_options[option].word)
-            if strncmp(argument + 2, watch_options[option].word, length) == 0:
-                if argument[2 + length] == 0 or argument[2 + length] == b'=':
-                    return option
+    for option in range(WATCH_OPTIONS_ALL):
+        if argument_names(argument, watch_options[option].word):
+            return option
     return WATCH_OPTIONS_ALL
-
-
-cdef inline const char *watch_value_of(const char *argument, int option) noexcept nogil:
-    """The text after the = of `--option=value`; NULL if there is none."""
-    cdef const char *end
-    if argument[1] != b'-':
-        return NULL
-    end = argument + strlen("--") + strlen(watch_options[option].word)
-    return end + 1 if end[0] == b'=' else NULL
 
 
 cdef inline bint watch_option_set(WatchOptions *options, double *numbers, int option, const char *value,
