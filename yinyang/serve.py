@@ -22,6 +22,8 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT, or do what else the command line asks for; the exit code."""
     _open_standard_descriptors()
     if sys.argv[1:2] == ["watch"]:
+        if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # which nobody would run from now on
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         run_watch(sys.argv[2:])
     try:
         action, settings, passed_over = parse_options(sys.argv[1:])

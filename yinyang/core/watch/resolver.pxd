@@ -10,9 +10,8 @@ from libc.string cimport memcpy, memset
 from ..os.address cimport Address, address_parse
 from ..os.descriptors cimport STANDARD_FDS, close_all_except
 from ..os.syscalls cimport (
-    AF_UNIX, AF_UNSPEC, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_SEQPACKET, SOCK_STREAM, _exit,
-    addrinfo, close, errno, fork_whole, freeaddrinfo, getaddrinfo, getpid, getppid, pid_t, prctl, pthread_sigmask, read,
-    sigemptyset, sigset_t, socketpair, write
+    AF_UNIX, AF_UNSPEC, PR_SET_PDEATHSIG, SIGKILL, SOCK_CLOEXEC, SOCK_SEQPACKET, SOCK_STREAM, _exit, addrinfo, close,
+    errno, fork_whole, freeaddrinfo, getaddrinfo, getpid, getppid, pid_t, prctl, read, socketpair, write
 )
 from ..os.sandbox cimport sandbox_user
 from ..text.buffer cimport Text, text_number, text_open
@@ -70,13 +69,10 @@ cdef inline void resolver_serve(int fd, pid_t parent, const char *host, int port
     """Look up the name each time that somebody asks, until nobody is there to ask."""
     cdef Addresses found
     cdef uint8_t question = 0
-    cdef sigset_t none
     cdef int standard
     for standard in range(STANDARD_FDS):  # who reads what the watch prints waits for all who could
         close(standard)
     close_all_except(&fd, 1)
-    sigemptyset(&none)
-    pthread_sigmask(SIG_SETMASK, &none, NULL)
     sandbox_user()
     prctl(PR_SET_PDEATHSIG, SIGKILL)  # which a change of the user would undo
     if getppid() != parent:

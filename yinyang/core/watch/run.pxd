@@ -238,9 +238,7 @@ cdef inline int watch_mode(Watch *w) noexcept nogil:
 cdef inline int watch_open_events(Watch *w, int64_t now) noexcept nogil:
     """Whatever is waited for; 0 or -errno."""
     cdef sigset_t minded
-    cdef int error = resolver_open(&w.resolver, &w.url, now)  # which begins a process: that has the former signals
-    if error < 0:
-        return error
+    cdef int error
     sigemptyset(&minded)
     if signal(SIGHUP, SIG_DFL) != SIG_IGN:  # else it is to outlive its terminal (nohup(1))
         sigaddset(&minded, SIGHUP)
@@ -254,6 +252,9 @@ cdef inline int watch_open_events(Watch *w, int64_t now) noexcept nogil:
     sigaddset(&minded, SIGPIPE)
     sigaddset(&minded, SIGXFSZ)
     pthread_sigmask(SIG_BLOCK, &minded, NULL)
+    error = resolver_open(&w.resolver, &w.url, now)
+    if error < 0:
+        return error
     w.epoll = epoll_create1(EPOLL_CLOEXEC)
     w.timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
     if w.epoll < 0 or w.timer < 0:
