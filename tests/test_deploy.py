@@ -1,5 +1,6 @@
 """What is in deploy/: do the files say what their specifications allow, and do they do what docs/cluster.md says?"""
 
+import contextlib
 import copy
 import importlib
 import importlib.util
@@ -26,6 +27,7 @@ from conftest import PATIENCE, ROOT, clean_environment, free_port, missing, need
 from yinyang import identify
 
 COMPOSE = ROOT / "deploy/compose.yaml"
+STACK = ROOT / "deploy/stack.yaml"
 KUBERNETES = ROOT / "deploy/kubernetes.yaml"
 HAPROXY = ROOT / "deploy/haproxy.cfg"
 UNITS = [ROOT / "deploy/yinyang.socket", ROOT / "deploy/yinyang.service"]
@@ -44,10 +46,14 @@ def module(name: str, requirement: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-def test_compose_file_follows_its_specification() -> None:
+COMPOSE_FILES = [COMPOSE, STACK, *sorted((ROOT / "deploy/balancers").glob("*/compose.yaml"))]
+
+
+@pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: str(file.relative_to(ROOT / "deploy")))
+def test_compose_file_follows_its_specification(file: Path) -> None:
     if not importlib.util.find_spec("check_jsonschema"):
         missing("check-jsonschema", "check-jsonschema is not installed")
-    check = ["check_jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE]
+    check = ["check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
     done = subprocess.run([sys.executable, "-m", *check], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -195,15 +201,16 @@ def test_pod_of_the_kubernetes_file(pod_port: int, objects: dict[str, dict]) -> 
 
 
 class Cluster:
-    """What compose.yaml starts, under a name and on a port of its own."""
+    """What a Compose file starts, under a name and on a port of its own."""
 
-    def __init__(self, name: str, port: int, **variables: str) -> None:
+    def __init__(self, name: str, port: int, file: Path = COMPOSE, **variables: str) -> None:
         self.name = name
+        self.file = file
         self.port = port
         self.variables = clean_environment() | {"PORT": f"127.0.0.1:{port}"} | variables
 
     def compose(self, *arguments: str, **variables: str) -> None:
-        command = [sys.executable, "-m", "podman_compose", "-p", self.name, "-f", str(COMPOSE), *arguments]
+        command = [sys.executable, "-m", "podman_compose", "-p", self.name, "-f", str(self.file), *arguments]
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, timeout=6 * PATIENCE, env=self.variables | variables
         )
@@ -283,14 +290,21 @@ def balancer_image() -> None:
 
 @pytest.fixture
 def cluster(engine: None, image: str, balancer_image: None) -> Iterator[Cluster]:
-    """The containers of compose.yaml: the images are there, so nothing is built or pulled."""
+    """The containers of compose.yaml."""
+    with composed(image) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def composed(image: str, *options: str, file: Path = COMPOSE, **variables: str) -> Iterator[Cluster]:
+    """The containers of a Compose file: the images are there, so nothing is built or pulled."""
     if not importlib.util.find_spec("podman_compose"):
         missing("podman-compose", "podman-compose is not installed")
-    started = Cluster(f"yinyang-test-{os.getpid()}-{next(NUMBERS)}", free_port())
+    started = Cluster(f"yinyang-test-{os.getpid()}-{next(NUMBERS)}", free_port(), file, **variables)
     tags = [f"localhost/{started.name}_{service}" for service in ("web", "canary")]
     podman("tag", image, *tags)
     try:
-        started.compose("up", "--detach")
+        started.compose(*options, "up", "--detach")
         yield started
     finally:
         started.compose("--profile", "canary", "down", "--remove-orphans", "--timeout", "1")
