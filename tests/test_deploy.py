@@ -29,6 +29,8 @@ from yinyang import identify
 COMPOSE = ROOT / "deploy/compose.yaml"
 STACK = ROOT / "deploy/stack.yaml"
 KUBERNETES = ROOT / "deploy/kubernetes.yaml"
+PIPELINE = ROOT / ".gitlab-ci.yml"
+DOCKERFILE = ROOT / "Dockerfile"
 HAPROXY = ROOT / "deploy/haproxy.cfg"
 UNITS = [ROOT / "deploy/yinyang.socket", ROOT / "deploy/yinyang.service"]
 ENGINE = """
@@ -273,19 +275,22 @@ class Visitors(threading.Thread):
         wait_until(lambda: len(self.hosts) >= count and host not in self.hosts[-count:], "answers of the others")
 
 
-@pytest.fixture(scope="module")
-def balancer_image() -> None:
-    """HAProxy's image under its name: a local one where that is all there is."""
+def stand_in(name: str, dockerfile: str, folder: Path, *options: str) -> None:
+    """An image under its name: a local one, of a file of tests/, where that is all there is."""
     if not shutil.which("buildah"):
         missing("containers", "buildah is not installed")
-    if subprocess.run(["podman", "image", "exists", "haproxy:lts"], check=False).returncode == 0:
+    if subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0:
         return
-    build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "-t", "localhost/haproxy:lts"]
+    build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "-t", f"localhost/{name}"]
     subprocess.run(
-        [*build, "-f", str(ROOT / "tests/haproxy.Dockerfile"), str(ROOT / "deploy")],
-        check=True,
-        stdout=subprocess.DEVNULL,
+        [*build, *options, "-f", str(ROOT / "tests" / dockerfile), str(folder)], check=True, stdout=subprocess.DEVNULL
     )
+
+
+@pytest.fixture(scope="module")
+def balancer_image() -> None:
+    """HAProxy's image."""
+    stand_in("haproxy:lts", "haproxy.Dockerfile", ROOT / "deploy")
 
 
 @pytest.fixture
@@ -296,7 +301,9 @@ def cluster(engine: None, image: str, balancer_image: None) -> Iterator[Cluster]
 
 
 @contextlib.contextmanager
-def composed(image: str, *options: str, file: Path = COMPOSE, **variables: str) -> Iterator[Cluster]:
+def composed(
+    image: str, *options: str, up: Sequence[str] = (), file: Path = COMPOSE, **variables: str
+) -> Iterator[Cluster]:
     """The containers of a Compose file: the images are there, so nothing is built or pulled."""
     if not importlib.util.find_spec("podman_compose"):
         missing("podman-compose", "podman-compose is not installed")
@@ -304,7 +311,7 @@ def composed(image: str, *options: str, file: Path = COMPOSE, **variables: str) 
     tags = [f"localhost/{started.name}_{service}" for service in ("web", "canary")]
     podman("tag", image, *tags)
     try:
-        started.compose(*options, "up", "--detach")
+        started.compose(*options, "up", "--detach", *up)
         yield started
     finally:
         started.compose("--profile", "canary", "down", "--remove-orphans", "--timeout", "1")
@@ -414,6 +421,48 @@ def test_compose_with_a_balancer_of_connections(cluster: Cluster, image: str) ->
     assert look(cluster, image)["verdict"]["kind"] in {"turns", "even so far", "early"}
     found = look(cluster, image, "--connection", "same", "--concurrency", "50")
     assert found["verdict"]["kind"] == "sticky by connection"
+
+
+# ---- Swarm ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_pipeline_updates_the_stack_as_it_says() -> None:
+    """The options of the pipeline's update are those of the stack, and its service has the name that the file tells."""
+    yaml = module("yaml", "kubernetes-validate")
+    [(name, service)] = yaml.safe_load(STACK.read_text())["services"].items()
+    update = next(line for line in yaml.safe_load(PIPELINE.read_text())["deploy"]["script"] if "service update" in line)
+    options = dict(re.findall(r"--update-([a-z-]+) (\S+)", update))
+    assert {key.replace("-", "_"): value for key, value in options.items()}.items() <= service["deploy"][
+        "update_config"
+    ].items()
+    assert f"The service is yinyang_{name} (DEPLOY_SERVICE" in STACK.read_text()
+    assert service["healthcheck"]["test"] == [
+        "CMD",
+        *json.loads(re.search(r"HEALTHCHECK.* CMD (.+)", DOCKERFILE.read_text())[1]),
+    ]
+
+
+@pytest.mark.needs("docker")
+def test_docker_takes_the_stack() -> None:
+    """The command alone reads it, without an engine; and wants to know the image."""
+    read = [needs("docker"), "stack", "config", "--compose-file", str(STACK)]
+    done = subprocess.run(
+        read, check=False, capture_output=True, text=True, env=clean_environment() | {"IMAGE": "a/b:1"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "image: a/b:1" in done.stdout
+    assert subprocess.run(read, check=False, capture_output=True, env=clean_environment()).returncode != 0
+
+
+@pytest.mark.containers
+def test_replica_of_the_stack(engine: None, image: str) -> None:
+    """One container as the stack describes it: it serves, and is healthy by the stack's own check."""
+    with composed(image, up=["--scale", "web=1"], file=STACK, IMAGE=image) as cluster:
+        cluster.wait_for({cluster.host("web", 1)})
+        podman("healthcheck", "run", cluster.container("web", 1))
+        [running] = json.loads(podman("inspect", cluster.container("web", 1)))
+        assert (running["HostConfig"]["ReadonlyRootfs"], running["HostConfig"]["Memory"]) == (True, 16 << 20)
+        assert running["EffectiveCaps"] is None
 
 
 # ---- systemd --------------------------------------------------------------------------------------------------------
