@@ -93,6 +93,7 @@ cdef struct Watch:
     Terminal terminal
     int mode
     int epoll, timer, signals
+    int64_t timer_due  # us, when the timer expires
     Output output
     Output errors
     Output junit
@@ -330,6 +331,9 @@ cdef inline void watch_set_timer(Watch *w, int64_t now) noexcept nogil:
     """Wake up when there is something to do."""
     cdef int64_t due = max(min(sampler_due(&w.sampler, now), w.print_due), 1)
     cdef itimerspec time
+    if due == w.timer_due and due > now:
+        return
+    w.timer_due = due
     memset(&time, 0, sizeof(time))
     time.it_value.tv_sec = due // US_PER_SECOND
     time.it_value.tv_nsec = due % US_PER_SECOND * 1000
