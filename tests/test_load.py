@@ -383,6 +383,7 @@ def test_compose_file() -> None:
     compose, replicas = loaded(COMPOSE), loaded(ROOT / "deploy/compose.yaml")
     assert compose["networks"]["replicas"]["name"] == f"{replicas['name']}_default"
     assert "balancer" in replicas["services"]
+    assert compose["services"]["worker"]["depends_on"] == ["master"]
     pinned = re.search(r"^locust==(.+)$", (ROOT / "tests/requirements-load.txt").read_text(), re.M)[1]
     for service in compose["services"].values():
         assert service["image"] == f"locustio/locust:{pinned}"
