@@ -26,6 +26,7 @@ from conftest import PATIENCE, ROOT, clean_environment, free_port, missing, need
 from yinyang import identify
 
 COMPOSE = ROOT / "deploy/compose.yaml"
+LOCUST = ROOT / "deploy/compose.locust.yaml"
 KUBERNETES = ROOT / "deploy/kubernetes.yaml"
 HAPROXY = ROOT / "deploy/haproxy.cfg"
 UNITS = [ROOT / "deploy/yinyang.socket", ROOT / "deploy/yinyang.service"]
@@ -197,13 +198,15 @@ def test_pod_of_the_kubernetes_file(pod_port: int, objects: dict[str, dict]) -> 
 class Cluster:
     """What compose.yaml starts, under a name and on a port of its own."""
 
+    file = COMPOSE
+
     def __init__(self, name: str, port: int, **variables: str) -> None:
         self.name = name
         self.port = port
         self.variables = clean_environment() | {"PORT": f"127.0.0.1:{port}"} | variables
 
     def compose(self, *arguments: str, **variables: str) -> None:
-        command = [sys.executable, "-m", "podman_compose", "-p", self.name, "-f", str(COMPOSE), *arguments]
+        command = [sys.executable, "-m", "podman_compose", "-p", self.name, "-f", str(self.file), *arguments]
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, timeout=6 * PATIENCE, env=self.variables | variables
         )
@@ -300,6 +303,41 @@ def cluster(engine: None, image: str, balancer_image: None) -> Iterator[Cluster]
 
 
 NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def locust_image() -> None:
+    """Locust's image under its name: a local one where that is all there is."""
+    name = re.search(r"image: (locustio/.+)", LOCUST.read_text())[1]
+    if subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0:
+        return
+    build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "-t", f"localhost/{name}"]
+    certificates = ["--volume", "/etc/ssl/certs:/certificates:ro"]
+    subprocess.run(
+        [*build, *certificates, "-f", str(ROOT / "tests/locust.Dockerfile"), str(ROOT / "tests")],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.containers
+@pytest.mark.parametrize(("expect", "code"), [("v1=100%", 0), ("v2=50%", 1)])
+def test_load_by_locust(expect: str, code: int, cluster: Cluster, locust_image: None) -> None:
+    """A master and two workers beside the replicas and their balancer; tests/test_load.py has the rest."""
+    hosts = {cluster.host("web", number) for number in (1, 2, 3)}
+    cluster.wait_for(hosts)
+    given = {"WORKERS": "2", "USERS": "10", "DURATION": "6s", "EXPECT": expect, "NETWORK": f"{cluster.name}_default"}
+    load = Cluster(f"{cluster.name}-load", cluster.port, **given)
+    load.file = LOCUST
+    try:
+        load.compose("up", "--detach", "--scale", "worker=2")
+        assert int(podman("wait", load.container("master", 1))) == code
+        output = podman("logs", load.container("master", 1))
+    finally:
+        load.compose("down", "--timeout", "1")
+    table = re.search(r"^replica +requests  failed    share\n((?:.+\n)*)", output, re.M)[1]
+    assert {line.split()[0] for line in table.splitlines()} == hosts
+    assert f"{'✗' if code else '✓'} expected {expect.split('=', maxsplit=1)[0]} to give" in output
 
 
 def guide_lines() -> list[str]:
