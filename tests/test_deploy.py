@@ -28,6 +28,7 @@ from yinyang import identify
 
 COMPOSE = ROOT / "deploy/compose.yaml"
 STACK = ROOT / "deploy/stack.yaml"
+LOCUST = ROOT / "deploy/compose.locust.yaml"
 KUBERNETES = ROOT / "deploy/kubernetes.yaml"
 PIPELINE = ROOT / ".gitlab-ci.yml"
 DOCKERFILE = ROOT / "Dockerfile"
@@ -321,6 +322,40 @@ def composed(
 
 
 NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def locust_image() -> None:
+    """Locust's image under its name: a local one where that is all there is."""
+    name = re.search(r"image: (locustio/.+)", LOCUST.read_text())[1]
+    if subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0:
+        return
+    build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "-t", f"localhost/{name}"]
+    certificates = ["--volume", "/etc/ssl/certs:/certificates:ro"]
+    subprocess.run(
+        [*build, *certificates, "-f", str(ROOT / "tests/locust.Dockerfile"), str(ROOT / "tests")],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.containers
+@pytest.mark.parametrize(("expect", "code"), [("v1=100%", 0), ("v2=50%", 1)])
+def test_load_by_locust(expect: str, code: int, cluster: Cluster, locust_image: None) -> None:
+    """A master and two workers beside the replicas and their balancer; tests/test_load.py has the rest."""
+    hosts = {cluster.host("web", number) for number in (1, 2, 3)}
+    cluster.wait_for(hosts)
+    given = {"WORKERS": "2", "USERS": "10", "DURATION": "6s", "EXPECT": expect, "NETWORK": f"{cluster.name}_default"}
+    load = Cluster(f"{cluster.name}-load", cluster.port, LOCUST, **given)
+    try:
+        load.compose("up", "--detach", "--scale", "worker=2")
+        assert int(podman("wait", load.container("master", 1))) == code
+        output = podman("logs", load.container("master", 1))
+    finally:
+        load.compose("down", "--timeout", "1")
+    table = re.search(r"^replica +requests  failed    share\n((?:.+\n)*)", output, re.M)[1]
+    assert {line.split()[0] for line in table.splitlines()} == hosts
+    assert f"{'✗' if code else '✓'} expected {expect.split('=', maxsplit=1)[0]} to give" in output
 
 
 def guide_lines() -> list[str]:
