@@ -1,0 +1,200 @@
+"""What is in deploy/ for Kubernetes: do the manifests render, follow their schemas, and fit together?"""
+
+import copy
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from manifests import DEPLOY, MANIFEST, kustomized, module, parse, run, validate
+
+KUSTOMIZATIONS = sorted(file.parent for file in DEPLOY.rglob("kustomization.yaml"))
+# values for a chart, a chart itself, and files of other programs
+OTHERS = {"compose.yaml", "kustomization.yaml", "prometheus-adapter.yaml", "Chart.yaml", "values.yaml"}
+FILES = sorted(
+    file for file in DEPLOY.rglob("*.yaml") if file.name not in OTHERS and "templates" not in file.parts
+)
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(DEPLOY))
+
+
+@pytest.fixture(params=KUSTOMIZATIONS, ids=name)
+def rendered(request: pytest.FixtureRequest) -> list[dict]:
+    """What `kubectl apply -k` sends."""
+    return kustomized(request.param)
+
+
+def test_there_is_something_to_test() -> None:
+    assert {name(folder) for folder in KUSTOMIZATIONS} >= {
+        f"kubernetes/{overlay}" for overlay in ("base", "canary", "blue-green", "zones", "autoscaling")
+    }
+    assert MANIFEST in FILES
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_files_follow_their_schemas(file: Path) -> None:
+    for item in parse(file.read_text()):
+        check_strictly(item)
+
+
+def test_kustomizations_follow_the_schemas(rendered: list[dict]) -> None:
+    for item in rendered:
+        check_strictly(item)
+
+
+def check_strictly(item: dict) -> None:
+    """A property that there is not is an error, as the test of the test shows."""
+    validate(item)
+    wrong = copy.deepcopy(item)
+    wrong.setdefault("spec", wrong)["replica"] = 3
+    if item["kind"] != "ConfigMap":
+        errors = module("kubernetes_validate", "kubernetes-validate"), module("jsonschema", "kubernetes-validate")
+        with pytest.raises(tuple(one.ValidationError for one in errors)):
+            validate(wrong)
+
+
+# ---- what refers to each other, which a schema cannot know ----------------------------------------------------------
+
+
+def of(kind: str, objects: list[dict]) -> list[dict]:
+    return [item for item in objects if item["kind"] == kind]
+
+
+def selects(selector: dict[str, str], deployment: dict) -> bool:
+    return selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+
+
+def selectors(objects: list[dict]) -> Iterator[dict[str, str]]:
+    """Of the pods, by all who have one."""
+    for item in objects:
+        match item["kind"]:
+            case "Service":
+                yield item["spec"]["selector"]
+            case "PodDisruptionBudget" | "Deployment":
+                yield item["spec"]["selector"]["matchLabels"]
+            case "NetworkPolicy":
+                yield item["spec"]["podSelector"]["matchLabels"]
+        if item["kind"] == "Deployment":
+            for spread in item["spec"]["template"]["spec"]["topologySpreadConstraints"]:
+                yield spread["labelSelector"]["matchLabels"]
+
+
+def test_selectors_find_pods(rendered: list[dict]) -> None:
+    deployments = of("Deployment", rendered)
+    for selector in selectors(rendered):
+        assert any(selects(selector, deployment) for deployment in deployments), selector
+    for one, other in itertools.permutations(deployments, 2):
+        assert not selects(one["spec"]["selector"]["matchLabels"], other)
+
+
+def test_ports_are_there(rendered: list[dict]) -> None:
+    for deployment in of("Deployment", rendered):
+        pod = deployment["spec"]["template"]
+        container = pod["spec"]["containers"][0]
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        variables = {item["name"]: item.get("value") for item in container["env"]}
+        assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(ports["http"]) == variables["YINYANG_PORT"]
+        for service in of("Service", rendered):
+            assert {port["targetPort"] for port in service["spec"]["ports"]} <= set(ports)
+        for policy in of("NetworkPolicy", rendered):
+            assert {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]} <= set(ports)
+
+
+def test_pods_end_within_their_time(rendered: list[dict]) -> None:
+    for deployment in of("Deployment", rendered):
+        pod = deployment["spec"]["template"]["spec"]
+        container = pod["containers"][0]
+        [drain] = (int(item["value"]) for item in container["env"] if item["name"] == "YINYANG_DRAIN")
+        assert pod["terminationGracePeriodSeconds"] >= container["lifecycle"]["preStop"]["sleep"]["seconds"] + drain + 8
+
+
+def test_autoscalers_choose_the_number_of_replicas_alone(rendered: list[dict]) -> None:
+    """A Deployment that has one as well would be set back to it by each `kubectl apply`."""
+    deployments = {item["metadata"]["name"]: item for item in of("Deployment", rendered)}
+    for scaler in of("HorizontalPodAutoscaler", rendered):
+        target = scaler["spec"]["scaleTargetRef"]
+        assert (target["apiVersion"], target["kind"]) == ("apps/v1", "Deployment")
+        assert "replicas" not in deployments.pop(target["name"])["spec"]
+    assert not deployments  # each has one
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_fields_say_their_version(file: Path) -> None:
+    """The server adds it where it is missing, and `kubectl apply --server-side` is then a conflict with what `kubectl
+    apply` has sent before."""
+    for found in walk(parse(file.read_text())):
+        if "fieldRef" in found:
+            assert found["fieldRef"]["apiVersion"] == "v1"
+
+
+def walk(part: object) -> Iterator[dict]:
+    if isinstance(part, dict):
+        yield part
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from walk(inner)
+
+
+def variables_of(deployment: dict) -> dict[str, dict]:
+    return {item["name"]: item for item in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+
+
+def found_by(service: dict, objects: list[dict]) -> set[str]:
+    """The versions that a Service leads to."""
+    return {
+        variables_of(item)["YINYANG_APP_VERSION"]["value"]
+        for item in of("Deployment", objects)
+        if selects(service["spec"]["selector"], item)
+    }
+
+
+def test_canary_gets_a_tenth() -> None:
+    objects = kustomized(DEPLOY / "kubernetes/canary")
+    services = {item["metadata"]["name"]: item for item in of("Service", objects)}
+    [gateway], [route] = of("Gateway", objects), of("HTTPRoute", objects)
+    assert [parent["name"] for parent in route["spec"]["parentRefs"]] == [gateway["metadata"]["name"]]
+    [rule] = route["spec"]["rules"]
+    shares = {}
+    for backend in rule["backendRefs"]:
+        service = services[backend["name"]]
+        assert backend["port"] in {port["port"] for port in service["spec"]["ports"]}
+        [version] = found_by(service, objects)
+        shares[version] = backend["weight"]
+    assert shares == {"v1": 90, "v2": 10}
+
+
+def test_blue_green_is_switched_by_its_command() -> None:
+    folder = DEPLOY / "kubernetes/blue-green"
+    objects = kustomized(folder)
+    [service] = (item for item in of("Service", objects) if item["metadata"]["name"] == "yinyang")
+    assert found_by(service, objects) == {"v1"}
+    [patch] = re.findall(r"kubectl patch service yinyang -p '(.*)'", (folder / "kustomization.yaml").read_text())
+    changed = run("kubectl", "patch", "--local", "-f", folder / "service.yaml", "-p", patch, "-o", "yaml")
+    assert found_by(parse(changed)[0], objects) == {"v2"}
+
+
+def test_zones() -> None:
+    objects = kustomized(DEPLOY / "kubernetes/zones")
+    [service], [deployment] = of("Service", objects), of("Deployment", objects)
+    assert service["spec"]["trafficDistribution"] == "PreferSameZone"
+    spread = {one["topologyKey"] for one in deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]}
+    assert spread == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
+    zone = variables_of(deployment)["YINYANG_ZONE"]["valueFrom"]["fieldRef"]
+    assert zone["fieldPath"] == "metadata.labels['topology.kubernetes.io/zone']"
+
+
+def test_autoscaler_asks_for_the_metric_of_the_rule() -> None:
+    [scaler] = of("HorizontalPodAutoscaler", kustomized(DEPLOY / "kubernetes/autoscaling"))
+    [metric] = scaler["spec"]["metrics"]
+    [rule] = adapter_rules()
+    series = rule["seriesQuery"].partition("{")[0]
+    assert re.sub(rule["name"]["matches"], rule["name"]["as"].replace("${1}", r"\1"), series) == (
+        metric["pods"]["metric"]["name"]
+    )
+
+
+def adapter_rules() -> list[dict]:
+    [values] = parse((DEPLOY / "kubernetes/autoscaling/prometheus-adapter.yaml").read_text())
+    return values["rules"]["custom"]
