@@ -3,10 +3,12 @@
 import copy
 import itertools
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from manifests import DEPLOY, MANIFEST, kustomized, module, parse, run, validate
 
 KUSTOMIZATIONS = sorted(file.parent for file in DEPLOY.rglob("kustomization.yaml"))
@@ -54,6 +56,71 @@ def check_strictly(item: dict) -> None:
         errors = module("kubernetes_validate", "kubernetes-validate"), module("jsonschema", "kubernetes-validate")
         with pytest.raises(tuple(one.ValidationError for one in errors)):
             validate(wrong)
+
+
+# ---- the chart ------------------------------------------------------------------------------------------------------
+
+
+CHART = DEPLOY / "helm/yinyang"
+
+
+def charted(*options: str) -> list[dict]:
+    return parse(run("helm", "template", "yinyang", CHART, *options))
+
+
+def as_sets(objects: list[dict]) -> dict[str, dict]:
+    """The same without the order of objects and variables, which has no meaning."""
+    for item in of("Deployment", objects):
+        item["spec"]["template"]["spec"]["containers"][0]["env"].sort(key=lambda variable: variable["name"])
+    return {item["kind"]: item for item in objects}
+
+
+def test_chart_is_the_base() -> None:
+    assert as_sets(charted()) == as_sets(parse(MANIFEST.read_text()))
+
+
+def test_chart_is_without_fault() -> None:
+    run("helm", "lint", "--strict", CHART)
+
+
+def test_chart_has_the_version_of_the_project() -> None:
+    [chart] = parse((CHART / "Chart.yaml").read_text())
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert chart["version"] == chart["appVersion"] == version
+
+
+def test_chart_does_what_its_values_say() -> None:
+    """Each value, and a second installation in the same namespace."""
+    options = ("--set", "image.repository=registry.example/yinyang,image.tag=0.2.0,image.pullPolicy=Always")
+    options += ("--set", "imagePullSecrets[0].name=registry,env.YINYANG_BURN=null,env.YINYANG_TITLE=Ours")
+    options += ("--set", "service.type=NodePort,service.port=8000,resources.limits.memory=32Mi")
+    options += ("--set", "autoscaling.minReplicas=1,autoscaling.maxReplicas=2,autoscaling.averageUtilization=80")
+    objects = parse(run("helm", "template", "other", CHART, *options))
+    for item in objects:
+        validate(item)
+        assert item["metadata"]["name"] == "other"
+    [deployment], [service] = of("Deployment", objects), of("Service", objects)
+    [scaler] = of("HorizontalPodAutoscaler", objects)
+    pod = deployment["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert (container["image"], container["imagePullPolicy"]) == ("registry.example/yinyang:0.2.0", "Always")
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    variables = variables_of(deployment)
+    assert "YINYANG_BURN" not in variables
+    assert variables["YINYANG_TITLE"]["value"] == "Ours"
+    assert container["resources"]["limits"]["memory"] == "32Mi"
+    assert (service["spec"]["type"], service["spec"]["ports"][0]["port"]) == ("NodePort", 8000)
+    assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (1, 2)
+    assert scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 80
+    assert all(selector == {"app.kubernetes.io/name": "other"} for selector in selectors(objects))
+
+
+@pytest.mark.parametrize(
+    "wrong", ["replicas=3", "env.YINYANG_PORT=80", "env.PORT=80", "service.type=External", "image.repository="]
+)
+def test_chart_refuses_values_that_it_does_not_have(wrong: str) -> None:
+    with pytest.raises(AssertionError, match="values don't meet the specifications of the schema"):
+        charted("--set-string", wrong)
 
 
 # ---- what refers to each other, which a schema cannot know ----------------------------------------------------------
