@@ -47,7 +47,7 @@ def validate(item: dict) -> None:
         kubernetes_validate.validate(item, kubernetes_validate.latest_version(), strict=True)
     else:
         schema = definitions()[item["apiVersion"], item["kind"]]
-        module("jsonschema", "kubernetes-validate").validate(item, schema)
+        module("jsonschema", "kubernetes-validate").Draft202012Validator(schema).validate(item)
 
 
 @functools.cache
@@ -71,9 +71,12 @@ def definitions() -> dict[tuple[str, str], dict]:
 
 
 def make_strict(schema: dict) -> None:
-    """Allow no property that the schema does not name, as `kubectl apply --validate=strict` does."""
+    """Allow no property that the schema does not name, as `kubectl apply --validate=strict` does. Flags of patterns are
+    at their beginning, where Python wants them."""
     for part in parts(schema):
         make_strict(part)
+    if "(?i)" in schema.get("pattern", ""):
+        schema["pattern"] = "(?i)" + schema["pattern"].replace("(?i)", "")
     if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
         schema.setdefault("additionalProperties", False)
 
