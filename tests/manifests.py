@@ -27,7 +27,7 @@ def parse(text: str) -> list[dict]:
 
 
 def run(tool: str, *arguments: str | Path, text: str | None = None) -> str:
-    """What kubectl or helm prints; the one of tools/install-kubectl, if it was run."""
+    """What kubectl, helm or kube-score prints; the one that tools/install-… has put into build/kubectl, if it has."""
     own = ROOT / "build/kubectl" / tool
     command = [str(own) if own.exists() else needs(tool), *map(str, arguments)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE, input=text)

@@ -141,7 +141,9 @@ def pod_port(engine: None, image: str, objects: dict[str, dict], tmp_path: Path)
 def test_version_after_set_image(image: str, objects: dict[str, dict], tmp_path: Path) -> None:
     """It is that of the new image."""
     deployment = json.dumps(objects["Deployment"])
-    changed = run("kubectl", "set", "image", "--local", "-f", "-", "yinyang=yinyang:0.2.0", "-o", "yaml", text=deployment)
+    changed = run(
+        "kubectl", "set", "image", "--local", "-f", "-", "yinyang=yinyang:0.2.0", "-o", "yaml", text=deployment
+    )
     built = build_image(f"{image}-next", "--build-arg", "VERSION=0.2.0")
     try:
         with played(parse(changed), built, tmp_path) as port:

@@ -2,21 +2,20 @@
 
 import copy
 import itertools
+import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Replica
 from manifests import DEPLOY, MANIFEST, kustomized, module, parse, run, validate
 
 KUSTOMIZATIONS = sorted(file.parent for file in DEPLOY.rglob("kustomization.yaml"))
 # values for a chart, a chart itself, and files of other programs
 OTHERS = {"compose.yaml", "kustomization.yaml", "prometheus-adapter.yaml", "Chart.yaml", "values.yaml"}
-FILES = sorted(
-    file for file in DEPLOY.rglob("*.yaml") if file.name not in OTHERS and "templates" not in file.parts
-)
+FILES = sorted(file for file in DEPLOY.rglob("*.yaml") if file.name not in OTHERS and "templates" not in file.parts)
 
 
 def name(path: Path) -> str:
@@ -56,6 +55,20 @@ def check_strictly(item: dict) -> None:
         errors = module("kubernetes_validate", "kubernetes-validate"), module("jsonschema", "kubernetes-validate")
         with pytest.raises(tuple(one.ValidationError for one in errors)):
             validate(wrong)
+
+
+@pytest.mark.parametrize("folder", KUSTOMIZATIONS, ids=name)
+def test_nothing_critical_is_missing(folder: Path) -> None:
+    """As kube-score sees it, which wants a limit of the CPU time as well; that would only delay answers."""
+    text = run("kubectl", "kustomize", folder)
+    found = run("kube-score", "score", "--ignore-container-cpu-limit", "--output-format", "ci", "-", text=text)
+    assert "[CRITICAL]" not in found
+
+
+def test_what_is_missing_is_found() -> None:
+    unlimited = MANIFEST.read_text().replace("memory: 16Mi", "cpu: 1")
+    with pytest.raises(AssertionError, match=r"\[CRITICAL\] .* Memory limit is not set"):
+        run("kube-score", "score", "--output-format", "ci", "-", text=unlimited)
 
 
 # ---- the chart ------------------------------------------------------------------------------------------------------
@@ -180,12 +193,16 @@ def test_pods_end_within_their_time(rendered: list[dict]) -> None:
 
 def test_autoscalers_choose_the_number_of_replicas_alone(rendered: list[dict]) -> None:
     """A Deployment that has one as well would be set back to it by each `kubectl apply`."""
-    deployments = {item["metadata"]["name"]: item for item in of("Deployment", rendered)}
+    scaled = {(item["apiVersion"], item["kind"], item["metadata"]["name"]): item for item in rendered}
+    left = {item["metadata"]["name"] for item in of("Deployment", rendered)}
     for scaler in of("HorizontalPodAutoscaler", rendered):
         target = scaler["spec"]["scaleTargetRef"]
-        assert (target["apiVersion"], target["kind"]) == ("apps/v1", "Deployment")
-        assert "replicas" not in deployments.pop(target["name"])["spec"]
-    assert not deployments  # each has one
+        while target:  # a Rollout leads to a Deployment
+            item = scaled[target["apiVersion"], target["kind"], target["name"]]
+            assert "replicas" not in item["spec"]
+            target = item["spec"].get("workloadRef")
+        left.remove(item["metadata"]["name"])
+    assert not left  # each has one
 
 
 @pytest.mark.parametrize("file", FILES, ids=name)
@@ -257,11 +274,61 @@ def test_autoscaler_asks_for_the_metric_of_the_rule() -> None:
     [metric] = scaler["spec"]["metrics"]
     [rule] = adapter_rules()
     series = rule["seriesQuery"].partition("{")[0]
-    assert re.sub(rule["name"]["matches"], rule["name"]["as"].replace("${1}", r"\1"), series) == (
-        metric["pods"]["metric"]["name"]
+    assert (
+        re.sub(rule["name"]["matches"], rule["name"]["as"].replace("${1}", r"\1"), series)
+        == (metric["pods"]["metric"]["name"])
     )
 
 
 def adapter_rules() -> list[dict]:
     [values] = parse((DEPLOY / "kubernetes/autoscaling/prometheus-adapter.yaml").read_text())
     return values["rules"]["custom"]
+
+
+# ---- controllers of roll-outs ---------------------------------------------------------------------------------------
+
+
+def test_gates_of_argo_rollouts_get_what_they_ask_for() -> None:
+    """Each step names templates that are there, and gives all arguments that have no value of their own."""
+    objects = kustomized(DEPLOY / "rollouts/argo")
+    templates = {item["metadata"]["name"]: item["spec"] for item in of("AnalysisTemplate", objects)}
+    [rollout] = of("Rollout", objects)
+    steps = rollout["spec"]["strategy"]["canary"]["steps"]
+    weights = [step.get("setWeight") for step in steps]
+    [(number, analysis)] = ((i, step["analysis"]) for i, step in enumerate(steps) if "analysis" in step)
+    given = {one["name"]: one for one in analysis["args"]}
+    assert given["share"]["value"] == str(weights[number - 1])
+    named = [one["templateName"] for one in analysis["templates"]]
+    assert set(named) == set(templates)
+    for name in named:
+        declared = {one["name"]: one for one in templates[name]["args"]}
+        assert {one for one in declared if "value" not in declared[one]} <= set(given)
+        assert set(re.findall(r"{{args\.(\w+)}}", str(templates[name]["metrics"]))) == set(declared)
+    [deployment] = of("Deployment", objects)
+    version = variables_of(deployment)["YINYANG_APP_VERSION"]["valueFrom"]["fieldRef"]
+    assert version["fieldPath"] == "metadata.labels['rollouts-pod-template-hash']"
+    assert given["version"]["valueFrom"] == {"podTemplateHashValue": "Latest"}
+    [scaler] = of("HorizontalPodAutoscaler", objects)
+    assert min(filter(None, weights)) * scaler["spec"]["minReplicas"] >= 100  # one replica at least
+
+
+def test_flagger_has_what_it_needs() -> None:
+    objects = kustomized(DEPLOY / "rollouts/flagger")
+    [canary], [deployment] = of("Canary", objects), of("Deployment", objects)
+    [scaler] = of("HorizontalPodAutoscaler", objects)
+    for key, item in ("targetRef", deployment), ("autoscalerRef", scaler):
+        found = canary["spec"][key]
+        assert found == {"apiVersion": item["apiVersion"], "kind": item["kind"], "name": item["metadata"]["name"]}
+    assert canary["spec"]["service"]["name"] == "yinyang"
+    assert not of("Service", objects)  # Flagger makes it
+    assert deployment["spec"]["template"]["metadata"]["annotations"]["prometheus.io/scrape"] == "true"
+
+
+def test_replica_on_knative_shows_its_revision(start: Callable[..., Replica]) -> None:
+    """With the variables of the manifest, and those that Knative adds."""
+    [service] = parse((DEPLOY / "rollouts/knative/service.yaml").read_text())
+    [container] = service["spec"]["template"]["spec"]["containers"]
+    variables = {item["name"]: item["value"] for item in container["env"]}
+    replica = start(**variables, K_REVISION="yinyang-00001")
+    answer = replica.ask(b"GET /whoami HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["version"] == "yinyang-00001"

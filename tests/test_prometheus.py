@@ -118,7 +118,7 @@ def counted(replica: Replica) -> tuple[float, float]:
     return sum(value for key, value in counts.items() if ("status", "5xx") in key), sum(counts.values())
 
 
-# ---- what deploy/ has for Prometheus and Grafana ----------------------------------------------------------------------
+# ---- what deploy/ has for Prometheus and Grafana --------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_alerts(case: str, rules: Path, tmp_path: Path) -> None:
     series = ALL_IS_WELL | (ALERTS | NO_ALERTS)[case]
     found = {rule["alert"]: rule for rule in yaml.safe_load(rules.read_text())["groups"][0]["rules"]}
     assert set(found) == set(ALERTS)
-    query = f'count by (alertname, severity) (ALERTS{{alertstate="firing"}})'
+    query = 'count by (alertname, severity) (ALERTS{alertstate="firing"})'
     labels = f'{{alertname="{case}", severity="{found[case]["labels"]["severity"]}"}}' if case in found else ""
     test = {
         "interval": "1m",
@@ -253,3 +253,26 @@ def test_expressions_find_what_replicas_tell(start: Callable[..., Replica], rule
         for _ in range(40):
             opened.enter_context(socket.create_connection(("127.0.0.1", replicas[1].port)))
         wait_until(lambda: query(port, 'ALERTS{alertname="YinyangConnectionsShed"}'), "shed connections")
+
+
+def test_argo_rollouts_sees_a_canary_that_fails(start: Callable[..., Replica], tmp_path: Path) -> None:
+    """The query of its template, about two versions of which one makes errors."""
+    [template] = parse((DEPLOY / "rollouts/argo/prometheus.yaml").read_text())
+    [metric] = template["spec"]["metrics"]
+    assert metric["successCondition"] == "result[0] >= 0.99"
+    replicas = [start("--workers", "1", "--error-rate", rate) for rate in ("0", "2%")]
+    labels = [{"pod": f"yinyang-{version}-x2x4z"} for version in ("7d4b9", "86cfb")]
+    targets = dict(zip((one.port for one in replicas), labels, strict=True))
+    get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    with prometheus(targets, tmp_path) as port:
+        wait_until(lambda: len(query(port, "count_over_time(up[1m]) > 2")) == 2, "rates of both")
+        for replica in replicas:
+            replica.ask(get * 99 + LAST)
+        wait_until(lambda: float(query(port, 'sum(http_requests_total{path="page"})')[0]["value"][1]) == 200)
+
+        def share(version: str) -> float:
+            asked = metric["provider"]["prometheus"]["query"].replace("{{args.version}}", version)
+            return float(query(port, asked)[0]["value"][1])
+
+        assert share("7d4b9") == 1
+        assert 0.97 < share("86cfb") < 0.99
