@@ -17,11 +17,11 @@ COPY tools/bundle_wall.py tools/generate.py tools/static_program.py tools/
 RUN CFLAGS=-flto LDFLAGS=-Wl,-z,pack-relative-relocs python3 setup.py -q build_static
 
 FROM scratch
-ARG VERSION=unknown REVISION=unknown
+ARG VERSION REVISION=unknown
 LABEL org.opencontainers.image.title="yinyang" \
       org.opencontainers.image.description="A replica you can see: it paints its own host name" \
       org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.version="${VERSION:-unknown}" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /src/build/static/yinyang /yinyang
 # Nobody: the program needs no right that root has. Docker opens port 80 to every user of a container; elsewhere, where it
@@ -30,6 +30,8 @@ USER 65534:65534
 EXPOSE 80
 # `docker stop` takes as much longer: a balancer gets the time to notice that /readyz is 503.
 ENV YINYANG_DRAIN=3
+# So that the wall shows which image a replica runs, as after `kubectl set image`. Without VERSION it is not set.
+ENV YINYANG_APP_VERSION=$VERSION
 # Listening on another port? Say so with YINYANG_PORT rather than --port, so that this knows too.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=1s CMD ["/yinyang", "--healthcheck"]
 ENTRYPOINT ["/yinyang"]

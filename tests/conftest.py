@@ -282,8 +282,15 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     name = "localhost/yinyang-test"
     with first_of_all_processes(tmp_path_factory, "image") as first:
         if first:
-            build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "-t", name, str(ROOT)]
-            subprocess.run(build, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            build_image(name)
+    return name
+
+
+def build_image(name: str, *options: str) -> str:
+    """Build the image under this name; what does not depend on the options is built once."""
+    build = ["buildah", "bud", "--layers", "--isolation", "chroot", "--format", "docker", *options]
+    done = subprocess.run([*build, "-t", name, str(ROOT)], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return name
 
 

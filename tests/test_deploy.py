@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import importlib
 import importlib.util
 import itertools
 import json
@@ -19,17 +18,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from conftest import PATIENCE, ROOT, clean_environment, free_port, missing, needs, podman, wait_until
+from conftest import PATIENCE, ROOT, build_image, clean_environment, free_port, missing, needs, podman, wait_until
+from manifests import MANIFEST, module, parse, run
 
 from yinyang import identify
 
 COMPOSE = ROOT / "deploy/compose.yaml"
 STACK = ROOT / "deploy/stack.yaml"
 LOCUST = ROOT / "deploy/compose.locust.yaml"
-KUBERNETES = ROOT / "deploy/kubernetes.yaml"
 PIPELINE = ROOT / ".gitlab-ci.yml"
 DOCKERFILE = ROOT / "Dockerfile"
 HAPROXY = ROOT / "deploy/haproxy.cfg"
@@ -40,16 +38,7 @@ default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]  # may not be raised
 [engine]
 runtime = "runc"  # the usual one refuses some kernels' control groups
 """
-
-
-def module(name: str, requirement: str) -> ModuleType:
-    """A module that is installed for the tests only."""
-    if not importlib.util.find_spec(name):
-        missing(requirement, f"{requirement} is not installed")
-    return importlib.import_module(name)
-
-
-COMPOSE_FILES = [COMPOSE, STACK, *sorted((ROOT / "deploy/balancers").glob("*/compose.yaml"))]
+COMPOSE_FILES = [COMPOSE, STACK, LOCUST, *sorted((ROOT / "deploy/balancers").glob("*/compose.yaml"))]
 
 
 @pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: str(file.relative_to(ROOT / "deploy")))
@@ -64,45 +53,7 @@ def test_compose_file_follows_its_specification(file: Path) -> None:
 @pytest.fixture(scope="module")
 def objects() -> dict[str, dict]:
     """The objects of the Kubernetes file, by kind."""
-    yaml = module("yaml", "kubernetes-validate")
-    return {item["kind"]: item for item in yaml.safe_load_all(KUBERNETES.read_text())}
-
-
-def test_kubernetes_file_follows_the_newest_schemas(objects: dict[str, dict]) -> None:
-    """Each object, strictly: a property that there is not is an error, as the test of the test shows."""
-    kubernetes_validate = module("kubernetes_validate", "kubernetes-validate")
-    version = kubernetes_validate.latest_version()
-    kinds = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
-    assert set(objects) == kinds
-    for item in objects.values():
-        kubernetes_validate.validate(item, version, strict=True)
-        wrong = copy.deepcopy(item)
-        wrong["spec"]["replica"] = 3
-        with pytest.raises(kubernetes_validate.ValidationError):
-            kubernetes_validate.validate(wrong, version, strict=True)
-
-
-def test_kubernetes_objects_fit_together(objects: dict[str, dict]) -> None:
-    """Names, labels and times that refer to each other, which a schema cannot know."""
-    deployment = objects["Deployment"]
-    pod = deployment["spec"]["template"]
-    labels = pod["metadata"]["labels"].items()
-    for selector in (
-        deployment["spec"]["selector"]["matchLabels"],
-        objects["Service"]["spec"]["selector"],
-        objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
-        pod["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
-    ):
-        assert selector.items() <= labels
-    target = objects["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
-    assert target == {key: deployment[key] for key in ("apiVersion", "kind")} | {"name": deployment["metadata"]["name"]}
-    container = pod["spec"]["containers"][0]
-    variables = {item["name"]: item.get("value") for item in container["env"]}
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert objects["Service"]["spec"]["ports"][0]["targetPort"] in ports
-    assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(ports["http"]) == variables["YINYANG_PORT"]
-    ending = container["lifecycle"]["preStop"]["sleep"]["seconds"] + int(variables["YINYANG_DRAIN"]) + 8
-    assert pod["spec"]["terminationGracePeriodSeconds"] >= ending
+    return {item["kind"]: item for item in parse(MANIFEST.read_text())}
 
 
 @pytest.mark.proxies
@@ -165,23 +116,46 @@ def ask(port: int, path: str) -> tuple[int, bytes]:
         client.close()
 
 
-@pytest.fixture
-def pod_port(engine: None, image: str, objects: dict[str, dict], tmp_path: Path) -> Iterator[int]:
-    """The port of the pod of the Kubernetes file, run by Podman."""
+@contextlib.contextmanager
+def played(objects: Sequence[dict], image: str, folder: Path) -> Iterator[int]:
+    """The port of the pod of these objects, run by Podman."""
     yaml = module("yaml", "kubernetes-validate")
-    needs("catatonit")  # the first process of each pod
     name, port = f"yinyang-test-{os.getpid()}", free_port()
-    container = objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]
-    tag = f"localhost/{container['image']}"
+    [deployment] = (item for item in objects if item["kind"] == "Deployment")
+    tag = f"localhost/{deployment['spec']['template']['spec']['containers'][0]['image']}"
     podman("tag", image, tag)
-    file = tmp_path / "kubernetes.yaml"
-    file.write_text(yaml.safe_dump_all(for_podman(list(objects.values()), name, port)))
+    file = folder / "kubernetes.yaml"
+    file.write_text(yaml.safe_dump_all(for_podman(objects, name, port)))
     try:
         podman("kube", "play", "--log-driver", "k8s-file", str(file))
         yield port
     finally:
         podman("pod", "rm", "--force", "--ignore", "--time", "1", f"{name}-pod-0")
         podman("untag", tag, tag)  # once: all the names; twice: that one
+
+
+@pytest.fixture
+def pod_port(engine: None, image: str, objects: dict[str, dict], tmp_path: Path) -> Iterator[int]:
+    needs("catatonit")  # the first process of each pod
+    with played(list(objects.values()), image, tmp_path) as port:
+        yield port
+
+
+@pytest.mark.containers
+@pytest.mark.needs("catatonit")
+@pytest.mark.usefixtures("engine")
+def test_version_after_set_image(image: str, objects: dict[str, dict], tmp_path: Path) -> None:
+    """It is that of the new image."""
+    deployment = json.dumps(objects["Deployment"])
+    changed = run(
+        "kubectl", "set", "image", "--local", "-f", "-", "yinyang=yinyang:0.2.0", "-o", "yaml", text=deployment
+    )
+    built = build_image(f"{image}-next", "--build-arg", "VERSION=0.2.0")
+    try:
+        with played(parse(changed), built, tmp_path) as port:
+            assert json.loads(ask(port, "/whoami")[1])["version"] == "0.2.0"
+    finally:
+        podman("rmi", "--force", built)
 
 
 @pytest.mark.containers
@@ -191,7 +165,7 @@ def test_pod_of_the_kubernetes_file(pod_port: int, objects: dict[str, dict]) -> 
         assert ask(pod_port, probe["httpGet"]["path"]) == (200, b"ok\n")
     told = json.loads(ask(pod_port, "/whoami")[1])
     assert (told["namespace"], told["node"]) == ("trial", "node-a")
-    assert told["version"] == objects["Deployment"]["metadata"]["labels"]["app.kubernetes.io/version"]
+    assert "version" not in told  # as this image was built without one
     assert told["colours"] == list(identify(told["host"], "distinct").colours)
     running = json.loads(podman("inspect", f"yinyang-test-{os.getpid()}-pod-0-yinyang"))[0]
     assert (running["Config"]["User"], running["HostConfig"]["ReadonlyRootfs"]) == ("65534:65534", True)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 from balancers import Balancer, Stage, replica, stage
 from conftest import PATIENCE, ROOT, Shape, clean_environment, free_port, missing, wait_until
-from test_deploy import module
+from manifests import module
 from watch.command import metric, sampled
 
 pytestmark = [pytest.mark.static, pytest.mark.proxies]

@@ -18,7 +18,7 @@ answered        Clients that got their answer; the time is from the first reques
 
 The fourth one is for `while true; do wget -q -O- URL; done` as the documentation of the HorizontalPodAutoscaler has it,
 and with its `sleep 0.01`, on a replica with one worker and --burn 20ms: requests/s, thousandths of a CPU that the
-replica uses, and the replicas for which those of deploy/kubernetes.yaml would use what its autoscaler aims at.
+replica uses, and the replicas for which those of deploy/kubernetes would use what its autoscaler aims at.
 """
 
 import argparse
@@ -187,8 +187,8 @@ def waiting(server: str, count: int) -> list[str]:
 
 
 def autoscaler() -> tuple[int, int, int]:
-    """What deploy/kubernetes.yaml aims at: thousandths of a CPU of a replica; the fewest and the most replicas."""
-    text = Path("deploy/kubernetes.yaml").read_text(encoding="utf-8")
+    """What deploy/kubernetes aims at: thousandths of a CPU of a replica; the fewest and the most replicas."""
+    text = Path("deploy/kubernetes/base/yinyang.yaml").read_text(encoding="utf-8")
     [request], [percent] = re.findall(r"cpu: (\d+)m", text), re.findall(r"averageUtilization: (\d+)", text)
     [fewest], [most] = re.findall(r"minReplicas: (\d+)", text), re.findall(r"maxReplicas: (\d+)", text)
     return int(request) * int(percent) // 100, int(fewest), int(most)
