@@ -61,18 +61,19 @@ wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on anothe
 	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-xdist hypothesis pillow prometheus-client
 	cd tests && ../build/wheel/bin/pytest -q -p no:cacheprovider -n auto -m $(WITHOUT_TOOLS) $(or $(OPTIONS),.)
 
-kubernetes: dev $(KUBERNETES)/kubernetes $(KUBERNETES)/rollouts-controller ## try deploy/ on a Kubernetes of two nodes, which it builds (Go, root); OPTIONS chooses tests
+ADDONS = $(addprefix $(KUBERNETES)/,coredns metrics-server rollouts-controller)
+kubernetes: dev $(KUBERNETES)/kubernetes $(ADDONS) ## try deploy/ on a Kubernetes of two nodes, which it builds (Go, root); OPTIONS chooses tests
 	tools/install-kubectl
 	YINYANG_KUBERNETES=$(abspath $(KUBERNETES)) YINYANG_REQUIRE=kubernetes,containers,static \
 		$(BIN)/pytest -q $(OPTIONS) tests/kubernetes
 $(KUBERNETES)/kubernetes: $(wildcard tools/kubernetes/*)
-	cd tools/kubernetes && CGO_ENABLED=0 go build -trimpath -o $(abspath $@) \
-		-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes)" .
-$(KUBERNETES)/rollouts-controller: $(wildcard tools/rollouts/*)
-	cd tools/rollouts && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(abspath $@) \
-		github.com/argoproj/argo-rollouts/cmd/rollouts-controller
+	cd tools/kubernetes && CGO_ENABLED=0 go build -trimpath -o $(abspath $@) -ldflags \
+		"-s -w -X k8s.io/component-base/version.gitVersion=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes)" .
+$(ADDONS): $(KUBERNETES)/%: $(wildcard tools/addons/*)
+	cd tools/addons && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(abspath $@) \
+		$$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' . tool | grep -E '$*$$')
 	mkdir -p $(@D)/rollouts
-	cp -f "$$(cd tools/rollouts && go list -m -f '{{.Dir}}' github.com/argoproj/argo-rollouts)"/manifests/crds/*-crd.yaml \
+	cp -f "$$(cd tools/addons && go list -m -f '{{.Dir}}' github.com/argoproj/argo-rollouts)"/manifests/crds/*-crd.yaml \
 		$(@D)/rollouts
 
 bench: dev ## compare what a request costs, with other servers (benchmarks/README.md)

@@ -182,11 +182,13 @@ class Namespaces:
 class Cluster:
     """Starts one, and ends it.
 
+    programs: a folder with what `make kubernetes` builds.
     folder: for its configuration and the logs of its programs.
     """
 
-    def __init__(self, program: Path, kubectl: Path, folder: Path) -> None:
-        self.program = program
+    def __init__(self, programs: Path, kubectl: Path, folder: Path) -> None:
+        self.programs = programs
+        self.program = programs / "kubernetes"
         self.kubectl_path = kubectl
         self.folder = folder
         self.kubeconfig = folder / "kubeconfig"
@@ -320,7 +322,7 @@ class Cluster:
         )
         names = self.folder / "Corefile"
         names.write_text(NAMES.format(kubeconfig=self.kubeconfig))
-        self.start_program("coredns", self.outside, str(self.program), "coredns", "-conf", str(names))
+        self.start_program("coredns", self.outside, str(self.programs / "coredns"), "-conf", str(names))
 
     def start_node(self, number: int, name: str, images: Sequence[Path]) -> None:
         keeper = subprocess.Popen(self.outside.enter("unshare", "--mount", "--net", "sleep", "infinity"))
@@ -388,7 +390,7 @@ class Cluster:
         self.start_program(
             "metrics-server",
             self.outside,
-            *(str(self.program), "metrics-server", f"--{config}"),
+            *(str(self.programs / "metrics-server"), f"--{config}"),
             *(f"--authentication-{config}", f"--authorization-{config}"),
             *(f"--bind-address={OUTSIDE}", "--secure-port=4443", "--cert-dir=/var/lib/metrics-server"),
             *("--kubelet-insecure-tls", "--kubelet-preferred-address-types=InternalIP", "--metric-resolution=10s"),
@@ -398,11 +400,15 @@ class Cluster:
             "metrics-server", lambda: len(self.try_kubectl("top", "node", "--no-headers").split("\n")) > 2, "metrics"
         )
 
-    def start_rollouts(self, programs: Path) -> None:
+    def start_rollouts(self) -> None:
         """The controller of Argo Rollouts, beside the control plane, with its kinds of objects."""
-        self.kubectl("apply", "--server-side", f"--filename={programs}/rollouts")
+        self.kubectl("apply", "--server-side", f"--filename={self.programs}/rollouts")
         self.kubectl("create", "namespace", "argo-rollouts")
-        command = [str(programs / "rollouts-controller"), f"--kubeconfig={self.kubeconfig}", "--leader-elect=false"]
+        command = [
+            str(self.programs / "rollouts-controller"),
+            f"--kubeconfig={self.kubeconfig}",
+            "--leader-elect=false",
+        ]
         self.start_program("rollouts", self.outside, *command)
 
     def inner_pid(self, pid: int) -> int:

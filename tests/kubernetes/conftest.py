@@ -16,6 +16,7 @@ from kubernetes.record import Record
 from kubernetes.workload import DEPLOYMENT, RATE, Watch, Workload
 
 PROGRAMS = Path(os.environ.get("YINYANG_KUBERNETES", ROOT / "build/kubernetes"))
+BUILT = ("kubernetes", "coredns", "metrics-server", "rollouts-controller")
 KUBECTL = ROOT / "build/kubectl/kubectl"
 TOOLS = "catatonit conntrack containerd ctr etcd ip nft nsenter openssl setpriv sysctl unshare"
 NUMBERS = itertools.count(1)
@@ -29,7 +30,7 @@ ENTRYPOINT ["/catatonit", "-P"]
 @functools.cache
 def what_kubernetes_lacks() -> str:
     """What is missing to start a cluster."""
-    for path in PROGRAMS / "kubernetes", PROGRAMS / "rollouts-controller", KUBECTL:
+    for path in [*(PROGRAMS / name for name in BUILT), KUBECTL]:
         if not path.exists():
             return f"{path.name} is not there; `make kubernetes` makes it"
     if os.geteuid() != 0:
@@ -53,12 +54,6 @@ def archive(image: str, name: str, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def programs() -> Path:
-    """The folder of what `make kubernetes` has built."""
-    return PROGRAMS
-
-
-@pytest.fixture(scope="session")
 def images(image: str, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Archives of all images that the nodes need."""
     folder = tmp_path_factory.mktemp("images")
@@ -70,7 +65,7 @@ def images(image: str, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="session")
 def cluster(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    made = Cluster(PROGRAMS / "kubernetes", KUBECTL, tmp_path_factory.mktemp("cluster"))
+    made = Cluster(PROGRAMS, KUBECTL, tmp_path_factory.mktemp("cluster"))
     try:
         made.start(images)
         yield made

@@ -18,11 +18,9 @@ from conftest import PATIENCE, wait_until
 
 from kubernetes.cluster import NODES, Cluster
 from kubernetes.record import Record
-from kubernetes.workload import DEPLOY, DEPLOYMENT, RATE, Watch, Workload
+from kubernetes.workload import DEPLOY, DEPLOYMENT, RATE, REQUESTS, Watch, Workload
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.containers, pytest.mark.static]
-
-REQUESTS = int(os.environ.get("YINYANG_REQUESTS", "3000"))
 
 
 def test_file_is_applied_and_serves(workload: Workload, watch: Callable[..., Watch], record: Record) -> None:
@@ -136,7 +134,8 @@ def test_no_request_is_lost(
         f"{CHANGES[change]}, {times} times; `yinyang watch --connection {connection}`",
         f"{len(samples):,} requests, {sum(failed.values())} failed; {len(hosts)} replicas answered",
     )
-    assert hosts - before, "nothing happened"
+    if (change, connection) != (scale, "same"):  # where a kept connection stays at the replica that it has
+        assert hosts - before, "nothing happened"
     assert code == 0, f"{failed} {looking.expectations}"
     assert not failed
 

@@ -1,7 +1,6 @@
 """deploy/watch-analysistemplate.yaml with the controller of Argo Rollouts: does a canary go on, or back?"""
 
 import copy
-from pathlib import Path
 
 import pytest
 import yaml
@@ -18,8 +17,8 @@ OLD, NEW = "0.1.0", "0.2.0"
 
 
 @pytest.fixture(scope="session")
-def rollouts(cluster: Cluster, programs: Path) -> None:
-    cluster.start_rollouts(programs)
+def rollouts(cluster: Cluster) -> None:
+    cluster.start_rollouts()
 
 
 def rollout(version: str, **variables: str) -> str:

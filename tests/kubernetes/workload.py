@@ -1,6 +1,7 @@
 """deploy/kubernetes.yaml in a cluster, and the watch of its Service."""
 
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -12,7 +13,8 @@ from kubernetes.cluster import Cluster
 DEPLOY = "deploy/kubernetes.yaml"
 DEPLOYMENT = "deployment/yinyang"
 SELECTOR = "--selector=app.kubernetes.io/name=yinyang"
-RATE = 300  # requests a second
+REQUESTS = int(os.environ.get("YINYANG_REQUESTS", "3000"))  # of each scenario, at least
+RATE = max(300, REQUESTS // 60)  # a second
 
 
 class Workload:

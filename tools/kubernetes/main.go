@@ -1,4 +1,4 @@
-// The programs of a Kubernetes cluster in one, with a name server and metrics-server, which its first argument chooses from: they share nearly all of their
+// The programs of a Kubernetes cluster in one, which its first argument chooses from: they share nearly all of their
 // code, so one is built in the time that the largest of them takes.
 package main
 
@@ -7,11 +7,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/coredns/coredns/coremain"
-	_ "github.com/coredns/coredns/plugin/errors"
-	_ "github.com/coredns/coredns/plugin/kubernetes"
 	"github.com/spf13/cobra"
-	"k8s.io/apiserver/pkg/server"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
@@ -21,7 +17,6 @@ import (
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
-	metrics "sigs.k8s.io/metrics-server/cmd/metrics-server/app"
 )
 
 func main() {
@@ -32,9 +27,6 @@ func main() {
 	}
 	var command *cobra.Command
 	switch name {
-	case "coredns":
-		coremain.Run()
-		return
 	case "kube-apiserver":
 		command = apiserver.NewAPIServerCommand()
 	case "kube-controller-manager":
@@ -45,8 +37,6 @@ func main() {
 		command = scheduler.NewSchedulerCommand()
 	case "kubelet":
 		command = kubelet.NewKubeletCommand(context.Background())
-	case "metrics-server":
-		command = metrics.NewMetricsServerCommand(server.SetupSignalHandler())
 	default:
 		fmt.Fprintf(os.Stderr, "not a program of Kubernetes: %q\n", name)
 		os.Exit(2)
