@@ -67,12 +67,13 @@ kubernetes: dev $(KUBERNETES)/kubernetes $(ADDONS) ## try deploy/ on a Kubernete
 	YINYANG_KUBERNETES=$(abspath $(KUBERNETES)) YINYANG_REQUIRE=kubernetes,containers,static \
 		$(BIN)/pytest -q $(OPTIONS) tests/kubernetes
 $(KUBERNETES)/kubernetes: $(wildcard tools/kubernetes/*)
+	mkdir -p $(@D)
 	cd tools/kubernetes && CGO_ENABLED=0 go build -trimpath -o $(abspath $@) -ldflags \
 		"-s -w -X k8s.io/component-base/version.gitVersion=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes)" .
-$(ADDONS): $(KUBERNETES)/%: $(wildcard tools/addons/*)
-	cd tools/addons && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(abspath $@) \
-		$$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' . tool | grep -E '$*$$')
+$(ADDONS): $(KUBERNETES)/%: $(wildcard tools/addons/* tools/addons/coredns/*)
 	mkdir -p $(@D)/rollouts
+	cd tools/addons && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(abspath $@) \
+		$$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./coredns tool | grep '/$*$$')
 	cp -f "$$(cd tools/addons && go list -m -f '{{.Dir}}' github.com/argoproj/argo-rollouts)"/manifests/crds/*-crd.yaml \
 		$(@D)/rollouts
 

@@ -282,6 +282,7 @@ class Cluster:
             f"--token-auth-file={tokens}",
             "--authorization-mode=RBAC",
             "--allow-privileged",
+            "--kubelet-preferred-address-types=InternalIP",
             "--service-account-issuer=https://kubernetes.default.svc",
             *(f"--service-account-key-file={key}", f"--service-account-signing-key-file={key}"),
             # for servers behind it, such as metrics-server

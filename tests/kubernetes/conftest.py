@@ -80,7 +80,7 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("create", "namespace", name)
     cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     yield name
-    cluster.kubectl("delete", "namespace", name, "--timeout=100s")
+    cluster.kubectl("delete", "namespace", name, "--wait=false")  # the cluster ends anyway
 
 
 @pytest.fixture
@@ -89,8 +89,7 @@ def workload(cluster: Cluster, namespace: str) -> Workload:
     made = Workload(cluster, namespace)
     made.apply("--server-side")
     made.kubectl("set", "env", DEPLOYMENT, "YINYANG_BURN=0")
-    made.rolled_out()
-    wait_until(lambda: len(made.pods()) == 3, "three replicas")
+    wait_until(lambda: made.replicas() == 3, "the autoscaler to want three replicas")
     made.rolled_out()
     return made
 

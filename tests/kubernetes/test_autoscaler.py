@@ -7,7 +7,7 @@ from conftest import wait_until
 
 from kubernetes.cluster import Cluster
 from kubernetes.record import Record
-from kubernetes.workload import DEPLOY, DEPLOYMENT, Watch, Workload
+from kubernetes.workload import DEPLOY, Watch, Workload
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.containers, pytest.mark.static]
 
@@ -25,24 +25,21 @@ def test_autoscaler_follows_the_load(
     workload = Workload(cluster, namespace)
     workload.apply()
 
-    def replicas() -> int:
-        return workload.get(DEPLOYMENT)["spec"]["replicas"]
-
-    wait_until(lambda: replicas() == 3, "three replicas")
+    wait_until(lambda: workload.replicas() == 3, "three replicas")
     workload.rolled_out()
     looking = Watch(workload, static_program, tmp_path / "samples", "--rate=30", "--max-errors=0")
     try:
-        wait_until(lambda: replicas() > 3, "the autoscaler to act")
+        wait_until(lambda: workload.replicas() > 3, "the autoscaler to act")
         wait_until(lambda: len({sample.get("host") for sample in looking.samples()[-200:]}) > 3, "more to answer")
-        most = replicas()
+        most = workload.replicas()
         workload.apply()  # while it is scaled out
-        assert replicas() >= most
+        assert workload.replicas() >= most
         code = looking.end()
         samples = looking.samples()
     finally:
         looking.process.kill()
         looking.process.communicate()
-    wait_until(lambda: replicas() == 3, "the autoscaler to go back")
+    wait_until(lambda: workload.replicas() == 3, "the autoscaler to go back")
     assert code == 0, looking.expectations
     record.add(
         DEPLOY,

@@ -190,12 +190,12 @@ def test_apply_leaves_the_scale_to_the_autoscaler(cluster: Cluster, namespace: s
     """As it was set by others than the file, whose HorizontalPodAutoscaler does so by the same subresource."""
     workload = Workload(cluster, namespace)
     workload.apply()
-    wait_until(lambda: workload.get(DEPLOYMENT)["spec"]["replicas"] == 3, "three replicas")
+    wait_until(lambda: workload.replicas() == 3, "three replicas")
     workload.kubectl("scale", DEPLOYMENT, "--replicas=5")
     workload.apply()
-    assert workload.get(DEPLOYMENT)["spec"]["replicas"] == 5
+    assert workload.replicas() == 5
     workload.apply("--server-side")  # fails if there is a conflict
-    assert workload.get(DEPLOYMENT)["spec"]["replicas"] == 5
+    assert workload.replicas() == 5
     record.add(DEPLOY, "`kubectl apply` twice, then `kubectl apply --server-side`", "5 replicas stay 5; no conflict")
 
 

@@ -40,8 +40,11 @@ class Workload:
     def rolled_out(self) -> None:
         """Wait until all replicas are ready, and those before them gone."""
         self.kubectl("rollout", "status", DEPLOYMENT, f"--timeout={PATIENCE:g}s")
-        wanted = self.get(DEPLOYMENT)["spec"]["replicas"]
-        wait_until(lambda: len(self.pods()) == wanted, f"{wanted} pods")
+        wait_until(lambda: len(self.pods()) == self.replicas(), "the last pods to be gone")
+
+    def replicas(self) -> int:
+        """How many there should be."""
+        return self.get(DEPLOYMENT)["spec"]["replicas"]
 
     @property
     def url(self) -> str:
