@@ -31,6 +31,8 @@ def test_no_durations(text: str) -> None:
         ("http://a/x/", "http://a/x/whoami"),
         ("http://a/x/whoami", "http://a/x/whoami"),
         ("http://a/?b=1#c", "http://a/whoami?b=1"),
+        ("HTTPS://a", "https://a/whoami"),
+        ("a:81/?then=http://b/", "http://a:81/whoami?then=http://b/"),
     ],
 )
 def test_url_of_whoami(url: str, asked: str) -> None:
@@ -58,6 +60,7 @@ def test_defaults() -> None:
     [
         [],
         ["ftp://a/"],
+        ["FTP://a/"],
         ["http://"],
         ["http://a:99999/"],
         ["http://a/", "--rate", "0"],

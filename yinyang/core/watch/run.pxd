@@ -6,70 +6,43 @@ One thread waits for all: sockets, the time, signals, the addresses of the host,
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset, strcmp
 
-from ..log.log_write cimport log_reopen, log_room, log_write
+from ..log.log_write cimport log_room
 from ..os.sandbox cimport OF_WATCH, sandbox_enter
 from ..os.syscalls cimport (
-    CLOCK_MONOTONIC, EAGAIN, EINTR, EINVAL, EPIPE, EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE,
-    O_CLOEXEC, O_CREAT, O_WRONLY, POLLIN, POLLOUT, SFD_CLOEXEC, SFD_NONBLOCK, SIGHUP, SIGINT, SIGPIPE, SIGTERM,
-    SIGWINCH, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_IGN, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, epoll_create1,
-    epoll_ctl, epoll_event, epoll_wait, errno, ftruncate, getenv, itimerspec, map_memory, monotonic_us, open, poll,
-    pollfd, pthread_sigmask, read, sigaddset, sigemptyset, signal, signalfd, signalfd_siginfo, sigset_t, timerfd_create,
-    timerfd_settime, wall_ms, write
+    CLOCK_MONOTONIC, EPIPE, EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, O_CLOEXEC, O_CREAT,
+    O_WRONLY, SIGPIPE, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, epoll_create1, epoll_ctl, epoll_event,
+    epoll_wait, errno, getenv, itimerspec, map_memory, monotonic_us, open, timerfd_create, timerfd_settime, write
 )
-from ..text.buffer cimport (
-    Text, text_fits, text_format, text_number, text_open, text_put, text_quoted, text_string, text_system_error
-)
+from ..text.buffer cimport Text, text_format, text_number, text_open, text_string, text_system_error
 from .answer cimport Answer
-from .expectations cimport expectations_hold, text_closing, text_junit
-from .options cimport (
-    NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, WATCH_URL_MAX, WatchOptions, watch_options_parse, watch_usage
+from .expectations cimport expectations_hold
+from .options cimport NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, watch_options_parse, watch_usage
+from .page cimport page_open
+from .printing cimport (
+    FRAME, LINE, PRINT_CLOSING, PRINT_PROBLEM, PRINT_SAMPLE, output_open, text_problem, text_unwritten, watch_print,
+    watch_print_begin, watch_print_last, watch_print_meanwhile, watch_write, watch_write_junit
 )
-from .page cimport Page, page_must_grow, page_open
-from .report cimport text_report, text_run_line, text_sample_line, text_summary_line
-from .resolver cimport HOST_MAX, Resolver, resolver_open, resolver_read
-from .sample cimport US_PER_MS, US_PER_SECOND, WatchSample
+from .resolver cimport HOST_MAX, resolver_open, resolver_read
+from .sample cimport US_PER_SECOND, WatchSample
 from .sampler cimport (
-    SLOT_FREE, Sampler, sampler_begin, sampler_due, sampler_event, sampler_is_done, sampler_looked_up, sampler_open,
-    sampler_turn, sampler_wake
+    sampler_begin, sampler_due, sampler_event, sampler_is_done, sampler_looked_up, sampler_open, sampler_turn,
+    sampler_wake
 )
-from .scrapes cimport Scrapes, scrapes_accept, scrapes_event, scrapes_open, scrapes_turn
-from .tally cimport Tally, tally_add, tally_open
-from .terminal cimport (
-    Terminal, terminal_begin, terminal_end, terminal_frame_end, terminal_home, terminal_open, terminal_resize
+from .scrapes cimport scrapes_accept, scrapes_event, scrapes_open, scrapes_turn
+from .signals cimport watch_open_signals, watch_read_signals
+from .state cimport (
+    EXIT_FAILS, EXIT_HOLDS, EXIT_SIGNAL, EXIT_WRONG, MODE_LINES, MODE_NOTHING, MODE_SAMPLES, MODE_SCREEN,
+    WATCH_MESSAGE_MAX, Watch, watch_end, watch_note_waits
 )
+from .tally cimport tally_add, tally_open
+from .terminal cimport terminal_end, terminal_open
 from .url cimport Url, url_parse
-from .view cimport View, view_draw
-from .writer cimport FORM_PLAIN, Writer, write_bytes, write_string
+from .writer cimport FORM_PLAIN, Writer, write_bytes
 
 cdef enum:
-    EXIT_HOLDS = 0
-    EXIT_FAILS = 1  # an expectation does not hold
-    EXIT_WRONG = 2  # it was called wrongly, or cannot watch
-    EXIT_SIGNAL = 128  # plus the number of the signal
     STDOUT = 1
     STDERR = 2
-    FRAME = US_PER_SECOND // 8  # us, from one picture to the next
-    LINE = US_PER_SECOND  # from one line to the next
-    PATIENCE = US_PER_SECOND  # us, after a signal, with readers that take nothing
     EVENTS_MAX = 64
-    WATCH_MESSAGE_MAX = WATCH_URL_MAX + 1024
-
-cdef enum Mode:  # what is printed meanwhile
-    MODE_NOTHING
-    MODE_SAMPLES  # a line of JSON for each
-    MODE_LINES  # one each second
-    MODE_SCREEN  # a picture that is drawn again and again
-
-cdef enum Print:
-    PRINT_LINE
-    PRINT_FRAME
-    PRINT_LAST_FRAME
-    PRINT_REPORT
-    PRINT_RUN
-    PRINT_SAMPLE
-    PRINT_CLOSING
-    PRINT_JUNIT
-    PRINT_PROBLEM
 
 cdef enum Event:  # beyond the numbers of slots
     EVENT_TIMER = 1 << 20
@@ -77,36 +50,6 @@ cdef enum Event:  # beyond the numbers of slots
     EVENT_RESOLVER
     EVENT_LISTENER
     EVENT_SCRAPE  # of the first client
-
-cdef struct Output:
-    int fd  # -1: none
-    size_t room  # bytes that are written at once
-    int error  # errno; nothing more is written
-
-cdef struct Watch:
-    WatchOptions options
-    Url url
-    Tally tally
-    Sampler sampler
-    Resolver resolver
-    Scrapes scrapes
-    Terminal terminal
-    int mode
-    int epoll, timer, signals
-    Output output
-    Output errors
-    Output junit
-    int64_t print_due
-    Page page
-    const WatchSample *sample  # that is printed
-    bint has_answered  # any replica has
-    bint is_over
-    int signal  # that has ended it; 0: none
-    int64_t give_up_at  # us, when readers that take nothing are left alone
-    const char *ended
-    int problem  # an exit code, if it cannot go on
-    char title[WATCH_URL_MAX + 32]  # of the picture
-    char message[WATCH_MESSAGE_MAX]  # about that, or about what is wrong at the beginning; ends with NUL
 
 
 cdef inline int watch_main(int count, const char **arguments, const char *program, const char *version) noexcept nogil:
@@ -139,16 +82,6 @@ cdef inline int watch_complain(const char *words) noexcept nogil:
     return EXIT_WRONG
 
 
-cdef inline void text_problem(Text *text, const char *words) noexcept nogil:
-    """A line whose words may repeat any bytes of an argument."""
-    cdef Writer writer
-    writer.text = text
-    writer.form = FORM_PLAIN
-    text_string(text, "yinyang watch: ")
-    write_string(&writer, words)
-    text_string(text, "\n")
-
-
 cdef inline int watch_tell(Watch *w, bint help, const char *program, const char *version) noexcept nogil:
     cdef Text text
     output_open(&w.output, STDOUT)
@@ -162,7 +95,7 @@ cdef inline int watch_tell(Watch *w, bint help, const char *program, const char 
     return EXIT_HOLDS
 
 
-# ---- the beginning ------------------------------------------------------------------------------------------------
+# ---- the beginning --------------------------------------------------------------------------------------------------
 
 cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
     """Have everything that a watch needs, and no more rights than it needs; False, with a message, if that fails."""
@@ -195,20 +128,6 @@ cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
     return True
 
 
-cdef inline void text_unwritten(Text *message, const char *path, int error) noexcept nogil:
-    text_quoted(message, path)
-    text_string(message, " cannot be written: ")
-    text_system_error(message, error)
-
-
-cdef inline void output_open(Output *output, int fd) noexcept nogil:
-    """Write to this descriptor without blocking, as signals would not end that."""
-    cdef int reopened = log_reopen(fd)
-    output.fd = reopened if reopened >= 0 else fd
-    output.room = log_room(output.fd, reopened >= 0)
-    output.error = 0
-
-
 cdef inline bint watch_can_ask(const Url *url, Text *message) noexcept nogil:
     """Whether it is http to a host of ASCII; else the message says what can."""
     cdef size_t i
@@ -237,21 +156,9 @@ cdef inline int watch_mode(Watch *w) noexcept nogil:
 
 cdef inline int watch_open_events(Watch *w, int64_t now) noexcept nogil:
     """Whatever is waited for; 0 or -errno."""
-    cdef sigset_t minded
-    cdef int error
-    sigemptyset(&minded)
-    if signal(SIGHUP, SIG_DFL) != SIG_IGN:  # else it is to outlive its terminal (nohup(1))
-        sigaddset(&minded, SIGHUP)
-    sigaddset(&minded, SIGINT)
-    sigaddset(&minded, SIGTERM)
-    sigaddset(&minded, SIGWINCH)
-    w.signals = signalfd(-1, &minded, SFD_CLOEXEC | SFD_NONBLOCK)
-    if w.signals < 0:
-        return -errno
-    sigaddset(&minded, SIGHUP)
-    sigaddset(&minded, SIGPIPE)
-    sigaddset(&minded, SIGXFSZ)
-    pthread_sigmask(SIG_BLOCK, &minded, NULL)
+    cdef int error = watch_open_signals(w)
+    if error < 0:
+        return error
     error = resolver_open(&w.resolver, &w.url, now)
     if error < 0:
         return error
@@ -287,7 +194,7 @@ cdef inline void watch_give_up_rights() noexcept nogil:
         sandbox_enter(OF_WATCH, -1, -1, &refused)
 
 
-# ---- meanwhile ----------------------------------------------------------------------------------------------------
+# ---- meanwhile ------------------------------------------------------------------------------------------------------
 
 cdef inline void watch_run(Watch *w) noexcept nogil:
     """Until the duration, the count or the share is reached, or a signal comes."""
@@ -321,15 +228,13 @@ cdef inline void watch_end_if_done(Watch *w, int64_t now) noexcept nogil:
         watch_end(w, "count" if w.tally.samples == w.options.count else "duration")
 
 
-cdef inline void watch_end(Watch *w, const char *reason) noexcept nogil:
-    w.is_over = True
-    w.ended = reason
-
-
 cdef inline void watch_set_timer(Watch *w, int64_t now) noexcept nogil:
     """Wake up when there is something to do."""
     cdef int64_t due = max(min(sampler_due(&w.sampler, now), w.print_due), 1)
     cdef itimerspec time
+    if due == w.timer_due and due > now:
+        return
+    w.timer_due = due
     memset(&time, 0, sizeof(time))
     time.it_value.tv_sec = due // US_PER_SECOND
     time.it_value.tv_nsec = due % US_PER_SECOND * 1000
@@ -349,18 +254,6 @@ cdef inline void watch_event(Watch *w, uint64_t number, uint32_t events, int64_t
     elif number >= EVENT_SCRAPE:  # else it is the timer, for which the loop looks at the time anyway
         watch_note_waits(w)
         scrapes_event(&w.scrapes, <int>(number - EVENT_SCRAPE), &w.tally, now)
-
-
-cdef inline void watch_read_signals(Watch *w) noexcept nogil:
-    cdef signalfd_siginfo info
-    while read(w.signals, &info, sizeof(info)) == <ssize_t>sizeof(info):
-        if info.ssi_signo != SIGWINCH:
-            w.give_up_at = monotonic_us() + (0 if w.signal else PATIENCE)  # a second one wants the end at once
-            w.signal = <int>info.ssi_signo
-            if not w.is_over:
-                watch_end(w, "signal")
-        elif w.mode == MODE_SCREEN and terminal_resize(&w.terminal):
-            w.print_due = 0
 
 
 cdef inline void watch_on_sample(void *context, const WatchSample *sample, const Answer *answer) noexcept nogil:
@@ -414,43 +307,7 @@ cdef inline void text_location(Text *text, const Answer *answer) noexcept nogil:
     write_bytes(&writer, answer.location.bytes, length)  # the end of the head lies behind
 
 
-cdef inline void watch_note_waits(Watch *w) noexcept nogil:
-    """Tell the tally of the requests that are under way."""
-    cdef int i
-    w.tally.waiting = 0
-    w.tally.waiting_since = 0
-    for i in range(w.options.concurrency):
-        if w.sampler.slots[i].state != SLOT_FREE:
-            if w.tally.waiting == 0 or w.sampler.slots[i].begin < w.tally.waiting_since:
-                w.tally.waiting_since = w.sampler.slots[i].begin
-            w.tally.waiting += 1
-
-
-# ---- what is printed ----------------------------------------------------------------------------------------------
-
-cdef inline void watch_print_begin(Watch *w, int64_t now) noexcept nogil:
-    cdef char bytes[64]
-    cdef Text text
-    text_open(&text, w.title, sizeof(w.title) - 1)
-    text_format(&text, "%s (%s connections)", w.options.display_url, "same" if w.options.keep_alive else "new")
-    if w.mode == MODE_SAMPLES:
-        watch_print(w, &w.output, PRINT_RUN, now)
-    elif w.mode == MODE_SCREEN:
-        text_open(&text, bytes, sizeof(bytes))
-        terminal_begin(&text)
-        watch_write(w, &w.output, bytes, text.length)
-        watch_print(w, &w.output, PRINT_FRAME, now)
-
-
-cdef inline void watch_print_meanwhile(Watch *w, int64_t now) noexcept nogil:
-    cdef int64_t interval = FRAME if w.mode == MODE_SCREEN else LINE
-    if w.mode == MODE_SCREEN:
-        terminal_resize(&w.terminal)  # a process in the background gets no SIGWINCH
-        watch_print(w, &w.output, PRINT_FRAME, now)
-    elif w.mode == MODE_LINES:
-        watch_print(w, &w.output, PRINT_LINE, now)
-    w.print_due = max(w.print_due + interval, now)
-
+# ---- the end --------------------------------------------------------------------------------------------------------
 
 cdef inline int watch_finish(Watch *w) noexcept nogil:
     """Print the last, and choose the exit code."""
@@ -484,126 +341,3 @@ cdef inline int watch_finish(Watch *w) noexcept nogil:
     if w.signal and (has_end or w.output.error):
         return EXIT_SIGNAL + w.signal
     return EXIT_HOLDS if expectations_hold(&w.tally, now) else EXIT_FAILS
-
-
-cdef inline void watch_print_last(Watch *w, int64_t now) noexcept nogil:
-    if w.mode == MODE_SCREEN:
-        watch_print(w, &w.output, PRINT_LAST_FRAME, now)
-    elif w.mode == MODE_LINES:
-        watch_print(w, &w.output, PRINT_LINE, now)
-    elif w.options.json:
-        watch_print(w, &w.output, PRINT_REPORT, now)
-
-
-cdef inline void watch_write_junit(Watch *w, int64_t now) noexcept nogil:
-    cdef Text text
-    if w.junit.fd < 0:
-        return
-    if ftruncate(w.junit.fd, 0) < 0 and errno != EINVAL:  # a pipe or a device cannot be cut
-        w.junit.error = errno
-    watch_print(w, &w.junit, PRINT_JUNIT, now)
-    if w.junit.error and not w.problem:
-        text_open(&text, w.message, WATCH_MESSAGE_MAX - 1)
-        text_unwritten(&text, w.options.junit, w.junit.error)
-        w.problem = EXIT_WRONG
-
-
-cdef inline void watch_print(Watch *w, Output *output, int what, int64_t now) noexcept nogil:
-    """Write a text about what is known now."""
-    cdef Text text
-    watch_note_waits(w)
-    if not page_open(&w.page, &text):
-        return
-    watch_render(w, &text, what, now)
-    while page_must_grow(&w.page, &text):
-        page_open(&w.page, &text)
-        watch_render(w, &text, what, now)
-    if text_fits(&text):
-        watch_write(w, output, text.data, text.length)
-
-
-cdef inline void watch_render(Watch *w, Text *text, int what, int64_t now) noexcept nogil:
-    cdef const Tally *tally = &w.tally
-    if what == PRINT_LINE:
-        text_summary_line(text, tally, now)
-        text_string(text, "\n")
-    elif what == PRINT_FRAME:
-        terminal_home(text)
-        watch_draw(w, text, now, False)
-        terminal_frame_end(text)
-    elif what == PRINT_LAST_FRAME:
-        watch_draw(w, text, now, True)
-    elif what == PRINT_REPORT:
-        text_report(text, tally, now, w.ended)
-        text_string(text, "\n")
-    elif what == PRINT_RUN:
-        text_run_line(text, &w.options, wall_ms())
-        text_string(text, "\n")
-    elif what == PRINT_SAMPLE:
-        text_sample_line(text, w.sample, wall_ms())
-        text_string(text, "\n")
-    elif what == PRINT_CLOSING:
-        text_closing(text, tally, now, w.terminal.unicode, is_in_github())
-    elif what == PRINT_JUNIT:
-        text_junit(text, tally, now)
-    else:
-        text_problem(text, w.message)
-
-
-cdef inline bint is_in_github() noexcept nogil:
-    """Whether this is a step of GitHub Actions."""
-    cdef const char *value = getenv("GITHUB_ACTIONS")
-    return value != NULL and strcmp(value, "true") == 0
-
-
-cdef inline void watch_draw(Watch *w, Text *text, int64_t now, bint show_all) noexcept nogil:
-    cdef View view
-    memset(&view, 0, sizeof(view))
-    view.width = w.terminal.width
-    view.height = w.terminal.height
-    view.colours = w.terminal.colours
-    view.unicode = w.terminal.unicode
-    view.show_all = show_all
-    view.title = w.title
-    view_draw(text, &w.tally, now, &view)
-
-
-cdef inline void watch_write(Watch *w, Output *output, const char *bytes, size_t length) noexcept nogil:
-    """Write all, as long as the reader takes it; after a signal, it has to do so soon."""
-    cdef ssize_t written
-    while length and not output.error:
-        written = log_write(output.fd, NULL, output.room, bytes, length, 1, 0)
-        if written > 0:
-            bytes += written
-            length -= <size_t>written
-        elif written < 0:
-            output_fail(w, output, <int>-written)
-        elif not watch_wait_for_room(w, output.fd):
-            output_fail(w, output, EAGAIN)
-
-
-cdef inline void output_fail(Watch *w, Output *output, int error) noexcept nogil:
-    output.error = error
-    if output == &w.output and not w.is_over:
-        watch_end(w, "signal")
-
-
-cdef inline bint watch_wait_for_room(Watch *w, int fd) noexcept nogil:
-    """Wait until a descriptor takes bytes; False if it takes too long after a signal."""
-    cdef pollfd fds[2]
-    cdef int64_t left = -1
-    if w.signal:
-        left = w.give_up_at - monotonic_us()
-        if left <= 0:
-            return False
-        left = left // US_PER_MS + 1
-    fds[0].fd = fd
-    fds[0].events = POLLOUT
-    fds[1].fd = w.signals if w.signals else -1  # not yet open
-    fds[1].events = POLLIN
-    fds[0].revents = fds[1].revents = 0
-    if poll(fds, 2, <int>left) < 0 and errno != EINTR:
-        return False
-    if fds[1].revents:
-        watch_read_signals(w)
-    return True

@@ -75,6 +75,7 @@ cdef struct Slot:
     size_t cookies_length
     char cookies[COOKIES_MAX]
     size_t sent  # bytes of the request
+    bint is_sent  # all of them
     int failure  # of sending it; NO_FAILURE: none yet
     Answer answer
 
@@ -242,6 +243,7 @@ cdef inline bint slot_send(Sampler *s, Slot *slot) noexcept nogil:
         if sent < 0:
             return errno == EAGAIN
         slot.sent += <size_t>sent
+    slot.is_sent = True
     return True
 
 
@@ -315,6 +317,7 @@ cdef inline void sampler_send(Sampler *s, int64_t now) noexcept nogil:
     s.sent += 1
     slot.begin = slot.start = now
     slot.sent = 0
+    slot.is_sent = False
     slot.failure = NO_FAILURE
     slot.tries = 0
     slot_take_cookies(s, slot)
@@ -379,11 +382,11 @@ cdef inline void slot_connect(Sampler *s, int number, int64_t now) noexcept nogi
 
 
 cdef inline void slot_try(Sampler *s, int number) noexcept nogil:
-    """Connect to an address, or to those behind it that do not fail at once."""
+    """Connect to an address, or to those behind it that do not fail at once. A server on the same host may have
+    accepted, or refused, when connect(2) returns, although that says EINPROGRESS; then there is nothing to wait for."""
     cdef Slot *slot = &s.slots[number]
     cdef const Address *address
     cdef int error = 0
-    cdef epoll_event event
     while slot.tries < s.resolver.found.count:
         address = &s.resolver.found.list[(slot.address + slot.tries) % s.resolver.found.count]
         slot.fd = open_socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
@@ -393,28 +396,38 @@ cdef inline void slot_try(Sampler *s, int number) noexcept nogil:
                 break
             slot.tries += 1
             continue
-        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
-        event.data.u64 = <uint64_t>number
-        slot.state = SLOT_CONNECTING
-        if connect_socket(slot.fd, <const sockaddr *>&address.storage, address.size) == 0:
-            epoll_ctl(s.epoll, EPOLL_CTL_ADD, slot.fd, &event)
-            slot_connected(s, number)
+        if connect_begins(slot.fd, address) and (slot_send(s, slot) or slot.sent):
+            slot_await(s, number)
+            slot.state = SLOT_CONNECTING
+            if slot.sent:
+                slot_connected(s, number)
             return
         error = errno
-        if error == EINPROGRESS:
-            epoll_ctl(s.epoll, EPOLL_CTL_ADD, slot.fd, &event)
-            return
-        close(slot.fd)
-        slot.fd = -1
+        slot_close(slot)
         slot.tries += 1
     slot_fail(s, number, failure_of(error))
 
 
+cdef inline bint connect_begins(int fd, const Address *address) noexcept nogil:
+    """Whether the connection is made, or about to be."""
+    return connect_socket(fd, <const sockaddr *>&address.storage, address.size) == 0 or errno == EINPROGRESS
+
+
+cdef inline void slot_await(Sampler *s, int number) noexcept nogil:
+    """Have a new connection watched; for room only if there will be something to send."""
+    cdef epoll_event event
+    event.events = EPOLLIN | EPOLLRDHUP | EPOLLET
+    if s.options.keep_alive or not s.slots[number].is_sent:
+        event.events |= EPOLLOUT
+    event.data.u64 = <uint64_t>number
+    epoll_ctl(s.epoll, EPOLL_CTL_ADD, s.slots[number].fd, &event)
+
+
 cdef inline void slot_connected(Sampler *s, int number) noexcept nogil:
-    cdef Slot *slot = &s.slots[number]
+    """The connection has a number from now on."""
     s.connections += 1
-    slot.connection = s.connections
-    slot_ask(s, number)
+    s.slots[number].connection = s.connections
+    s.slots[number].state = SLOT_ASKING
 
 
 cdef inline void slot_ask(Sampler *s, int number) noexcept nogil:
@@ -445,6 +458,7 @@ cdef inline void sampler_event(Sampler *s, int number, uint32_t events) noexcept
                 slot_fail(s, number, failure_of(error))
             return
         slot_connected(s, number)
+        slot_ask(s, number)
     elif slot.state == SLOT_ASKING and events & EPOLLOUT:
         slot_ask(s, number)
     if slot.state == SLOT_ASKING and events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):

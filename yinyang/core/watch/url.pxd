@@ -1,9 +1,12 @@
 """The URL of the replicas: its parts, and the URL of `/whoami` below it (RFC 3986)."""
 
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memchr, memcmp, strchr, strlen, strncmp, strstr
+from libc.string cimport memchr, memcmp, strchr, strlen, strncmp
 
 from ..text.buffer cimport Text, number_parse, text_put, text_string
+
+cdef extern from "<strings.h>" nogil:
+    int strncasecmp(const char *text, const char *other, size_t length)
 
 cdef extern from "text.h" nogil:
     size_t utf8_length(const char *string)  # of the first character; 0 if there is none
@@ -33,10 +36,10 @@ cdef inline bint url_parse(Url *url, const char *text) noexcept nogil:
     cdef const char *at
     cdef const char *pos
     cdef size_t length
-    url.is_tls = strncmp(text, "https://", strlen("https://")) == 0
-    if url.is_tls or strncmp(text, "http://", strlen("http://")) == 0:
+    url.is_tls = strncasecmp(text, "https://", strlen("https://")) == 0  # RFC 3986 section 3.1
+    if url.is_tls or strncasecmp(text, "http://", strlen("http://")) == 0:
         text += strlen("https://") if url.is_tls else strlen("http://")
-    elif strstr(text, "://") != NULL:
+    elif has_scheme(text):
         return False
     if not url_is_printable(text):
         return False
@@ -56,6 +59,12 @@ cdef inline bint url_parse(Url *url, const char *text) noexcept nogil:
     if pos[0] == b'?':
         part_set(&url.query, pos + 1, pos + 1 + span_until(pos + 1, "#"))
     return True
+
+
+cdef inline bint has_scheme(const char *text) noexcept nogil:
+    """Whether `scheme://` comes before anything else of a URL."""
+    cdef size_t length = span_until(text, "/?#")
+    return length > 0 and text[length - 1] == b':' and strncmp(text + length, "//", strlen("//")) == 0
 
 
 cdef inline bint url_parse_host(Url *url, const char *text, const char *end) noexcept nogil:
