@@ -74,6 +74,7 @@ version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{pause}"
   restrict_oom_score_adj = true
+  enable_unprivileged_ports = true  # as containerd 2 does by itself
   netns_mounts_under_state_dir = true
 [plugins."io.containerd.grpc.v1.cri".containerd]
   snapshotter = "native"
@@ -345,7 +346,8 @@ class Cluster:
             f"for name in {TUNABLES}; do copy=/run/tunables/$name; mkdir -p ${{copy%/*}}; "
             "cat /proc/sys/$name >$copy; mount --bind $copy /proc/sys/$name; done; "
             f"ip link set lo up; ip address add 10.123.0.1{number}/24 dev uplink; ip link set uplink up; "
-            f"ip route add default via {OUTSIDE}; ip route add unreachable 10.124.{number}.0/24; sysctl -qw net.ipv4.ip_forward=1; "
+            f"ip route add default via {OUTSIDE}; ip route add unreachable 10.124.{number}.0/24; "
+            "sysctl -qw net.ipv4.ip_forward=1; "
         )
         script += "".join(f"ip route add 10.124.{other}.0/24 via 10.123.0.1{other}; " for other in others)
         node.run("sh", "-ec", script)
