@@ -107,8 +107,7 @@ def watch(workload: Workload, static_program: Path, tmp_path: Path) -> Iterator[
 
     yield start
     for one in started:
-        one.process.kill()
-        one.process.communicate()
+        one.close()
 
 
 @pytest.fixture(scope="session")

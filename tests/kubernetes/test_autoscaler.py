@@ -37,8 +37,7 @@ def test_autoscaler_follows_the_load(
         code = looking.end()
         samples = looking.samples()
     finally:
-        looking.process.kill()
-        looking.process.communicate()
+        looking.close()
     wait_until(lambda: workload.replicas() == 3, "the autoscaler to go back")
     assert code == 0, looking.expectations
     record.add(

@@ -56,10 +56,12 @@ class Watch:
 
     def __init__(self, workload: Workload, program: Path, output: Path, *options: str) -> None:
         self.output = output
+        self.counted = -1  # lines so far, but the first, which is about the run
         enter = [needs("nsenter"), f"--target={workload.cluster.outside.pid}", "--net", "--"]
         command = [*enter, str(program), "watch", workload.url, "--jsonl", *options]
         with output.open("wb") as file:
             self.process = subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE, env=clean_environment())
+        self.reading = output.open("rb")
 
     def samples(self) -> list[dict]:
         """What has come so far, without a line that is not complete."""
@@ -68,7 +70,8 @@ class Watch:
 
     def count(self) -> int:
         assert self.process.poll() is None, self.process.stderr.read()
-        return self.output.read_bytes().count(b"\n") - 1
+        self.counted += self.reading.read().count(b"\n")
+        return self.counted
 
     def wait(self, more: int) -> None:
         """Wait for that many more requests."""
@@ -81,3 +84,9 @@ class Watch:
         self.process.wait(PATIENCE)
         self.expectations = self.process.stderr.read().decode()
         return self.process.returncode
+
+    def close(self) -> None:
+        """End it at once, if it has not ended."""
+        self.process.kill()
+        self.process.communicate()
+        self.reading.close()
