@@ -396,7 +396,7 @@ class Cluster:
             *(str(self.programs / "metrics-server"), f"--{config}"),
             *(f"--authentication-{config}", f"--authorization-{config}"),
             *(f"--bind-address={OUTSIDE}", "--secure-port=4443", "--cert-dir=/var/lib/metrics-server"),
-            *("--kubelet-insecure-tls", "--kubelet-preferred-address-types=InternalIP", "--metric-resolution=10s"),
+            *("--kubelet-insecure-tls", "--kubelet-preferred-address-types=InternalIP", "--metric-resolution=15s"),
         )
         self.kubectl("apply", "--filename=-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": METRICS}))
         self.wait_for(

@@ -14,7 +14,7 @@ DEPLOY = "deploy/kubernetes.yaml"
 DEPLOYMENT = "deployment/yinyang"
 SELECTOR = "--selector=app.kubernetes.io/name=yinyang"
 REQUESTS = int(os.environ.get("YINYANG_REQUESTS", "3000"))  # of each scenario, at least
-RATE = max(300, REQUESTS // 60)  # a second
+RATE = max(300, REQUESTS // 240)  # a second
 
 
 class Workload:
