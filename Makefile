@@ -61,8 +61,8 @@ wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on anothe
 	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-xdist hypothesis pillow prometheus-client
 	cd tests && ../build/wheel/bin/pytest -q -p no:cacheprovider -n auto -m $(WITHOUT_TOOLS) $(or $(OPTIONS),.)
 
-ADDONS = $(addprefix $(KUBERNETES)/,coredns metrics-server rollouts-controller)
-kubernetes: dev $(KUBERNETES)/kubernetes $(ADDONS) ## try deploy/ on a Kubernetes of two nodes, which it builds (Go, root); OPTIONS chooses tests
+CLUSTER = $(addprefix $(KUBERNETES)/,kubernetes coredns metrics-server)
+kubernetes: dev $(CLUSTER) ## try deploy/ on a Kubernetes of two nodes, which it builds (Go, root); OPTIONS chooses tests
 	tools/install-kubectl
 	YINYANG_KUBERNETES=$(abspath $(KUBERNETES)) YINYANG_REQUIRE=kubernetes,containers,static \
 		$(BIN)/pytest -q $(OPTIONS) tests/kubernetes
@@ -70,7 +70,7 @@ $(KUBERNETES)/kubernetes: $(wildcard tools/kubernetes/*)
 	mkdir -p $(@D)
 	cd tools/kubernetes && CGO_ENABLED=0 go build -trimpath -o $(abspath $@) -ldflags \
 		"-s -w -X k8s.io/component-base/version.gitVersion=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes)" .
-$(ADDONS): $(KUBERNETES)/%: $(wildcard tools/addons/* tools/addons/coredns/*)
+$(addprefix $(KUBERNETES)/,coredns metrics-server rollouts-controller): $(KUBERNETES)/%: $(wildcard tools/addons/* tools/addons/coredns/*)
 	mkdir -p $(@D)/rollouts
 	cd tools/addons && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(abspath $@) \
 		$$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./coredns tool | grep '/$*$$')

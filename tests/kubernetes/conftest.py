@@ -16,7 +16,7 @@ from kubernetes.record import Record
 from kubernetes.workload import DEPLOYMENT, RATE, Watch, Workload
 
 PROGRAMS = Path(os.environ.get("YINYANG_KUBERNETES", ROOT / "build/kubernetes"))
-BUILT = ("kubernetes", "coredns", "metrics-server", "rollouts-controller")
+BUILT = ("kubernetes", "coredns", "metrics-server")
 KUBECTL = ROOT / "build/kubectl/kubectl"
 TOOLS = "catatonit conntrack containerd ctr etcd ip nft nsenter openssl setpriv sysctl unshare"
 NUMBERS = itertools.count(1)

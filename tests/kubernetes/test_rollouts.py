@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import yaml
-from conftest import ROOT, wait_until
+from conftest import ROOT, missing, wait_until
 
 from kubernetes.cluster import Cluster
 from kubernetes.record import Record
@@ -18,6 +18,10 @@ OLD, NEW = "0.1.0", "0.2.0"
 
 @pytest.fixture(scope="session")
 def rollouts(cluster: Cluster) -> None:
+    if not (cluster.programs / "rollouts-controller").exists():
+        missing(
+            "argo-rollouts", "rollouts-controller is not there; `make build/kubernetes/rollouts-controller` makes it"
+        )
     cluster.start_rollouts()
 
 
