@@ -134,7 +134,7 @@ def test_no_request_is_lost(
         f"{CHANGES[change]}, {times} times; `yinyang watch --connection {connection}`",
         f"{len(samples):,} requests, {sum(failed.values())} failed; {len(hosts)} replicas answered",
     )
-    if (change, connection) != (scale, "same"):  # where a kept connection stays at the replica that it has
+    if connection == "new" or change in {roll, drain}:  # a kept connection may find a replica that was there before
         assert hosts - before, "nothing happened"
     assert code == 0, f"{failed} {looking.expectations}"
     assert not failed
