@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 LINT = build/lint/bin
+KUBERNETES ?= build/kubernetes
 WITHOUT_TOOLS = 'not static and not containers and not proxies and not prometheus and not strace and not browser'
 CORE = $(shell find csrc yinyang -name '*.h' -o -name '*.p[yx][xd]' -o -path '*/wall/*')
 SCRIPTS = $(shell grep -rlE '^#!.*\b(ba)?sh$$' .ci benchmarks tests tools)
@@ -68,6 +69,22 @@ wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on anothe
 	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-xdist hypothesis pillow prometheus-client
 	cd tests && ../build/wheel/bin/pytest -q -p no:cacheprovider -n auto -m $(WITHOUT_TOOLS) $(or $(OPTIONS),.)
 
+CLUSTER = $(addprefix $(KUBERNETES)/,kubernetes coredns metrics-server)
+kubernetes: dev $(CLUSTER) ## try deploy/ on a Kubernetes of two nodes, which it builds (Go, root); OPTIONS chooses tests
+	tools/install-kubectl
+	YINYANG_KUBERNETES=$(abspath $(KUBERNETES)) YINYANG_REQUIRE=kubernetes,containers,static \
+		$(BIN)/pytest -q $(OPTIONS) tests/kubernetes
+$(KUBERNETES)/kubernetes: $(wildcard tools/kubernetes/*)
+	mkdir -p $(@D)
+	cd tools/kubernetes && CGO_ENABLED=0 go build -trimpath -o $(abspath $@) -ldflags \
+		"-s -w -X k8s.io/component-base/version.gitVersion=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes)" .
+$(addprefix $(KUBERNETES)/,coredns metrics-server rollouts-controller): $(KUBERNETES)/%: $(wildcard tools/addons/* tools/addons/coredns/*)
+	mkdir -p $(@D)/rollouts
+	cd tools/addons && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(abspath $@) \
+		$$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./coredns tool | grep '/$*$$')
+	cp -f "$$(cd tools/addons && go list -m -f '{{.Dir}}' github.com/argoproj/argo-rollouts)"/manifests/crds/*-crd.yaml \
+		$(@D)/rollouts
+
 bench: dev ## compare what a request costs, with other servers (benchmarks/README.md)
 	$(BIN)/python -m benchmarks.compare $(OPTIONS)
 
@@ -93,4 +110,4 @@ clean: ## remove all that was made
 	rm -rf .venv build *.egg-info yinyang/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help dev test lint linters format load static cross image dist wheel-test bench studies instructions sanitize memcheck fuzz bare clean
+.PHONY: help dev test lint linters format load static cross image dist wheel-test kubernetes bench studies instructions sanitize memcheck fuzz bare clean

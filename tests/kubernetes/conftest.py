@@ -1,0 +1,118 @@
+"""A cluster for the tests, and a namespace in it for each."""
+
+import functools
+import itertools
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import LACKS, ROOT, needs, podman, wait_until, what_containers_lack
+
+from kubernetes.cluster import IMAGE, NETWORKS, PAUSE, Cluster
+from kubernetes.record import Record
+from kubernetes.workload import DEPLOYMENT, RATE, Watch, Workload
+
+PROGRAMS = Path(os.environ.get("YINYANG_KUBERNETES", ROOT / "build/kubernetes"))
+BUILT = ("kubernetes", "coredns", "metrics-server")
+KUBECTL = ROOT / "build/kubectl/kubectl"
+TOOLS = "catatonit conntrack containerd ctr etcd ip nft nsenter openssl setpriv sysctl unshare"
+NUMBERS = itertools.count(1)
+PAUSE_IMAGE = """\
+FROM scratch
+COPY catatonit /catatonit
+ENTRYPOINT ["/catatonit", "-P"]
+"""
+
+
+@functools.cache
+def what_kubernetes_lacks() -> str:
+    """What is missing to start a cluster."""
+    for path in [*(PROGRAMS / name for name in BUILT), KUBECTL]:
+        if not path.exists():
+            return f"{path.name} is not there; `make kubernetes` makes it"
+    if os.geteuid() != 0:
+        return "only root may start a cluster"
+    for tool in TOOLS.split():
+        if not shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin"):
+            return f"{tool} is not installed"
+    if not (NETWORKS / "ptp").exists():
+        return "containernetworking-plugins is not installed"
+    return what_containers_lack()
+
+
+LACKS["kubernetes"] = what_kubernetes_lacks
+
+
+def archive(image: str, name: str, folder: Path) -> Path:
+    """An image of Podman as a file, under another name."""
+    path = folder / f"{name.rpartition('/')[2].partition(':')[0]}.tar"
+    podman("push", "--quiet", image, f"docker-archive:{path}:{name}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def images(image: str, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Archives of all images that the nodes need."""
+    folder = tmp_path_factory.mktemp("images")
+    shutil.copy(needs("catatonit"), folder)  # static, and waits as the first process of each pod has to
+    build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "-t", PAUSE, "-f", "-"]
+    subprocess.run([*build, str(folder)], check=True, stdout=subprocess.DEVNULL, input=PAUSE_IMAGE, text=True)
+    return [archive(image, IMAGE, folder), archive(PAUSE, PAUSE, folder)]
+
+
+@pytest.fixture(scope="session")
+def cluster(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    made = Cluster(PROGRAMS, KUBECTL, tmp_path_factory.mktemp("cluster"))
+    try:
+        made.start(images)
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """One in which only pods of the security standard "restricted" may run."""
+    name = f"test-{next(NUMBERS)}"
+    cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")  # the cluster ends anyway
+
+
+@pytest.fixture
+def workload(cluster: Cluster, namespace: str) -> Workload:
+    """Ready replicas, which do without the CPU time that they burn for the autoscaler to see."""
+    made = Workload(cluster, namespace)
+    made.apply("--server-side")
+    made.kubectl("set", "env", DEPLOYMENT, "YINYANG_BURN=0")
+    wait_until(lambda: made.replicas() == 3, "the autoscaler to want three replicas")
+    made.rolled_out()
+    return made
+
+
+@pytest.fixture
+def watch(workload: Workload, static_program: Path, tmp_path: Path) -> Iterator[Callable[..., Watch]]:
+    """Starts a watch of the Service."""
+    started: list[Watch] = []
+
+    def start(*options: str) -> Watch:
+        given = [f"--rate={RATE}", "--concurrency=50", *options]
+        started.append(Watch(workload, static_program, tmp_path / f"samples-{len(started)}", *given))
+        started[-1].wait(RATE)  # before anything is done to the replicas
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def record() -> Iterator[Record]:
+    """What the tests saw, written at the end if it is asked for."""
+    made = Record()
+    yield made
+    made.write()
