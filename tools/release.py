@@ -191,7 +191,7 @@ class Release:
             *("buildah", "bud", "--isolation", "chroot", "--pull=false", "--identity-label=false", "--layers"),
             *("--format", "docker", "--timestamp", str(self.time), "--platform", platform, "--tag", name),
             # this buildah would take it to be the platform of the image
-            *("--build-arg", f"BUILDPLATFORM=linux/{builder['arch']}", "--build-arg", f"REVISION={self.commit}"),
+            *("--build-arg", f"BUILDPLATFORM=linux/{builder['arch']}"),
         )
         with tempfile.TemporaryDirectory() as temporary:
             try:
@@ -215,8 +215,9 @@ class Release:
         static = self.folder / f"yinyang-{self.version}-linux-{architecture}"
         static.write_bytes(program)
         static.chmod(0o755)
-        # Layers that buildah has kept have the time of their own build, and its configuration has a random host name.
-        # So the one file is packed anew, and only what the Dockerfile says is kept.
+        # What buildah has kept of earlier builds has their times and their revision, and its configuration has a random
+        # host name. So the one file is packed anew, and only what the Dockerfile says is kept.
+        config["config"]["Labels"]["org.opencontainers.image.revision"] = self.commit
         layer = packed(program, self.time)
         said = ("User", "ExposedPorts", "Env", "Entrypoint", "Healthcheck", "Labels")
         config = {key: config[key] for key in ("architecture", "variant", "os") if config.get(key)} | {
