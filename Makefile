@@ -29,6 +29,7 @@ lint: dev $(LINT)/made ## check style and types, and that the sdist has all file
 	$(LINT)/clang-format --dry-run -Werror csrc/*.[ch]
 	$(LINT)/shellcheck $(SCRIPTS)
 	$(LINT)/mypy
+	$(LINT)/mypy --allow-untyped-decorators deploy/locustfile.py
 	$(LINT)/python -m mypy.stubtest --concise --mypy-config-file pyproject.toml --allowlist tools/stubtest-allowlist.txt yinyang._core
 	PATH=$(CURDIR)/$(LINT):$$PATH check-manifest --quiet
 linters: $(LINT)/made ## install the linters, in build/lint, in the versions of tools/requirements-lint.txt
@@ -40,6 +41,13 @@ $(LINT)/made: tools/requirements-lint.txt
 format: $(LINT)/made ## format Python and C
 	$(LINT)/ruff format .
 	$(LINT)/clang-format -i csrc/*.[ch]
+
+load: build/load/made ## install k6 (by Go, for minutes) and Locust, in build, for docs/load.md and its tests
+	tools/install-k6
+build/load/made: tests/requirements-load.txt
+	$(PYTHON) -m venv build/load
+	build/load/bin/pip install -q -r tests/requirements-load.txt
+	@touch $@
 
 static: dev ## build the static program, build/static/yinyang; ARCH=arm64 for another machine
 	$(BIN)/python setup.py -q build_static
@@ -98,4 +106,4 @@ clean: ## remove all that was made
 	rm -rf .venv build *.egg-info yinyang/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help dev test lint linters format static cross image dist release release-test release-tools wheel-test bench studies instructions sanitize memcheck fuzz bare clean
+.PHONY: help dev test lint linters format load static cross image dist release release-test release-tools wheel-test bench studies instructions sanitize memcheck fuzz bare clean

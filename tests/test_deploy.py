@@ -1,5 +1,6 @@
 """What is in deploy/: do the files say what their specifications allow, and do they do what docs/cluster.md says?"""
 
+import contextlib
 import copy
 import importlib
 import importlib.util
@@ -26,7 +27,11 @@ from conftest import PATIENCE, ROOT, clean_environment, free_port, missing, need
 from yinyang import identify
 
 COMPOSE = ROOT / "deploy/compose.yaml"
+STACK = ROOT / "deploy/stack.yaml"
+LOCUST = ROOT / "deploy/compose.locust.yaml"
 KUBERNETES = ROOT / "deploy/kubernetes.yaml"
+PIPELINE = ROOT / ".gitlab-ci.yml"
+DOCKERFILE = ROOT / "Dockerfile"
 HAPROXY = ROOT / "deploy/haproxy.cfg"
 UNITS = [ROOT / "deploy/yinyang.socket", ROOT / "deploy/yinyang.service"]
 ENGINE = """
@@ -44,10 +49,14 @@ def module(name: str, requirement: str) -> ModuleType:
     return importlib.import_module(name)
 
 
-def test_compose_file_follows_its_specification() -> None:
+COMPOSE_FILES = [COMPOSE, STACK, *sorted((ROOT / "deploy/balancers").glob("*/compose.yaml"))]
+
+
+@pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: str(file.relative_to(ROOT / "deploy")))
+def test_compose_file_follows_its_specification(file: Path) -> None:
     if not importlib.util.find_spec("check_jsonschema"):
         missing("check-jsonschema", "check-jsonschema is not installed")
-    check = ["check_jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE]
+    check = ["check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
     done = subprocess.run([sys.executable, "-m", *check], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -195,15 +204,16 @@ def test_pod_of_the_kubernetes_file(pod_port: int, objects: dict[str, dict]) -> 
 
 
 class Cluster:
-    """What compose.yaml starts, under a name and on a port of its own."""
+    """What a Compose file starts, under a name and on a port of its own."""
 
-    def __init__(self, name: str, port: int, **variables: str) -> None:
+    def __init__(self, name: str, port: int, file: Path = COMPOSE, **variables: str) -> None:
         self.name = name
+        self.file = file
         self.port = port
         self.variables = clean_environment() | {"PORT": f"127.0.0.1:{port}"} | variables
 
     def compose(self, *arguments: str, **variables: str) -> None:
-        command = [sys.executable, "-m", "podman_compose", "-p", self.name, "-f", str(COMPOSE), *arguments]
+        command = [sys.executable, "-m", "podman_compose", "-p", self.name, "-f", str(self.file), *arguments]
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, timeout=6 * PATIENCE, env=self.variables | variables
         )
@@ -266,31 +276,43 @@ class Visitors(threading.Thread):
         wait_until(lambda: len(self.hosts) >= count and host not in self.hosts[-count:], "answers of the others")
 
 
-@pytest.fixture(scope="module")
-def balancer_image() -> None:
-    """HAProxy's image under its name: a local one where that is all there is."""
+def stand_in(name: str, dockerfile: str, folder: Path, *options: str) -> None:
+    """An image under its name: a local one, of a file of tests/, where that is all there is."""
     if not shutil.which("buildah"):
         missing("containers", "buildah is not installed")
-    if subprocess.run(["podman", "image", "exists", "haproxy:lts"], check=False).returncode == 0:
+    if subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0:
         return
-    build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "-t", "localhost/haproxy:lts"]
+    build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "-t", f"localhost/{name}"]
     subprocess.run(
-        [*build, "-f", str(ROOT / "tests/haproxy.Dockerfile"), str(ROOT / "deploy")],
-        check=True,
-        stdout=subprocess.DEVNULL,
+        [*build, *options, "-f", str(ROOT / "tests" / dockerfile), str(folder)], check=True, stdout=subprocess.DEVNULL
     )
+
+
+@pytest.fixture(scope="module")
+def balancer_image() -> None:
+    """HAProxy's image."""
+    stand_in("haproxy:lts", "haproxy.Dockerfile", ROOT / "deploy")
 
 
 @pytest.fixture
 def cluster(engine: None, image: str, balancer_image: None) -> Iterator[Cluster]:
-    """The containers of compose.yaml: the images are there, so nothing is built or pulled."""
+    """The containers of compose.yaml."""
+    with composed(image) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def composed(
+    image: str, *options: str, up: Sequence[str] = (), file: Path = COMPOSE, **variables: str
+) -> Iterator[Cluster]:
+    """The containers of a Compose file: the images are there, so nothing is built or pulled."""
     if not importlib.util.find_spec("podman_compose"):
         missing("podman-compose", "podman-compose is not installed")
-    started = Cluster(f"yinyang-test-{os.getpid()}-{next(NUMBERS)}", free_port())
+    started = Cluster(f"yinyang-test-{os.getpid()}-{next(NUMBERS)}", free_port(), file, **variables)
     tags = [f"localhost/{started.name}_{service}" for service in ("web", "canary")]
     podman("tag", image, *tags)
     try:
-        started.compose("up", "--detach")
+        started.compose(*options, "up", "--detach", *up)
         yield started
     finally:
         started.compose("--profile", "canary", "down", "--remove-orphans", "--timeout", "1")
@@ -300,6 +322,40 @@ def cluster(engine: None, image: str, balancer_image: None) -> Iterator[Cluster]
 
 
 NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def locust_image() -> None:
+    """Locust's image under its name: a local one where that is all there is."""
+    name = re.search(r"image: (locustio/.+)", LOCUST.read_text())[1]
+    if subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0:
+        return
+    build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "-t", f"localhost/{name}"]
+    certificates = ["--volume", "/etc/ssl/certs:/certificates:ro"]
+    subprocess.run(
+        [*build, *certificates, "-f", str(ROOT / "tests/locust.Dockerfile"), str(ROOT / "tests")],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.containers
+@pytest.mark.parametrize(("expect", "code"), [("v1=100%", 0), ("v2=50%", 1)])
+def test_load_by_locust(expect: str, code: int, cluster: Cluster, locust_image: None) -> None:
+    """A master and two workers beside the replicas and their balancer; tests/test_load.py has the rest."""
+    hosts = {cluster.host("web", number) for number in (1, 2, 3)}
+    cluster.wait_for(hosts)
+    given = {"WORKERS": "2", "USERS": "10", "DURATION": "6s", "EXPECT": expect, "NETWORK": f"{cluster.name}_default"}
+    load = Cluster(f"{cluster.name}-load", cluster.port, LOCUST, **given)
+    try:
+        load.compose("up", "--detach", "--scale", "worker=2")
+        assert int(podman("wait", load.container("master", 1))) == code
+        output = podman("logs", load.container("master", 1))
+    finally:
+        load.compose("down", "--timeout", "1")
+    table = re.search(r"^replica +requests  failed    share\n((?:.+\n)*)", output, re.M)[1]
+    assert {line.split()[0] for line in table.splitlines()} == hosts
+    assert f"{'✗' if code else '✓'} expected {expect.split('=', maxsplit=1)[0]} to give" in output
 
 
 def guide_lines() -> list[str]:
@@ -400,6 +456,48 @@ def test_compose_with_a_balancer_of_connections(cluster: Cluster, image: str) ->
     assert look(cluster, image)["verdict"]["kind"] in {"turns", "even so far", "early"}
     found = look(cluster, image, "--connection", "same", "--concurrency", "50")
     assert found["verdict"]["kind"] == "sticky by connection"
+
+
+# ---- Swarm ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_pipeline_updates_the_stack_as_it_says() -> None:
+    """The options of the pipeline's update are those of the stack, and its service has the name that the file tells."""
+    yaml = module("yaml", "kubernetes-validate")
+    [(name, service)] = yaml.safe_load(STACK.read_text())["services"].items()
+    update = next(line for line in yaml.safe_load(PIPELINE.read_text())["deploy"]["script"] if "service update" in line)
+    options = dict(re.findall(r"--update-([a-z-]+) (\S+)", update))
+    assert {key.replace("-", "_"): value for key, value in options.items()}.items() <= service["deploy"][
+        "update_config"
+    ].items()
+    assert f"The service is yinyang_{name} (DEPLOY_SERVICE" in STACK.read_text()
+    assert service["healthcheck"]["test"] == [
+        "CMD",
+        *json.loads(re.search(r"HEALTHCHECK.* CMD (.+)", DOCKERFILE.read_text())[1]),
+    ]
+
+
+@pytest.mark.needs("docker")
+def test_docker_takes_the_stack() -> None:
+    """The command alone reads it, without an engine; and wants to know the image."""
+    read = [needs("docker"), "stack", "config", "--compose-file", str(STACK)]
+    done = subprocess.run(
+        read, check=False, capture_output=True, text=True, env=clean_environment() | {"IMAGE": "a/b:1"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "image: a/b:1" in done.stdout
+    assert subprocess.run(read, check=False, capture_output=True, env=clean_environment()).returncode != 0
+
+
+@pytest.mark.containers
+def test_replica_of_the_stack(engine: None, image: str) -> None:
+    """One container as the stack describes it: it serves, and is healthy by the stack's own check."""
+    with composed(image, up=["--scale", "web=1"], file=STACK, IMAGE=image) as cluster:
+        cluster.wait_for({cluster.host("web", 1)})
+        podman("healthcheck", "run", cluster.container("web", 1))
+        [running] = json.loads(podman("inspect", cluster.container("web", 1)))
+        assert (running["HostConfig"]["ReadonlyRootfs"], running["HostConfig"]["Memory"]) == (True, 16 << 20)
+        assert running["EffectiveCaps"] is None
 
 
 # ---- systemd --------------------------------------------------------------------------------------------------------
