@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 LINT = build/lint/bin
 KUBERNETES ?= build/kubernetes
+RELEASE = build/release-tools/bin
 WITHOUT_TOOLS = 'not static and not containers and not proxies and not prometheus and not strace and not browser'
 CORE = $(shell find csrc yinyang -name '*.h' -o -name '*.p[yx][xd]' -o -path '*/wall/*')
 SCRIPTS = $(shell grep -rlE '^#!.*\b(ba)?sh$$' .ci benchmarks tests tools)
@@ -64,6 +65,18 @@ dist: $(LINT)/made ## build sdist and wheel, in build/dist
 	$(LINT)/python -m build -o build/dist .
 	! $(LINT)/python -m zipfile -l build/dist/*.whl | grep -E '\.(c|h|pyx|pxd) '  # no sources in the wheel
 
+release: $(RELEASE)/made ## build all that a release consists of, in build/release (root; RELEASING.md)
+	rm -rf build/release
+	$(RELEASE)/python tools/release.py build/release
+release-test: dev $(RELEASE)/made ## build a release twice, check it, push it to a registry of the test's own, and pull it (Go)
+	tools/registry-tools
+	$(BIN)/pytest -q -m release $(OPTIONS)
+release-tools: $(RELEASE)/made ## install what builds, checks and publishes a release, in build/release-tools
+$(RELEASE)/made: tools/requirements-release.txt
+	$(PYTHON) -m venv build/release-tools
+	$(RELEASE)/pip install -q -r tools/requirements-release.txt
+	@touch $@
+
 wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on another version, OPTIONS='test_server.py' in part
 	$(PYTHON) -m venv --clear build/wheel
 	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-xdist hypothesis pillow prometheus-client
@@ -110,4 +123,4 @@ clean: ## remove all that was made
 	rm -rf .venv build *.egg-info yinyang/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help dev test lint linters format load static cross image dist wheel-test kubernetes bench studies instructions sanitize memcheck fuzz bare clean
+.PHONY: help dev test lint linters format load static cross image dist release release-test release-tools wheel-test kubernetes bench studies instructions sanitize memcheck fuzz bare clean

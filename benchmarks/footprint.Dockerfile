@@ -1,6 +1,6 @@
 # The images that benchmarks/footprint.py compares with ours: --target go, go-stripped, go-packed or python.
 
-FROM debian:trixie-slim AS go-build
+FROM debian:trixie-20251117-slim AS go-build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends golang-go upx-ucl \
  && rm -rf /var/lib/apt/lists/*
@@ -23,7 +23,7 @@ FROM scratch AS go-packed
 COPY --from=go-build /src/packed /server
 ENTRYPOINT ["/server"]
 
-FROM debian:trixie-slim AS python
+FROM debian:trixie-20251117-slim AS python
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3-minimal \
  && rm -rf /var/lib/apt/lists/*

@@ -369,6 +369,21 @@ def started_with(fault: str, shape: Shape, log: Path) -> Iterator[Replica]:
             replica.kill()
 
 
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a registry of the tests' own."""
+    crane = needs(str(ROOT / "build/release-tools/bin/crane"))
+    address, log = f"127.0.0.1:{free_port()}", tmp_path_factory.mktemp("registry") / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen([crane, "registry", "serve", "--address", address], stdout=file, stderr=file)
+    try:
+        wait_until(lambda: "serving on" in log.read_text(), "the registry")
+        yield address
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
 @pytest.fixture
 def no_thread_left() -> Iterator[None]:
     before = threading.active_count()
@@ -417,8 +432,9 @@ def what_containers_lack() -> str:
     lacking = [tool for tool in ("buildah", "podman", "runc") if not shutil.which(tool)]
     if lacking:
         return f"{lacking[0]} is not installed"
-    if subprocess.run(["podman", "image", "exists", "debian:trixie-slim"], check=False).returncode:
-        return "there is no image debian:trixie-slim; tools/base-image makes one"
+    base = re.search(r"^FROM .*(debian:\S+) AS tools$", (ROOT / "Dockerfile").read_text(), re.M)[1]
+    if subprocess.run(["podman", "image", "exists", base], check=False).returncode:
+        return f"there is no image {base}; tools/base-image makes one"
     return ""
 
 
@@ -430,6 +446,8 @@ TOOLS = {"browser": "chromium", "prometheus": "prometheus", "strace": "strace"}
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Ask for all that a test needs before its fixtures open anything."""
     for marker in item.iter_markers():
+        if marker.name == "release" and "release" not in item.config.option.markexpr:
+            pytest.skip("takes minutes: make release-test")
         if marker.name in LACKS and (reason := LACKS[marker.name]()):
             missing(marker.name, reason)
         for name in marker.args if marker.name == "needs" else filter(None, [TOOLS.get(marker.name)]):

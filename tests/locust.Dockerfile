@@ -1,7 +1,7 @@
 # Stands in for the official image of Locust, which deploy/compose.locust.yaml names, where no registry can be reached:
 # the same entry point, an ordinary user. /certificates are those of the machine that builds it.
 
-FROM debian:trixie-slim
+FROM debian:trixie-20251117-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3-venv \
  && rm -rf /var/lib/apt/lists/*

@@ -17,7 +17,9 @@ OTHERS = {"kustomization.yaml", "k6-testrun.yaml"}  # of the latter, no registry
 FILES = sorted(
     file
     for file in DEPLOY.rglob("*.yaml")
-    if re.search(r"^kind: ", file.read_text(), re.MULTILINE) and file.name not in OTHERS and "templates" not in file.parts
+    if re.search(r"^kind: ", file.read_text(), re.MULTILINE)
+    and file.name not in OTHERS
+    and "templates" not in file.parts
 )
 
 

@@ -181,7 +181,8 @@ def python_headers(folder):
         packages = "python3-dev (Debian, Alpine) or python3-devel (Fedora)"
         raise Failure(f"{installed}/Python.h is missing; install {packages}")
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(installed, folder, ignore=shutil.ignore_patterns("pyconfig.h"), copy_function=os.symlink)
+    # copied, because gcc may take a link for the file that it leads to, beside which is the installed pyconfig.h
+    shutil.copytree(installed, folder, ignore=shutil.ignore_patterns("pyconfig.h"))
     shutil.copy("csrc/pyconfig.h", folder)
     return str(folder)
 
