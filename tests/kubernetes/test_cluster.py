@@ -1,4 +1,4 @@
-"""deploy/kubernetes/base/yinyang.yaml on a real cluster: does it serve, and what do clients see when replicas come and go?
+"""The base of the manifests on a real cluster: does it serve, and what do clients see when replicas come and go?
 
 The requests go through the Service, so through kube-proxy. YINYANG_REQUESTS says how many each scenario takes at least;
 it repeats what it does until then.
