@@ -45,11 +45,11 @@ FROM scratch AS components
 COPY --from=listed /components /components
 
 FROM scratch
-ARG VERSION=0.1.0 REVISION=unknown
+ARG VERSION REVISION=unknown
 LABEL org.opencontainers.image.title="yinyang" \
       org.opencontainers.image.description="A replica you can see: it paints its own host name" \
       org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.version="${VERSION:-unknown}" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /yinyang /yinyang
 # Nobody: the program needs no right that root has. Docker opens port 80 to every user of a container; elsewhere, where it
@@ -58,7 +58,7 @@ USER 65534:65534
 EXPOSE 80
 # `docker stop` takes as much longer: a balancer gets the time to notice that /readyz is 503.
 ENV YINYANG_DRAIN=3
-# So that the wall shows which image a replica runs, as after `kubectl set image`.
+# So that the wall shows which image a replica runs, as after `kubectl set image`. Without VERSION it is not set.
 ENV YINYANG_APP_VERSION=$VERSION
 # Listening on another port? Say so with YINYANG_PORT rather than --port, so that this knows too.
 HEALTHCHECK --interval=30s --timeout=3s --start-period=1s CMD ["/yinyang", "--healthcheck"]

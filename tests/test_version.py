@@ -48,11 +48,6 @@ def test_there_are_such_files(path: str) -> None:
     assert named(ROOT / path)
 
 
-def test_image_has_the_label(version: str) -> None:
-    [given] = re.findall(r"^ARG VERSION=(\S+)", (ROOT / "Dockerfile").read_text(), re.M)
-    assert given == version
-
-
 def test_changelog_begins_with_this_version(version: str) -> None:
     newest = re.search(r"^## (\S+), (?:unreleased|\d{4}-\d\d-\d\d)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert newest[1] == version

@@ -191,7 +191,7 @@ class Release:
             *("buildah", "bud", "--isolation", "chroot", "--pull=false", "--identity-label=false", "--layers"),
             *("--format", "docker", "--timestamp", str(self.time), "--platform", platform, "--tag", name),
             # this buildah would take it to be the platform of the image
-            *("--build-arg", f"BUILDPLATFORM=linux/{builder['arch']}"),
+            *("--build-arg", f"BUILDPLATFORM=linux/{builder['arch']}", "--build-arg", f"VERSION={self.version}"),
         )
         with tempfile.TemporaryDirectory() as temporary:
             try:
