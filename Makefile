@@ -70,7 +70,7 @@ release: $(RELEASE)/made ## build all that a release consists of, in build/relea
 	$(RELEASE)/python tools/release.py build/release
 release-test: dev $(RELEASE)/made ## build a release twice, check it, push it to a registry of the test's own, and pull it (Go)
 	tools/registry-tools
-	$(BIN)/pytest -q -m release $(OPTIONS)
+	YINYANG_REQUIRE=containers,static,skopeo,wget,file,jq,curl $(BIN)/pytest -q -m release $(OPTIONS)
 release-tools: $(RELEASE)/made ## install what builds, checks and publishes a release, in build/release-tools
 $(RELEASE)/made: tools/requirements-release.txt
 	$(PYTHON) -m venv build/release-tools
@@ -91,12 +91,10 @@ $(KUBERNETES)/kubernetes: $(wildcard tools/kubernetes/*)
 	mkdir -p $(@D)
 	cd tools/kubernetes && CGO_ENABLED=0 go build -trimpath -o $(abspath $@) -ldflags \
 		"-s -w -X k8s.io/component-base/version.gitVersion=$$(go list -m -f '{{.Version}}' k8s.io/kubernetes)" .
-$(addprefix $(KUBERNETES)/,coredns metrics-server rollouts-controller): $(KUBERNETES)/%: $(wildcard tools/addons/* tools/addons/coredns/*)
-	mkdir -p $(@D)/rollouts
+$(addprefix $(KUBERNETES)/,coredns metrics-server): $(KUBERNETES)/%: $(wildcard tools/addons/* tools/addons/coredns/*)
+	mkdir -p $(@D)
 	cd tools/addons && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(abspath $@) \
 		$$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./coredns tool | grep '/$*$$')
-	cp -f "$$(cd tools/addons && go list -m -f '{{.Dir}}' github.com/argoproj/argo-rollouts)"/manifests/crds/*-crd.yaml \
-		$(@D)/rollouts
 
 bench: dev ## compare what a request costs, with other servers (benchmarks/README.md)
 	$(BIN)/python -m benchmarks.compare $(OPTIONS)

@@ -130,7 +130,7 @@ def test_chart_does_what_its_values_say() -> None:
     assert (service["spec"]["type"], service["spec"]["ports"][0]["port"]) == ("NodePort", 8000)
     assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (1, 2)
     assert scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 80
-    assert all(selector == {"app.kubernetes.io/name": "other"} for selector in selectors(objects))
+    assert all(selector == {"matchLabels": {"app.kubernetes.io/name": "other"}} for selector in selectors(objects))
 
 
 @pytest.mark.parametrize(
@@ -148,23 +148,29 @@ def of(kind: str, objects: list[dict]) -> list[dict]:
     return [item for item in objects if item["kind"] == kind]
 
 
-def selects(selector: dict[str, str], deployment: dict) -> bool:
-    return selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+def selects(selector: dict, deployment: dict) -> bool:
+    """Whether a label selector, of the two kinds that there are here, finds the pods."""
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert set(selector) <= {"matchLabels", "matchExpressions"}
+    assert all(one["operator"] == "In" for one in selector.get("matchExpressions", []))
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        labels.get(one["key"]) in one["values"] for one in selector.get("matchExpressions", [])
+    )
 
 
-def selectors(objects: list[dict]) -> Iterator[dict[str, str]]:
+def selectors(objects: list[dict]) -> Iterator[dict]:
     """Of the pods, by all who have one."""
     for item in objects:
         match item["kind"]:
             case "Service":
-                yield item["spec"]["selector"]
+                yield {"matchLabels": item["spec"]["selector"]}
             case "PodDisruptionBudget" | "Deployment":
-                yield item["spec"]["selector"]["matchLabels"]
+                yield item["spec"]["selector"]
             case "NetworkPolicy":
-                yield item["spec"]["podSelector"]["matchLabels"]
+                yield item["spec"]["podSelector"]
         if item["kind"] == "Deployment":
             for spread in item["spec"]["template"]["spec"]["topologySpreadConstraints"]:
-                yield spread["labelSelector"]["matchLabels"]
+                yield spread["labelSelector"]
 
 
 def test_selectors_find_pods(rendered: list[dict]) -> None:
@@ -172,7 +178,7 @@ def test_selectors_find_pods(rendered: list[dict]) -> None:
     for selector in selectors(rendered):
         assert any(selects(selector, deployment) for deployment in deployments), selector
     for one, other in itertools.permutations(deployments, 2):
-        assert not selects(one["spec"]["selector"]["matchLabels"], other)
+        assert not selects(one["spec"]["selector"], other)
 
 
 def test_ports_are_there(rendered: list[dict]) -> None:
@@ -235,7 +241,7 @@ def found_by(service: dict, objects: list[dict]) -> set[str]:
     return {
         variables_of(item)["YINYANG_APP_VERSION"]["value"]
         for item in of("Deployment", objects)
-        if selects(service["spec"]["selector"], item)
+        if selects({"matchLabels": service["spec"]["selector"]}, item)
     }
 
 
@@ -326,6 +332,10 @@ def test_flagger_has_what_it_needs() -> None:
         assert found == {"apiVersion": item["apiVersion"], "kind": item["kind"], "name": item["metadata"]["name"]}
     assert canary["spec"]["service"]["name"] == "yinyang"
     assert not of("Service", objects)  # Flagger makes it
+    both = {"key": "app.kubernetes.io/name", "operator": "In", "values": ["yinyang", "yinyang-primary"]}
+    for kind, key in ("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector"):
+        [item] = of(kind, objects)
+        assert item["spec"][key] == {"matchExpressions": [both]}
     assert deployment["spec"]["template"]["metadata"]["annotations"]["prometheus.io/scrape"] == "true"
 
 

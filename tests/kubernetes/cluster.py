@@ -403,17 +403,6 @@ class Cluster:
             "metrics-server", lambda: len(self.try_kubectl("top", "node", "--no-headers").split("\n")) > 2, "metrics"
         )
 
-    def start_rollouts(self) -> None:
-        """The controller of Argo Rollouts, beside the control plane, with its kinds of objects."""
-        self.kubectl("apply", "--server-side", f"--filename={self.programs}/rollouts")
-        self.kubectl("create", "namespace", "argo-rollouts")
-        command = [
-            str(self.programs / "rollouts-controller"),
-            f"--kubeconfig={self.kubeconfig}",
-            "--leader-elect=false",
-        ]
-        self.start_program("rollouts", self.outside, *command)
-
     def inner_pid(self, pid: int) -> int:
         """How the namespace of PIDs numbers one of its processes."""
         status = Path(f"/proc/{pid}/status").read_text()

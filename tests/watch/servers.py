@@ -11,7 +11,9 @@ from conftest import PATIENCE
 
 
 @contextlib.contextmanager
-def answering(behave: Callable[[socket.socket], None], received: list[bytes] | None = None) -> Iterator[int]:
+def answering(
+    behave: Callable[[socket.socket], None], received: list[bytes] | None = None, host: str = "127.0.0.1"
+) -> Iterator[int]:
     """The port of a server that does this with each connection that has sent something, and keeps what that was."""
 
     def serve() -> None:
@@ -24,7 +26,7 @@ def answering(behave: Callable[[socket.socket], None], received: list[bytes] | N
                         received.append(request)
                     behave(client)
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server((host, 0)) as listener:
         thread = threading.Thread(target=serve)
         thread.start()
         try:

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import socket
@@ -197,16 +198,58 @@ def is_running(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=str)
-def test_a_name_server_that_does_not_answer(number: int, tmp_path: Path, watch: Watch) -> None:
-    """Nothing is left of a watch that waits for it."""
-    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\noptions timeout:30 attempts:5\n")
-    mounts = f"mount --bind {tmp_path / 'resolv.conf'} /etc/resolv.conf && exec "
-    by = ("unshare", "--mount", "--net", "sh", "-c", f'{mounts}"$@"', "sh")
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_server_that_has_no_room_at_first(refuses: bool, watch: Watch) -> None:
+    """The connection is made, or refused, when the kernel asks again."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1))
+        listener.settimeout(PATIENCE)
+        port = listener.getsockname()[1]
+        for _ in range(2):  # they take all places
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        process = stack.enter_context(running(watch, f"http://127.0.0.1:{port}/", "--count", 1, "--json"))
+        waits = re.compile(rf":{port:04X} 02 ")  # SYN_SENT
+        wait_until(lambda: waits.search(Path("/proc/net/tcp").read_text()), "a connection that waits")
+        if refuses:
+            listener.close()
+        else:
+            for _ in range(2):
+                listener.accept()[0].close()
+            client, _ = listener.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(whoami("a"))
+        output, _ = process.communicate(timeout=PATIENCE)
+    found = json.loads(output)
+    assert (found["answers"], found["failures"]) == ((0, {"refused": 1}) if refuses else (1, {}))
+
+
+def in_namespaces(*options: str, mount: str, at: str) -> tuple[str, ...]:
+    """What starts a command where another file is at this path; skips where that cannot be done."""
+    by = ("unshare", "--mount", *options, "sh", "-c", f'mount --bind {mount} {at} && exec "$@"', "sh")
     if os.getuid() != 0:
         by = (by[0], "--map-root-user", *by[1:])
     if not shutil.which("unshare") or subprocess.run([*by, "true"], capture_output=True, check=False).returncode:
         missing("watch", "no namespaces can be made here")
+    return by
+
+
+def test_a_name_with_an_address_that_refuses(tmp_path: Path, watch: Watch) -> None:
+    """The next address is tried."""
+    (tmp_path / "hosts").write_text("127.0.0.1 a.example\n127.0.0.2 a.example\n")
+    by = in_namespaces(mount=str(tmp_path / "hosts"), at="/etc/hosts")
+    with answering(says(whoami("a")), host="127.0.0.2") as port:
+        limits = ("--count", 10, "--rate", 100, "--json")
+        with running(watch, f"http://a.example:{port}/", *limits, by=by) as process:
+            found = json.loads(process.communicate(timeout=PATIENCE)[0])
+    assert (found["answers"], found["failures"]) == (10, {})
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=str)
+def test_a_name_server_that_does_not_answer(number: int, tmp_path: Path, watch: Watch) -> None:
+    """Nothing is left of a watch that waits for it."""
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.1\noptions timeout:30 attempts:5\n")
+    by = in_namespaces("--net", mount=str(tmp_path / "resolv.conf"), at="/etc/resolv.conf")
     with running(watch, "http://a.example/", "--duration", "1h", "--timeout", "1h", "--json", by=by) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         tasks = Path(f"/proc/{process.pid}/task")

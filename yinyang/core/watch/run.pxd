@@ -95,7 +95,7 @@ cdef inline int watch_tell(Watch *w, bint help, const char *program, const char 
     return EXIT_HOLDS
 
 
-# ---- the beginning --------------------------------------------------------------------------------------------------
+# ---- the beginning ------------------------------------------------------------------------------------------------
 
 cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
     """Have everything that a watch needs, and no more rights than it needs; False, with a message, if that fails."""
@@ -194,7 +194,7 @@ cdef inline void watch_give_up_rights() noexcept nogil:
         sandbox_enter(OF_WATCH, -1, -1, &refused)
 
 
-# ---- meanwhile ------------------------------------------------------------------------------------------------------
+# ---- meanwhile ----------------------------------------------------------------------------------------------------
 
 cdef inline void watch_run(Watch *w) noexcept nogil:
     """Until the duration, the count or the share is reached, or a signal comes."""
@@ -251,7 +251,9 @@ cdef inline void watch_event(Watch *w, uint64_t number, uint32_t events, int64_t
         sampler_looked_up(&w.sampler, now)
     elif number == EVENT_LISTENER:
         scrapes_accept(&w.scrapes, now)
-    elif number >= EVENT_SCRAPE:  # else it is the timer, for which the loop looks at the time anyway
+    elif number == EVENT_TIMER:  # the loop looks at the time anyway
+        w.timer_due = 0  # so it is set again, should its clock be ahead of the one that is read
+    else:
         watch_note_waits(w)
         scrapes_event(&w.scrapes, <int>(number - EVENT_SCRAPE), &w.tally, now)
 
@@ -307,7 +309,7 @@ cdef inline void text_location(Text *text, const Answer *answer) noexcept nogil:
     write_bytes(&writer, answer.location.bytes, length)  # the end of the head lies behind
 
 
-# ---- the end --------------------------------------------------------------------------------------------------------
+# ---- the end ------------------------------------------------------------------------------------------------------
 
 cdef inline int watch_finish(Watch *w) noexcept nogil:
     """Print the last, and choose the exit code."""

@@ -295,14 +295,16 @@ cdef inline void sampler_wake(Sampler *s, int64_t now) noexcept nogil:
 
 cdef inline void sampler_turn(Sampler *s, int64_t now) noexcept nogil:
     """Give up what takes too long, and send the requests that are due."""
-    cdef int i
+    cdef int i, left
     sampler_wake(s, now)
     for i in range(s.options.concurrency):
         if s.slots[i].state == SLOT_LOOKING_UP:
             slot_look_up(s, i, now)
         if s.slots[i].state != SLOT_FREE and now >= s.slots[i].begin + s.options.timeout:
             slot_fail(s, i, FAILURE_TIMED_OUT)
-    while s.free_count and sampler_is_sending(s, now) and s.latest_due <= now:
+    left = s.free_count  # what fails at once frees its slot for the next turn only, as signals come first
+    while left and sampler_is_sending(s, now) and s.latest_due <= now:
+        left -= 1
         sampler_send(s, now)
         s.latest_due = max(s.latest_due + <int64_t>sampler_interval(s), now - MAX_LAG)
 

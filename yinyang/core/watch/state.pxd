@@ -40,7 +40,7 @@ cdef struct Watch:
     Terminal terminal
     int mode
     int epoll, timer, signals
-    int64_t timer_due  # us, when the timer expires
+    int64_t timer_due  # us, when the timer expires; 0: it is not set
     Output output
     Output errors
     Output junit
