@@ -177,13 +177,19 @@ def hosts(cluster: Cluster, service: str, numbers: Sequence[int]) -> set[str]:
     return names
 
 
+def ready(cluster: Cluster) -> set[str]:
+    """The three replicas, when all of them answer."""
+    three = hosts(cluster, "web", [1, 2, 3])
+    cluster.wait_for(three)
+    return three
+
+
 @pytest.mark.containers
 @pytest.mark.parametrize("tool", FILES)
 def test_no_request_is_lost(tool: str, balanced: Balanced) -> None:
     """Three take turns; five do; one is killed, and one is stopped."""
     with balanced(tool) as cluster:
-        three = hosts(cluster, "web", [1, 2, 3])
-        cluster.wait_for(three)
+        three = ready(cluster)
         shares = cluster.sample(60)
         assert all(abs(count - 20) <= 2 for count in shares.values()), shares
         found = watched(cluster, "--rate", "200", "--count", "300", "--max-errors", "0", "--min-share", "30%")
@@ -209,8 +215,7 @@ def test_no_request_is_lost(tool: str, balanced: Balanced) -> None:
 def test_an_unready_replica(tool: str, balanced: Balanced) -> None:
     """Is passed over until it is ready again, by those that ask; the others do not notice."""
     with balanced(tool) as cluster:
-        three = hosts(cluster, "web", [1, 2, 3])
-        cluster.wait_for(three)
+        three = ready(cluster)
         podman("kill", "--signal", "USR1", cluster.container("web", 1))
         if tool in ACTIVE:
             cluster.wait_for(three - {cluster.host("web", 1)})
@@ -238,8 +243,7 @@ def test_a_cookie_holds_a_replica(tool: str, balanced: Balanced) -> None:
     """Until that is killed; then another one, without a failure, but for Traefik. Who sends no cookie is answered by
     all."""
     with balanced(tool, STICKY="1") as cluster:
-        three = hosts(cluster, "web", [1, 2, 3])
-        cluster.wait_for(three)
+        three = ready(cluster)
         visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
 
         def seen() -> set[str]:
@@ -266,8 +270,7 @@ def test_a_cookie_holds_a_replica(tool: str, balanced: Balanced) -> None:
 def test_a_connection_holds_a_replica_at_layer_4(tool: str, balanced: Balanced) -> None:
     """And no connection is lost when a replica is stopped."""
     with balanced(tool, MODE="tcp") as cluster:
-        three = hosts(cluster, "web", [1, 2, 3])
-        cluster.wait_for(three)
+        three = ready(cluster)
         found = watched(cluster, "--rate", "200", "--count", "300", "--max-errors", "0", "--min-share", "30%")
         assert found["verdict"]["kind"] in {"turns", "even so far", "early"}
         same = ("--connection", "same", "--concurrency", "50")

@@ -302,15 +302,7 @@ NUMBERS = itertools.count()
 def locust_image() -> None:
     """Locust's image under its name: a local one where that is all there is."""
     name = re.search(r"image: (locustio/.+)", LOCUST.read_text())[1]
-    if subprocess.run(["podman", "image", "exists", name], check=False).returncode == 0:
-        return
-    build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "-t", f"localhost/{name}"]
-    certificates = ["--volume", "/etc/ssl/certs:/certificates:ro"]
-    subprocess.run(
-        [*build, *certificates, "-f", str(ROOT / "tests/locust.Dockerfile"), str(ROOT / "tests")],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    stand_in(name, "locust.Dockerfile", ROOT / "tests", "--volume", "/etc/ssl/certs:/certificates:ro")
 
 
 @pytest.mark.containers

@@ -58,7 +58,7 @@ def test_page_links_the_files(gitlab: GitLab, files: Path) -> None:
 
 
 def test_there_is_no_page_if_a_file_is_refused(gitlab: GitLab, files: Path) -> None:
-    gitlab.refuses = "/SHA256SUMS"
+    gitlab.refuses.add("SHA256SUMS")
     done = publish(gitlab, files, "token")
     assert done.returncode != 0
     assert "POST" not in {method for method, _, _ in gitlab.got}
