@@ -54,36 +54,41 @@ def test_view_fits(width: int, height: int) -> None:
 
 
 class Terminal:
-    """A watch in a terminal of its own."""
+    """A watch in a terminal of its own.
+
+    The watch's end stays open here too: Linux may drop what was written to a terminal that nobody holds any more."""
 
     def __init__(self, watch: Watch, *arguments: object, columns: int, **variables: str) -> None:
-        self.master, slave = pty.openpty()
+        self.master, self.slave = pty.openpty()
+        os.set_blocking(self.master, False)
         self.resize(columns)
         given = environment() | watch.variables | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | variables
         command = [*watch.command, *map(str, arguments)]
         self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, env=given, start_new_session=True
+            command, stdin=self.slave, stdout=self.slave, stderr=self.slave, env=given, start_new_session=True
         )
-        os.close(slave)
+        self.ended = os.pidfd_open(self.process.pid)
         self.text = ""
 
     def resize(self, columns: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 20, columns, 0, 0))
 
     def read(self) -> bool:
-        """Whether there was more."""
+        """Wait for more, and say whether there was some: there is none when the watch has ended."""
+        ready, _, _ = select.select([self.master, self.ended], [], [], PATIENCE)
+        assert ready, self.text
         try:
             piece = os.read(self.master, 65536)
-        except OSError:  # nobody holds the other end any more
-            return False
+        except BlockingIOError:
+            return self.ended not in ready
         self.text += piece.decode(errors="replace")
-        return bool(piece)
+        return True
 
     def read_until(self, condition: Callable[[str], object]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition(self.text):
             assert time.monotonic() < deadline, self.text
-            assert not select.select([self.master], [], [], PATIENCE)[0] or self.read(), self.text
+            assert self.read(), self.text
 
     def end(self) -> int:
         os.kill(self.process.pid, signal.SIGINT)
@@ -94,7 +99,8 @@ class Terminal:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self.master)
+        for fd in self.master, self.slave, self.ended:
+            os.close(fd)
 
 
 @pytest.fixture
