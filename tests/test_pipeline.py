@@ -29,7 +29,6 @@ def files(tmp_path: Path) -> Path:
         (folder / name).write_text(f"content of {name}")
     (folder / "provenance.json").write_text("{}")
     (folder / "release-notes.md").write_text('- "Quotes", `code` and\n  $(no command).\n')
-    (folder / "image").mkdir()
     return folder
 
 
