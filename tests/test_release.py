@@ -17,8 +17,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import PAGE, ROOT, Shape, clean_environment, needs
+from conftest import PAGE, ROOT, Shape, clean_environment, free_port, needs, podman, wait_until
 from pipelines import GitLab, read_pipeline, run_job
+from test_deploy import ENGINE, Cluster, ask, stand_in
 
 pytestmark = pytest.mark.release
 
@@ -151,7 +152,7 @@ def write_faults(folder: Path, package: str, fixed: str) -> Path:
     (lists / f"CVE/{CVE}.json").write_text(json.dumps(fault))
     cache = folder / "cache"
     command = ("build", "--only-update", "debian", "--cache-dir", folder / "lists", "--output-dir", cache / "db")
-    run(needs(str(TOOLS / "trivy-db")), *command)
+    run(TOOLS / "trivy-db", *command)
     return cache
 
 
@@ -161,8 +162,8 @@ def test_scan_finds_a_known_fault(linked: str, clone: Path, release: Path, versi
     document = json.loads((release / f"yinyang-{version}.spdx.json").read_text())
     [about] = {one["sourceInfo"] for one in document["packages"] if one["name"].startswith(linked)}
     source, present = re.fullmatch(r"built package from: (\S+) (\S+)", about).groups()
-    trivy = needs(str(TOOLS / "trivy"))
-    assert read_pipeline()["scan"]["image"]["name"] == f"aquasec/trivy:{run(trivy, '--version').split()[1]}"
+    built = re.search(r"^\tmod\t\S+\tv(\S+)", run("go", "version", "-m", TOOLS / "trivy"), re.M)[1]
+    assert read_pipeline()["scan"]["image"]["name"] == f"aquasec/trivy:{built}"
     for fixed, code in (present, 0), (f"{present}.1", 1):
         cache = write_faults(tmp_path / fixed, source, fixed)
         variables = {"TRIVY_CACHE_DIR": str(cache), "TRIVY_SKIP_DB_UPDATE": "true", "TRIVY_SKIP_VERSION_CHECK": "true"}
@@ -269,7 +270,7 @@ def test_images(release: Path, version: str) -> None:
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new pair of keys: cosign.key and cosign.pub."""
     folder = tmp_path_factory.mktemp("key")
-    run(needs(str(TOOLS / "cosign")), "generate-key-pair", cwd=folder, COSIGN_PASSWORD="of the tests")
+    run(TOOLS / "cosign", "generate-key-pair", cwd=folder, COSIGN_PASSWORD="of the tests")
     return folder
 
 
@@ -353,6 +354,48 @@ def test_arm64_is_pulled_and_runs(pushed: str, version: str, tmp_path: Path) -> 
         with tarfile.open(fileobj=saved.extractfile(manifest["Layers"][0])) as layer:
             layer.extractall(tmp_path, filter="data")
     check_page(Shape(needs("qemu-aarch64-static"), str(tmp_path / "yinyang")), tmp_path)
+
+
+@pytest.mark.containers
+def test_commands_of_the_archive(
+    release: Path, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of docs/cluster.md, under names of this test: three replicas for a watch, of which one is killed, and then
+    behind a balancer, to which it comes back."""
+    stand_in("haproxy:lts", "haproxy.Dockerfile", ROOT / "deploy")
+    (tmp_path / "containers.conf").write_text(ENGINE)
+    monkeypatch.setenv("CONTAINERS_CONF", str(tmp_path / "containers.conf"))
+    for path in release.glob("yinyang*.tar*"):
+        (tmp_path / path.name).symlink_to(path)
+    name, port = f"yinyang-test-{os.getpid()}", free_port()
+    text = (ROOT / "docs/cluster.md").read_text()
+    text = text[text.index("\n## From the archive of a release\n") : text.index("\n## Kubernetes\n")]
+    text = re.sub(r"\b(web-\d|balancer\b(?= --network|\n))", rf"{name}-\1", text)
+    text = re.sub(r"(--network|network create|network rm) yinyang\b", rf"\1 {name}", text)
+    text = text.replace("--publish 8080:", f"--publish 127.0.0.1:{port}:").replace(" -it ", " ")
+    load, watch, kill, balance, end = re.findall(r"(?:^    .*\n)+", text, re.M)
+
+    def shell(script: str) -> str:
+        return run("sh", "-euc", script, cwd=tmp_path)
+
+    three = {f"{name}-web-{number}" for number in (1, 2, 3)}
+    try:
+        shell(load)
+        label = "{{index .Config.Labels \"org.opencontainers.image.revision\"}}"
+        assert podman("inspect", "--format", label, f"{name}-web-1") == run("git", "rev-parse", "HEAD").strip()
+        report = f"{watch.strip()} --json --rate 50"
+        assert {one["host"] for one in json.loads(shell(f"{report} --count 150 --max-errors 0"))["replicas"]} == three
+        shell(kill)
+        wait_until(lambda: len(json.loads(shell(f"{report} --count 50"))["replicas"]) == 2, "two replicas")
+        shell(balance)
+        cluster = Cluster(name, port)
+        cluster.wait_for(three - {f"{name}-web-2"})
+        assert b"<title>" in ask(port, "/wall")[1]
+        podman("start", f"{name}-web-2")
+        cluster.wait_for(three)
+    finally:
+        shell(end)
+        podman("rmi", "--force", f"docker.io/library/yinyang:{version}")
 
 
 def test_page_and_packages(clone: Path, variables: dict[str, str], key: Path) -> None:
