@@ -357,9 +357,7 @@ def test_arm64_is_pulled_and_runs(pushed: str, version: str, tmp_path: Path) -> 
 
 
 @pytest.mark.containers
-def test_commands_of_the_archive(
-    release: Path, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_of_the_archive(release: Path, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of docs/cluster.md, under names of this test: three replicas for a watch, of which one is killed, and then
     behind a balancer, to which it comes back."""
     stand_in("haproxy:lts", "haproxy.Dockerfile", ROOT / "deploy")
@@ -381,7 +379,7 @@ def test_commands_of_the_archive(
     three = {f"{name}-web-{number}" for number in (1, 2, 3)}
     try:
         shell(load)
-        label = "{{index .Config.Labels \"org.opencontainers.image.revision\"}}"
+        label = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
         assert podman("inspect", "--format", label, f"{name}-web-1") == run("git", "rev-parse", "HEAD").strip()
         report = f"{watch.strip()} --json --rate 50"
         assert {one["host"] for one in json.loads(shell(f"{report} --count 150 --max-errors 0"))["replicas"]} == three

@@ -3,9 +3,9 @@
     python tools/release.py [--no-cache] [FOLDER [ARCH...]]    by default build/release, and all architectures
 
 The source distribution; a wheel for each of four platforms, compiled by zig; an image of each architecture, built by
-buildah, as one OCI archive; the static programs, which are those of the images; a list of components (SPDX); SHA256SUMS;
-the provenance of all these files (in-toto, SLSA); and the release notes, with a table of them. Two builds of a commit are
-equal, as long as Debian's packages are.
+buildah, as one OCI archive; the static programs, which are those of the images; a list of components (SPDX);
+SHA256SUMS; the provenance of all these files (in-toto, SLSA); and the release notes, with a table of them. Two builds
+of a commit are equal, as long as Debian's packages are.
 
 Needs Debian's git, python3-dev, buildah and podman, and the packages of tools/requirements-release.txt.
 """
@@ -87,7 +87,13 @@ class Release:
     def build(self):
         """All of it, in the order of its cost."""
         notes = self.read_notes()
-        for step in self.build_sdist, self.build_wheels, self.check_distributions, self.build_images, self.write_components:
+        for step in (
+            self.build_sdist,
+            self.build_wheels,
+            self.check_distributions,
+            self.build_images,
+            self.write_components,
+        ):
             begun = time.monotonic()
             step()
             print(f"{step.__name__.replace('_', ' ')}: {time.monotonic() - begun:.0f} s", flush=True)
