@@ -256,10 +256,10 @@ def test_images(release: Path, version: str) -> None:
         manifest = json.loads(blob(release, digest))
         config = json.loads(blob(release, manifest["config"]["digest"]))
         assert platform.startswith(f"{config['os']}/{config['architecture']}")
-        assert config["config"]["Labels"]["org.opencontainers.image.version"] == version
-        assert (
-            config["config"]["Labels"]["org.opencontainers.image.revision"] == run("git", "rev-parse", "HEAD").strip()
-        )
+        labels = config["config"]["Labels"]
+        assert labels["org.opencontainers.image.version"] == version
+        assert labels["org.opencontainers.image.revision"] == run("git", "rev-parse", "HEAD").strip()
+        assert f"YINYANG_APP_VERSION={version}" in config["config"]["Env"]
         assert config["config"]["Healthcheck"]["Test"] == ["CMD", "/yinyang", "--healthcheck"]
         [layer] = manifest["layers"]
         with tarfile.open(fileobj=io.BytesIO(blob(release, layer["digest"]))) as files:
@@ -283,6 +283,7 @@ def clone(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("git", "tag", f"v{sdist.name.removeprefix('yinyang_serve-').removesuffix('.tar.gz')}", cwd=folder)
     shutil.copytree(release, folder / "build/release")
     (folder / "build/release-tools").symlink_to(TOOLS.parent)
+    (TOOLS.parent / "made").touch()  # these tools are of this commit, whose files the clone has just written
     return folder
 
 
@@ -388,7 +389,7 @@ def test_commands_of_the_archive(release: Path, version: str, tmp_path: Path, mo
         shell(balance)
         cluster = Cluster(name, port)
         cluster.wait_for(three - {f"{name}-web-2"})
-        assert b"<title>" in ask(port, "/wall")[1]
+        assert ask(port, "/wall")[0] == 200
         podman("start", f"{name}-web-2")
         cluster.wait_for(three)
     finally:

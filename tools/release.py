@@ -235,9 +235,12 @@ class Release:
         static = self.folder / f"yinyang-{self.version}-linux-{architecture}"
         static.write_bytes(program)
         static.chmod(0o755)
-        # What buildah has kept of earlier builds has their times and their revision, and its configuration has a random
-        # host name. So the one file is packed anew, and only what the Dockerfile says is kept.
-        config["config"]["Labels"]["org.opencontainers.image.revision"] = self.commit
+        # What buildah has kept of earlier builds has their times, versions and revisions, and its configuration has a
+        # random host name. So the one file is packed anew, and only what the Dockerfile says is kept.
+        arguments = {"org.opencontainers.image.version": self.version, "org.opencontainers.image.revision": self.commit}
+        config["config"]["Labels"] |= arguments
+        variables = dict(item.split("=", 1) for item in config["config"]["Env"]) | {"YINYANG_APP_VERSION": self.version}
+        config["config"]["Env"] = ["=".join(item) for item in variables.items()]
         layer = packed([("yinyang", 0o755, program)], self.time)
         said = ("User", "ExposedPorts", "Env", "Entrypoint", "Healthcheck", "Labels")
         config = {key: config[key] for key in ("architecture", "variant", "os") if config.get(key)} | {
