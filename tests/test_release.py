@@ -283,7 +283,7 @@ def clone(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("git", "tag", f"v{sdist.name.removeprefix('yinyang_serve-').removesuffix('.tar.gz')}", cwd=folder)
     shutil.copytree(release, folder / "build/release")
     (folder / "build/release-tools").symlink_to(TOOLS.parent)
-    (TOOLS.parent / "made").touch()  # these tools are of this commit, whose files the clone has just written
+    (TOOLS / "made").touch()  # these tools are of this commit, whose files the clone has just written
     return folder
 
 
