@@ -235,10 +235,11 @@ class Release:
         static = self.folder / f"yinyang-{self.version}-linux-{architecture}"
         static.write_bytes(program)
         static.chmod(0o755)
-        # What buildah has kept of earlier builds has their times, versions and revisions, and its configuration has a
-        # random host name. So the one file is packed anew, and only what the Dockerfile says is kept.
+        # What buildah has kept of earlier builds has their times, versions, revisions and labels, and its configuration
+        # has a random host name. So the one file is packed anew, and only what the Dockerfile says is kept.
+        labels = {key: text for key, text in config["config"]["Labels"].items() if not key.startswith("io.buildah.")}
         arguments = {"org.opencontainers.image.version": self.version, "org.opencontainers.image.revision": self.commit}
-        config["config"]["Labels"] |= arguments
+        config["config"]["Labels"] = labels | arguments
         variables = dict(item.split("=", 1) for item in config["config"]["Env"]) | {"YINYANG_APP_VERSION": self.version}
         config["config"]["Env"] = ["=".join(item) for item in variables.items()]
         layer = packed([("yinyang", 0o755, program)], self.time)
