@@ -129,7 +129,8 @@ cdef inline int route_render(int route, Text *text, const Request *request, Work
         return words_render(text, request, 404, "there are POST /fault_injection/enable and /fault_injection/disable, "
                             "and GET /fault_injection/status", "")
     if route == ROUTE_NO_READYZ or route == ROUTE_NO_READY or route == ROUTE_NO_HEALTH:
-        return words_render(text, request, 404, "there are POST /readyz/disable and /readyz/enable, and GET /readyz", "")
+        return words_render(text, request, 404, "there are POST /readyz/disable and /readyz/enable, and GET /readyz",
+                            "")
     if route == ROUTE_METRICS:
         return metrics_render(text, request)
     return redirect_render(text, request)
