@@ -10,6 +10,7 @@ const TILE_SHAPE = 1.7;  // width by height
 const DENSE_TILE_SHAPE = .9;
 const DENSE_TILE_WIDTH = 60;  // px, at least
 const TILE_WIDTH = 190;
+const NEW_FOR = 60_000;  // ms after its start in which a replica is new
 const BAR_MAX = 60;  // sources that the bar shows by themselves
 
 const elements = Object.fromEntries([...document.querySelectorAll("[id]")].map(element => [element.id, element]));
@@ -75,9 +76,13 @@ const stateOf = (source, figures, at) => {
   if (figures.failed) return `${figures.failed} of ${figures.count} failed`;
   if (mayBeGone(state.evidence, source.number)) return `silent for ${silent}`;
   if (source.record.draining === true) return "draining";
-  const up = source.record.uptime;
-  return state.by == "replica" && up >= 0 ? "up " + formatSeconds(up + at - source.last) : "";
+  const { uptime, start_ms: start } = source.record;
+  if (state.by != "replica" || !(uptime >= 0)) return "";
+  const up = uptime + at - source.last;
+  return `up ${formatSeconds(up)}` + (up < NEW_FOR && Number.isInteger(start) && start >= 0 ? `, started in ${formatMs(start)}` : "");
 };
+
+const formatMs = ms => ms < 1000 ? `${ms} ms` : `${formatTenths(ms / 1000)} s`;
 
 const isTarget = ({ isFailure, record }) => {
   const target = elements.target.value;
