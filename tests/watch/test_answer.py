@@ -215,7 +215,8 @@ def described(**told: object) -> dict[str, Any]:
 def test_all_that_a_replica_tells() -> None:
     told = {"host": "web-1", "short": "w", "version": "2", "zone": "z", "node": "n"}
     colours = {"colours": ["#0880C0", "#00000a"]}
-    found = describe(json.dumps(told | colours | {"started": "2026-11-26T08:00:00Z", "start_ms": 3, "more": [{}]}).encode())
+    times = {"started": "2026-11-26T08:00:00Z", "start_ms": 3}
+    found = describe(json.dumps(told | colours | times | {"more": [{}]}).encode())
     started = int(datetime(2026, 11, 26, 8, tzinfo=UTC).timestamp())
     assert found == told | {"colours": ("#0880c0", "#00000a"), "started": started, "start_ms": 3}
 

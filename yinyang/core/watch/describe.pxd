@@ -8,7 +8,9 @@ from ..os.address cimport hex_digit
 from ..text.calendar cimport DAY_SECONDS, days_until
 from ..text.utf8 cimport REPLACEMENT, UTF8_MAX, utf8_next, utf8_put
 from .answer cimport Answer, Span, lower, span_set
-from .json cimport JSON_END, Json, json_char, json_is_document, json_key_skip, json_skip, json_space, json_take, json_whole
+from .json cimport (
+    JSON_END, Json, json_char, json_is_document, json_key_skip, json_skip, json_space, json_take, json_whole
+)
 from .sample cimport Described, LABEL_MAX, Label, label_is
 
 cdef enum:  # members of the object that a replica describes itself with
