@@ -79,7 +79,7 @@ $(RELEASE)/made: tools/requirements-release.txt
 
 wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on another version, OPTIONS='test_server.py' in part
 	$(PYTHON) -m venv --clear build/wheel
-	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-xdist hypothesis pillow prometheus-client
+	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-rerunfailures pytest-xdist hypothesis pillow prometheus-client
 	cd tests && ../build/wheel/bin/pytest -q -p no:cacheprovider -n auto -m $(WITHOUT_TOOLS) $(or $(OPTIONS),.)
 
 CLUSTER = $(addprefix $(KUBERNETES)/,kubernetes coredns metrics-server)
