@@ -14,7 +14,7 @@ enum about { /* optional texts about where a replica runs */
 static const struct whoami_format { /* templates of text_format */
     const char *identity;      /* for name, short name, colour, and both colours */
     const char *about[ABOUTS]; /* each for its text */
-    const char *state;         /* for requests, pages, start, draining */
+    const char *state;         /* for requests, pages, when it started, how long that took, draining */
 } whoami_text = {
     "host: %s\nshort: %s\ncolour: %s\ncolours: %s %s\n",
     {
@@ -23,7 +23,7 @@ static const struct whoami_format { /* templates of text_format */
         [ABOUT_NAMESPACE] = "namespace: %s\n",
         [ABOUT_ZONE] = "zone: %s\n",
     },
-    "requests: %llu\npages: %llu\nstarted: %s\ndraining: %s\n",
+    "requests: %llu\npages: %llu\nstarted: %s\nstart_ms: %llu\ndraining: %s\n",
 }, whoami_json = {
     "\"host\":%-s,\"short\":%-s,\"colour\":\"%s\",\"colours\":[\"%s\",\"%s\"]",
     {
@@ -32,7 +32,7 @@ static const struct whoami_format { /* templates of text_format */
         [ABOUT_NAMESPACE] = ",\"namespace\":%-s",
         [ABOUT_ZONE] = ",\"zone\":%-s",
     },
-    ",\"requests\":%llu,\"pages\":%llu,\"started\":\"%s\",\"draining\":%s}\n",
+    ",\"requests\":%llu,\"pages\":%llu,\"started\":\"%s\",\"start_ms\":%llu,\"draining\":%s}\n",
 }, whoami_fields = {
     "X-Served-By: %s\r\nX-Short: %s\r\nX-Colour: %s\r\nX-Colours: %s %s\r\n",
     {
@@ -41,7 +41,7 @@ static const struct whoami_format { /* templates of text_format */
         [ABOUT_NAMESPACE] = "X-Namespace: %s\r\n",
         [ABOUT_ZONE] = "X-Zone: %s\r\n",
     },
-    "X-Requests: %llu\r\nX-Pages: %llu\r\nX-Started: %s\r\nX-Draining: %s\r\n",
+    "X-Requests: %llu\r\nX-Pages: %llu\r\nX-Started: %s\r\nX-Start-Ms: %llu\r\nX-Draining: %s\r\n",
 };
 
 /* clang-format on */

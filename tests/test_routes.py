@@ -5,13 +5,16 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from email.message import Message
 from email.parser import Parser
+from pathlib import Path
 
 import pytest
-from conftest import GET, LAST, PAGE, PATIENCE, Replica, Shape, read_all, wait_until
+from conftest import GET, LAST, PAGE, PATIENCE, Replica, Shape, read_all, serving, started_with, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 import yinyang
@@ -59,6 +62,7 @@ def test_whoami_tells_who_answers(start: Start) -> None:
     status, fields, body = ask(replica, "/whoami")
     told = json.loads(body)
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", told.pop("started"))
+    assert fields["X-Start-Ms"] == str(told.pop("start_ms"))
     assert told == {
         "host": "web-6d5f8c7b9-x2x4k",
         "short": "x2x4k",
@@ -81,6 +85,24 @@ def test_whoami_tells_who_answers(start: Start) -> None:
     }.items():
         assert fields[f"X-{name}"] == value
     assert "X-Namespace" not in fields
+
+
+@pytest.mark.strace
+@pytest.mark.host
+def test_whoami_tells_how_long_the_start_took(shape: Shape, tmp_path: Path) -> None:
+    begin = time.monotonic()
+    with started_with("listen:delay_enter=300000", shape, tmp_path / "log") as replica:  # us
+        wait_until(lambda: 1000 * (time.monotonic() - begin) > whoami(replica)["start_ms"] + 50, "its end")
+        told = whoami(replica)["start_ms"]
+        assert told >= 300
+        assert f"\nstart_ms: {told}\n".encode() in ask(replica, "/whoami?format=text")[2]
+
+
+@pytest.mark.host
+def test_on_python_the_start_of_the_interpreter_counts(tmp_path: Path) -> None:
+    program = "import runpy, time; time.sleep(0.3); runpy.run_module('yinyang.serve', run_name='__main__')"
+    with serving(Shape(sys.executable, "-c", program), tmp_path / "log", "--workers", "1") as replica:
+        assert whoami(replica)["start_ms"] >= 295
 
 
 def test_whoami_in_plain_text(shared_replica: Replica) -> None:

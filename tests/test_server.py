@@ -1,9 +1,11 @@
 """`yinyang.Server`, as a program uses it."""
 
 import contextlib
+import json
 import logging
 import os
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -29,6 +31,23 @@ def test_two_servers_in_one_program() -> None:
         wait_until(lambda: two.counts.open == 0)
         assert two.counts == (1, 1, 0)
     assert two.counts == (1, 1, 0)
+
+
+def test_start_ms_counts_from_when_it_was_made_or_as_it_is_told() -> None:
+    def start_ms(server: yinyang.Server) -> int:
+        with urllib.request.urlopen(server.url + "whoami", timeout=20) as answer:
+            return json.load(answer)["start_ms"]
+
+    begin = time.monotonic()
+    with yinyang.Server(name="one", workers=1) as server:
+        assert 0 <= start_ms(server) <= 1000 * (time.monotonic() - begin) + 1
+    server = yinyang.Server(name="two", workers=1)
+    for seconds in (-1.0, 1e9, float("nan")):
+        with pytest.raises(ValueError, match="nothing is older than its host"):
+            server.set_age(seconds)
+    server.set_age(2.5)
+    with server:
+        assert 2500 <= start_ms(server) <= 2501 + 1000 * (time.monotonic() - begin)
 
 
 def test_start_and_stop_a_hundred_times() -> None:

@@ -218,6 +218,8 @@ class _Replica(Protocol):
     def colours(self) -> tuple[str, str]: ...
     @property
     def started(self) -> int: ...
+    @property
+    def start_ms(self) -> int | None: ...
 
 class _TallyVerdict(TypedDict):
     kind: str
@@ -377,6 +379,7 @@ class _Described(TypedDict):
     zone: str | None
     node: str | None
     started: int
+    start_ms: int | None
 
 class _Answer(TypedDict):
     state: Literal["more", "done", "not HTTP", "too large", "cut"]
@@ -438,6 +441,9 @@ class Server:
     identity: Identity
     def __init__(self, settings: dict[str, object], listener: int | None = None) -> None:
         """`settings` has a value for each argument of `yinyang.Server`, by its name, but for `listener`."""
+
+    def set_age(self, seconds: float) -> None:
+        """Before `start`: the program that this is a server of began so many seconds ago. Raises ValueError."""
 
     def start(self) -> None:
         """Start the processes that serve. Raises OSError."""

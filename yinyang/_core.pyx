@@ -39,9 +39,11 @@ from .core.os.listener cimport (
     listener_open
 )
 from .core.os.sandbox cimport sandbox_is_possible
-from .core.os.syscalls cimport ECHILD, ENOSYS, O_CLOEXEC, O_NONBLOCK, _exit, close, errno, getpid, pipe2, read, write
+from .core.os.syscalls cimport (
+    ECHILD, ENOSYS, O_CLOEXEC, O_NONBLOCK, _exit, close, errno, getpid, monotonic_us, pipe2, read, write
+)
 from .core.routes.table cimport responses_open
-from .core.shared.scoreboard cimport Counts, scoreboard_close, scoreboard_counts
+from .core.shared.scoreboard cimport Counts, scoreboard_close, scoreboard_counts, scoreboard_set_began
 from .core.supervisor.reap cimport supervisor_reap_orphans
 from .core.supervisor.server cimport (
     LogRecord, Server as ServerState, server_has_failed, server_next_record, server_wait, server_write_log
@@ -647,6 +649,7 @@ cdef seconds_or_none(double us):
 cdef int described_set(Described *described, replica) except -1:
     cdef bytes colour
     cdef int64_t started = replica.started
+    cdef int64_t start_ms = -1 if replica.start_ms is None else replica.start_ms
     memset(described, 0, sizeof(described[0]))
     label_take(&described.host, replica.host)
     label_take(&described.short_name, replica.short)
@@ -659,6 +662,7 @@ cdef int described_set(Described *described, replica) except -1:
             raise ValueError("a colour is #rrggbb")
         memcpy(described.colours[i], PyBytes_AsString(colour), COLOUR_LENGTH)
     described.started = started
+    described.start_ms = start_ms
     return 0
 
 
@@ -973,6 +977,7 @@ cdef described_by(const Answer *a):
         "zone": label_text(&found.zone) or None,
         "node": label_text(&found.node) or None,
         "started": found.started,
+        "start_ms": None if found.start_ms < 0 else found.start_ms,
     }
 
 
@@ -1205,6 +1210,12 @@ cdef class Server:
 
     def set_ready(self, bint ready):
         supervisor_set_ready(&self._state.supervisor, ready)
+
+    def set_age(self, double seconds):
+        cdef int64_t now = monotonic_us()
+        if not 0 <= seconds <= now / <double>US_PER_SECOND:
+            raise ValueError("nothing is older than its host")
+        scoreboard_set_began(&self._state.supervisor.scoreboard, now - <int64_t>(seconds * US_PER_SECOND))
 
     def start(self):
         cdef int error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _signal as signal  # type: ignore[import-not-found]  # the module `signal` adds enumerations, which import slowly
 import os
 import sys
+import time
 
 from yinyang._core import LogQueue, check_health, inherited_listener, parse_options, run_watch, usage, version
 from yinyang.server import Server
@@ -73,7 +74,19 @@ def _say(fd: int, words: str) -> None:
         return
 
 
+def _tell_age(server: Server) -> None:
+    """The seconds since the kernel started this process, which it tells to a hundredth (proc_pid_stat(5), field 22): of
+    that, the middle."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+    except OSError:  # there is no /proc
+        return
+    server.set_age(max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - (ticks + 0.5) / os.sysconf("SC_CLK_TCK")))
+
+
 def _serve(server: Server) -> int:
+    _tell_age(server)
     stops = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else it is to outlive its terminal (nohup(1))
         stops.append(signal.SIGHUP)

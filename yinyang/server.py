@@ -229,6 +229,11 @@ class Server:
         if not self._counts:
             self._core.wake()
 
+    def set_age(self, seconds: float) -> None:
+        """Before it begins to serve: count the time that `/whoami` tells as `start_ms` from so many seconds ago, rather
+        than from when this server was made, for a program that does nothing but serve."""
+        self._core.set_age(seconds)
+
     def reap_orphans(self) -> None:
         """Wait for dead children of this process that are not the server's own, for a program that is the first process
         of a container: in the thread that calls `run`, when SIGCHLD has come."""

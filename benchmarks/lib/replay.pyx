@@ -14,7 +14,7 @@ from yinyang.core.identity.identity cimport identity_set
 from yinyang.core.identity.replica cimport Replica
 from yinyang.core.routes.request cimport Request
 from yinyang.core.routes.table cimport route_for, route_render
-from yinyang.core.shared.scoreboard cimport Scoreboard, scoreboard_open, scoreboard_slot
+from yinyang.core.shared.scoreboard cimport Scoreboard, scoreboard_note_up, scoreboard_open, scoreboard_slot
 from yinyang.core.text.buffer cimport Text, text_open
 
 
@@ -38,6 +38,7 @@ cdef public long replay(const uint8_t *data, size_t size, long times) noexcept n
     identity_set(&replica.identity, "web-7d4b9c6f5-x2x9z", 19, 0)
     if not scoreboard_open(&scoreboard, 1, NULL):
         return -1
+    scoreboard_note_up(&scoreboard)
     request.parser = &parser
     request.replica = &replica
     request.scoreboard = &scoreboard

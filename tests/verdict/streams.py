@@ -119,6 +119,21 @@ def with_ties(tie: str, number: int, seed: int, replicas: int = 3, kept: float =
     return stream
 
 
+def on_connections(connections: int, number: int, seed: int, replicas: int = 3, kept: bool = True) -> list[Sample]:
+    """Each sample uses one of so many connections; if they are kept, each leads to the replica that it was made to."""
+    draw = random.Random(seed)
+    clock = times(draw)
+    owners: dict[int, int] = {}
+    stream = []
+    for _ in range(number):
+        connection = draw.randrange(connections)
+        owner = owners.get(connection)
+        source = owner if kept and owner is not None else draw.randrange(replicas)
+        owners[connection] = source
+        stream.append(Sample(next(clock), source, None, None if owner is None else "connection", owner))
+    return stream
+
+
 def after(stream: Sequence[Sample], *others: Callable[[int, int], Sample]) -> list[Sample]:
     """The stream, and behind it what each function makes of (time, number) for 60 samples."""
     made = list(stream)
@@ -147,6 +162,7 @@ def scenes() -> dict[str, list[Sample]]:
         "a cookie": with_ties("cookie", 120, 1),
         "a cookie that leads nowhere": with_ties("cookie", 300, 2, kept=0),
         "connections": with_ties("connection", 120, 3),
+        "eight connections": on_connections(8, 120, 4),
         "one is killed, without health checks": after(
             three,
             lambda at, place: Sample(at, None, "timed out") if place % 3 == 1 else Sample(at, place % 3),

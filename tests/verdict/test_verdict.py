@@ -16,6 +16,7 @@ from verdict.streams import (
     each,
     in_turn,
     judge,
+    on_connections,
     random_stream,
     read_vectors,
     scenes,
@@ -150,6 +151,19 @@ def test_a_cookie_that_is_kept_is_told_from_one_that_leads_nowhere() -> None:
         assert sum(f"sticky by {tie}" in one for one in free) <= len(SEEDS) / 100
     alone = with_ties("cookie", 200, 1, replicas=1)
     assert judge(alone, each(alone, 200))[0].kind == "one"  # where there is but one, a cookie shows nothing
+
+
+@pytest.mark.parametrize("replicas", [2, 3, 5])
+def test_connections_that_are_all_kept_are_enough_to_tell(replicas: int) -> None:
+    """Nothing but the first sample on each of them is without a tie."""
+    told = [
+        "sticky by connection" in kinds([stream])
+        for stream in (on_connections(8, 120, seed, replicas) for seed in SEEDS)
+        if len({sample.source for sample in stream}) > 1
+    ]
+    assert sum(told) >= 0.95 * len(told)
+    free = [kinds([on_connections(8, 200, seed, replicas, kept=False)]) for seed in SEEDS]
+    assert sum("sticky by connection" in one for one in free) <= len(SEEDS) / 100
 
 
 def test_evidence_from_before_a_return_is_stale() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import itertools
 import os
 import re
 import signal
@@ -9,12 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from balancers import PROCESSES, Balancer, Stage, replica, stage
 from conftest import Image, wait_until
 
 from wall.page import Wall
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Response
 
 pytestmark = [pytest.mark.browser, pytest.mark.host, pytest.mark.proxies]
 
@@ -76,6 +81,8 @@ def test_sticky_by_cookie(tool: str, replicas: Stage, open_wall: OpenWall) -> No
     balancer = replicas.balance(tool, sticky=True)
     wall = open_wall(balancer.url)
     wall.wait_for_verdict("sticky by cookie")
+    # the shares are of what no cookie led, as half of the samples always go to the same one
+    wall.wait(lambda: all(tile.share == pytest.approx(33, abs=9) for tile in wall.replicas().values()), "even shares")
     check_shares(wall, balancer)
 
 
@@ -90,6 +97,26 @@ def test_layer_4_is_sticky_by_connection(replicas: Stage, open_wall: OpenWall) -
     wall.wait_for_verdict("sticky by connection")
     wall.press("Reset")  # what new connections did is forgotten
     wall.wait_for_verdict(r"only web-\d so far")
+
+
+@only_processes
+def test_a_page_that_asks_for_itself_anew_shows_all(replicas: Stage, browser: "Browser") -> None:
+    """Behind a balancer of connections, and while half of the answers are errors."""
+    for name in names(3):
+        replicas.replicas[name] = replica(replicas.folder, name, "--error-rate", "50%", "--error-code", "500")
+    balancer = replicas.balance("haproxy", mode="tcp")
+    page = browser.new_page()
+    seen: set[tuple[int, str]] = set()
+
+    def note(response: "Response") -> None:
+        name = re.search(rb"web-\d", response.body())
+        seen.add((response.status, name[0].decode()))
+
+    page.on("response", note)
+    page.goto(f"{balancer.url}/?every=1")
+    while seen != set(itertools.product((200, 500), names(3))):
+        page.wait_for_event("response")
+    page.close()
 
 
 @only_processes

@@ -73,7 +73,7 @@ def test_memory_is_bounded(new_page: NewPage) -> None:
     wall = Wall(page)
 
     def sizes() -> list[int]:
-        page.clock.run_for(250)  # until it is drawn
+        page.clock.run_for(500)  # until it is drawn
         return [wall.total(), *page.evaluate(COUNT_ELEMENTS)]
 
     for _ in range(12):

@@ -111,3 +111,25 @@ def test_latency_is_told(new_page: NewPage) -> None:
     page = new_page(answers("even"))
     wall = Wall(page)
     wall.wait(lambda: "p50 " in wall.tiles().get("web-0").text if "web-0" in wall.tiles() else False, "its latency")
+
+
+@pytest.mark.parametrize(
+    ("up", "start_ms", "said"),
+    [
+        (4, 3, "up 4 s, started in 3 ms"),
+        (4, 0, "up 4 s, started in 0 ms"),
+        (4, 1234, "up 4 s, started in 1.2 s"),
+        (4, 45678, "up 4 s, started in 46 s"),
+        (70, 3, "up 70 s"),  # it is no longer new
+        (4, None, "up 4 s"),
+        (4, -1, "up 4 s"),
+        (4, "3", "up 4 s"),
+        (4, [3], "up 4 s"),
+    ],
+)
+def test_how_long_a_start_took(up: int, start_ms: object, said: str, new_page: NewPage) -> None:
+    told = {"host": "web-0", "colours": COLOURS, "started": "2026-11-26T08:00:00Z", "start_ms": start_ms}
+    date = f"Thu, 26 Nov 2026 08:{up // 60:02}:{up % 60:02} GMT"
+    page = new_page(lambda route: route.fulfill(json=told, headers={"Date": date}))
+    wall = Wall(page)
+    wall.wait(lambda: page.locator("#tiles .state").all_inner_texts() == [said], said)

@@ -84,6 +84,7 @@ SCHEMA: dict[str, object] = {
             "zone": MAYBE_TEXT,
             "node": MAYBE_TEXT,
             "colours": [str],
+            "start_ms": MAYBE_NUMBER,
             "answers": int,
             "share": NUMBER,
             "silent_for": NUMBER,

@@ -215,21 +215,32 @@ def described(**told: object) -> dict[str, Any]:
 def test_all_that_a_replica_tells() -> None:
     told = {"host": "web-1", "short": "w", "version": "2", "zone": "z", "node": "n"}
     colours = {"colours": ["#0880C0", "#00000a"]}
-    found = describe(json.dumps(told | colours | {"started": "2026-11-26T08:00:00Z", "more": [{}]}).encode())
+    times = {"started": "2026-11-26T08:00:00Z", "start_ms": 3}
+    found = describe(json.dumps(told | colours | times | {"more": [{}]}).encode())
     started = int(datetime(2026, 11, 26, 8, tzinfo=UTC).timestamp())
-    assert found == told | {"colours": ("#0880c0", "#00000a"), "started": started}
+    assert found == told | {"colours": ("#0880c0", "#00000a"), "started": started, "start_ms": 3}
 
 
 def test_what_is_not_told_is_as_by_default() -> None:
     name = "web-6d5f8c7b9-x2x4k"
     found = describe(json.dumps({"host": name}).encode())
-    nothing = {"version": None, "zone": None, "node": None, "started": 0}
+    nothing = {"version": None, "zone": None, "node": None, "started": 0, "start_ms": None}
     assert found == nothing | {"host": name, "short": "x2x4k", "colours": identify(name).colours}
 
 
 def test_what_has_another_type_is_not_told() -> None:
-    wrong = described(short=1, version=[], zone=None, node={"a": "b"}, started=5)
+    wrong = described(short=1, version=[], zone=None, node={"a": "b"}, started=5, start_ms="5")
     assert wrong == described()
+
+
+@pytest.mark.parametrize("number", [-1, 2.5, 1e300, True, None, 2**40 + 1])
+def test_times_of_a_start_that_are_none(number: object) -> None:
+    assert described(start_ms=number)["start_ms"] is None
+
+
+@pytest.mark.parametrize("number", [0, 40, 2**40])
+def test_times_of_a_start(number: int) -> None:
+    assert described(start_ms=number)["start_ms"] == number
 
 
 @pytest.mark.parametrize("colours", [["red", "\x1b"], ["#000000"], ["#000000"] * 3, "#000000", [1, 2], ["#00000g"] * 2])
@@ -256,8 +267,8 @@ def test_header(version: bytes | None) -> None:
 @pytest.mark.parametrize(
     ("path", "told"),
     [
-        ("/whoami", {"version", "zone", "node", "started"}),
-        ("/whoami?format=text", {"version", "zone", "node", "started"}),
+        ("/whoami", {"version", "zone", "node", "started", "start_ms"}),
+        ("/whoami?format=text", {"version", "zone", "node", "started", "start_ms"}),
         ("/", {"version"}),
     ],
 )
@@ -286,9 +297,10 @@ def test_lines_of_others() -> None:
 
 def test_lines_of_ours() -> None:
     lines = ["host: web-1", "short: w", "colour: #0880c0", "colours: #0880c0 #00000a", "version: 2", "node: n"]
-    lines += ["namespace: x", "zone: z", "requests: 1", "pages: 1", "started: 2026-11-26T08:00:00Z", "draining: false"]
+    lines += ["namespace: x", "zone: z", "requests: 1", "pages: 1", "started: 2026-11-26T08:00:00Z", "start_ms: 40"]
+    lines += ["draining: false"]
     told = {"short": "w", "version": "2", "zone": "z", "node": "n", "colours": ["#0880c0", "#00000a"]}
-    assert describe("\n".join([*lines, ""]).encode()) == described(**told, started="2026-11-26T08:00:00Z")
+    assert describe("\n".join([*lines, ""]).encode()) == described(**told, started="2026-11-26T08:00:00Z", start_ms=40)
 
 
 @pytest.mark.parametrize(

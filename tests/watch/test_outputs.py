@@ -29,7 +29,7 @@ def test_a_line_for_each_sample(watch: Watch) -> None:
     run, answer, failed, other = map(json.loads, done.stdout.splitlines())
     assert (done.returncode, done.stderr) == (0, "")
     assert (run["url"], run["connection"], run["asked_rate"]) == (f"http://127.0.0.1:{port}/whoami", "new", 100)
-    assert [*answer] == ["at", "ms", "connection", "host", "short", "version", "zone", "node", "colours"]
+    assert [*answer] == ["at", "ms", "connection", "host", "short", "version", "zone", "node", "colours", "start_ms"]
     assert [answer[key] for key in ("connection", "host", "version", "zone", "node")] == [
         1, "web-a", "v1", "north", "n1",
     ]  # fmt: skip

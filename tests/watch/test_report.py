@@ -63,7 +63,7 @@ def test_a_report_has_its_shape() -> None:
     assert (found["samples"], found["answers"], found["errors"]) == (24, 20, 4)
     assert found["replicas"][1] == {
         "host": "b", "short": "b", "version": "v1", "zone": None, "node": None, "colours": ["#808080", "#000000"],
-        "answers": 10, "share": 0.5, "silent_for": 3.5, "silent": False,
+        "start_ms": None, "answers": 10, "share": 0.5, "silent_for": 3.5, "silent": False,
     }  # fmt: skip
     [group] = found["groups"]
     assert (group["name"], group["replicas"], group["answers"], group["failures"]) == ("v1", ["a", "b"], 20, 4)
@@ -240,10 +240,11 @@ def test_the_lines_of_samples() -> None:
         '{"at": "2026-11-26T08:00:00.123Z", "url": "http://a/whoami", "connection": "new", "asked_rate": 0.5, '
         '"concurrency": 8, "timeout": 1.5, "by": "zone"}'
     )
-    described = Replica("web-a", "a", "v1", DEFAULT_COLOURS, "north")
+    described = Replica("web-a", "a", "v1", DEFAULT_COLOURS, "north", start_ms=3)
     assert _core.sample_line(1795680000.007, 1.0, 1.0123457, described, "", 7, "web-b") == (
         '{"at": "2026-11-26T08:00:00.007Z", "ms": 12.346, "connection": 7, "cookie_of": "web-b", "host": "web-a", '
-        '"short": "a", "version": "v1", "zone": "north", "node": null, "colours": ["#808080", "#000000"]}'
+        '"short": "a", "version": "v1", "zone": "north", "node": null, "colours": ["#808080", "#000000"], '
+        '"start_ms": 3}'
     )
     assert _core.sample_line(1795680000.0, 1.0, 2.0, None, "status 503", 0, None, "web-b") == (
         '{"at": "2026-11-26T08:00:00.000Z", "ms": 1000, "connection": 0, "failure": "status 503", "served_by": "web-b"}'

@@ -4,7 +4,8 @@
 // records, which are also the lines of a saved file and of the watch's --jsonl:
 //   at       when it ended, in ms since 1970 (in a file: ISO 8601)
 //   ms       how long it took
-//   host, short, version, zone, node, colours, started, draining   as the replica says; missing if nobody knows who it was
+//   host, short, version, zone, node, colours, started, start_ms, draining   as the replica says; missing if nobody knows
+//            who it was
 //   failure  a status, or in words what went wrong; missing if it was answered as it should
 //   tie      what it carried that may lead it to a certain replica: "cookie" or "connection"; missing if nothing
 //   uptime   ms since the replica started, by its own clock
@@ -113,9 +114,9 @@ const sample = async () => {
 };
 
 const pick = (whoami, response) => {
-  const { host, short, version, zone, node, colours, started, draining } = whoami;
+  const { host, short, version, zone, node, colours, started, start_ms, draining } = whoami;
   const uptime = Date.parse(response.headers.get("Date")) - Date.parse(started);
-  return { host, short, version, zone, node, colours, started, draining, ...(uptime >= 0 && { uptime }) };
+  return { host, short, version, zone, node, colours, started, start_ms, draining, ...(uptime >= 0 && { uptime }) };
 };
 
 // Intervals are random, as those of independent visitors are: exact ones would keep step with a rotation that somebody

@@ -157,23 +157,31 @@ const removeOldSources = (state, at) => {
   }
 };
 
-// What the last seconds show of each source: its share, the part of it that failed, and how long its answers took
+// What the last seconds show of each source: its share of the choices, how many of its samples failed, and how long its
+// answers took. Samples that a tie led to their owner are no choices, as for the verdict, unless there are no others.
 const recentFigures = ({ evidence }, at) => {
   const figures = new Map();
   const start = Math.max(at - SHARE_WINDOW, evidence.change ? evidence.changedAt : 0, evidence.failingSince ?? 0);
+  const areLed = evidence.led > 0 && !evidence.misses;
   let total = 0;
+  let choices = 0;
   for (let back = 1; back <= evidence.recent.length; back++) {
     const sample = evidence.recent.at(-back);
     if (sample.at < start && (total >= SHARE_SAMPLES || sample.at < at - SHARE_WINDOW)) break;
     total++;
     const key = sample.source ?? failureName(sample.failure ?? "not whoami");
-    if (!figures.has(key)) figures.set(key, { count: 0, failed: 0, times: [] });
+    if (!figures.has(key)) figures.set(key, { count: 0, choices: 0, share: 0, failed: 0, times: [] });
     const one = figures.get(key);
     one.count++;
+    if (!areLed || sample.owner === null) {
+      one.choices++;
+      choices++;
+    }
     if (sample.failure === null) one.times.push(sample.ms);
     else one.failed++;
   }
-  return { figures, total };
+  for (const one of figures.values()) one.share = choices ? one.choices / choices : one.count / total;
+  return figures;
 };
 
 const quantile = (sorted, part) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))];

@@ -586,14 +586,21 @@ const findSilent = (evidence, now) => {
   return subjects.length ? { state: "silent", forMs, subjects, subjectCount: subjects.length } : null;
 };
 
-// Do samples that something led always come to their owner, where others go to several sources?
-const findTie = (verdict, { led, misses, hits, free, tie }) => {
+// Do samples that something led always come to their owner, where there are several sources? If nothing led them, the
+// others show how likely that is, and so do all: where connections are kept, there are few others.
+const findTie = (verdict, { led, misses, hits, free, all, tie }) => {
   if (!led || misses) return;
+  if (Math.min(logChanceOfHits(hits, free), logChanceOfHits(hits, all)) < STICKY_CHANCE) Object.assign(verdict, { tie, led });
+};
+
+// How likely so many choices are to come to their owners by chance (logarithm), given other choices, or all
+const logChanceOfHits = (hits, draws) => {
+  if (draws.counts.filter(count => count).length < 2) return 0;
   let logChance = 0;
   hits.forEach((count, source) => {
-    logChance += count * Math.log(shareBound(countOf(free, source), free.total, CLAIM_ERROR, 1));
+    logChance += count * Math.log(shareBound(countOf(draws, source), draws.total, CLAIM_ERROR, 1));
   });
-  if (free.counts.filter(count => count).length > 1 && logChance < STICKY_CHANCE) Object.assign(verdict, { tie, led });
+  return logChance;
 };
 
 const findSpread = evidence => {

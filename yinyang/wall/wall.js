@@ -2,7 +2,8 @@
 
 // The page at /wall: shows what the samples are (sources.js) and what they prove (verdict.js), and has the controls.
 
-const DRAW_INTERVAL = 250;  // ms
+const DRAW_INTERVAL = 250;  // ms; a picture for each sample would cost the browser much more
+const DENSE_DRAW_INTERVAL = 500;
 const STREAM_LENGTH = 100;  // samples that the stream shows
 const RATE_WINDOW = 5000;  // ms over which the present rate is measured
 const DENSE_ABOVE = 40;  // tiles, which are then small, and without lanes
@@ -10,6 +11,8 @@ const TILE_SHAPE = 1.7;  // width by height
 const DENSE_TILE_SHAPE = .9;
 const DENSE_TILE_WIDTH = 60;  // px, at least
 const TILE_WIDTH = 190;
+const NEW_FOR = 60_000;  // ms after its start in which a replica is new
+const FILLING = 1000;  // as factors below 1 in all do not fill a box
 const BAR_MAX = 60;  // sources that the bar shows by themselves
 
 const elements = Object.fromEntries([...document.querySelectorAll("[id]")].map(element => [element.id, element]));
@@ -20,6 +23,7 @@ let log = [];  // records, to save
 let startedAt;  // when samples began to be counted
 let announced;  // words that a screen reader has been told, without their figures
 let lanesDrawnAt = 0;  // a second
+let streamed = [];  // samples that the stream does not show yet: of each, its source and whether it failed
 let replay = null;  // records of a file that was opened, instead of those that come
 
 const setText = (element, text) => {
@@ -52,12 +56,14 @@ const paint = (element, { colours: [circle, path], isFailure }, hasFailed = isFa
   element.classList.toggle("failure", hasFailed);
 };
 
-// The stream is a fixed number of ticks, of which the oldest becomes the newest
-const addToStream = (source, hasFailed) => {
+// The stream is a fixed number of ticks, of which the oldest become the newest
+const drawStream = () => {
   const { stream } = elements;
-  const tick = stream.firstChild;
-  paint(tick, source, hasFailed);
-  stream.append(tick);
+  const latest = streamed.slice(-STREAM_LENGTH);
+  const ticks = [...stream.children].slice(0, latest.length);
+  ticks.forEach((tick, index) => paint(tick, ...latest[index]));
+  stream.append(...ticks);
+  streamed = [];
 };
 
 const isGone = source => !source.isFailure && !state.evidence.sources[source.number]?.isActive;
@@ -75,18 +81,22 @@ const stateOf = (source, figures, at) => {
   if (figures.failed) return `${figures.failed} of ${figures.count} failed`;
   if (mayBeGone(state.evidence, source.number)) return `silent for ${silent}`;
   if (source.record.draining === true) return "draining";
-  const up = source.record.uptime;
-  return state.by == "replica" && up >= 0 ? "up " + formatSeconds(up + at - source.last) : "";
+  const { uptime, start_ms: start } = source.record;
+  if (state.by != "replica" || !(uptime >= 0)) return "";
+  const up = uptime + at - source.last;
+  return `up ${formatSeconds(up)}` + (up < NEW_FOR && Number.isInteger(start) && start >= 0 ? `, started in ${formatMs(start)}` : "");
 };
+
+const formatMs = ms => ms < 1000 ? `${ms} ms` : `${formatTenths(ms / 1000)} s`;
 
 const isTarget = ({ isFailure, record }) => {
   const target = elements.target.value;
   return sampler.fault && !isFailure && (!target || [record.version, record.short, record.zone].includes(target));
 };
 
-const drawTile = (source, figures, total, at) => {
+const drawTile = (source, figures, at) => {
   const { tile } = elementsOf(source);
-  const share = total ? figures.count / total : 0;
+  const { share } = figures;
   const gone = isGone(source);
   const times = figures.times.sort((a, b) => a - b);
   const part = name => tile.querySelector(name);
@@ -112,12 +122,13 @@ const drawLane = (source, at) => {
   source.lane.querySelector("path").setAttribute("d", bars.join(""));
 };
 
-const NO_FIGURES = { count: 0, failed: 0, times: [] };
+const NO_FIGURES = { count: 0, share: 0, failed: 0, times: [] };
 
 const draw = () => {
   const at = replay ? replay.at : now();
+  const { clientWidth: width, clientHeight: height } = document.documentElement;  // before anything is changed
   removeOldSources(state, at);
-  const { figures, total } = recentFigures(state, at);
+  const figures = recentFigures(state, at);
   const shown = [...state.sources.filter(Boolean), ...state.failures.values()];
   const isShown = new Set(shown);
   for (const { source } of [...elements.tiles.children]) {
@@ -128,23 +139,28 @@ const draw = () => {
   const second = Math.floor(at / 1000);
   const isDense = shown.length > DENSE_ABOVE;
   for (const source of shown) {
-    drawTile(source, figures.get(source.number ?? source.name) ?? { ...NO_FIGURES, times: [] }, total, at);
+    drawTile(source, figures.get(source.number ?? source.name) ?? { ...NO_FIGURES, times: [] }, at);
     if (second != lanesDrawnAt && !isDense) drawLane(source, at);
   }
   lanesDrawnAt = second;
-  arrangeTiles(shown.length, isDense);
-  drawBar(shown, figures, total);
+  arrangeTiles(shown.length, isDense, width, height);
+  drawStream();
+  drawBar(shown, figures);
   drawVerdict(at);
   drawFacts(at);
   offerTargets(shown);
 };
 
+const drawAgain = () => {
+  setTimeout(drawAgain, document.body.classList.contains("dense") ? DENSE_DRAW_INTERVAL : DRAW_INTERVAL);
+  draw();
+};
+
 // As large as the screen allows
-const arrangeTiles = (count, isDense) => {
-  const { clientWidth, clientHeight } = document.documentElement;
+const arrangeTiles = (count, isDense, screenWidth, screenHeight) => {
   const [part, tileShape, tileWidth] = isDense ? [.5, DENSE_TILE_SHAPE, DENSE_TILE_WIDTH] : [.42, TILE_SHAPE, TILE_WIDTH];
-  const wished = Math.ceil(Math.sqrt(count * clientWidth / (clientHeight * part) / tileShape));
-  const possible = Math.max(1, Math.min(count, wished, Math.floor(clientWidth / tileWidth)));
+  const wished = Math.ceil(Math.sqrt(count * screenWidth / (screenHeight * part) / tileShape));
+  const possible = Math.max(1, Math.min(count, wished, Math.floor(screenWidth / tileWidth)));
   const rows = Math.ceil(count / possible);
   elements.tiles.style.setProperty("--columns", Math.ceil(count / rows) || 1);
   elements.tiles.style.setProperty("--rows", rows);
@@ -152,27 +168,27 @@ const arrangeTiles = (count, isDense) => {
 };
 
 // The shares of the last seconds side by side; replicas of a version stand together
-const drawBar = (shown, figures, total) => {
+const drawBar = (shown, figures) => {
   const groups = new Map();
   for (const source of shown) {
     const figure = figures.get(source.number ?? source.name);
-    if (!figure) continue;
+    if (!figure?.share) continue;
     const name = source.isFailure ? source.name : state.by == "replica" ? source.record.version ?? "" : source.name;
-    if (!groups.has(name)) groups.set(name, { count: 0, members: [] });
-    groups.get(name).count += figure.count;
-    groups.get(name).members.push([source, figure.count]);
+    if (!groups.has(name)) groups.set(name, { share: 0, members: [] });
+    groups.get(name).share += figure.share;
+    groups.get(name).members.push([source, figure.share]);
   }
-  const words = [...groups].map(([name, { count }]) => `${name} ${percent(count / total)}`.trim());
+  const words = [...groups].map(([name, { share }]) => `${name} ${percent(share)}`.trim());
   elements.groups.setAttribute("aria-label", words.join(", ") || "no answer yet");
-  elements.groups.replaceChildren(...[...groups.values()].map(({ count, members }, index) => {
+  elements.groups.replaceChildren(...[...groups.values()].map(({ share, members }, index) => {
     const group = document.createElement("div");
     const label = document.createElement("span");
-    group.style.flexGrow = count;
+    group.style.flexGrow = FILLING * share;
     label.textContent = words[index];
     const bars = document.createElement("div");
     bars.append(...members.slice(0, BAR_MAX).map(([source, part]) => {
       const bar = document.createElement("i");
-      bar.style.flexGrow = part;
+      bar.style.flexGrow = FILLING * part;
       paint(bar, source);
       return bar;
     }));
@@ -239,7 +255,7 @@ const show = record => {
   const source = addRecord(state, record);
   if (!source.tile) requestAnimationFrame(draw);  // so that it has its words at once
   elementsOf(source);
-  addToStream(source, record.failure !== undefined);
+  streamed.push([source, record.failure !== undefined]);
 };
 
 const restart = () => {
@@ -247,6 +263,7 @@ const restart = () => {
   startedAt = now();
   elements.tiles.replaceChildren();
   elements.lanes.replaceChildren();
+  streamed = [];
   elements.stream.replaceChildren(...Array.from({ length: STREAM_LENGTH }, () => document.createElement("i")));
   lanesDrawnAt = 0;
 };
@@ -409,4 +426,4 @@ applyControls();
 reset();
 watchProtocol();
 tick();
-setInterval(draw, DRAW_INTERVAL);
+drawAgain();

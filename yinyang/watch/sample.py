@@ -11,6 +11,7 @@ class Replica:
 
     colours: of the circle and of the path in it, as `#rrggbb` in lower case.
     started: in seconds since 1970, by the clock of its host; 0 if it did not say.
+    start_ms: how long its start took; None if it did not say.
     """
 
     host: str
@@ -20,6 +21,7 @@ class Replica:
     zone: str | None = None
     node: str | None = None
     started: int = 0
+    start_ms: int | None = None
 
 
 @dataclass(frozen=True)

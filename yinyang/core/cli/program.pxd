@@ -1,5 +1,6 @@
 """The server as a program without Python: its options, its life and its log in one place."""
 
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from ..config.config cimport Config, config_complete
@@ -10,8 +11,10 @@ from ..os.listener cimport NO_LISTENER, listener_error_message, listener_inherit
 from ..os.sandbox cimport (
     GUARD_FILES, OF_PARENT, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible, sandbox_refusal_message
 )
-from ..os.syscalls cimport EINVAL, ENOMEM, EPERM, MAP_PRIVATE, PR_SET_DUMPABLE, close, map_memory, prctl
-from ..shared.scoreboard cimport Scoreboard, scoreboard_attach
+from ..os.syscalls cimport (
+    EINVAL, ENOMEM, EPERM, MAP_PRIVATE, PR_SET_DUMPABLE, close, map_memory, monotonic_us, prctl
+)
+from ..shared.scoreboard cimport Scoreboard, scoreboard_attach, scoreboard_set_began
 from ..supervisor.executable cimport (
     NUMBER_ALONE, NUMBER_DUMPABLE, NUMBER_LIFELINE, NUMBER_LISTENER, NUMBER_LISTENER_IS_SHARED, NUMBER_SCOREBOARD,
     NUMBER_SLOT, NUMBER_WAKEUP, WORKER_NUMBERS, executable_open, worker_numbers_parse
@@ -36,6 +39,7 @@ cdef enum:
     MESSAGE_MAX = 5120
 
 cdef struct Program:
+    int64_t began  # us: when the program did
     Replica replica
     Server server
     LogQueue log
@@ -54,12 +58,14 @@ cdef inline void program_message(Program *program, Text *message) noexcept nogil
 
 cdef inline int program_parse(Program **program, int count, const char **arguments, const char *version) noexcept nogil:
     """Make a program from the command line and the environment; an Action, with its text in `message`."""
+    cdef int64_t began = monotonic_us()
     cdef Program *p = <Program *>map_memory(sizeof(Program), MAP_PRIVATE)
     cdef Text message
     cdef int action
     program[0] = p
     if p == NULL:
         return ACTION_ERROR
+    p.began = began
     p.count = count
     p.arguments = arguments
     program_message(p, &message)
@@ -132,6 +138,7 @@ cdef inline int program_serve(Program *p, int listener, int log, int caller_fd, 
         elif refused[0]:
             error = -EPERM
     if error == 0:
+        scoreboard_set_began(&supervisor.scoreboard, p.began)
         error = supervisor_start(supervisor)
     if error == 0:
         server_write_log(&p.server, &p.log, &p.timezone)

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy, strcmp
 
 from ..http.parser cimport Parser, SLASH, TARGET_KEPT, target_kept
-from ..http.responses cimport FAULTS, ROUTE_BURN, ROUTE_DELAY, routes
+from ..http.responses cimport FAULTS, ROUTE_BURN, ROUTE_DELAY, ROUTE_PAGE, routes
 from ..identity.replica cimport ABOUT_VERSION, ABOUT_ZONE, Replica
 from ..shared.fault_settings cimport (
     FaultSettings, PERCENT_MAX, STATUS_MAX, STATUS_MIN, fault_settings_unpack, faults_are_set
@@ -17,6 +17,7 @@ from ..shared.fault_settings cimport (
 from ..shared.scoreboard cimport Scoreboard, scoreboard_faults
 from ..text.buffer cimport number_parse
 from ..text.duration cimport duration_parse, span_parse
+from .refresh cimport EVERY_WRONG, every_asked
 from .request cimport Request, request_value
 
 cdef extern from "fault_order.h" nogil:
@@ -38,6 +39,7 @@ cdef enum Asked:  # what a request asks for, where it is no status
     ASKED_TOO_LONG  # its target is not kept whole
     ASKED_WRONG_LATENCY
     ASKED_IN_VAIN  # --faults is off
+    ASKED_WRONG_EVERY  # which is no fault (routes/refresh.pxd)
     ASKED_END
 
 cdef struct Faults:  # of a worker
@@ -66,6 +68,8 @@ cdef inline int fault_of(Faults *faults, int route, const Request *request) noex
     cdef int asked = ASKED_NOTHING
     if may_ask(request):
         asked = fault_asked(faults, request)
+    if asked == ASKED_NOTHING and route == ROUTE_PAGE and every_asked(request) == EVERY_WRONG:
+        asked = ASKED_WRONG_EVERY
     fault_settings_unpack(&settings, scoreboard_faults(request.scoreboard))
     if asked == ASKED_NOTHING and settings.rate and route != ROUTE_DELAY and route != ROUTE_BURN:
         asked = settings.code if fault_turn(&faults.turn, settings.rate) else ASKED_NOTHING

@@ -8,7 +8,8 @@ from ..http.responses cimport reason_of
 from ..text.buffer cimport Text, llu, text_format, text_open, text_string
 from ..shared.fault_settings cimport STATUS_MAX, STATUS_MIN
 from .faults cimport (
-    ASKED_END, ASKED_IN_VAIN, ASKED_TOO_LONG, ASKED_WRONG_CODE, ASKED_WRONG_LATENCY, ASKED_WRONG_RATE
+    ASKED_END, ASKED_IN_VAIN, ASKED_TOO_LONG, ASKED_WRONG_CODE, ASKED_WRONG_EVERY, ASKED_WRONG_LATENCY,
+    ASKED_WRONG_RATE
 )
 from .request cimport Request, request_prefers_text, response_begin, response_end
 from .whoami cimport State, WHOAMI_MAX, whoami_body, whoami_fields, whoami_format, whoami_state
@@ -49,6 +50,9 @@ cdef inline int fault_render(Text *text, const Request *request, int fault, cons
         return words_render(text, request, 400, LATENCY_WORDS, fields)
     if fault == ASKED_TOO_LONG:
         return words_render(text, request, 400, LONG_WORDS, fields)
+    if fault == ASKED_WRONG_EVERY:
+        return words_render(text, request, 400, "every= is a number of seconds from 1 to 3600, such as every=2, in a "
+                            "target of at most 256 bytes", fields)
     return words_render(text, request, 403, FAULTS_ARE_OFF, fields)
 
 

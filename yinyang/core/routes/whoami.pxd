@@ -10,7 +10,7 @@ from libc.stdint cimport uint64_t, uint8_t
 from ..http.parser cimport hex_digit
 from ..identity.identity cimport Identity
 from ..identity.replica cimport ABOUTS, ABOUT_VERSION, ABOUT_ZONE, Replica
-from ..shared.scoreboard cimport PHASE_SERVING, scoreboard_counts, scoreboard_phase
+from ..shared.scoreboard cimport PHASE_SERVING, scoreboard_counts, scoreboard_phase, scoreboard_start_ms
 from ..text.buffer cimport Text, llu, text_format, text_number, text_open, text_string
 from ..text.calendar cimport stamp_render
 from .request cimport Request, request_asks, request_prefers_text, response_begin, response_end
@@ -33,6 +33,7 @@ cdef enum:
 cdef struct State:  # the current values of the fields that change
     uint64_t requests
     uint64_t pages
+    uint64_t start_ms
     bint draining
     char started[32]
 
@@ -87,6 +88,7 @@ cdef inline void whoami_state(State *state, const Request *request) noexcept nog
     cdef Text text
     state.requests = request.number
     state.pages = scoreboard_counts(request.scoreboard).pages
+    state.start_ms = <uint64_t>scoreboard_start_ms(request.scoreboard)
     state.draining = scoreboard_phase(request.scoreboard) != PHASE_SERVING
     text_open(&text, state.started, sizeof(state.started) - 1)
     stamp_render(&text, "%llu-%02llu-%02lluT%02llu:%02llu:%02lluZ", request.scoreboard.notice.started)  # RFC 3339
@@ -108,4 +110,4 @@ cdef inline void whoami_format(Text *text, const Format *format, const Replica *
         if replica.about[i] != NULL:
             text_format(text, format.about[i], replica.about[i])
     text_format(text, format.state, <llu>state.requests, <llu>state.pages, state.started,
-                "true" if state.draining else "false")
+                <llu>state.start_ms, "true" if state.draining else "false")

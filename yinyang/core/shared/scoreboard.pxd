@@ -13,8 +13,8 @@ from ..os.atomic cimport (
     atomic_publish_u64, atomic_set_i64, atomic_set_u64, static_assert
 )
 from ..os.syscalls cimport (
-    MAP_SHARED, PROT_READ, errno, getpagesize, map_file, map_memory, monotonic_ns, mprotect, munmap,
-    shared_memory_open, wall_second
+    MAP_SHARED, PROT_READ, errno, getpagesize, map_file, map_memory, monotonic_ns, monotonic_us, mprotect,
+    munmap, shared_memory_open, wall_second
 )
 from .fault_settings cimport FaultSettings, fault_settings_pack, fault_settings_unpack
 from .page_ring cimport PageRing
@@ -69,6 +69,8 @@ cdef struct WorkerNotice:  # what the parent says about one worker
 
 cdef struct Notice:  # what the parent tells all workers
     int64_t started  # s of the wall clock
+    int64_t began  # us: when the start of the replica began
+    int64_t start_ms  # how long that took, until a worker served; negative: none does yet
     int64_t ready_at  # ms: it is not ready before
     uint64_t faults  # as they are now (shared/fault_settings.pxd)
     uint64_t faults_of_options  # as they were at the start
@@ -119,6 +121,8 @@ cdef inline bint scoreboard_open(Scoreboard *scoreboard, int workers, int *fd) n
     if not scoreboard_place(scoreboard, memory):
         return False
     scoreboard.notice.started = wall_second()
+    scoreboard.notice.began = monotonic_us()
+    scoreboard.notice.start_ms = -1
     return True
 
 
@@ -174,6 +178,27 @@ cdef inline void scoreboard_set_phase(const Scoreboard *scoreboard, uint32_t pha
 
 cdef inline uint32_t scoreboard_phase(const Scoreboard *scoreboard) noexcept nogil:
     return atomic_get_u32(&scoreboard.notice.phase)
+
+
+cdef inline void scoreboard_set_began(const Scoreboard *scoreboard, int64_t began) noexcept nogil:
+    """Before there are workers."""
+    scoreboard.notice.began = began
+
+
+cdef inline void scoreboard_note_up(const Scoreboard *scoreboard) noexcept nogil:
+    """The first worker serves."""
+    atomic_set_i64(&scoreboard.notice.start_ms, ms_since(scoreboard.notice.began))
+
+
+cdef inline int64_t scoreboard_start_ms(const Scoreboard *scoreboard) noexcept nogil:
+    """How long the start took. A worker may answer before its parent knows that it serves: the start has taken until
+    now then."""
+    cdef int64_t start_ms = atomic_get_i64(&scoreboard.notice.start_ms)
+    return start_ms if start_ms >= 0 else ms_since(scoreboard.notice.began)
+
+
+cdef inline int64_t ms_since(int64_t us) noexcept nogil:
+    return (monotonic_us() - us + 500) // 1000
 
 
 cdef inline void scoreboard_set_ready_at(const Scoreboard *scoreboard, int64_t ready_at) noexcept nogil:

@@ -15,7 +15,7 @@ from ..os.syscalls cimport (
 )
 from ..shared.page_ring cimport PageReader
 from ..shared.scoreboard cimport (
-    PHASE_STOPPING, WORKER_UP, scoreboard_clear_slot, scoreboard_set_ready, scoreboard_slot
+    PHASE_STOPPING, WORKER_UP, scoreboard_clear_slot, scoreboard_note_up, scoreboard_set_ready, scoreboard_slot
 )
 from .spawn cimport SHORT_LIFE, schedule_restart
 from .state cimport (
@@ -53,6 +53,8 @@ cdef inline void supervisor_note_up(Supervisor *supervisor, int slot) noexcept n
     """Note whether the worker serves by now."""
     if atomic_get_u64(&scoreboard_slot(&supervisor.scoreboard, <uint32_t>slot).state) & WORKER_UP:
         supervisor.processes[slot].is_up = True
+        if not supervisor.has_been_up:
+            scoreboard_note_up(&supervisor.scoreboard)
         supervisor.has_been_up = True
 
 

@@ -257,21 +257,27 @@ cdef inline bint is_silent(Verdict *v, const Evidence *e, int64_t now) noexcept 
 # ---- tie and spread -----------------------------------------------------------------------------------------------
 
 cdef inline void find_tie(Verdict *v, const Evidence *e) noexcept nogil:
-    """Do samples that something led always come to their owner, where others go to several sources?"""
+    """Do samples that something led always come to their owner, where there are several sources? If nothing led them,
+    the others show how likely that is, and so do all: where connections are kept, there are few others."""
+    if not e.led or e.misses:
+        return
+    if min(log_chance_of_hits(e, &e.free), log_chance_of_hits(e, &e.all)) < STICKY_CHANCE:
+        v.tie = e.tie
+        v.led = e.led
+
+
+cdef inline double log_chance_of_hits(const Evidence *e, const Draws *d) noexcept nogil:
+    """How likely so many choices are to come to their owners by chance (logarithm), given other choices, or all."""
     cdef double log_chance = 0
     cdef int spread_over = 0
     cdef int i
-    if not e.led or e.misses:
-        return
     for i in range(SOURCES_MAX):
-        spread_over += e.free.counts[i] > 0
+        spread_over += d.counts[i] > 0
         if e.hits[i]:
             log_chance += <double>e.hits[i] * log(
-                share_bound(<double>e.free.counts[i], <double>e.free.total, CLAIM_ERROR, 1)
+                share_bound(<double>d.counts[i], <double>d.total, CLAIM_ERROR, 1)
             )
-    if spread_over > 1 and log_chance < STICKY_CHANCE:
-        v.tie = e.tie
-        v.led = e.led
+    return log_chance if spread_over > 1 else 0
 
 
 cdef inline void find_spread(Verdict *v, const Evidence *e) noexcept nogil:

@@ -8,7 +8,9 @@ from ..os.address cimport hex_digit
 from ..text.calendar cimport DAY_SECONDS, days_until
 from ..text.utf8 cimport REPLACEMENT, UTF8_MAX, utf8_next, utf8_put
 from .answer cimport Answer, Span, lower, span_set
-from .json cimport JSON_END, Json, json_char, json_is_document, json_key_skip, json_skip, json_space, json_take
+from .json cimport (
+    JSON_END, Json, json_char, json_is_document, json_key_skip, json_skip, json_space, json_take, json_whole
+)
 from .sample cimport Described, LABEL_MAX, Label, label_is
 
 cdef enum:  # members of the object that a replica describes itself with
@@ -19,12 +21,14 @@ cdef enum:  # members of the object that a replica describes itself with
     MEMBER_NODE
     MEMBER_COLOURS
     MEMBER_STARTED
+    MEMBER_START_MS
     MEMBERS
 
 
 cdef inline bint answer_describe(const Answer *a, Described *d) noexcept nogil:
     """Whom an answer tells of that is done. False if it tells of nobody."""
     memset(d, 0, sizeof(Described))
+    d.start_ms = -1
     if a.body.bytes == NULL:
         return False
     if describe_json(&a.body, d) or describe_lines(&a.body, d) or describe_header(a, d) or describe_other(&a.body, d):
@@ -105,6 +109,8 @@ cdef inline bint describe_json(const Span *body, Described *d) noexcept nogil:
     if members[MEMBER_COLOURS].pos != NULL:
         colours_read(d, &members[MEMBER_COLOURS])
     d.started = time_read(&members[MEMBER_STARTED])
+    if members[MEMBER_START_MS].pos != NULL:
+        d.start_ms = json_whole(&members[MEMBER_START_MS])
     return True
 
 
@@ -155,6 +161,8 @@ cdef inline int member_of(Json *key) noexcept nogil:
         return MEMBER_COLOURS
     if label_is(&label, "started", 7):
         return MEMBER_STARTED
+    if label_is(&label, "start_ms", 8):
+        return MEMBER_START_MS
     return MEMBERS
 
 
@@ -309,6 +317,7 @@ cdef inline bint describe_other(const Span *body, Described *d) noexcept nogil:
 cdef inline bint describe_lines(const Span *body, Described *d) noexcept nogil:
     """From lines, as /whoami has them with ?format=text. Its header tells less."""
     cdef Span value
+    cdef Json number
     if not begins_as_ours(body):
         return False
     line_read(&d.host, body, "host: ")
@@ -325,6 +334,10 @@ cdef inline bint describe_lines(const Span *body, Described *d) noexcept nogil:
             d.colours[0][0] = 0
     if line_find(body, "started: ", &value):
         d.started = timestamp_parse(value.bytes, value.length)
+    if line_find(body, "start_ms: ", &value):
+        number.pos = <const uint8_t *>value.bytes
+        number.end = number.pos + value.length
+        d.start_ms = json_whole(&number)
     return True
 
 

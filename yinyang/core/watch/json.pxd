@@ -1,6 +1,6 @@
 """JSON (RFC 8259) of others, read strictly and without recursion."""
 
-from libc.stdint cimport int32_t, uint64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint64_t, uint8_t
 from libc.string cimport memcmp
 
 from ..os.address cimport hex_digit
@@ -124,6 +124,22 @@ cdef inline bint json_number_skip(Json *j) noexcept nogil:
             json_take(j, b'-')
         return json_digits_skip(j)
     return True
+
+
+cdef inline int64_t json_whole(Json *j) noexcept nogil:
+    """A whole number from 0 to 2^40; -1 if the next value is none. Passes over its digits."""
+    cdef Json number = j[0]
+    cdef int64_t whole = 0
+    if not json_number_skip(j):
+        return -1
+    while number.pos < j.pos:
+        if not b'0' <= number.pos[0] <= b'9':
+            return -1
+        whole = whole * 10 + (number.pos[0] - 48)
+        if whole > <int64_t>1 << 40:
+            return -1
+        number.pos += 1
+    return whole
 
 
 cdef inline bint json_word_skip(Json *j, const char *word, int length) noexcept nogil:

@@ -12,7 +12,7 @@ The object of --json has these keys. Times are in seconds, shares from 0 to 1, a
     rate          samples per second
     asked_rate    what --rate asked for
     replicas      in order of their first answers, for each:
-        host, short, version, zone, node, colours   as /whoami tells them
+        host, short, version, zone, node, colours, start_ms     as /whoami tells them
         answers                         number of its answers
         share                           its share of the answers to requests without a cookie
         silent_for                      time since its last answer
@@ -43,7 +43,7 @@ The first line of --jsonl describes the run, with the keys `at`, `url`, `connect
     ms            how long it took
     connection    the number of its connection
     cookie_of     the host of the replica whose cookies it carried; only if it carried any
-    host, short, version, zone, node, colours    of the replica that answered, as /whoami tells them
+    host, short, version, zone, node, colours, start_ms    of the replica that answered, as /whoami tells them
     failure       the kind of failure, such as "refused", instead of these
     served_by     the host of the replica that a failed answer named in X-Served-By; only if it did
 
@@ -99,7 +99,7 @@ cdef inline void text_json_bint(Text *text, bint value) noexcept nogil:
 
 
 cdef inline void text_json_described(Text *text, const Described *replica) noexcept nogil:
-    """Six members of an object."""
+    """Seven members of an object."""
     cdef int i
     text_string(text, '"host": ')
     text_json_label(text, &replica.host)
@@ -115,7 +115,11 @@ cdef inline void text_json_described(Text *text, const Described *replica) noexc
     for i in range(2):
         text_string(text, '", "' if i else "")
         text_put(text, replica.colours[i], COLOUR_LENGTH)
-    text_string(text, '"]')
+    text_string(text, '"], "start_ms": ')
+    if replica.start_ms < 0:
+        text_string(text, "null")
+    else:
+        text_format(text, "%llu", <llu>replica.start_ms)
 
 
 # ---- at the end ---------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ cdef struct Described:  # a replica, as it describes itself
     Label node
     char colours[2][COLOUR_LENGTH]  # of the circle and of the path in it, `#rrggbb` in lower case
     int64_t started  # seconds since 1970, by the clock of its host; 0 if it did not say
+    int64_t start_ms  # how long its start took; negative if it did not say
 
 cdef struct WatchSample:
     int64_t start, end

@@ -7,13 +7,14 @@ from ..http.parser cimport (
 )
 from ..http.head_record cimport head_record_give_back, head_record_of, head_record_put_target, head_record_take
 from ..http.responses cimport (
-    ECHOES, FAULTS, LOGGED, READS_ACCEPT, RENDERED, ROUTE_ERROR, ROUTE_WHOAMI, Route, STATUS_200, class_of, response_of,
-    response_of_error, routes, status_counted, status_of
+    ECHOES, FAULTS, LOGGED, READS_ACCEPT, RENDERED, ROUTE_ERROR, ROUTE_PAGE, ROUTE_WHOAMI, Route, STATUS_200, class_of,
+    response_of, response_of_error, routes, status_counted, status_of
 )
 from ..http.send_queue cimport (
     send_queue_has_room, send_queue_put, send_queue_put_rendered, send_queue_reserve, send_queue_send
 )
 from ..routes.faults cimport Lateness, fault_of, faults_next_late, lateness_of, may_be_faulty
+from ..routes.refresh cimport REFRESH_MAX, every_asked, refresh_field, refresh_render
 from ..routes.request cimport Request
 from ..routes.status cimport fault_render
 from ..routes.whoami cimport ANY_ORIGIN
@@ -67,6 +68,7 @@ cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *tar
     cdef uint8_t route = c.route
     cdef Request request
     cdef int fault = 0
+    cdef int every = 0
     cdef bint put
     c.count += 1
     client_request(clients, fd, target, &request)
@@ -74,8 +76,12 @@ cdef inline bint client_respond(Clients *clients, uint32_t fd, const Target *tar
         fault = fault_of(&clients.faults, route, &request)
         if not c.late:
             faults_next_late(&clients.faults)
-    if fault or routes[route].kind == RENDERED:
-        put = client_render(clients, route, &request, fault)
+        if route == ROUTE_PAGE:
+            every = every_asked(&request)
+        if every:
+            request.keep_alive = False
+    if fault or every or routes[route].kind == RENDERED:
+        put = client_render(clients, route, &request, fault, every)
     else:
         put = send_queue_put(&clients.send_queue, response_of(route, p, request.keep_alive))
         client_count(clients, route, STATUS_200, 200)
@@ -138,11 +144,15 @@ cdef inline bint client_has_room(Clients *clients, uint32_t fd) noexcept nogil:
     return True
 
 
-cdef inline bint client_render(Clients *clients, int route, const Request *request, int fault) noexcept nogil:
-    """Render a response, or the fault in its place, and queue it; False if there is no room, which must not happen."""
+cdef inline bint client_render(Clients *clients, int route, const Request *request, int fault,
+                               int every) noexcept nogil:
+    """Render a response, or the fault in its place, and queue it; False if there is no room, which must not happen. A
+    page that is to be asked for `every` so many seconds is so too where it is a fault."""
     cdef Text text
-    cdef const char *fields = ""
+    cdef char refresh[REFRESH_MAX]
+    cdef const char *fields = refresh
     cdef int code
+    refresh_field(refresh, every)
     if not send_queue_reserve(&clients.send_queue, &text):
         return False
     if fault:
@@ -150,6 +160,9 @@ cdef inline bint client_render(Clients *clients, int route, const Request *reque
             fields = ANY_ORIGIN
         code = fault_render(&text, request, fault, fields)
         client_count(clients, route, class_of(code), code)
+    elif every:
+        code = refresh_render(&text, request, clients.responses, refresh)
+        client_count(clients, route, STATUS_200, code)
     else:
         code = route_render(route, &text, request, clients.slot)
         client_count(clients, route, status_counted(route, code), code)
