@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from watch.command import Watch, report
-from watch.servers import answering, says_each, whoami
+from watch.servers import answering, reset, says_each, whoami
 from watch.tallies import replica, tally_for
 from yinyang._core import Tally
 
@@ -65,6 +65,7 @@ def test_a_replica_that_is_in_another_group_by_now(watch: Watch) -> None:
     [
         ("version", ["v1=75%±1", "v2 = 25 % +- 1", "v2=20", "v3=0%"], []),
         ("version", ["v2=10%", "v1=75%"], ["v2 gives 10 % of the answers, give or take 5, seen: 25.0 % of 40"]),
+        ("version", ["v3=5%"], ["v3 gives 5 % of the answers, give or take 5, seen: no version v3, but v1, v2"]),
         ("version", ["v3=10%"], ["v3 gives 10 % of the answers, give or take 5, seen: no version v3, but v1, v2"]),
         ("replica", ["web-d=25%", "d=25%"], []),
         (
@@ -83,6 +84,13 @@ def test_expected_shares(by: str, texts: list[str], failed: list[str], watch: Wa
     found = [one for one in report(done)["expectations"] if not one["holds"]]
     assert [f"{one['expected']}, seen: {one['seen']}" for one in found] == failed
     assert done.returncode == int(bool(failed))
+
+
+def test_no_share_is_seen_without_an_answer(watch: Watch) -> None:
+    with answering(reset) as port:
+        expected = ("--expect", "v1=0%", "--expect", "v2=5%", "--min-share", "0%")
+        done = watch(f"http://127.0.0.1:{port}", "--count", 3, *QUICK, *expected)
+    assert [(one["seen"], one["holds"]) for one in report(done)["expectations"][1:]] == 3 * [("no answer", False)]
 
 
 def test_until_a_share_is_reached(watch: Watch) -> None:

@@ -88,7 +88,7 @@ def test_no_expected_shares(text: str) -> None:
         WatchOptions(["http://a/", "--expect", text])
 
 
-@pytest.mark.parametrize("text", ["", "v2", "v2=99%", "v2 > 99%", ">= 99%", "v2 >= 101%"])
+@pytest.mark.parametrize("text", ["", "v2", "v2=99%", "v2 > 99%", ">= 99%", "v2 >= 101%", "v2 >= 0%"])
 def test_no_shares_to_reach(text: str) -> None:
     with pytest.raises(ValueError, match="--until wants a name and the share to reach"):
         WatchOptions(["http://a/", "--until", text])

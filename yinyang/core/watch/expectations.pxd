@@ -94,8 +94,8 @@ cdef inline bint expectation_holds(const Tally *t, int number, int64_t now) noex
         return 0 <= latency_quantile(t, 0.99) <= t.options.max_p99
     if one.kind == EXPECTED_LEAST_SHARE:
         return least_share(t).share >= t.options.min_share
-    if one.kind == EXPECTED_SHARE:  # 0 if it is absent
-        return abs(wanted_share(t, one.wanted).share - one.wanted.share) <= one.wanted.margin
+    if one.kind == EXPECTED_SHARE:
+        return share_holds(t, one.wanted)
     return t.goal_reached != NOT_GIVEN
 
 
@@ -129,6 +129,14 @@ cdef inline LeastShare least_share(const Tally *t) noexcept nogil:
         least.group = -1
     least.share = -1 if least.group < 0 else <double>t.groups[least.group].present / <double>least.total
     return least
+
+
+cdef inline bint share_holds(const Tally *t, const WantedShare *wanted) noexcept nogil:
+    """Whether the share is within its margin; one that is to be above 0 also takes an answer, however wide that is."""
+    cdef NamedShare found = wanted_share(t, wanted)
+    if t.answers_without_cookie == 0 or (wanted.share > 0 and found.share == 0):
+        return False
+    return abs(found.share - wanted.share) <= wanted.margin
 
 
 cdef struct NamedShare:  # of the groups that a user means by a name

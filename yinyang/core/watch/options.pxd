@@ -212,7 +212,7 @@ cdef inline void text_watch_wanted(Text *text, const WatchRow *row) noexcept nog
     elif row.kind == WATCH_EXPECTED:
         text_string(text, "a name and a share, such as v2=10% or v2=10%+-3")
     else:
-        text_string(text, "a name and the share to reach, such as 'v2 >= 99%'")
+        text_string(text, "a name and the share to reach, above 0 %, such as 'v2 >= 99%'")
 
 
 cdef inline void watch_options_assign(WatchOptions *options, const double *numbers) noexcept nogil:
@@ -386,7 +386,8 @@ cdef inline const char *skip_margin_sign(const char *pos) noexcept nogil:
 
 
 cdef inline bint least_parse(WantedShare *wanted, const char *value) noexcept nogil:
-    """`v2 >= 99%`; of several >=, the last one counts."""
+    """`v2 >= 99%`; of several >=, the last one counts. There is nothing to wait for in 0 %, which those have who never
+    answered."""
     cdef const char *sign = value + strlen(value)
     cdef const char *pos
     while sign > value and not (sign[0] == b'>' and sign[1] == b'='):
@@ -396,7 +397,7 @@ cdef inline bint least_parse(WantedShare *wanted, const char *value) noexcept no
     pos = sign + strlen(">=")
     wanted.share = percent_parse(&pos)
     wanted.margin = 0
-    return wanted.share >= 0 and pos[0] == 0
+    return wanted.share > 0 and pos[0] == 0
 
 
 # ---- help ---------------------------------------------------------------------------------------------------------
