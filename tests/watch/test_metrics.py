@@ -111,7 +111,7 @@ def test_replicas_without_end(by: str) -> None:
         moment = number / 10
         tally.add(moment, moment, replica(f"host-{number}", f"v{number}"), connection=number)
         tally.add(moment, moment, replica("always", "v"), cookie_of="host-7")
-        tally.add(moment, moment, failure="refused", served_by=f"host-{number - 50}")
+        tally.add(moment, moment, replica(f"host-{number - 50}"), "refused")
     groups = {group["replicas"][0]: group for group in tally.groups()}
     assert len(groups) == 1024
     assert {"always", *(f"host-{number}" for number in range(3000 - (1024 - 256), 3000))} <= {*groups}

@@ -18,7 +18,7 @@ import pytest
 from conftest import PATIENCE
 
 from watch.command import Watch, environment
-from watch.tallies import tally_for
+from watch.tallies import replica, tally_for
 from yinyang import identify
 from yinyang._core import Tally
 from yinyang.watch.sample import Replica
@@ -199,7 +199,7 @@ def rollout(by: str = "replica") -> tuple[Tally, float]:
         version = "v2" if name.startswith("new") else "v1"
         tally.add(moment, moment + 0.001, Replica(name, name, version, ("#b8d868", "#000000")))
         if number % 100 == 99:
-            tally.add(moment, moment + 0.002, failure="status 503", served_by="old-17")
+            tally.add(moment, moment + 0.002, replica("old-17"), "status 503")
     return tally, moment
 
 

@@ -71,7 +71,7 @@ async def _watch(options: WatchOptions, sampler: Sampler) -> int:
         return time.monotonic()
 
     def on_sample(sample: Sample) -> None:
-        led_by = (sample.connection, sample.cookie_of, sample.served_by)
+        led_by = (sample.connection, sample.cookie_of)
         tally.add(sample.start, sample.end, sample.replica, sample.failure, *led_by)
         if options.jsonl:
             about = (sample.start, sample.end, sample.replica, sample.failure, *led_by)

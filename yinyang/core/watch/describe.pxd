@@ -33,6 +33,15 @@ cdef inline bint answer_describe(const Answer *a, Described *d) noexcept nogil:
     return False
 
 
+cdef inline bint failure_describe(const Answer *a, Described *d) noexcept nogil:
+    """Whose failure an answer is, of which there is no more than the head. False if it does not tell."""
+    memset(d, 0, sizeof(Described))
+    if not describe_header(a, d):
+        return False
+    describe_rest(d)
+    return True
+
+
 cdef inline void describe_rest(Described *d) noexcept nogil:
     """What it does not tell, as a replica of this name has it by default."""
     cdef Identity identity
@@ -291,13 +300,19 @@ cdef inline int64_t offset_apply(int64_t second, const char *pos, const char *en
 # ---- a header, and plain text -------------------------------------------------------------------------------------
 
 cdef inline bint describe_header(const Answer *a, Described *d) noexcept nogil:
-    """From X-Served-By, as each answer with --served-by has it."""
+    """From X-Served-By, as each answer with --served-by has it; that of /whoami tells more, also where it fails."""
     if a.served_by.bytes == NULL or a.served_by.length == 0:
         return False
     label_set(&d.host, a.served_by.bytes, a.served_by.length)
-    if a.version.bytes != NULL:
-        label_set(&d.version, a.version.bytes, a.version.length)
+    field_read(&d.version, &a.version)
+    field_read(&d.zone, &a.zone)
+    field_read(&d.node, &a.node)
     return True
+
+
+cdef inline void field_read(Label *label, const Span *field) noexcept nogil:
+    if field.bytes != NULL:
+        label_set(label, field.bytes, field.length)
 
 
 cdef inline bint describe_other(const Span *body, Described *d) noexcept nogil:

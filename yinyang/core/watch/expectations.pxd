@@ -85,7 +85,7 @@ cdef inline bint expectation_holds(const Tally *t, int number, int64_t now) noex
     if one.kind == EXPECTED_ANSWER:
         return t.answers > 0 or t.samples == 0
     if one.kind == EXPECTED_REPLICAS:
-        return t.replica_count == t.options.expect_replicas
+        return answering_count(t) == t.options.expect_replicas
     if one.kind == EXPECTED_ERRORS:
         return t.samples - t.answers <= t.options.max_errors
     if one.kind == EXPECTED_GAP:
@@ -129,6 +129,15 @@ cdef inline LeastShare least_share(const Tally *t) noexcept nogil:
         least.group = -1
     least.share = -1 if least.group < 0 else <double>t.groups[least.group].present / <double>least.total
     return least
+
+
+cdef inline int answering_count(const Tally *t) noexcept nogil:
+    """How many replicas have answered; others are known by their failures alone."""
+    cdef int count = 0
+    cdef int i
+    for i in range(t.replica_count):
+        count += t.replicas[i].counts.answers > 0
+    return count
 
 
 cdef inline bint share_holds(const Tally *t, const WantedShare *wanted) noexcept nogil:
@@ -264,11 +273,14 @@ cdef inline void write_requests(const Writer *w, const Tally *t) noexcept nogil:
 
 
 cdef inline void write_hosts(const Writer *w, const Tally *t) noexcept nogil:
+    cdef const char *before = ": "
     cdef int i
-    text_number(w.text, <llu>t.replica_count)
+    text_number(w.text, <llu>answering_count(t))
     for i in range(t.replica_count):
-        write_string(w, ", " if i else ": ")
-        write_label(w, &t.replicas[i].described.host)
+        if t.replicas[i].counts.answers:
+            write_string(w, before)
+            write_label(w, &t.replicas[i].described.host)
+            before = ", "
 
 
 cdef inline void write_gap(const Writer *w, int64_t longest) noexcept nogil:
@@ -307,7 +319,7 @@ cdef inline void write_part(const Writer *w, double share, int64_t total) noexce
 
 cdef inline void write_seen_share(const Writer *w, const Tally *t, const WantedShare *wanted) noexcept nogil:
     cdef NamedShare found = wanted_share(t, wanted)
-    if found.is_there:
+    if found.is_there and t.answers:
         write_part(w, found.share, t.answers_without_cookie)
     else:
         write_absent(w, t, &wanted.name)
@@ -329,7 +341,7 @@ cdef inline void write_goal(const Writer *w, const Tally *t) noexcept nogil:
 cdef inline void write_absent(const Writer *w, const Tally *t, const Label *name) noexcept nogil:
     """That there is no group of this name, and which there are; and how to group, so that there is one."""
     cdef int by, i
-    if t.group_count == 0:
+    if t.answers == 0:
         write_string(w, "no answer")
         return
     write_string(w, "no ")

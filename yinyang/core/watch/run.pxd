@@ -278,7 +278,7 @@ cdef inline bint watch_needs_login(Watch *w, const WatchSample *sample, const An
     going on."""
     cdef Text message
     cdef bint is_redirect
-    if answer == NULL or sample.served_by.length:
+    if answer == NULL or sample.replica.host.length:
         return False
     is_redirect = 300 < answer.status < 400 and answer.status != 304 and answer.location.bytes != NULL
     if answer.status != 401 and answer.status != 403 and not is_redirect:

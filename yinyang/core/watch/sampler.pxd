@@ -27,7 +27,7 @@ from .answer cimport (
     answer_parse
 )
 from .cookies cimport COOKIES_MAX, CookieJar, Cookies, jar_choose, jar_open, jar_store
-from .describe cimport answer_describe, label_set
+from .describe cimport answer_describe, failure_describe
 from .options cimport NOT_GIVEN, WATCH_CONCURRENCY_MAX, WATCH_URL_MAX, WatchOptions
 from .resolver cimport LOOK_UP_AGAIN, Resolver, resolver_ask, resolver_take_turn
 from .sample cimport Label, US_PER_MS, US_PER_SECOND, WatchSample, label_copy
@@ -512,10 +512,9 @@ cdef inline void slot_end(Sampler *s, int number, int failure, bint is_whole) no
     sample.is_answer = failure == NO_FAILURE
     sample.failure = failure
     sample.connection = slot.connection
-    sample.served_by.length = 0
     label_copy(&sample.cookie_of, &slot.cookie_of)
-    if answer.head and answer.served_by.bytes != NULL:
-        label_set(&sample.served_by, answer.served_by.bytes, answer.served_by.length)
+    if not sample.is_answer and not (answer.head and failure_describe(answer, &sample.replica)):
+        sample.replica.host.length = 0
     if not (s.options.keep_alive and is_whole and answer.keeps_alive):
         slot_close(slot)
     slot.state = SLOT_FREE
