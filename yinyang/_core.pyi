@@ -273,8 +273,8 @@ class Tally:
         """Count one sample, which failed if there is a `failure`, a name in `failure_kinds` or such as `status 502`, or
         if there is no replica. The rest is as in yinyang.watch.sample.Sample."""
 
-    def wait(self, count: int, since: float) -> None:
-        """So many requests are under way, the first of them since then."""
+    def wait(self, count: int, since: float, latest: float = 0.0) -> None:
+        """So many requests are under way, the first of them since then, and the last since `latest`."""
 
     def verdict(self, now: float) -> _TallyVerdict:
         """What is known now. Shares are (lowest possible, seen, highest possible) by the name of a group."""

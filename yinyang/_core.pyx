@@ -769,9 +769,11 @@ cdef class Tally:
         sample_set(&sample, start, end, replica, failure, connection, cookie_of)
         tally_add(&self._state, &sample)
 
-    def wait(self, int64_t count, double since):
+    def wait(self, int64_t count, double since, double latest=0):
         self._state.waiting = count
         self._state.waiting_since = microseconds(since)
+        self._state.latest_start = max(self._state.latest_start, microseconds(latest))
+        self._state.sent = max(self._state.sent, self._state.samples + count)
 
     def verdict(self, double now):
         cdef Verdict found

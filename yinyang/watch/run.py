@@ -67,7 +67,8 @@ async def _watch(options: WatchOptions, sampler: Sampler) -> int:
 
     def now() -> float:
         """The moment, at which the tally knows what waits."""
-        tally.wait(len(sampler.waits), min(sampler.waits.values(), default=0.0))
+        begins = sampler.waits.values()
+        tally.wait(len(begins), min(begins, default=0.0), max(begins, default=0.0))
         return time.monotonic()
 
     def on_sample(sample: Sample) -> None:

@@ -2,14 +2,14 @@
 
 The object of --json has these keys. Times are in seconds, shares from 0 to 1, and unknown values are null:
 
-    url           the URL that was asked, without a password
+    url           the URL that was asked, without user and password
     connection    "new" or "same"
     seconds       how long the watch took
     ended         why it ended: "duration", "count", "until" or "signal"
     samples       number of requests that were answered or failed
     answers       number of requests that were answered
     errors        number of requests that failed
-    rate          samples per second
+    rate          requests per second that were sent, while some were
     asked_rate    what --rate asked for
     replicas      in the order in which they came, for each; one may be known by its failures alone:
         host, short, version, zone, node, colours   as /whoami tells them

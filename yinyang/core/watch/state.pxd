@@ -72,3 +72,5 @@ cdef inline void watch_note_waits(Watch *w) noexcept nogil:
             if w.tally.waiting == 0 or w.sampler.slots[i].begin < w.tally.waiting_since:
                 w.tally.waiting_since = w.sampler.slots[i].begin
             w.tally.waiting += 1
+            w.tally.latest_start = max(w.tally.latest_start, w.sampler.slots[i].begin)
+    w.tally.sent = max(w.tally.sent, w.tally.samples + w.tally.waiting)

@@ -119,6 +119,8 @@ cdef struct Tally:
     int64_t goal_slice  # the number of the latest
     int64_t goal_reached  # when; NOT_GIVEN: not yet
 
+    int64_t sent  # requests that have ended, or are under way
+    int64_t latest_start  # of a request
     int64_t waiting  # requests that are under way, ...
     int64_t waiting_since  # ... and when the first of them began
 
@@ -135,7 +137,7 @@ cdef inline void tally_open(Tally *t, const WatchOptions *options, int64_t begin
     cdef int i
     memset(t, 0, sizeof(t[0]))
     t.options = options
-    t.begin = t.last_answer = t.latest_end = begin
+    t.begin = t.last_answer = t.latest_end = t.latest_start = begin
     t.latest_gap = t.longest_gap = t.goal_reached = NOT_GIVEN
     evidence_open(&t.by_host)
     evidence_open(&t.by_group)
@@ -148,6 +150,8 @@ cdef inline void tally_add(Tally *t, const WatchSample *sample) noexcept nogil:
     cdef int failure = sample.failure if 0 <= sample.failure < STATUS_END else 0
     cdef int replica
     t.samples += 1
+    t.sent = max(t.sent, t.samples)
+    t.latest_start = max(t.latest_start, sample.start)
     t.latest_end = max(t.latest_end, sample.end)
     second_add(t, sample.end)
     gap_add(t, sample)
@@ -736,15 +740,28 @@ cdef inline double rate_current(const Tally *t, int64_t now) noexcept nogil:
     return <double>count / <double>min(whole, RATE_WINDOW)
 
 
+cdef inline int64_t sending_time(const Tally *t, int64_t now) noexcept nogil:
+    """For how long requests were sent: without the wait for the last answers."""
+    cdef int64_t end = now
+    if t.options.duration != NOT_GIVEN:
+        end = min(end, t.begin + t.options.duration)
+    if t.options.count != NOT_GIVEN and t.sent >= t.options.count:
+        end = min(end, t.latest_start)
+    return max(0, end - t.begin)
+
+
 cdef inline double rate_average(const Tally *t, int64_t now) noexcept nogil:
-    """Requests per second since the beginning."""
-    return <double>t.samples * US_PER_SECOND / <double>(now - t.begin) if now > t.begin else 0
+    """Requests that were sent per second; of one that was sent at once, until now."""
+    cdef int64_t time = sending_time(t, now)
+    if time == 0:
+        time = now - t.begin
+    return <double>t.sent * US_PER_SECOND / <double>time if time > 0 else 0
 
 
 cdef inline bint rate_is_slow(const Tally *t, int64_t now) noexcept nogil:
     """Whether requests were sent more slowly than asked for, by more than a tenth and than chance explains."""
-    cdef double expected = t.options.rate * <double>max(0, now - t.begin) / US_PER_SECOND
-    return <double>t.samples < SLOW_PART * expected - SLOW_DEVIATIONS * sqrt(expected)
+    cdef double expected = t.options.rate * <double>sending_time(t, now) / US_PER_SECOND
+    return <double>t.sent < SLOW_PART * expected - SLOW_DEVIATIONS * sqrt(expected)
 
 
 # ---- the goal -----------------------------------------------------------------------------------------------------
