@@ -29,6 +29,12 @@ def test_replicas_as_they_describe_themselves(watch: Watch) -> None:
     assert [*told] == [group["name"] for group in found["groups"]]
 
 
+def test_a_request_that_is_sent_back_is_nobody(web_lone: int, watch: Watch) -> None:
+    """Its host is the one that was asked; who answers is in the header."""
+    found = report(watch(f"http://127.0.0.1:{web_lone}/echo", "--count", 3, *QUICK))
+    assert [one["host"] for one in found["replicas"]] == ["web-lone"]
+
+
 @pytest.mark.parametrize(
     ("by", "groups"),
     [
@@ -99,7 +105,7 @@ def test_a_replica_that_only_fails(by: str, name: str, watch: Watch) -> None:
     assert (group["share"], group["silent_for"], group["silent"]) == (0, None, False)
     assert [(one["seen"], one["holds"]) for one in found["expectations"][1:]] == [
         ("1: web-1", True),
-        (f"{name} 0.0 % of 20", False),
+        (f"{name} 0.0 % of 19", False),  # since it came
         ("0.0 % of 20", False),
     ]
 
@@ -216,6 +222,13 @@ def test_the_least_share_is_of_those_that_are_there() -> None:
     add(tally, moment + 30, "a")  # it is back, and answers count anew
     [_, (_, seen, _)] = tally.expectations(moment + 30)
     assert seen.endswith(" 0.0 % of 1")
+
+
+def test_late_answers_are_no_slow_requests(web_lone: int, watch: Watch) -> None:
+    limits = ("--count", 20, "--rate", 20, "--concurrency", 100)
+    done = watch(f"http://127.0.0.1:{web_lone}/?latency=2s", *limits)
+    assert done.returncode == 0
+    assert "asked for" not in done.stdout
 
 
 def test_latency(web_lone: int, watch: Watch) -> None:

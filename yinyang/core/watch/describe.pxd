@@ -19,6 +19,7 @@ cdef enum:  # members of the object that a replica describes itself with
     MEMBER_NODE
     MEMBER_COLOURS
     MEMBER_STARTED
+    MEMBER_HEADERS  # of a request that is sent back, whose host is the one that was asked
     MEMBERS
 
 
@@ -105,7 +106,9 @@ cdef inline void label_put(Labelling *labelling, int32_t character) noexcept nog
 cdef inline bint describe_json(const Span *body, Described *d) noexcept nogil:
     """From an object as /whoami has it. Members that have another type count as if they were not there."""
     cdef Json members[MEMBERS]
-    if not members_find(body, members) or not label_read(&d.host, &members[MEMBER_HOST]) or d.host.length == 0:
+    if not members_find(body, members) or members[MEMBER_HEADERS].pos != NULL:
+        return False
+    if not label_read(&d.host, &members[MEMBER_HOST]) or d.host.length == 0:
         return False
     label_read(&d.short_name, &members[MEMBER_SHORT])
     label_read(&d.version, &members[MEMBER_VERSION])
@@ -164,6 +167,8 @@ cdef inline int member_of(Json *key) noexcept nogil:
         return MEMBER_COLOURS
     if label_is(&label, "started", 7):
         return MEMBER_STARTED
+    if label_is(&label, "headers", 7):
+        return MEMBER_HEADERS
     return MEMBERS
 
 
