@@ -619,7 +619,7 @@ def watch_usage_text(program):
     cdef char words[2 * MESSAGE_MAX]
     cdef Text text
     text_open(&text, words, 2 * MESSAGE_MAX)
-    watch_usage(&text, PyBytes_AsString(name))
+    watch_usage(&text, PyBytes_AsString(name), True)
     return text_decoded(&text)
 
 

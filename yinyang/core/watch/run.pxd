@@ -6,6 +6,7 @@ One thread waits for all: sockets, the time, signals, the addresses of the host,
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset, strcmp
 
+from ..config.config cimport OPTION_SANDBOX, option_table, text_alternatives, word_parse
 from ..log.log_write cimport log_room
 from ..os.sandbox cimport OF_WATCH, sandbox_enter
 from ..os.syscalls cimport (
@@ -13,7 +14,9 @@ from ..os.syscalls cimport (
     O_WRONLY, SIGPIPE, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, epoll_create1, epoll_ctl, epoll_event,
     epoll_wait, errno, getenv, itimerspec, map_memory, monotonic_us, open, timerfd_create, timerfd_settime, write
 )
-from ..text.buffer cimport Text, text_format, text_number, text_open, text_string, text_system_error
+from ..text.buffer cimport (
+    Text, text_format, text_number, text_open, text_quoted, text_string, text_system_error
+)
 from .answer cimport Answer
 from .expectations cimport expectations_hold
 from .options cimport NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, watch_options_parse, watch_usage
@@ -88,7 +91,7 @@ cdef inline int watch_tell(Watch *w, bint help, const char *program, const char 
     if not page_open(&w.page, &text):
         return EXIT_WRONG
     if help:
-        watch_usage(&text, program)
+        watch_usage(&text, program, False)
     else:
         text_format(&text, "%s %s\n", program, version)
     watch_write(w, &w.output, text.data, min(text.length, text.room))
@@ -102,7 +105,7 @@ cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
     cdef int64_t now = monotonic_us()
     cdef int error
     url_parse(&w.url, w.options.url)
-    if not watch_can_ask(&w.url, message):
+    if not watch_can_ask(w, message):
         return False
     w.junit.fd = -1
     if w.options.junit != NULL:
@@ -128,10 +131,19 @@ cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
     return True
 
 
-cdef inline bint watch_can_ask(const Url *url, Text *message) noexcept nogil:
-    """Whether it is http to a host of ASCII; else the message says what can."""
+cdef inline bint watch_can_ask(const Watch *w, Text *message) noexcept nogil:
+    """Whether it is http to a host of ASCII, and a sandbox that there is; else the message says what can."""
+    cdef const Url *url = &w.url
+    cdef const char *sandbox = getenv("YINYANG_SANDBOX")
+    cdef int word = 0
     cdef size_t i
-    if url.is_tls:
+    if sandbox != NULL and not word_parse(option_table[OPTION_SANDBOX].words, sandbox, &word):
+        text_string(message, "YINYANG_SANDBOX wants ")
+        text_alternatives(message, option_table[OPTION_SANDBOX].words)
+        text_string(message, ", not ")
+        text_quoted(message, sandbox)
+        return False
+    if url.is_tls or w.options.insecure:
         text_string(message, "https is what the watch for Python does: pip install 'yinyang-serve[watch]', and then "
                     "yinyang-watch https://...")
         return False
