@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import math
 import os
+import resource
 import signal
 import sys
 import time
@@ -22,6 +24,7 @@ from yinyang.watch.sample import Sample
 from yinyang.watch.sampler import Sampler
 from yinyang.watch.view import View
 
+SPARE_FILES = 8  # that are left for what is opened for a moment: modules, look-ups of names, readers of metrics
 FRAMES_PER_SECOND = 8  # of the live view
 MARKS = "\N{CHECK MARK}\N{BALLOT X}"  # that tell which expectations hold
 
@@ -31,7 +34,7 @@ def run(options: WatchOptions) -> int:
     try:
         make_client = client_maker(options)
         loop = Loop()
-        sampler = Sampler(options, make_client, loop.idle_seconds)
+        sampler = Sampler(options, _possible_concurrency(options.concurrency), make_client, loop.idle_seconds)
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(_watch(options, sampler))
     except UnusableError as error:
@@ -42,6 +45,18 @@ def run(options: WatchOptions) -> int:
         return EXIT_SIGNAL + signal.SIGPIPE
     except KeyboardInterrupt:
         return EXIT_SIGNAL + signal.SIGINT
+
+
+def _possible_concurrency(wanted: int) -> int:
+    """How many connections there can be, with the limit of open files raised as far as it may be."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    limit = math.inf if limit == resource.RLIM_INFINITY else limit
+    possible = max(1, min(wanted, limit - len(os.listdir("/proc/self/fd")) - SPARE_FILES))
+    if possible < wanted:
+        words = f"at most {possible} requests at the same time, not {wanted}, as the limit of open files is {limit}"
+        print(f"yinyang.watch: {words}", file=sys.stderr)
+    return int(possible)
 
 
 def _say(text: str) -> None:

@@ -61,10 +61,16 @@ class Sampler:
     """
 
     def __init__(
-        self, options: WatchOptions, make_client: Callable[[], httpx.AsyncClient], idle_seconds: Callable[[], float]
+        self,
+        options: WatchOptions,
+        concurrency: int,
+        make_client: Callable[[], httpx.AsyncClient],
+        idle_seconds: Callable[[], float],
     ) -> None:
-        """idle_seconds: for how long the event loop has had nothing to do, since any moment."""
+        """concurrency: how many requests there can be at the same time. idle_seconds: for how long the event loop has
+        had nothing to do, since any moment."""
         self._options = options
+        self._concurrency = concurrency
         self._make_client = make_client
         self._idle_seconds = idle_seconds
         self._on_sample: Callable[[Sample], None] = lambda sample: None
@@ -83,7 +89,7 @@ class Sampler:
         """
         self._on_sample = on_sample
         async with contextlib.AsyncExitStack() as stack:
-            for _ in range(self._options.concurrency):
+            for _ in range(self._concurrency):
                 self._free_slots.append(Slot(await stack.enter_async_context(self._make_client())))
             stopped = asyncio.create_task(stop.wait())
             sending = asyncio.create_task(self._send_all())
@@ -118,7 +124,7 @@ class Sampler:
                 due = max(due + random.expovariate(options.rate), time.monotonic() - MAX_LAG)
 
     def _is_sending(self) -> bool:
-        return len(self._free_slots) < self._options.concurrency
+        return len(self._free_slots) < self._concurrency
 
     async def _take_slot(self, end: float) -> Slot | None:
         """A free slot, chosen at random; None if there is none until the end."""

@@ -8,6 +8,7 @@ from libc.string cimport memset, strcmp
 
 from ..config.config cimport OPTION_SANDBOX, option_table, text_alternatives, word_parse
 from ..log.log_write cimport log_room
+from ..os.capacity cimport descriptors_reserve
 from ..os.sandbox cimport OF_WATCH, sandbox_enter
 from ..os.syscalls cimport (
     CLOCK_MONOTONIC, EPIPE, EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, O_CLOEXEC, O_CREAT,
@@ -28,10 +29,10 @@ from .printing cimport (
 from .resolver cimport HOST_MAX, resolver_open, resolver_read
 from .sample cimport US_PER_SECOND, WatchSample
 from .sampler cimport (
-    sampler_begin, sampler_due, sampler_event, sampler_is_done, sampler_looked_up, sampler_open, sampler_turn,
-    sampler_wake
+    sampler_begin, sampler_due, sampler_event, sampler_is_done, sampler_lacks_sockets, sampler_looked_up, sampler_open,
+    sampler_turn, sampler_wake
 )
-from .scrapes cimport scrapes_accept, scrapes_event, scrapes_open, scrapes_turn
+from .scrapes cimport SCRAPES_MAX, scrapes_accept, scrapes_event, scrapes_open, scrapes_turn
 from .signals cimport watch_open_signals, watch_read_signals
 from .state cimport (
     EXIT_FAILS, EXIT_HOLDS, EXIT_SIGNAL, EXIT_WRONG, MODE_LINES, MODE_NOTHING, MODE_SAMPLES, MODE_SCREEN,
@@ -184,9 +185,27 @@ cdef inline int watch_open_events(Watch *w, int64_t now) noexcept nogil:
     watch_await(w, w.scrapes.listener, EVENT_LISTENER, EPOLLIN | EPOLLET)
     w.scrapes.epoll = w.epoll
     w.scrapes.first_event = EVENT_SCRAPE
+    watch_reserve_descriptors(w)
     w.sampler.on_sample = watch_on_sample
     w.sampler.context = w
     return sampler_open(&w.sampler, &w.options, &w.url, &w.resolver, w.epoll)
+
+
+cdef inline void watch_reserve_descriptors(Watch *w) noexcept nogil:
+    """Ask for no more at the same time than there can be connections."""
+    cdef char bytes[128]
+    cdef Text text
+    cdef uint64_t limit
+    cdef int scrapes = SCRAPES_MAX if w.options.metrics_port else 0
+    cdef int allowed = max(descriptors_reserve(w.options.concurrency + scrapes, &limit) - scrapes, 1)
+    if allowed >= w.options.concurrency:
+        return
+    memset(bytes, 0, sizeof(bytes))
+    text_open(&text, bytes, sizeof(bytes) - 1)
+    text_format(&text, "at most %llu requests at the same time, not %llu, as the limit of open files is %llu",
+                <unsigned long long>allowed, <unsigned long long>w.options.concurrency, <unsigned long long>limit)
+    w.options.concurrency = allowed
+    watch_complain(bytes)
 
 
 cdef inline void watch_await(Watch *w, int fd, int number, uint32_t events) noexcept nogil:
@@ -236,6 +255,13 @@ cdef inline void watch_run(Watch *w) noexcept nogil:
 
 
 cdef inline void watch_end_if_done(Watch *w, int64_t now) noexcept nogil:
+    cdef Text message
+    if not w.is_over and sampler_lacks_sockets(&w.sampler, now):
+        text_open(&message, w.message, WATCH_MESSAGE_MAX - 1)
+        text_string(&message, "no connection can be opened: ")
+        text_system_error(&message, w.sampler.lack)
+        w.problem = EXIT_WRONG
+        watch_end(w, "")
     if not w.is_over and sampler_is_done(&w.sampler, now):
         watch_end(w, "count" if w.tally.samples == w.options.count else "duration")
 
