@@ -13,9 +13,10 @@ import subprocess
 import termios
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, wait_until
 
 from watch.command import Watch, environment
 from watch.tallies import replica, tally_for
@@ -65,7 +66,7 @@ class Terminal:
         given = environment() | watch.variables | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | variables
         command = [*watch.command, *map(str, arguments)]
         self.process = subprocess.Popen(
-            command, stdin=self.slave, stdout=self.slave, stderr=self.slave, env=given, start_new_session=True
+            command, stdin=self.slave, stdout=self.slave, stderr=self.slave, env=given, process_group=0
         )
         self.ended = os.pidfd_open(self.process.pid)
         self.text = ""
@@ -148,6 +149,38 @@ def test_in_a_terminal(web_lone: int, terminal: Callable[..., Terminal]) -> None
     screen, _, left = shown.text.rpartition("\x1b[?1049l")
     assert "\x1b[?1049h" in screen
     assert "web-l" in left
+
+
+LEFT = "\x1b[?1049l"  # the screen of its own
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_stopped_and_continued(web_lone: int, terminal: Callable[..., Terminal]) -> None:
+    """The terminal is as it was meanwhile."""
+    shown = terminal(f"http://127.0.0.1:{web_lone}", "--rate", 50)
+    shown.read_until(lambda text: "web-lone" in text)
+    os.kill(shown.process.pid, signal.SIGTSTP)
+    wait_until(lambda: state_of(shown.process.pid) == "T", "that it is stopped")
+    shown.read_until(lambda text: LEFT in text)
+    assert shown.text.rpartition("\x1b[?25")[2][0] == "h"
+    os.kill(shown.process.pid, signal.SIGCONT)
+    shown.read_until(lambda text: "web-lone" in text.rpartition(LEFT)[2])
+    assert "\x1b[?1049h" in shown.text.rpartition(LEFT)[2]
+    assert shown.end() == 0
+
+
+def test_quit(web_lone: int, terminal: Callable[..., Terminal]) -> None:
+    shown = terminal(f"http://127.0.0.1:{web_lone}", "--rate", 50)
+    shown.read_until(lambda text: "web-lone" in text)
+    os.kill(shown.process.pid, signal.SIGQUIT)
+    while shown.read():
+        pass
+    assert shown.process.wait(PATIENCE) == -signal.SIGQUIT
+    assert LEFT in shown.text
+    assert shown.text.rpartition("\x1b[?25")[2][0] == "h"
 
 
 def test_without_colours(web_lone: int, terminal: Callable[..., Terminal]) -> None:

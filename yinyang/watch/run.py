@@ -173,11 +173,27 @@ async def _show_live(tally: Tally, now: Callable[[], float], sampling: asyncio.T
     connections = "same connections" if tally.options.keep_alive else "new connections"
     title = f"{tally.options.display_url} ({connections})"
     with Live(console=console, screen=True, auto_refresh=False) as live:  # a screen of its own survives any resize
+        _leave_on_signals(live)
         while not sampling.done():
             live.update(View(title, tally, now()), refresh=True)
             await asyncio.wait([sampling], timeout=1 / FRAMES_PER_SECOND)
     sampling.result()
     console.print(View(title, tally, now(), show_all=True))
+
+
+def _leave_on_signals(live: Live) -> None:
+    """Have SIGTSTP and SIGQUIT give the terminal back before they stop or end the process."""
+    loop = asyncio.get_running_loop()
+
+    def leave(number: signal.Signals) -> None:
+        live.stop()
+        loop.remove_signal_handler(number)
+        os.kill(os.getpid(), number)
+        loop.add_signal_handler(number, leave, number)
+        live.start()
+
+    for number in signal.SIGTSTP, signal.SIGQUIT:
+        loop.add_signal_handler(number, leave, number)
 
 
 async def _print_lines(tally: Tally, now: Callable[[], float], sampling: asyncio.Task[None]) -> None:

@@ -315,7 +315,9 @@ cdef extern from "<signal.h>" nogil:
         SIGKILL
         SIGPIPE
         SIGPROF
+        SIGQUIT
         SIGTERM
+        SIGTSTP
         SIGWINCH
         SIGXFSZ
     handler signal(int number, handler what)

@@ -11,9 +11,10 @@ from ..log.log_write cimport log_room
 from ..os.capacity cimport descriptors_reserve
 from ..os.sandbox cimport OF_WATCH, sandbox_enter
 from ..os.syscalls cimport (
-    CLOCK_MONOTONIC, EPIPE, EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, O_CLOEXEC, O_CREAT,
-    O_WRONLY, SIGPIPE, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, epoll_create1, epoll_ctl, epoll_event,
-    epoll_wait, errno, getenv, itimerspec, map_memory, monotonic_us, open, timerfd_create, timerfd_settime, write
+    CLOCK_MONOTONIC, EPIPE, EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, O_CLOEXEC, O_CREAT, O_WRONLY,
+    SIGPIPE, SIG_BLOCK, SIG_UNBLOCK, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, epoll_create1, epoll_ctl,
+    epoll_event, epoll_wait, errno, getenv, getpid, itimerspec, kill, map_memory, monotonic_us, open, pthread_sigmask,
+    sigaddset, sigemptyset, sigset_t, timerfd_create, timerfd_settime, write
 )
 from ..text.buffer cimport (
     Text, text_format, text_number, text_open, text_quoted, text_string, text_system_error
@@ -39,7 +40,7 @@ from .state cimport (
     WATCH_MESSAGE_MAX, Watch, watch_end, watch_note_waits
 )
 from .tally cimport tally_add, tally_open
-from .terminal cimport terminal_end, terminal_open
+from .terminal cimport terminal_begin, terminal_end, terminal_open
 from .url cimport Url, url_parse
 from .writer cimport FORM_PLAIN, Writer, write_bytes
 
@@ -128,7 +129,8 @@ cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
         text_string(message, "cannot watch: ")
         text_system_error(message, -error)
         return False
-    watch_give_up_rights()
+    w.process = getpid()
+    watch_give_up_rights(w)
     return True
 
 
@@ -217,12 +219,12 @@ cdef inline void watch_await(Watch *w, int fd, int number, uint32_t events) noex
         epoll_ctl(w.epoll, EPOLL_CTL_ADD, fd, &event)
 
 
-cdef inline void watch_give_up_rights() noexcept nogil:
+cdef inline void watch_give_up_rights(const Watch *w) noexcept nogil:
     """As much as the kernel supports, unless YINYANG_SANDBOX says `off`, as for the server."""
     cdef const char *sandbox = getenv("YINYANG_SANDBOX")
     cdef int refused = 0
     if sandbox == NULL or strcmp(sandbox, "off") != 0:
-        sandbox_enter(OF_WATCH, -1, -1, &refused)
+        sandbox_enter(OF_WATCH, <int>w.process, -1, &refused)
 
 
 # ---- meanwhile ----------------------------------------------------------------------------------------------------
@@ -245,6 +247,8 @@ cdef inline void watch_run(Watch *w) noexcept nogil:
         for i in range(max(count, 0)):
             if not w.is_over:
                 watch_event(w, events[i].data.u64, events[i].events, now)
+        if w.leaving:
+            watch_leave(w)
         now = monotonic_us()
         if not w.is_over:
             sampler_turn(&w.sampler, now)
@@ -252,6 +256,26 @@ cdef inline void watch_run(Watch *w) noexcept nogil:
         if not w.is_over and now >= w.print_due:
             watch_print_meanwhile(w, now)
         watch_end_if_done(w, now)
+
+
+cdef inline void watch_leave(Watch *w) noexcept nogil:
+    """Give the terminal back, and do what the signal does: stop, or die. When it goes on, take the terminal again."""
+    cdef char bytes[64]
+    cdef sigset_t signals
+    cdef Text text
+    text_open(&text, bytes, sizeof(bytes))
+    terminal_end(&text)
+    watch_write(w, &w.output, bytes, text.length)
+    sigemptyset(&signals)
+    sigaddset(&signals, w.leaving)
+    kill(w.process, w.leaving)
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL)
+    pthread_sigmask(SIG_BLOCK, &signals, NULL)
+    w.leaving = 0
+    text_open(&text, bytes, sizeof(bytes))
+    terminal_begin(&text)
+    watch_write(w, &w.output, bytes, text.length)
+    w.print_due = 0
 
 
 cdef inline void watch_end_if_done(Watch *w, int64_t now) noexcept nogil:
