@@ -214,8 +214,8 @@ static inline struct bpf_step *sandbox_rule(struct bpf_step *step, const struct 
 }
 
 /* The filter over all calls of a worker, or of its parent, which has to allow what a worker does too, as that inherits
- * it, or of the watch: `whose`. The number of its steps. `wakeup` is the event by which workers wake each other; `program` is a file that may be
- * executed, or -1. That no other file may is Landlock's business.
+ * it, or of the watch: `whose`. The number of its steps. `wakeup` is the event by which workers wake each other, or
+ * of the watch its own process, which it may stop; `program` is a file that may be executed, or -1. That no other file may is Landlock's business.
  *
  * The rules are searched from the top, so what a request takes comes first. A call without a condition costs nothing,
  * as the kernel remembers it (Linux 5.11); so there are conditions only where an argument could do harm.
@@ -291,7 +291,9 @@ static inline int sandbox_filter(struct bpf_step *steps, int whose, int wakeup, 
         {SYS_prctl, OF_PARENT, {IS(0, PR_GET_DUMPABLE)}},
         {SYS_prctl, OF_PARENT, {IS(0, PR_SET_DUMPABLE), IS(1, 0)}},
         {SYS_prctl, OF_PARENT, {IS(0, REFUSE_EXECUTABLE)}},
-        {SYS_rt_sigprocmask, OF_PARENT, {}},
+        {SYS_kill, OF_WATCH, {IS(0, (uint32_t)wakeup), IS(1, SIGTSTP)}},
+        {SYS_kill, OF_WATCH, {IS(0, (uint32_t)wakeup), IS(1, SIGQUIT)}},
+        {SYS_rt_sigprocmask, OF_PARENT | OF_WATCH, {}},
         {SYS_rt_sigaction, OF_PARENT, {IS(0, SIGPROF)}},
         {SYS_close_range, OF_PARENT, {}},
         {SYS_dup3, OF_PARENT, {}},

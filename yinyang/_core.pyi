@@ -271,13 +271,12 @@ class Tally:
         failure: str = "",
         connection: int = 0,
         cookie_of: str | None = None,
-        served_by: str = "",
     ) -> None:
-        """Count one sample, which a replica answered, or else which failed: `failure` is a name in `failure_kinds`, or
-        such as `status 502`. The rest is as in yinyang.watch.sample.Sample."""
+        """Count one sample, which failed if there is a `failure`, a name in `failure_kinds` or such as `status 502`, or
+        if there is no replica. The rest is as in yinyang.watch.sample.Sample."""
 
-    def wait(self, count: int, since: float) -> None:
-        """So many requests are under way, the first of them since then."""
+    def wait(self, count: int, since: float, latest: float = 0.0) -> None:
+        """So many requests are under way, the first of them since then, and the last since `latest`."""
 
     def verdict(self, now: float) -> _TallyVerdict:
         """What is known now. Shares are (lowest possible, seen, highest possible) by the name of a group."""
@@ -367,7 +366,6 @@ def sample_line(
     failure: str = "",
     connection: int = 0,
     cookie_of: str | None = None,
-    served_by: str = "",
 ) -> str:
     """The line of --jsonl for a sample that has just ended, as `Tally.add` takes it."""
 
@@ -410,8 +408,14 @@ class AnswerReader:
         """What is known. `status` is None while the head is not whole, or wrong; `body` is None until the answer is
         done; `described` is whom it tells of."""
 
-def describe(body: bytes, served_by: bytes | None = None, version: bytes | None = None) -> _Described | None:
-    """Whom an answer tells of, by its body, or else by its fields X-Served-By and X-Version."""
+def describe(
+    body: bytes,
+    served_by: bytes | None = None,
+    version: bytes | None = None,
+    zone: bytes | None = None,
+    node: bytes | None = None,
+) -> _Described | None:
+    """Whom an answer tells of, by its body, or else by its fields X-Served-By, X-Version, X-Zone and X-Node."""
 
 def printable(text: bytes) -> str:
     """As much of it as is shown, 255 bytes at most. U+FFFD stands for what controls a terminal, or is no UTF-8."""

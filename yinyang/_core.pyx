@@ -77,9 +77,9 @@ from .core.watch.report cimport text_figures, text_report, text_run_line, text_s
 from .core.watch.run cimport watch_main
 from .core.watch.sample cimport Described, Label, US_PER_MS, US_PER_SECOND, WatchSample
 from .core.watch.tally cimport (
-    NEVER, SeenGroup, SeenReplica, Tally as TallyState, goal_answers, goal_share, group_display_name, group_is_silent,
-    group_replica, latency_count_up_to, latency_quantile, rate_current, replica_is_silent, tally_add, tally_naming,
-    tally_open, tally_share, tally_verdict
+    NEVER, SeenGroup, SeenReplica, Tally as TallyState, goal_answers, goal_share, group_display_name, group_heard,
+    group_is_silent, group_replica, latency_count_up_to, latency_quantile, rate_current, replica_is_silent, tally_add,
+    tally_naming, tally_open, tally_share, tally_verdict
 )
 from .core.watch.terminal cimport Terminal, terminal_open
 from .core.watch.view cimport View, view_draw
@@ -621,7 +621,7 @@ def watch_usage_text(program):
     cdef char words[2 * MESSAGE_MAX]
     cdef Text text
     text_open(&text, words, 2 * MESSAGE_MAX)
-    watch_usage(&text, PyBytes_AsString(name))
+    watch_usage(&text, PyBytes_AsString(name), True)
     return text_decoded(&text)
 
 
@@ -678,20 +678,19 @@ cdef str failure_name(int number):
     return failure_kinds[number] if number < FAILURE_KINDS else "status %d" % number
 
 
-cdef int sample_set(WatchSample *sample, double start, double end, replica, str failure, int64_t connection, cookie_of,
-                    str served_by) except -1:
+cdef int sample_set(WatchSample *sample, double start, double end, replica, str failure, int64_t connection,
+                    cookie_of) except -1:
     memset(sample, 0, sizeof(sample[0]))
     sample.start = microseconds(start)
     sample.end = microseconds(end)
-    sample.is_answer = replica is not None
+    sample.is_answer = replica is not None and not failure
     if replica is not None:
         described_set(&sample.replica, replica)
+        if not sample.replica.host.length:
+            raise ValueError("a replica has a host")
     sample.failure = failure_number(failure)
     sample.connection = connection
     label_take(&sample.cookie_of, cookie_of or "")
-    label_take(&sample.served_by, served_by)
-    if sample.is_answer and not sample.replica.host.length:
-        raise ValueError("a replica has a host")
     return 0
 
 
@@ -751,11 +750,11 @@ def run_line(WatchOptions options not None, double at):
 
 
 def sample_line(double at, double start, double end, replica=None, str failure="", int64_t connection=0,
-                cookie_of=None, str served_by=""):
+                cookie_of=None):
     cdef char words[2 * MESSAGE_MAX]
     cdef WatchSample sample
     cdef Text text
-    sample_set(&sample, start, end, replica, failure, connection, cookie_of, served_by)
+    sample_set(&sample, start, end, replica, failure, connection, cookie_of)
     text_open(&text, words, 2 * MESSAGE_MAX)
     text_sample_line(&text, &sample, microseconds(at) // US_PER_MS)
     return text_decoded(&text)
@@ -769,15 +768,16 @@ cdef class Tally:
         self.options = options
         tally_open(&self._state, &options._options, microseconds(begin))
 
-    def add(self, double start, double end, replica=None, str failure="", int64_t connection=0, cookie_of=None,
-            str served_by=""):
+    def add(self, double start, double end, replica=None, str failure="", int64_t connection=0, cookie_of=None):
         cdef WatchSample sample
-        sample_set(&sample, start, end, replica, failure, connection, cookie_of, served_by)
+        sample_set(&sample, start, end, replica, failure, connection, cookie_of)
         tally_add(&self._state, &sample)
 
-    def wait(self, int64_t count, double since):
+    def wait(self, int64_t count, double since, double latest=0):
         self._state.waiting = count
         self._state.waiting_since = microseconds(since)
+        self._state.latest_start = max(self._state.latest_start, microseconds(latest))
+        self._state.sent = max(self._state.sent, self._state.samples + count)
 
     def verdict(self, double now):
         cdef Verdict found
@@ -823,7 +823,7 @@ cdef class Tally:
             "version": label_text(&first.described.version) if first != NULL else "",
             "colours": colours_of(first) if first != NULL else None,
             "first": g.counts.first / <double>US_PER_SECOND,
-            "last": g.counts.last / <double>US_PER_SECOND,
+            "last": group_heard(g) / <double>US_PER_SECOND,
             "answers": g.counts.answers,
             "share": tally_share(&self._state, &g.counts),
             "present": g.present,
@@ -1037,17 +1037,21 @@ cdef class AnswerReader:
         }
 
 
-def describe(bytes body not None, served_by=None, version=None):
-    cdef bytes host = served_by or b""
-    cdef bytes about = version or b""
+cdef void span_take(Span *span, bytes given):
+    """The span borrows."""
+    if given is not None:
+        span.bytes = PyBytes_AsString(given)
+        span.length = len(given)
+
+
+def describe(bytes body not None, bytes served_by=None, bytes version=None, bytes zone=None, bytes node=None):
     cdef Answer a
     memset(&a, 0, sizeof(Answer))
-    a.body.bytes = PyBytes_AsString(body)
-    a.body.length = len(body)
-    a.served_by.bytes = PyBytes_AsString(host)
-    a.served_by.length = len(host)
-    a.version.bytes = PyBytes_AsString(about)
-    a.version.length = len(about)
+    span_take(&a.body, body)
+    span_take(&a.served_by, served_by)
+    span_take(&a.version, version)
+    span_take(&a.zone, zone)
+    span_take(&a.node, node)
     return described_by(&a)
 
 

@@ -118,6 +118,8 @@ cdef void check_whole(const uint8_t *data, size_t size, size_t step, int bits) n
     check_same(&a.body, &b.body)
     check_same(&a.served_by, &b.served_by)
     check_same(&a.version, &b.version)
+    check_same(&a.zone, &b.zone)
+    check_same(&a.node, &b.node)
     check_same(&a.location, &b.location)
     if (a.state == ANSWER_DONE) != (a.body.bytes != NULL) or (a.head and not 200 <= a.status < 600):
         abort()

@@ -129,6 +129,12 @@ def test_failures_come_before_shares() -> None:
     assert look.headline == "1 in 4 requests fails: web-2 answers 500, for 5 s"
 
 
+def test_a_replica_is_known_by_its_failures_alone() -> None:
+    stream = scenes()["one never answers"]
+    [look] = judge(stream, each(stream, len(stream)))
+    assert look.headline == "1 in 2 requests fails: web-2 answers 503, for 6 s"
+
+
 def test_an_outage_is_no_outage_where_most_fails_anyway() -> None:
     def mostly(at: int, place: int) -> Sample:
         return Sample(at, 0) if place % 10 == 0 else Sample(at, None, "timed out")

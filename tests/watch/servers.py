@@ -54,6 +54,12 @@ def whoami(host: str, version: str | None = None, zone: str | None = None, node:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
+def failing(host: str, version: str) -> bytes:
+    """The answer of a replica that fails."""
+    about = f"X-Served-By: {host}\r\nX-Version: {version}\r\n".encode()
+    return b"HTTP/1.1 503 Service Unavailable\r\n%bContent-Length: 0\r\n\r\n" % about
+
+
 def says_each(texts: Iterable[bytes]) -> Callable[[socket.socket], None]:
     """These, one after another."""
     following = iter(texts)

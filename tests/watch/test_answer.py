@@ -251,6 +251,7 @@ def test_colours_that_are_none(colours: object) -> None:
 def test_answers_of_others() -> None:
     bodies = [b"", b"<html>", b"[]", b"{}", b'{"host": 1}', b'{"host": ""}', b"[" * 65536, b"\xff", b'"host"']
     bodies += [BODY[:-1], BODY + b"x", BODY + BODY, b"[" + BODY + b"]", b'{"host":"a",}', b'{"host" "a"}']
+    bodies += [b'{"host": "a", "headers": {}}']
     bodies += [b"hostname: a\n", b"GET / HTTP/1.1\nhost: a\n", b"host: a\n", b"host: \nshort: b\n", b"Hostname: \n"]
     for body in bodies:
         assert describe(body) is None
@@ -260,6 +261,7 @@ def test_answers_of_others() -> None:
 def test_header(version: bytes | None) -> None:
     found = describe(b"<html>", b"web-1", version)
     assert found == described(version=version.decode() if version else None)
+    assert describe(b'{"host": "127.0.0.1", "headers": {}}', b"web-1", version) == found  # a request that is sent back
     assert describe(b"<html>", b"", b"2") is None
     assert describe(BODY, b"b", b"2") == describe(BODY)  # which is its own word
 

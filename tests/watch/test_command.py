@@ -274,3 +274,24 @@ def refuses(port: int) -> bool:
     """Does nobody listen there?"""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+def test_the_url_is_told_with_its_query_and_without_its_user(web_lone: int, tmp_path: Path, watch: Watch) -> None:
+    junit = tmp_path / "watch.xml"
+    url = f"http://me:secret@127.0.0.1:{web_lone}/?latency=1ms"
+    found = report(watch(url, "--count", 1, "--connection", "same", "--json", "--junit", junit))
+    assert found["url"] == f"http://127.0.0.1:{web_lone}/whoami?latency=1ms"
+    assert f"127.0.0.1:{web_lone}/whoami?latency=1ms" in junit.read_text()
+    assert "secret" not in junit.read_text()
+
+
+def test_what_is_not_there_is_refused(watch: Watch) -> None:
+    """The core's watch knows no TLS, and the one with httpx no sandbox."""
+    has_tls = watch.name == "yinyang.watch"
+    assert ("--insecure" in watch("--help").stdout) == has_tls
+    if not has_tls:
+        done = watch("http://127.0.0.1:9/", "--insecure")
+        assert (done.returncode, done.stdout, "https is what" in done.stderr) == (2, "", True)
+        done = watch("http://127.0.0.1:9/", YINYANG_SANDBOX="foo")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"{watch.name}: YINYANG_SANDBOX wants auto, off or require, not 'foo'\n"

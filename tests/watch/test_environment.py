@@ -79,6 +79,13 @@ def test_certificates_that_are_not_there(web_lone: int, httpx_watch: Watch) -> N
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_log_of_keys_that_cannot_be_written(web_lone: int, httpx_watch: Watch) -> None:
+    done = httpx_watch(f"https://127.0.0.1:{web_lone}/", "--count", 1, SSLKEYLOGFILE="/not/there")
+    assert (done.returncode, done.stdout) == (2, "")
+    words = "the file that SSLKEYLOGFILE names cannot be written: No such file or directory"
+    assert done.stderr == f"yinyang.watch: {words}\n"
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_an_encoding_that_lacks_characters(encoding: str, web_lone: int, httpx_watch: Watch) -> None:
     done = httpx_watch(f"http://127.0.0.1:{web_lone}/\u2603?", "--count", 1, PYTHONIOENCODING=encoding)

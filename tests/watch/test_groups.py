@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from watch.command import Watch, report
-from watch.servers import answering, says_each, whoami
+from watch.servers import answering, failing, reset, says_each, whoami
 from watch.tallies import replica, tally_for
 from yinyang._core import Tally
 
@@ -27,6 +27,12 @@ def test_replicas_as_they_describe_themselves(watch: Watch) -> None:
     assert told["web-b"] == ("v1", "south", "n2")
     assert told["web-d"] == ("v2", None, None)
     assert [*told] == [group["name"] for group in found["groups"]]
+
+
+def test_a_request_that_is_sent_back_is_nobody(web_lone: int, watch: Watch) -> None:
+    """Its host is the one that was asked; who answers is in the header."""
+    found = report(watch(f"http://127.0.0.1:{web_lone}/echo", "--count", 3, *QUICK))
+    assert [one["host"] for one in found["replicas"]] == ["web-lone"]
 
 
 @pytest.mark.parametrize(
@@ -65,6 +71,7 @@ def test_a_replica_that_is_in_another_group_by_now(watch: Watch) -> None:
     [
         ("version", ["v1=75%±1", "v2 = 25 % +- 1", "v2=20", "v3=0%"], []),
         ("version", ["v2=10%", "v1=75%"], ["v2 gives 10 % of the answers, give or take 5, seen: 25.0 % of 40"]),
+        ("version", ["v3=5%"], ["v3 gives 5 % of the answers, give or take 5, seen: no version v3, but v1, v2"]),
         ("version", ["v3=10%"], ["v3 gives 10 % of the answers, give or take 5, seen: no version v3, but v1, v2"]),
         ("replica", ["web-d=25%", "d=25%"], []),
         (
@@ -83,6 +90,78 @@ def test_expected_shares(by: str, texts: list[str], failed: list[str], watch: Wa
     found = [one for one in report(done)["expectations"] if not one["holds"]]
     assert [f"{one['expected']}, seen: {one['seen']}" for one in found] == failed
     assert done.returncode == int(bool(failed))
+
+
+@pytest.mark.parametrize(("by", "name"), [("replica", "web-2"), ("version", "v2")])
+def test_a_replica_that_only_fails(by: str, name: str, watch: Watch) -> None:
+    """It is one of those that share, and gives no answer."""
+    expected = ("--by", by, "--min-share", "10%", "--expect", f"{name}=5%", "--expect-replicas", 1)
+    with answering(says_each(itertools.cycle([whoami("web-1", "v1"), failing("web-2", "v2")]))) as port:
+        url = f"http://127.0.0.1:{port}"
+        found = report(watch(url, "--count", 40, "--concurrency", 1, *QUICK, *expected))
+    assert found["verdict"]["words"].startswith(f"1 in 2 requests fails: {name} answers 503")
+    [_, group] = found["groups"]
+    assert (group["name"], group["replicas"], group["answers"], group["failures"]) == (name, ["web-2"], 0, 20)
+    assert (group["share"], group["silent_for"], group["silent"]) == (0, None, False)
+    assert [(one["seen"], one["holds"]) for one in found["expectations"][1:]] == [
+        ("1: web-1", True),
+        (f"{name} 0.0 % of 19", False),  # since it came
+        ("0.0 % of 20", False),
+    ]
+
+
+def test_two_versions_of_one_name(watch: Watch) -> None:
+    """They are two, as both go on to answer."""
+    expected = ("--min-share", "60%", "--expect", "v1=50%+-2", "--by", "version")
+    limits = ("--count", 60, "--concurrency", 1)
+    with answering(says_each(itertools.cycle([whoami("web", "v1"), whoami("web", "v2")]))) as port:
+        url = f"http://127.0.0.1:{port}"
+        found = report(watch(url, *limits, *QUICK, *expected))
+        one_by_one = report(watch(url, *limits, *QUICK))
+    assert [(one["name"], one["replicas"], one["silent"]) for one in found["groups"]] == [
+        ("v1", ["web"], False),
+        ("v2", ["web"], False),
+    ]
+    assert [one["holds"] for one in found["expectations"]] == [True, False, True]
+    assert found["verdict"]["words"] == "2 versions take turns"
+    assert [one["name"] for one in one_by_one["groups"]] == ["web", "web (2)"]
+    assert one_by_one["verdict"]["words"] == "2 replicas take turns"
+
+
+def lives(*given: tuple[float, str, int], by: str = "version") -> Tally:
+    """Answers of a replica of one name: when, and its version and when it was started."""
+    tally = tally_for("--by", by, "--min-share", "90%", "--expect-replicas", "1")
+    for moment, version, started in given:
+        tally.add(moment, moment, replica("web", version, started=started))
+    return tally
+
+
+def test_an_update_under_the_same_name() -> None:
+    """It is one replica, which has begun another life; also if an answer of the former one comes late."""
+    update = [*((number, "v1", 1) for number in range(20)), *((number, "v2", 2) for number in range(20, 25))]
+    assert lives(*update, by="replica").verdict(24)["headline"] == "web has restarted"
+    for late in False, True:
+        tally = lives(*update)
+        if late:
+            tally.add(19.5, 25, replica("web", "v1", started=1))
+        assert [(one["name"], one["replicas"], one["is_silent"]) for one in tally.groups()] == [
+            ("v1", [], True),
+            ("v2", ["web"], False),
+        ]
+        assert [holds for _, _, holds in tally.expectations(25)] == [True, True, True]
+
+
+def test_two_of_one_name_and_version() -> None:
+    """They are known by when they were started; neither has restarted."""
+    tally = lives(*((number / 10, "v1", 1 + number % 2) for number in range(60)), by="replica")
+    assert tally.verdict(6)["headline"] == "2 replicas take turns"
+
+
+def test_no_share_is_seen_without_an_answer(watch: Watch) -> None:
+    with answering(reset) as port:
+        expected = ("--expect", "v1=0%", "--expect", "v2=5%", "--min-share", "0%")
+        done = watch(f"http://127.0.0.1:{port}", "--count", 3, *QUICK, *expected)
+    assert [(one["seen"], one["holds"]) for one in report(done)["expectations"][1:]] == 3 * [("no answer", False)]
 
 
 def test_until_a_share_is_reached(watch: Watch) -> None:
@@ -143,6 +222,13 @@ def test_the_least_share_is_of_those_that_are_there() -> None:
     add(tally, moment + 30, "a")  # it is back, and answers count anew
     [_, (_, seen, _)] = tally.expectations(moment + 30)
     assert seen.endswith(" 0.0 % of 1")
+
+
+def test_late_answers_are_no_slow_requests(web_lone: int, watch: Watch) -> None:
+    limits = ("--count", 20, "--rate", 20, "--concurrency", 100)
+    done = watch(f"http://127.0.0.1:{web_lone}/?latency=2s", *limits)
+    assert done.returncode == 0
+    assert "asked for" not in done.stdout
 
 
 def test_latency(web_lone: int, watch: Watch) -> None:

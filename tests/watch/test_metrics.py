@@ -103,6 +103,19 @@ def test_a_rate_is_low_beyond_chance() -> None:
     assert not is_slow(tally, 100.0)
 
 
+@pytest.mark.parametrize("limit", [("--count", "20"), ("--duration", "2s")], ids=str)
+def test_a_rate_is_that_of_the_requests_and_not_of_their_answers(limit: tuple[str, str]) -> None:
+    tally = tally_for("--rate", 10, *limit)
+    for number in range(20):
+        tally.wait(number + 1, 0.0, number / 10)
+    assert "asked for" not in tally.line(30.0)
+    for number in range(20):
+        tally.add(number / 10, 30.0, replica("a"))
+    tally.wait(0, 0.0)
+    assert "asked for" not in tally.line(30.0)
+    assert figures(tally, 30.0)["rate"] == pytest.approx(10, rel=0.1)
+
+
 @pytest.mark.parametrize("by", ["replica", "version"])
 def test_replicas_without_end(by: str) -> None:
     """Those that are silent the longest make room, but for 256 that the verdict is about; totals stay right."""
@@ -111,7 +124,7 @@ def test_replicas_without_end(by: str) -> None:
         moment = number / 10
         tally.add(moment, moment, replica(f"host-{number}", f"v{number}"), connection=number)
         tally.add(moment, moment, replica("always", "v"), cookie_of="host-7")
-        tally.add(moment, moment, failure="refused", served_by=f"host-{number - 50}")
+        tally.add(moment, moment, replica(f"host-{number - 50}"), "refused")
     groups = {group["replicas"][0]: group for group in tally.groups()}
     assert len(groups) == 1024
     assert {"always", *(f"host-{number}" for number in range(3000 - (1024 - 256), 3000))} <= {*groups}

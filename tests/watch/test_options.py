@@ -37,9 +37,9 @@ def test_no_durations(text: str) -> None:
 )
 def test_url_of_whoami(url: str, asked: str) -> None:
     options = WatchOptions([url])
-    assert (options.url, options.display_url) == (asked, asked.partition("?")[0])
-    kept = WatchOptions([url, "--connection", "same"]).url
-    assert kept == asked + ("&" if "?" in asked else "?") + "keep=1"
+    assert (options.url, options.display_url) == (asked, asked)
+    kept = WatchOptions([url, "--connection", "same"])
+    assert (kept.url, kept.display_url) == (asked + ("&" if "?" in asked else "?") + "keep=1", asked)
 
 
 def test_passwords_are_not_shown() -> None:
@@ -71,6 +71,8 @@ def test_defaults() -> None:
         ["http://a/", "--expect-replicas", "x"],
         ["http://a/", "--dur", "1s"],
         ["http://a/", "--json", "--jsonl"],
+        ["http://a/", "--until", "a >= 50%", "--until", "b >= 50%"],
+        ["http://a/", "--duration", "100000h"],
         ["http://a/", "--json=1"],
         ["http://a/", "http://b/"],
         ["http://a/", "--count"],
@@ -88,7 +90,7 @@ def test_no_expected_shares(text: str) -> None:
         WatchOptions(["http://a/", "--expect", text])
 
 
-@pytest.mark.parametrize("text", ["", "v2", "v2=99%", "v2 > 99%", ">= 99%", "v2 >= 101%"])
+@pytest.mark.parametrize("text", ["", "v2", "v2=99%", "v2 > 99%", ">= 99%", "v2 >= 101%", "v2 >= 0%"])
 def test_no_shares_to_reach(text: str) -> None:
     with pytest.raises(ValueError, match="--until wants a name and the share to reach"):
         WatchOptions(["http://a/", "--until", text])

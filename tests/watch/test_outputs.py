@@ -95,6 +95,12 @@ def get(port: int, path: str) -> str:
         return response.read().decode()
 
 
+def ask(port: int, method: bytes, path: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+        client.sendall(b"%b %b HTTP/1.1\r\n\r\n" % (method, path))
+        return read_all(client)
+
+
 def test_metrics_for_prometheus(watch: Watch) -> None:
     answers = itertools.cycle([whoami("web-a", "v1"), whoami('web-"b', "v2"), FAILED])
     port = free_port()
@@ -104,9 +110,12 @@ def test_metrics_for_prometheus(watch: Watch) -> None:
             for _ in range(1 + 7):  # of the run, and of samples
                 process.stdout.readline()
             text = get(port, "/metrics")
-            with socket.create_connection(("127.0.0.1", port), PATIENCE) as other:
-                other.sendall(b"GET / HTTP/1.1\r\n\r\n")
-                assert read_all(other).startswith(b"HTTP/1.1 404 ")
+            refused = (b"GET / 404 Not Found", b"POST / 404 Not Found", b"POST /metrics 405 Method Not Allowed")
+            for method, path, status in (line.split(b" ", 2) for line in refused):
+                assert ask(port, method, path).startswith(b"HTTP/1.1 %b\r\n" % status)
+            head, _, body = ask(port, b"HEAD", b"/metrics").partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert (int(re.search(rb"Content-Length: (\d+)", head)[1]) > 1000, body) == (True, b"")
             with socket.create_connection(("127.0.0.1", port), PATIENCE):  # one that says nothing holds nothing up
                 process.send_signal(signal.SIGINT)
                 process.communicate(timeout=PATIENCE)

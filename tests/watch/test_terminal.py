@@ -13,12 +13,13 @@ import subprocess
 import termios
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, wait_until
 
 from watch.command import Watch, environment
-from watch.tallies import tally_for
+from watch.tallies import replica, tally_for
 from yinyang import identify
 from yinyang._core import Tally
 from yinyang.watch.sample import Replica
@@ -65,7 +66,7 @@ class Terminal:
         given = environment() | watch.variables | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | variables
         command = [*watch.command, *map(str, arguments)]
         self.process = subprocess.Popen(
-            command, stdin=self.slave, stdout=self.slave, stderr=self.slave, env=given, start_new_session=True
+            command, stdin=self.slave, stdout=self.slave, stderr=self.slave, env=given, process_group=0
         )
         self.ended = os.pidfd_open(self.process.pid)
         self.text = ""
@@ -150,6 +151,38 @@ def test_in_a_terminal(web_lone: int, terminal: Callable[..., Terminal]) -> None
     assert "web-l" in left
 
 
+LEFT = "\x1b[?1049l"  # the screen of its own
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_stopped_and_continued(web_lone: int, terminal: Callable[..., Terminal]) -> None:
+    """The terminal is as it was meanwhile."""
+    shown = terminal(f"http://127.0.0.1:{web_lone}", "--rate", 50)
+    shown.read_until(lambda text: "web-lone" in text)
+    os.kill(shown.process.pid, signal.SIGTSTP)
+    wait_until(lambda: state_of(shown.process.pid) == "T", "that it is stopped")
+    shown.read_until(lambda text: LEFT in text)
+    assert shown.text.rpartition("\x1b[?25")[2][0] == "h"
+    os.kill(shown.process.pid, signal.SIGCONT)
+    shown.read_until(lambda text: "web-lone" in text.rpartition(LEFT)[2])
+    assert "\x1b[?1049h" in shown.text.rpartition(LEFT)[2]
+    assert shown.end() == 0
+
+
+def test_quit(web_lone: int, terminal: Callable[..., Terminal]) -> None:
+    shown = terminal(f"http://127.0.0.1:{web_lone}", "--rate", 50)
+    shown.read_until(lambda text: "web-lone" in text)
+    os.kill(shown.process.pid, signal.SIGQUIT)
+    while shown.read():
+        pass
+    assert shown.process.wait(PATIENCE) == -signal.SIGQUIT
+    assert LEFT in shown.text
+    assert shown.text.rpartition("\x1b[?25")[2][0] == "h"
+
+
 def test_without_colours(web_lone: int, terminal: Callable[..., Terminal]) -> None:
     shown = terminal(f"http://127.0.0.1:{web_lone}", "--rate", 50, NO_COLOR="1")
     shown.read_until(lambda text: "web-lone" in text and "\N{YIN YANG}" in text)
@@ -199,7 +232,7 @@ def rollout(by: str = "replica") -> tuple[Tally, float]:
         version = "v2" if name.startswith("new") else "v1"
         tally.add(moment, moment + 0.001, Replica(name, name, version, ("#b8d868", "#000000")))
         if number % 100 == 99:
-            tally.add(moment, moment + 0.002, failure="status 503", served_by="old-17")
+            tally.add(moment, moment + 0.002, replica("old-17"), "status 503")
     return tally, moment
 
 

@@ -175,6 +175,19 @@ def test_a_watch_that_is_stopped_for_a_while(watch: Watch) -> None:
     assert (process.returncode, found["answers"], found["failures"]) == (0, 1, {}), errors
 
 
+def test_fewer_files_than_requests(web_lone: int, watch: Watch) -> None:
+    """It asks for no more at the same time than there can be connections."""
+    by = ("sh", "-c", 'ulimit -n 20; exec "$@"', "sh")
+    limits = ("--count", 60, "--rate", 200, "--concurrency", 50, "--json")
+    with running(watch, f"http://127.0.0.1:{web_lone}/?latency=100ms", *limits, by=by) as process:
+        output, errors = process.communicate(timeout=PATIENCE)
+    found = json.loads(output)
+    assert (process.returncode, found["answers"], found["failures"]) == (0, 60, {})
+    words = r"at most (\d+) requests at the same time, not 50, as the limit of open files is 20\n"
+    told = re.search(rf"{re.escape(watch.name)}: {words}", errors.decode())
+    assert 1 < int(told[1]) < 20
+
+
 def test_a_location_with_control_characters(watch: Watch) -> None:
     """Neither those of ASCII nor the others reach the terminal."""
     head = b"HTTP/1.1 302 Found\r\nLocation: http://b/\xc2\x9b31m\x9b\xff?x\r\nContent-Length: 0\r\n\r\n"

@@ -25,8 +25,8 @@ def answer(place: int, host: str, *, version: str = "v1", started: int = 0, **le
     return Given(place, replica(host, version, started=started), led_by)
 
 
-def failure(place: int, kind: str, **about: Any) -> Given:
-    return Given(place, None, {"failure": kind, **about})
+def failure(place: int, kind: str, host: str | None = None, version: str | None = None) -> Given:
+    return Given(place, replica(host, version) if host else None, {"failure": kind})
 
 
 def tally_of(samples: list[Given], by: str = "replica") -> Tally:
@@ -70,7 +70,7 @@ def test_cookies_and_connections(by: str) -> None:
 def test_failures(kind: str, words: str) -> None:
     samples = [answer(0, "a"), *(failure(10 * place, kind) for place in range(1, 20))]
     assert judge(samples)["headline"] == f"every request fails: {words}, for 25 s"
-    named = [answer(0, "a"), *(failure(10 * place, "status 500", served_by="a") for place in range(1, 20))]
+    named = [answer(0, "a"), *(failure(10 * place, "status 500", "a") for place in range(1, 20))]
     assert judge(named)["headline"] == "every request fails: a answers 500, for 25 s"
     assert judge(named, "version")["headline"] == "every request fails: v1 answers 500, for 25 s"
     assert tally_of(named).failures() == [("status 500", 19, 19.0)]

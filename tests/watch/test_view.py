@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watch.screen import Screen, columns_of
+from watch.tallies import replica
 from yinyang import _core
 from yinyang.watch.sample import Replica
 
@@ -53,7 +54,7 @@ def rollout(by: str = "replica") -> tuple[_core.Tally, float]:
         name = names[number % len(names)]
         tally.add(moment, moment + 0.001, Replica(name, name, "v2" if name.startswith("new") else "v1", COLOURS))
         if number % 100 == 99:
-            tally.add(moment, moment + 0.002, failure="status 503", served_by="old-17")
+            tally.add(moment, moment + 0.002, replica("old-17"), "status 503")
     return tally, moment
 
 
@@ -89,7 +90,7 @@ def test_fits(width: int, height: int, colours: int) -> None:
 def test_hostile_names(width: int, height: int, unicode: bool, by: str) -> None:
     tally = tally_of(*HOSTILE, by=by, version=HOSTILE[0])
     for number, name in enumerate(HOSTILE):
-        tally.add(4.0, 4.0, failure="status 503", served_by=f"{number}-{name}")
+        tally.add(4.0, 4.0, replica(f"{number}-{name}"), "status 503")
     frame = tally.draw(5.0, width, height, ALL_COLOURS, unicode, title="".join(HOSTILE))
     Screen(width, height).show(frame)
     assert unicode or frame.isascii()

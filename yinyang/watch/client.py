@@ -1,5 +1,6 @@
 """Makes the HTTP clients that send the samples, as the options and the environment say."""
 
+import os
 import re
 import ssl
 from collections.abc import Callable
@@ -50,6 +51,9 @@ def _ssl_context(insecure: bool) -> ssl.SSLContext:
     try:
         return httpx.create_ssl_context(verify=not insecure)
     except OSError as error:  # which ssl.SSLError is too
+        if error.filename and error.filename == os.environ.get("SSLKEYLOGFILE"):
+            words = f"the file that SSLKEYLOGFILE names cannot be written: {error.strerror}"
+            raise UnusableError(words) from None
         raise UnusableError(
             f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: {error}"
         ) from None

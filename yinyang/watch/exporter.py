@@ -35,10 +35,15 @@ async def serving_metrics(tally: Tally, port: int) -> AsyncIterator[None]:
 
 
 def _response(head: bytes, tally: Tally) -> bytes:
-    if not head.startswith((b"GET /metrics ", b"GET /metrics?")):
+    method, _, target = head.partition(b" ")
+    if not target.startswith((b"/metrics ", b"/metrics?")):
         return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    if method not in (b"GET", b"HEAD"):
+        allow = b"Allow: GET, HEAD\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        return b"HTTP/1.1 405 Method Not Allowed\r\n" + allow
     body = tally.metrics(time.monotonic()).encode()
-    return (
+    fields = (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
-        b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body)
+        b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
     )
+    return fields if method == b"HEAD" else fields + body

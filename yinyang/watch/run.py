@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import math
 import os
+import resource
 import signal
 import sys
 import time
@@ -22,6 +24,7 @@ from yinyang.watch.sample import Sample
 from yinyang.watch.sampler import Sampler
 from yinyang.watch.view import View
 
+SPARE_FILES = 8  # that are left for what is opened for a moment: modules, look-ups of names, readers of metrics
 FRAMES_PER_SECOND = 8  # of the live view
 MARKS = "\N{CHECK MARK}\N{BALLOT X}"  # that tell which expectations hold
 
@@ -31,7 +34,7 @@ def run(options: WatchOptions) -> int:
     try:
         make_client = client_maker(options)
         loop = Loop()
-        sampler = Sampler(options, make_client, loop.idle_seconds)
+        sampler = Sampler(options, _possible_concurrency(options.concurrency), make_client, loop.idle_seconds)
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(_watch(options, sampler))
     except UnusableError as error:
@@ -42,6 +45,18 @@ def run(options: WatchOptions) -> int:
         return EXIT_SIGNAL + signal.SIGPIPE
     except KeyboardInterrupt:
         return EXIT_SIGNAL + signal.SIGINT
+
+
+def _possible_concurrency(wanted: int) -> int:
+    """How many connections there can be, with the limit of open files raised as far as it may be."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    limit = math.inf if limit == resource.RLIM_INFINITY else limit
+    possible = max(1, min(wanted, limit - len(os.listdir("/proc/self/fd")) - SPARE_FILES))
+    if possible < wanted:
+        words = f"at most {possible} requests at the same time, not {wanted}, as the limit of open files is {limit}"
+        print(f"yinyang.watch: {words}", file=sys.stderr)
+    return int(possible)
 
 
 def _say(text: str) -> None:
@@ -67,11 +82,12 @@ async def _watch(options: WatchOptions, sampler: Sampler) -> int:
 
     def now() -> float:
         """The moment, at which the tally knows what waits."""
-        tally.wait(len(sampler.waits), min(sampler.waits.values(), default=0.0))
+        begins = sampler.waits.values()
+        tally.wait(len(begins), min(begins, default=0.0), max(begins, default=0.0))
         return time.monotonic()
 
     def on_sample(sample: Sample) -> None:
-        led_by = (sample.connection, sample.cookie_of, sample.served_by)
+        led_by = (sample.connection, sample.cookie_of)
         tally.add(sample.start, sample.end, sample.replica, sample.failure, *led_by)
         if options.jsonl:
             about = (sample.start, sample.end, sample.replica, sample.failure, *led_by)
@@ -157,11 +173,27 @@ async def _show_live(tally: Tally, now: Callable[[], float], sampling: asyncio.T
     connections = "same connections" if tally.options.keep_alive else "new connections"
     title = f"{tally.options.display_url} ({connections})"
     with Live(console=console, screen=True, auto_refresh=False) as live:  # a screen of its own survives any resize
+        _leave_on_signals(live)
         while not sampling.done():
             live.update(View(title, tally, now()), refresh=True)
             await asyncio.wait([sampling], timeout=1 / FRAMES_PER_SECOND)
     sampling.result()
     console.print(View(title, tally, now(), show_all=True))
+
+
+def _leave_on_signals(live: Live) -> None:
+    """Have SIGTSTP and SIGQUIT give the terminal back before they stop or end the process."""
+    loop = asyncio.get_running_loop()
+
+    def leave(number: signal.Signals) -> None:
+        live.stop()
+        loop.remove_signal_handler(number)
+        os.kill(os.getpid(), number)
+        loop.add_signal_handler(number, leave, number)
+        live.start()
+
+    for number in signal.SIGTSTP, signal.SIGQUIT:
+        loop.add_signal_handler(number, leave, number)
 
 
 async def _print_lines(tally: Tally, now: Callable[[], float], sampling: asyncio.Task[None]) -> None:

@@ -29,11 +29,10 @@ class Sample:
     """One request that was answered, or failed.
 
     start, end: seconds on a monotonic clock.
-    replica: the replica that answered; None if the request failed.
+    replica: the replica that answered, or that a failed answer names in its header; None if nobody knows.
     failure: the kind of failure, as failures.py names it; empty if the request was answered.
     connection: a number that each connection has for itself.
     cookie_of: the host of the replica whose cookies the request carried; None if it carried none.
-    served_by: the host of the replica that a failed answer named in X-Served-By; empty if there is none.
     """
 
     start: float
@@ -42,4 +41,3 @@ class Sample:
     failure: str = ""
     connection: int = 0
     cookie_of: str | None = None
-    served_by: str = ""

@@ -20,6 +20,7 @@ from yinyang.watch.sample import Replica, Sample
 MAX_BODY_SIZE = 65536  # bytes of an answer; whoami has some hundred
 FIRST_STEPS = ("connection.connect_tcp.started", "http11.send_request_headers.started")  # as httpx calls them
 MIN_IDLE = 0.2  # part of the time that the watch itself is to be idle, for one more request at the same time
+ABOUT = (b"x-served-by", b"x-version", b"x-zone", b"x-node")  # fields by which an answer tells whose it is
 IDLE_CHECK = 0.001  # seconds between looks at whether it is
 MAX_LAG = 0.1  # seconds of lateness that are made up for
 
@@ -45,7 +46,6 @@ class Outcome:
     end: float
     replica: Replica | None = None
     failure: str = ""
-    served_by: str = ""
     set_cookie_lines: tuple[bytes, ...] = ()
 
 
@@ -61,10 +61,16 @@ class Sampler:
     """
 
     def __init__(
-        self, options: WatchOptions, make_client: Callable[[], httpx.AsyncClient], idle_seconds: Callable[[], float]
+        self,
+        options: WatchOptions,
+        concurrency: int,
+        make_client: Callable[[], httpx.AsyncClient],
+        idle_seconds: Callable[[], float],
     ) -> None:
-        """idle_seconds: for how long the event loop has had nothing to do, since any moment."""
+        """concurrency: how many requests there can be at the same time. idle_seconds: for how long the event loop has
+        had nothing to do, since any moment."""
         self._options = options
+        self._concurrency = concurrency
         self._make_client = make_client
         self._idle_seconds = idle_seconds
         self._on_sample: Callable[[Sample], None] = lambda sample: None
@@ -83,7 +89,7 @@ class Sampler:
         """
         self._on_sample = on_sample
         async with contextlib.AsyncExitStack() as stack:
-            for _ in range(self._options.concurrency):
+            for _ in range(self._concurrency):
                 self._free_slots.append(Slot(await stack.enter_async_context(self._make_client())))
             stopped = asyncio.create_task(stop.wait())
             sending = asyncio.create_task(self._send_all())
@@ -118,7 +124,7 @@ class Sampler:
                 due = max(due + random.expovariate(options.rate), time.monotonic() - MAX_LAG)
 
     def _is_sending(self) -> bool:
-        return len(self._free_slots) < self._options.concurrency
+        return len(self._free_slots) < self._concurrency
 
     async def _take_slot(self, end: float) -> Slot | None:
         """A free slot, chosen at random; None if there is none until the end."""
@@ -152,16 +158,15 @@ class Sampler:
             self._free_slots.append(slot)
             self._slot_freed.set()
         replica = outcome.replica
-        if replica:
+        if replica and not outcome.failure:
             self._may_need_login = False
             if cookie_of is None and not keep_alive:
                 self._cookie_jar.store(replica.host, outcome.set_cookie_lines)
         start = begin if slot.start is None else slot.start
-        about = (outcome.failure, slot.connection, cookie_of, outcome.served_by)
-        self._on_sample(Sample(start, outcome.end, replica, *about))
+        self._on_sample(Sample(start, outcome.end, replica, outcome.failure, slot.connection, cookie_of))
 
     async def _get_whoami(self, slot: Slot, cookies: bytes) -> Outcome:
-        """The replica that answered, or else the failure.
+        """The replica that answered, or else the failure and whose it is.
 
         Raises an exception, most often httpx.HTTPError or OSError, if there is no complete answer, and UnusableError if
         it asks to log in.
@@ -180,19 +185,21 @@ class Sampler:
         async with slot.client.stream("GET", url, headers=headers, extensions={"trace": trace}) as response:
             fields = [(name.lower(), value) for name, value in response.headers.raw]
             first = dict(reversed(fields))
-            served_by = printable(first.get(b"x-served-by", b""))
+            about = [first.get(name) for name in ABOUT]
+            named = describe(b"", *about)
+            failing = Replica(**named) if named else None
             if response.status_code != HTTPStatus.OK:
-                if self._may_need_login and not served_by:
+                if self._may_need_login and not failing:
                     self._check_login(response)
-                return Outcome(time.monotonic(), failure=name_status(response.status_code), served_by=served_by)
+                return Outcome(time.monotonic(), failing, name_status(response.status_code))
             async for piece in response.aiter_raw():
                 body += piece
                 if len(body) > MAX_BODY_SIZE:
-                    return Outcome(time.monotonic(), failure=NOT_WHOAMI, served_by=served_by)
+                    return Outcome(time.monotonic(), failing, NOT_WHOAMI)
             end = time.monotonic()
-        described = describe(body, first.get(b"x-served-by"), first.get(b"x-version"))
+        described = describe(body, *about)
         if not described:
-            return Outcome(end, failure=NOT_WHOAMI, served_by=served_by)
+            return Outcome(end, failing, NOT_WHOAMI)
         lines = [value for name, value in fields if name == b"set-cookie"]
         return Outcome(end, Replica(**described), set_cookie_lines=tuple(lines))
 

@@ -33,6 +33,7 @@ cdef extern from "option_table.h" nogil:
         OPTION_MAX_CONNECTIONS
         OPTION_NAME
         OPTION_PLAIN
+        OPTION_SANDBOX
         OPTION_SERVED_BY
         OPTION_TEXT
         OPTION_WORKERS

@@ -1,9 +1,9 @@
 """The number of connections that the limit of descriptors and the memory of the control groups allow."""
 
-from libc.stdint cimport INT64_MAX, int64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
 from .control_groups cimport NUMBERS_MAX, file_of_group, groups_limit
-from .syscalls cimport RLIMIT_NOFILE, getrlimit, rlimit
+from .syscalls cimport F_GETFD, RLIMIT_NOFILE, SYS_fcntl, getrlimit, rlimit, setrlimit, syscall
 from ..text.buffer cimport number_parse
 
 cdef enum:
@@ -18,6 +18,25 @@ cdef inline int64_t descriptors_for_connections() noexcept nogil:
     if getrlimit(RLIMIT_NOFILE, &limit) < 0 or limit.rlim_cur > <int64_t>1 << 30:
         return <int64_t>1 << 30
     return max(<int64_t>limit.rlim_cur - OTHER_DESCRIPTORS, <int64_t>1)
+
+
+cdef inline int descriptors_reserve(int wanted, uint64_t *limit_of_all) noexcept nogil:
+    """How many of so many further descriptors this process can have, with the limit raised as far as it may be."""
+    cdef rlimit limit
+    cdef int count = 0
+    cdef int fd = 0
+    limit_of_all[0] = 0
+    if getrlimit(RLIMIT_NOFILE, &limit) < 0:
+        return wanted
+    if limit.rlim_cur < limit.rlim_max:
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(RLIMIT_NOFILE, &limit)
+        getrlimit(RLIMIT_NOFILE, &limit)
+    limit_of_all[0] = limit.rlim_cur
+    while count < wanted and <uint64_t>fd < limit.rlim_cur:
+        count += syscall(SYS_fcntl, fd, F_GETFD) < 0
+        fd += 1
+    return count
 
 
 cdef inline int connections_affordable(int workers) noexcept nogil:

@@ -81,6 +81,7 @@ cdef extern from "<fcntl.h>" nogil:
     enum:
         FD_CLOEXEC
         F_GETFL
+        F_GETFD
         F_SETFD
         F_SETFL
         O_RDONLY
@@ -155,9 +156,11 @@ cdef extern from "<sys/mman.h>" nogil:
 cdef extern from "<sys/resource.h>" nogil:
     struct rlimit:
         uint64_t rlim_cur
+        uint64_t rlim_max
     enum:
         RLIMIT_NOFILE
     int getrlimit(int resource, rlimit *limit)
+    int setrlimit(int resource, const rlimit *limit)
 
 cdef extern from "<sys/uio.h>" nogil:
     struct iovec:
@@ -312,7 +315,9 @@ cdef extern from "<signal.h>" nogil:
         SIGKILL
         SIGPIPE
         SIGPROF
+        SIGQUIT
         SIGTERM
+        SIGTSTP
         SIGWINCH
         SIGXFSZ
     handler signal(int number, handler what)

@@ -54,6 +54,8 @@ cdef struct Answer:
     bint keeps_alive  # when it is done: another request may be sent on this connection
     Span served_by
     Span version
+    Span zone
+    Span node
     Span location
     Span body  # when it is done; chunks are joined in place
 
@@ -312,6 +314,10 @@ cdef inline bint field_read(Answer *a, Framing *framing, const Span *name, const
         keep_first(&a.served_by, value)
     elif span_is(name, "x-version"):
         keep_first(&a.version, value)
+    elif span_is(name, "x-zone"):
+        keep_first(&a.zone, value)
+    elif span_is(name, "x-node"):
+        keep_first(&a.node, value)
     elif span_is(name, "location"):
         keep_first(&a.location, value)
     return True

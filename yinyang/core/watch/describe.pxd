@@ -22,6 +22,7 @@ cdef enum:  # members of the object that a replica describes itself with
     MEMBER_COLOURS
     MEMBER_STARTED
     MEMBER_START_MS
+    MEMBER_HEADERS  # of a request that is sent back, whose host is the one that was asked
     MEMBERS
 
 
@@ -35,6 +36,15 @@ cdef inline bint answer_describe(const Answer *a, Described *d) noexcept nogil:
         describe_rest(d)
         return True
     return False
+
+
+cdef inline bint failure_describe(const Answer *a, Described *d) noexcept nogil:
+    """Whose failure an answer is, of which there is no more than the head. False if it does not tell."""
+    memset(d, 0, sizeof(Described))
+    if not describe_header(a, d):
+        return False
+    describe_rest(d)
+    return True
 
 
 cdef inline void describe_rest(Described *d) noexcept nogil:
@@ -100,7 +110,9 @@ cdef inline void label_put(Labelling *labelling, int32_t character) noexcept nog
 cdef inline bint describe_json(const Span *body, Described *d) noexcept nogil:
     """From an object as /whoami has it. Members that have another type count as if they were not there."""
     cdef Json members[MEMBERS]
-    if not members_find(body, members) or not label_read(&d.host, &members[MEMBER_HOST]) or d.host.length == 0:
+    if not members_find(body, members) or members[MEMBER_HEADERS].pos != NULL:
+        return False
+    if not label_read(&d.host, &members[MEMBER_HOST]) or d.host.length == 0:
         return False
     label_read(&d.short_name, &members[MEMBER_SHORT])
     label_read(&d.version, &members[MEMBER_VERSION])
@@ -163,6 +175,8 @@ cdef inline int member_of(Json *key) noexcept nogil:
         return MEMBER_STARTED
     if label_is(&label, "start_ms", 8):
         return MEMBER_START_MS
+    if label_is(&label, "headers", 7):
+        return MEMBER_HEADERS
     return MEMBERS
 
 
@@ -299,13 +313,19 @@ cdef inline int64_t offset_apply(int64_t second, const char *pos, const char *en
 # ---- a header, and plain text -------------------------------------------------------------------------------------
 
 cdef inline bint describe_header(const Answer *a, Described *d) noexcept nogil:
-    """From X-Served-By, as each answer with --served-by has it."""
+    """From X-Served-By, as each answer with --served-by has it; that of /whoami tells more, also where it fails."""
     if a.served_by.bytes == NULL or a.served_by.length == 0:
         return False
     label_set(&d.host, a.served_by.bytes, a.served_by.length)
-    if a.version.bytes != NULL:
-        label_set(&d.version, a.version.bytes, a.version.length)
+    field_read(&d.version, &a.version)
+    field_read(&d.zone, &a.zone)
+    field_read(&d.node, &a.node)
     return True
+
+
+cdef inline void field_read(Label *label, const Span *field) noexcept nogil:
+    if field.bytes != NULL:
+        label_set(label, field.bytes, field.length)
 
 
 cdef inline bint describe_other(const Span *body, Described *d) noexcept nogil:

@@ -85,7 +85,7 @@ cdef inline bint expectation_holds(const Tally *t, int number, int64_t now) noex
     if one.kind == EXPECTED_ANSWER:
         return t.answers > 0 or t.samples == 0
     if one.kind == EXPECTED_REPLICAS:
-        return t.replica_count == t.options.expect_replicas
+        return answering_count(t) == t.options.expect_replicas
     if one.kind == EXPECTED_ERRORS:
         return t.samples - t.answers <= t.options.max_errors
     if one.kind == EXPECTED_GAP:
@@ -94,8 +94,8 @@ cdef inline bint expectation_holds(const Tally *t, int number, int64_t now) noex
         return 0 <= latency_quantile(t, 0.99) <= t.options.max_p99
     if one.kind == EXPECTED_LEAST_SHARE:
         return least_share(t).share >= t.options.min_share
-    if one.kind == EXPECTED_SHARE:  # 0 if it is absent
-        return abs(wanted_share(t, one.wanted).share - one.wanted.share) <= one.wanted.margin
+    if one.kind == EXPECTED_SHARE:
+        return share_holds(t, one.wanted)
     return t.goal_reached != NOT_GIVEN
 
 
@@ -129,6 +129,23 @@ cdef inline LeastShare least_share(const Tally *t) noexcept nogil:
         least.group = -1
     least.share = -1 if least.group < 0 else <double>t.groups[least.group].present / <double>least.total
     return least
+
+
+cdef inline int answering_count(const Tally *t) noexcept nogil:
+    """How many replicas have answered; others are known by their failures alone."""
+    cdef int count = 0
+    cdef int i
+    for i in range(t.replica_count):
+        count += t.replicas[i].counts.answers > 0
+    return count
+
+
+cdef inline bint share_holds(const Tally *t, const WantedShare *wanted) noexcept nogil:
+    """Whether the share is within its margin; one that is to be above 0 also takes an answer, however wide that is."""
+    cdef NamedShare found = wanted_share(t, wanted)
+    if t.answers_without_cookie == 0 or (wanted.share > 0 and found.share == 0):
+        return False
+    return abs(found.share - wanted.share) <= wanted.margin
 
 
 cdef struct NamedShare:  # of the groups that a user means by a name
@@ -256,11 +273,14 @@ cdef inline void write_requests(const Writer *w, const Tally *t) noexcept nogil:
 
 
 cdef inline void write_hosts(const Writer *w, const Tally *t) noexcept nogil:
+    cdef const char *before = ": "
     cdef int i
-    text_number(w.text, <llu>t.replica_count)
+    text_number(w.text, <llu>answering_count(t))
     for i in range(t.replica_count):
-        write_string(w, ", " if i else ": ")
-        write_label(w, &t.replicas[i].described.host)
+        if t.replicas[i].counts.answers:
+            write_string(w, before)
+            write_label(w, &t.replicas[i].described.host)
+            before = ", "
 
 
 cdef inline void write_gap(const Writer *w, int64_t longest) noexcept nogil:
@@ -299,7 +319,7 @@ cdef inline void write_part(const Writer *w, double share, int64_t total) noexce
 
 cdef inline void write_seen_share(const Writer *w, const Tally *t, const WantedShare *wanted) noexcept nogil:
     cdef NamedShare found = wanted_share(t, wanted)
-    if found.is_there:
+    if found.is_there and t.answers:
         write_part(w, found.share, t.answers_without_cookie)
     else:
         write_absent(w, t, &wanted.name)
@@ -321,7 +341,7 @@ cdef inline void write_goal(const Writer *w, const Tally *t) noexcept nogil:
 cdef inline void write_absent(const Writer *w, const Tally *t, const Label *name) noexcept nogil:
     """That there is no group of this name, and which there are; and how to group, so that there is one."""
     cdef int by, i
-    if t.group_count == 0:
+    if t.answers == 0:
         write_string(w, "no answer")
         return
     write_string(w, "no ")

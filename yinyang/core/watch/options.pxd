@@ -80,7 +80,7 @@ cdef struct WantedShare:  # of a group
 
 cdef struct WatchOptions:
     char url[WATCH_URL_MAX]  # of whoami
-    char display_url[WATCH_URL_MAX]  # the same without password and query
+    char display_url[WATCH_URL_MAX]  # the same as it is shown: without user and password
     double rate  # requests per second
     int concurrency  # requests at the same time
     bint keep_alive  # connections are used for several requests
@@ -178,6 +178,9 @@ cdef inline bint watch_option_set(WatchOptions *options, double *numbers, int op
     if option == WATCH_OPTION_EXPECT and options.expected_count == EXPECTED_MAX:
         text_format(message, "--expect can be given at most %llu times", <llu>EXPECTED_MAX)
         return False
+    if row.kind == WATCH_LEAST and options.has_goal:
+        text_format(message, "--%s can be given only once", row.word)
+        return False
     if row.kind == WATCH_EXPECTED:
         if expected_parse(&options.expected[options.expected_count], value):
             options.expected_count += 1
@@ -204,7 +207,7 @@ cdef inline void text_watch_wanted(Text *text, const WatchRow *row) noexcept nog
     elif row.kind == WATCH_RATE:
         text_string(text, "a number above 0 and up to a million")
     elif row.kind == WATCH_TIME:
-        text_string(text, "a time that is not 0, such as 500ms, 1s or 2m")
+        text_string(text, "a time above 0 and up to 366 days, such as 500ms, 1s or 2m")
     elif row.kind == WATCH_SHARE:
         text_string(text, "a share, such as 20%")
     elif row.kind == WATCH_WORD:
@@ -212,7 +215,7 @@ cdef inline void text_watch_wanted(Text *text, const WatchRow *row) noexcept nog
     elif row.kind == WATCH_EXPECTED:
         text_string(text, "a name and a share, such as v2=10% or v2=10%+-3")
     else:
-        text_string(text, "a name and the share to reach, such as 'v2 >= 99%'")
+        text_string(text, "a name and the share to reach, above 0 %, such as 'v2 >= 99%'")
 
 
 cdef inline void watch_options_assign(WatchOptions *options, const double *numbers) noexcept nogil:
@@ -386,7 +389,8 @@ cdef inline const char *skip_margin_sign(const char *pos) noexcept nogil:
 
 
 cdef inline bint least_parse(WantedShare *wanted, const char *value) noexcept nogil:
-    """`v2 >= 99%`; of several >=, the last one counts."""
+    """`v2 >= 99%`; of several >=, the last one counts. There is nothing to wait for in 0 %, which those have who never
+    answered."""
     cdef const char *sign = value + strlen(value)
     cdef const char *pos
     while sign > value and not (sign[0] == b'>' and sign[1] == b'='):
@@ -396,13 +400,13 @@ cdef inline bint least_parse(WantedShare *wanted, const char *value) noexcept no
     pos = sign + strlen(">=")
     wanted.share = percent_parse(&pos)
     wanted.margin = 0
-    return wanted.share >= 0 and pos[0] == 0
+    return wanted.share > 0 and pos[0] == 0
 
 
 # ---- help ---------------------------------------------------------------------------------------------------------
 
-cdef inline void watch_usage(Text *text, const char *program) noexcept nogil:
-    """The text of --help."""
+cdef inline void watch_usage(Text *text, const char *program, bint has_tls) noexcept nogil:
+    """The text of --help; `has_tls`: the program can ask by https."""
     cdef int option
     text_format(text, "usage: %s [OPTION]... URL\n\n", program)
     text_string(text, "Shows what a load balancer does: asks through it again and again which replica answers.\n"
@@ -410,7 +414,8 @@ cdef inline void watch_usage(Text *text, const char *program) noexcept nogil:
     for option in range(WATCH_OPTIONS_ALL):
         if option == WATCH_OPTION_EXPECT_REPLICAS:
             text_string(text, "\nexpectations, for pipelines:\n")
-        watch_usage_row(text, &watch_options[option])
+        if has_tls or option != WATCH_OPTION_INSECURE:
+            watch_usage_row(text, &watch_options[option])
     text_string(text, "\nA time is a number with ms, s, m or h, such as 500ms, 1s or 2m.\n\n")
     text_string(text, WATCH_EXIT_CODES)
 

@@ -2,24 +2,25 @@
 
 The object of --json has these keys. Times are in seconds, shares from 0 to 1, and unknown values are null:
 
-    url           the URL that was asked, without a password
+    url           the URL that was asked, without user and password
     connection    "new" or "same"
     seconds       how long the watch took
     ended         why it ended: "duration", "count", "until" or "signal"
     samples       number of requests that were answered or failed
     answers       number of requests that were answered
     errors        number of requests that failed
-    rate          samples per second
+    rate          requests per second that were sent, while some were
     asked_rate    what --rate asked for
-    replicas      in order of their first answers, for each:
+    replicas      in the order in which they came, for each; one may be known by its failures alone:
         host, short, version, zone, node, colours, start_ms     as /whoami tells them
         answers                         number of its answers
         share                           its share of the answers to requests without a cookie
-        silent_for                      time since its last answer
-        silent                          whether that is too long for a replica that is still there
+        silent_for                      time since its last answer; null if it never answered
+        silent                          whether nothing came of it for too long, if it were still there
     by            what replicas of a group have in common: "replica", "version", "zone" or "node"
-    groups        in order of their first answers, for each:
-        name                            the version, zone or node; of a replica for itself, its host
+    groups        in the order in which they came, for each:
+        name                            the version, zone or node; of a replica for itself, its host, and a number
+                                        behind it if another one has the same
         replicas                        hosts of its replicas, except those that are in another group by now
         answers, share, silent_for, silent      as those of a replica
         failures                        number of failures that named one of its replicas in X-Served-By
@@ -61,7 +62,7 @@ from ..verdict.verdict cimport Verdict
 from ..verdict.words cimport Name, Naming, text_detail, text_headline, verdict_kind
 from .expectations cimport expectation_count, expectation_holds, write_expected, write_seen
 from .groups cimport by_word
-from .options cimport WatchOptions
+from .options cimport NOT_GIVEN, WatchOptions
 from .sample cimport Described, Label, US_PER_MS, US_PER_SECOND, WatchSample
 from .tally cimport (
     Counts, NOBODY, Tally, VERDICT_WORDS_MAX, gap_latest, gap_longest, group_display_name, group_is_silent,
@@ -194,7 +195,7 @@ cdef inline void report_counts(Text *text, const Tally *t, const Counts *counts,
     text_format(text, ', "answers": %llu, "share": ', <llu>counts.answers)
     text_json_number(text, tally_share(t, counts))
     text_string(text, ', "silent_for": ')
-    text_json_seconds(text, <double>max(0, now - counts.last))
+    text_json_seconds(text, <double>max(0, now - counts.last) if counts.answers else NOT_GIVEN)
     text_string(text, ', "silent": ')
 
 
@@ -404,9 +405,9 @@ cdef inline void text_sample_line(Text *text, const WatchSample *sample, int64_t
         text_string(text, '"failure": "')
         text_failure_kind(text, sample.failure)
         text_string(text, '"')
-    if not sample.is_answer and sample.served_by.length:
+    if not sample.is_answer and sample.replica.host.length:
         text_string(text, ', "served_by": ')
-        text_quoted_label(text, &sample.served_by)
+        text_quoted_label(text, &sample.replica.host)
     text_string(text, "}")
 
 

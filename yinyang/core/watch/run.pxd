@@ -6,14 +6,19 @@ One thread waits for all: sockets, the time, signals, the addresses of the host,
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset, strcmp
 
+from ..config.config cimport OPTION_SANDBOX, option_table, text_alternatives, word_parse
 from ..log.log_write cimport log_room
+from ..os.capacity cimport descriptors_reserve
 from ..os.sandbox cimport OF_WATCH, sandbox_enter
 from ..os.syscalls cimport (
-    CLOCK_MONOTONIC, EPIPE, EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, O_CLOEXEC, O_CREAT,
-    O_WRONLY, SIGPIPE, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, epoll_create1, epoll_ctl, epoll_event,
-    epoll_wait, errno, getenv, itimerspec, map_memory, monotonic_us, open, timerfd_create, timerfd_settime, write
+    CLOCK_MONOTONIC, EPIPE, EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, O_CLOEXEC, O_CREAT, O_WRONLY,
+    SIGPIPE, SIG_BLOCK, SIG_UNBLOCK, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, epoll_create1, epoll_ctl,
+    epoll_event, epoll_wait, errno, getenv, getpid, itimerspec, kill, map_memory, monotonic_us, open, pthread_sigmask,
+    sigaddset, sigemptyset, sigset_t, timerfd_create, timerfd_settime, write
 )
-from ..text.buffer cimport Text, text_format, text_number, text_open, text_string, text_system_error
+from ..text.buffer cimport (
+    Text, text_format, text_number, text_open, text_quoted, text_string, text_system_error
+)
 from .answer cimport Answer
 from .expectations cimport expectations_hold
 from .options cimport NOT_GIVEN, WATCH_ERROR, WATCH_RUN, WATCH_SHOW_HELP, watch_options_parse, watch_usage
@@ -25,17 +30,17 @@ from .printing cimport (
 from .resolver cimport HOST_MAX, resolver_open, resolver_read
 from .sample cimport US_PER_SECOND, WatchSample
 from .sampler cimport (
-    sampler_begin, sampler_due, sampler_event, sampler_is_done, sampler_looked_up, sampler_open, sampler_turn,
-    sampler_wake
+    sampler_begin, sampler_due, sampler_event, sampler_is_done, sampler_lacks_sockets, sampler_looked_up, sampler_open,
+    sampler_turn, sampler_wake
 )
-from .scrapes cimport scrapes_accept, scrapes_event, scrapes_open, scrapes_turn
+from .scrapes cimport SCRAPES_MAX, scrapes_accept, scrapes_event, scrapes_open, scrapes_turn
 from .signals cimport watch_open_signals, watch_read_signals
 from .state cimport (
     EXIT_FAILS, EXIT_HOLDS, EXIT_SIGNAL, EXIT_WRONG, MODE_LINES, MODE_NOTHING, MODE_SAMPLES, MODE_SCREEN,
     WATCH_MESSAGE_MAX, Watch, watch_end, watch_note_waits
 )
 from .tally cimport tally_add, tally_open
-from .terminal cimport terminal_end, terminal_open
+from .terminal cimport terminal_begin, terminal_end, terminal_open
 from .url cimport Url, url_parse
 from .writer cimport FORM_PLAIN, Writer, write_bytes
 
@@ -88,7 +93,7 @@ cdef inline int watch_tell(Watch *w, bint help, const char *program, const char 
     if not page_open(&w.page, &text):
         return EXIT_WRONG
     if help:
-        watch_usage(&text, program)
+        watch_usage(&text, program, False)
     else:
         text_format(&text, "%s %s\n", program, version)
     watch_write(w, &w.output, text.data, min(text.length, text.room))
@@ -102,7 +107,7 @@ cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
     cdef int64_t now = monotonic_us()
     cdef int error
     url_parse(&w.url, w.options.url)
-    if not watch_can_ask(&w.url, message):
+    if not watch_can_ask(w, message):
         return False
     w.junit.fd = -1
     if w.options.junit != NULL:
@@ -124,14 +129,24 @@ cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
         text_string(message, "cannot watch: ")
         text_system_error(message, -error)
         return False
-    watch_give_up_rights()
+    w.process = getpid()
+    watch_give_up_rights(w)
     return True
 
 
-cdef inline bint watch_can_ask(const Url *url, Text *message) noexcept nogil:
-    """Whether it is http to a host of ASCII; else the message says what can."""
+cdef inline bint watch_can_ask(const Watch *w, Text *message) noexcept nogil:
+    """Whether it is http to a host of ASCII, and a sandbox that there is; else the message says what can."""
+    cdef const Url *url = &w.url
+    cdef const char *sandbox = getenv("YINYANG_SANDBOX")
+    cdef int word = 0
     cdef size_t i
-    if url.is_tls:
+    if sandbox != NULL and not word_parse(option_table[OPTION_SANDBOX].words, sandbox, &word):
+        text_string(message, "YINYANG_SANDBOX wants ")
+        text_alternatives(message, option_table[OPTION_SANDBOX].words)
+        text_string(message, ", not ")
+        text_quoted(message, sandbox)
+        return False
+    if url.is_tls or w.options.insecure:
         text_string(message, "https is what the watch for Python does: pip install 'yinyang-serve[watch]', and then "
                     "yinyang-watch https://...")
         return False
@@ -172,9 +187,27 @@ cdef inline int watch_open_events(Watch *w, int64_t now) noexcept nogil:
     watch_await(w, w.scrapes.listener, EVENT_LISTENER, EPOLLIN | EPOLLET)
     w.scrapes.epoll = w.epoll
     w.scrapes.first_event = EVENT_SCRAPE
+    watch_reserve_descriptors(w)
     w.sampler.on_sample = watch_on_sample
     w.sampler.context = w
     return sampler_open(&w.sampler, &w.options, &w.url, &w.resolver, w.epoll)
+
+
+cdef inline void watch_reserve_descriptors(Watch *w) noexcept nogil:
+    """Ask for no more at the same time than there can be connections."""
+    cdef char bytes[128]
+    cdef Text text
+    cdef uint64_t limit
+    cdef int scrapes = SCRAPES_MAX if w.options.metrics_port else 0
+    cdef int allowed = max(descriptors_reserve(w.options.concurrency + scrapes, &limit) - scrapes, 1)
+    if allowed >= w.options.concurrency:
+        return
+    memset(bytes, 0, sizeof(bytes))
+    text_open(&text, bytes, sizeof(bytes) - 1)
+    text_format(&text, "at most %llu requests at the same time, not %llu, as the limit of open files is %llu",
+                <unsigned long long>allowed, <unsigned long long>w.options.concurrency, <unsigned long long>limit)
+    w.options.concurrency = allowed
+    watch_complain(bytes)
 
 
 cdef inline void watch_await(Watch *w, int fd, int number, uint32_t events) noexcept nogil:
@@ -186,12 +219,12 @@ cdef inline void watch_await(Watch *w, int fd, int number, uint32_t events) noex
         epoll_ctl(w.epoll, EPOLL_CTL_ADD, fd, &event)
 
 
-cdef inline void watch_give_up_rights() noexcept nogil:
+cdef inline void watch_give_up_rights(const Watch *w) noexcept nogil:
     """As much as the kernel supports, unless YINYANG_SANDBOX says `off`, as for the server."""
     cdef const char *sandbox = getenv("YINYANG_SANDBOX")
     cdef int refused = 0
     if sandbox == NULL or strcmp(sandbox, "off") != 0:
-        sandbox_enter(OF_WATCH, -1, -1, &refused)
+        sandbox_enter(OF_WATCH, <int>w.process, -1, &refused)
 
 
 # ---- meanwhile ----------------------------------------------------------------------------------------------------
@@ -214,6 +247,8 @@ cdef inline void watch_run(Watch *w) noexcept nogil:
         for i in range(max(count, 0)):
             if not w.is_over:
                 watch_event(w, events[i].data.u64, events[i].events, now)
+        if w.leaving:
+            watch_leave(w)
         now = monotonic_us()
         if not w.is_over:
             sampler_turn(&w.sampler, now)
@@ -223,7 +258,34 @@ cdef inline void watch_run(Watch *w) noexcept nogil:
         watch_end_if_done(w, now)
 
 
+cdef inline void watch_leave(Watch *w) noexcept nogil:
+    """Give the terminal back, and do what the signal does: stop, or die. When it goes on, take the terminal again."""
+    cdef char bytes[64]
+    cdef sigset_t signals
+    cdef Text text
+    text_open(&text, bytes, sizeof(bytes))
+    terminal_end(&text)
+    watch_write(w, &w.output, bytes, text.length)
+    sigemptyset(&signals)
+    sigaddset(&signals, w.leaving)
+    kill(w.process, w.leaving)
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL)
+    pthread_sigmask(SIG_BLOCK, &signals, NULL)
+    w.leaving = 0
+    text_open(&text, bytes, sizeof(bytes))
+    terminal_begin(&text)
+    watch_write(w, &w.output, bytes, text.length)
+    w.print_due = 0
+
+
 cdef inline void watch_end_if_done(Watch *w, int64_t now) noexcept nogil:
+    cdef Text message
+    if not w.is_over and sampler_lacks_sockets(&w.sampler, now):
+        text_open(&message, w.message, WATCH_MESSAGE_MAX - 1)
+        text_string(&message, "no connection can be opened: ")
+        text_system_error(&message, w.sampler.lack)
+        w.problem = EXIT_WRONG
+        watch_end(w, "")
     if not w.is_over and sampler_is_done(&w.sampler, now):
         watch_end(w, "count" if w.tally.samples == w.options.count else "duration")
 
@@ -278,7 +340,7 @@ cdef inline bint watch_needs_login(Watch *w, const WatchSample *sample, const An
     going on."""
     cdef Text message
     cdef bint is_redirect
-    if answer == NULL or sample.served_by.length:
+    if answer == NULL or sample.replica.host.length:
         return False
     is_redirect = 300 < answer.status < 400 and answer.status != 304 and answer.location.bytes != NULL
     if answer.status != 401 and answer.status != 403 and not is_redirect:

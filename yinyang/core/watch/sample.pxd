@@ -36,9 +36,8 @@ cdef struct Described:  # a replica, as it describes itself
 cdef struct WatchSample:
     int64_t start, end
     bint is_answer
-    Described replica  # that answered
-    int failure  # else: what failed, in csrc/verdict.h below 100, or a status of HTTP
-    Label served_by  # the host that a failed answer named in X-Served-By
+    Described replica  # that answered, or that a failed answer names in its header; without a host if nobody knows
+    int failure  # if there is no answer: what failed, in csrc/verdict.h below 100, or a status of HTTP
     int64_t connection  # a number that each connection has for itself
     Label cookie_of  # the host of the replica whose cookies the request carried; empty if it carried none
 

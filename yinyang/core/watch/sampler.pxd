@@ -16,7 +16,7 @@ from libc.string cimport memcpy
 from ..os.address cimport Address, hex_digit
 from ..os.syscalls cimport (
     EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINPROGRESS, EMFILE,
-    ENETDOWN, ENETUNREACH, ENFILE, ENOMEM, EPIPE, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
+    ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, EPIPE, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
     EPOLL_CTL_ADD, ETIMEDOUT, MAP_NORESERVE, MAP_PRIVATE, MSG_NOSIGNAL, MSG_PEEK, SOCK_CLOEXEC, SOCK_NONBLOCK,
     SOCK_STREAM, SYS_getrandom, close, connect_socket, epoll_ctl, epoll_event, errno, map_memory, monotonic_us,
     open_socket, recv, send, sockaddr, socket_error, syscall
@@ -27,7 +27,7 @@ from .answer cimport (
     answer_parse
 )
 from .cookies cimport COOKIES_MAX, CookieJar, Cookies, jar_choose, jar_open, jar_store
-from .describe cimport answer_describe, label_set
+from .describe cimport answer_describe, failure_describe
 from .options cimport NOT_GIVEN, WATCH_CONCURRENCY_MAX, WATCH_URL_MAX, WatchOptions
 from .resolver cimport LOOK_UP_AGAIN, Resolver, resolver_ask, resolver_take_turn
 from .sample cimport Label, US_PER_MS, US_PER_SECOND, WatchSample, label_copy
@@ -45,7 +45,6 @@ cdef extern from "verdict.h" nogil:
         FAILURE_NOT_HTTP
         FAILURE_NOT_WHOAMI
         FAILURE_NO_LOCAL_PORT
-        FAILURE_TOO_MANY_FILES
 
 cdef enum:
     MAX_LAG = 100 * US_PER_MS  # of lateness that are made up for
@@ -92,6 +91,8 @@ cdef struct Sampler:
     int64_t end  # us, when no more are sent; NOT_GIVEN: never
     int64_t waits_since, due  # us, when it had nothing to do, and when it was to have
     int64_t sent
+    int lack  # errno, why the latest request was put off
+    int64_t lacking_since  # us, since when no socket could be opened; 0: the latest could
     int64_t connections
     uint64_t random_state
     CookieJar jar
@@ -394,10 +395,12 @@ cdef inline void slot_try(Sampler *s, int number) noexcept nogil:
         slot.fd = open_socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
         if slot.fd < 0:
             error = errno
-            if error == EMFILE or error == ENFILE:
-                break
+            if is_own_lack(error):
+                slot_put_off(s, number, error)
+                return
             slot.tries += 1
             continue
+        s.lacking_since = 0
         if connect_begins(slot.fd, address) and (slot_send(s, slot) or slot.sent):
             slot_await(s, number)
             slot.state = SLOT_CONNECTING
@@ -408,6 +411,31 @@ cdef inline void slot_try(Sampler *s, int number) noexcept nogil:
         slot_close(slot)
         slot.tries += 1
     slot_fail(s, number, failure_of(error))
+
+
+cdef inline bint is_own_lack(int error) noexcept nogil:
+    """Whether it says something of this host, and nothing of the one that is asked."""
+    return error == EMFILE or error == ENFILE or error == ENOBUFS or error == ENOMEM
+
+
+cdef inline void slot_put_off(Sampler *s, int number, int error) noexcept nogil:
+    """Send the request later, as if it had not been sent yet."""
+    cdef int64_t now = monotonic_us()
+    s.slots[number].state = SLOT_FREE
+    s.free_slots[s.free_count] = number
+    s.free_count += 1
+    s.sent -= 1
+    s.latest_due = max(s.latest_due, now + LOOK_UP_AGAIN)
+    s.lack = error
+    if s.lacking_since == 0:
+        s.lacking_since = now
+
+
+cdef inline bint sampler_lacks_sockets(const Sampler *s, int64_t now) noexcept nogil:
+    """Whether this host has had none for so long that a request would have been given up, or until the end."""
+    if s.lacking_since == 0:
+        return False
+    return now - s.lacking_since >= s.options.timeout or sampler_is_done(s, now)
 
 
 cdef inline bint connect_begins(int fd, const Address *address) noexcept nogil:
@@ -512,10 +540,9 @@ cdef inline void slot_end(Sampler *s, int number, int failure, bint is_whole) no
     sample.is_answer = failure == NO_FAILURE
     sample.failure = failure
     sample.connection = slot.connection
-    sample.served_by.length = 0
     label_copy(&sample.cookie_of, &slot.cookie_of)
-    if answer.head and answer.served_by.bytes != NULL:
-        label_set(&sample.served_by, answer.served_by.bytes, answer.served_by.length)
+    if not sample.is_answer and not (answer.head and failure_describe(answer, &sample.replica)):
+        sample.replica.host.length = 0
     if not (s.options.keep_alive and is_whole and answer.keeps_alive):
         slot_close(slot)
     slot.state = SLOT_FREE
@@ -542,6 +569,4 @@ cdef inline int failure_of(int error) noexcept nogil:
         return FAILURE_UNREACHABLE
     if error == EADDRNOTAVAIL:
         return FAILURE_NO_LOCAL_PORT
-    if error == EMFILE or error == ENFILE:
-        return FAILURE_TOO_MANY_FILES
     return FAILURE_TIMED_OUT if error == ETIMEDOUT else FAILURE_FAILED

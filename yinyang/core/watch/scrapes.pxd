@@ -1,7 +1,7 @@
 """Answers http://127.0.0.1:PORT/metrics while the watch runs, to a few clients at a time (RFC 9112)."""
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcmp, strlen, strstr
+from libc.string cimport strchr, strlen, strncmp, strstr
 
 from ..os.address cimport Address, address_parse
 from ..os.listener cimport bound_socket
@@ -131,25 +131,33 @@ cdef inline void scrapes_event(Scrapes *s, int number, const Tally *tally, int64
 
 cdef inline void scrape_write(Scrape *client, const Tally *tally, int64_t now) noexcept nogil:
     """Write the response to the request."""
-    cdef bint is_right = (memcmp(client.head, "GET /metrics ", strlen("GET /metrics ")) == 0
-                          or memcmp(client.head, "GET /metrics?", strlen("GET /metrics?")) == 0)
     cdef Text text
     page_open(&client.page, &text)
-    scrape_render(&text, tally, now, is_right)
+    scrape_render(&text, client.head, tally, now)
     while page_must_grow(&client.page, &text):
         page_open(&client.page, &text)
-        scrape_render(&text, tally, now, is_right)
+        scrape_render(&text, client.head, tally, now)
     client.length = text.length if client.page.bytes != NULL and text_fits(&text) else 0
 
 
-cdef inline void scrape_render(Text *text, const Tally *tally, int64_t now, bint is_right) noexcept nogil:
+cdef inline void scrape_render(Text *text, const char *head, const Tally *tally, int64_t now) noexcept nogil:
+    cdef const char *target = strchr(head, b" ")
+    cdef bint is_head = strncmp(head, "HEAD ", strlen("HEAD ")) == 0
     cdef Text measured
     text_open(&measured, NULL, 0)
-    if not is_right:
+    if target == NULL or (
+        strncmp(target, " /metrics ", strlen(" /metrics ")) != 0
+        and strncmp(target, " /metrics?", strlen(" /metrics?")) != 0
+    ):
         text_string(text, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        return
+    if not is_head and strncmp(head, "GET ", strlen("GET ")) != 0:
+        text_string(text, "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nContent-Length: 0\r\n"
+                    "Connection: close\r\n\r\n")
         return
     text_watch_metrics(&measured, tally, now)
     text_string(text, "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: ")
     text_number(text, measured.length)
     text_string(text, "\r\nConnection: close\r\n\r\n")
-    text_watch_metrics(text, tally, now)
+    if not is_head:
+        text_watch_metrics(text, tally, now)

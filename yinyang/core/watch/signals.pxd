@@ -1,7 +1,7 @@
 """Signals, which are read as events (signalfd(2))."""
 
 from ..os.syscalls cimport (
-    SFD_CLOEXEC, SFD_NONBLOCK, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGWINCH, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_IGN,
+    SFD_CLOEXEC, SFD_NONBLOCK, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_IGN,
     errno, monotonic_us, pthread_sigmask, read, sigaddset, sigemptyset, signal, signalfd, signalfd_siginfo, sigset_t
 )
 from .sample cimport US_PER_SECOND
@@ -21,6 +21,9 @@ cdef inline int watch_open_signals(Watch *w) noexcept nogil:
     sigaddset(&minded, SIGINT)
     sigaddset(&minded, SIGTERM)
     sigaddset(&minded, SIGWINCH)
+    if w.mode == MODE_SCREEN:  # else nothing has to be done before
+        sigaddset(&minded, SIGTSTP)
+        sigaddset(&minded, SIGQUIT)
     w.signals = signalfd(-1, &minded, SFD_CLOEXEC | SFD_NONBLOCK)
     if w.signals < 0:
         return -errno
@@ -34,7 +37,9 @@ cdef inline int watch_open_signals(Watch *w) noexcept nogil:
 cdef inline void watch_read_signals(Watch *w) noexcept nogil:
     cdef signalfd_siginfo info
     while read(w.signals, &info, sizeof(info)) == <ssize_t>sizeof(info):
-        if info.ssi_signo != SIGWINCH:
+        if info.ssi_signo == SIGTSTP or info.ssi_signo == SIGQUIT:
+            w.leaving = <int>info.ssi_signo
+        elif info.ssi_signo != SIGWINCH:
             w.give_up_at = monotonic_us() + (0 if w.signal else PATIENCE)  # a second one wants the end at once
             w.signal = <int>info.ssi_signo
             if not w.is_over:

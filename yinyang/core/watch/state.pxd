@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t
 
+from ..os.syscalls cimport pid_t
 from .options cimport WATCH_URL_MAX, WatchOptions
 from .page cimport Page
 from .resolver cimport Resolver
@@ -40,6 +41,7 @@ cdef struct Watch:
     Terminal terminal
     int mode
     int epoll, timer, signals
+    pid_t process  # itself
     int64_t timer_due  # us, when the timer expires; 0: it is not set
     Output output
     Output errors
@@ -50,6 +52,7 @@ cdef struct Watch:
     bint has_answered  # any replica has
     bint is_over
     int signal  # that has ended it; 0: none
+    int leaving  # the signal by which it is to leave the terminal; 0: none
     int64_t give_up_at  # us, when readers that take nothing are left alone
     const char *ended
     int problem  # an exit code, if it cannot go on
@@ -72,3 +75,5 @@ cdef inline void watch_note_waits(Watch *w) noexcept nogil:
             if w.tally.waiting == 0 or w.sampler.slots[i].begin < w.tally.waiting_since:
                 w.tally.waiting_since = w.sampler.slots[i].begin
             w.tally.waiting += 1
+            w.tally.latest_start = max(w.tally.latest_start, w.sampler.slots[i].begin)
+    w.tally.sent = max(w.tally.sent, w.tally.samples + w.tally.waiting)

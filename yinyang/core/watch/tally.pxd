@@ -7,15 +7,19 @@ from libc.math cimport ceil, floor, log, pow, sqrt
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memset
 
+from ..text.buffer cimport Text, llu, text_fits, text_format, text_open, text_put
 from ..verdict.evidence cimport (
-    Evidence, NO_SOURCE, SOURCES_MAX, Sample, TIE_CONNECTION, TIE_COOKIE, TIE_NONE, evidence_add, evidence_forget,
-    evidence_open, may_be_gone, source_goes
+    CHANGE_NONE, CHANGE_RESTARTED, Evidence, NO_SOURCE, SOURCES_MAX, Sample, TIE_CONNECTION, TIE_COOKIE, TIE_NONE,
+    evidence_add, evidence_forget, evidence_open, may_be_gone, source_goes
 )
 from ..verdict.verdict cimport STATUS_END, Verdict, verdict_find
 from ..verdict.words cimport Name, Naming
 from .groups cimport by_word, by_words, group_name, is_named
 from .options cimport NOT_GIVEN, WatchOptions
-from .sample cimport BY_REPLICA, Described, Label, US_PER_MS, US_PER_SECOND, WatchSample, label_copy, label_equals
+from .sample cimport (
+    BY_REPLICA, Described, LABEL_MAX, Label, US_PER_MS, US_PER_SECOND, WatchSample, label_copy, label_equals,
+    label_set_plain
+)
 
 cdef extern from "watch_tally.h" nogil:
     const int64_t NEVER
@@ -34,6 +38,7 @@ cdef enum:
     MIN_ABSENCE = 20  # seconds that a group was silent, to say that it came back
     CONNECTIONS_MAX = 4096  # whose latest source is remembered
     VERDICT_WORDS_MAX = 4096  # bytes of a headline or a detail, which name some groups
+    LIVES_MAX = 64  # former lives of replicas that are remembered
     NOBODY = -1
 
 cdef struct Counts:  # the answers of a replica or of a group
@@ -41,20 +46,25 @@ cdef struct Counts:  # the answers of a replica or of a group
     int64_t answers
     int64_t answers_without_cookie  # which show how the balancer chooses
 
-cdef struct SeenReplica:  # in order of first answers, while none has taken the place of another
+cdef struct SeenReplica:  # in the order in which they came, while none has taken the place of another
     Described described  # as it did last
     Counts counts
-    int32_t group  # that it was in when it last answered
+    int64_t heard  # when it last answered, or failed
+    int32_t group  # that it was in then
     int32_t source  # in the evidence of hosts; NO_SOURCE if it has none
 
 cdef struct SeenGroup:  # as SeenReplica
     Label name  # the version, zone or node; of a replica for itself, its host
     Counts counts
-    int64_t failures  # answers of its replicas that were failures, as far as they said whose they were
+    int64_t failures  # of its replicas, as far as it is known whose they were
     int64_t last_failure  # when the latest of these came; NEVER if none did
     int64_t present  # answers to requests without a cookie since the latest group came or came back
     int32_t replica_count  # those that were in it when they last answered
     int32_t source  # in the evidence of groups, or of hosts if each replica is a group; NO_SOURCE if it has none
+
+cdef struct FormerLife:  # of a replica that describes itself in another way by now; it may still be there
+    Described described
+    int64_t until  # when it first did so
 
 cdef struct Series:  # the answers of a replica while it had a version
     Label host
@@ -84,6 +94,8 @@ cdef struct Tally:
     int64_t answers_without_cookie
     int replica_count
     SeenReplica replicas[REPLICAS_MAX]
+    FormerLife lives[LIVES_MAX]  # a place without a host is free
+    int next_life  # the place that is used next
     int group_count
     SeenGroup groups[REPLICAS_MAX]
     int series_count
@@ -107,6 +119,8 @@ cdef struct Tally:
     int64_t goal_slice  # the number of the latest
     int64_t goal_reached  # when; NOT_GIVEN: not yet
 
+    int64_t sent  # requests that have ended, or are under way
+    int64_t latest_start  # of a request
     int64_t waiting  # requests that are under way, ...
     int64_t waiting_since  # ... and when the first of them began
 
@@ -123,7 +137,7 @@ cdef inline void tally_open(Tally *t, const WatchOptions *options, int64_t begin
     cdef int i
     memset(t, 0, sizeof(t[0]))
     t.options = options
-    t.begin = t.last_answer = t.latest_end = begin
+    t.begin = t.last_answer = t.latest_end = t.latest_start = begin
     t.latest_gap = t.longest_gap = t.goal_reached = NOT_GIVEN
     evidence_open(&t.by_host)
     evidence_open(&t.by_group)
@@ -136,14 +150,16 @@ cdef inline void tally_add(Tally *t, const WatchSample *sample) noexcept nogil:
     cdef int failure = sample.failure if 0 <= sample.failure < STATUS_END else 0
     cdef int replica
     t.samples += 1
+    t.sent = max(t.sent, t.samples)
+    t.latest_start = max(t.latest_start, sample.start)
     t.latest_end = max(t.latest_end, sample.end)
     second_add(t, sample.end)
     gap_add(t, sample)
+    replica = replica_of(t, sample)
     if sample.is_answer:
-        replica = answer_add(t, sample)
+        answer_add(t, sample, replica)
         goal_add(t, sample)
     else:
-        replica = replica_find(t, &sample.served_by)
         failure_add(t, failure, replica, sample.end)
     host_evidence_add(t, sample, failure, replica)
     if t.options.by != BY_REPLICA:
@@ -152,14 +168,120 @@ cdef inline void tally_add(Tally *t, const WatchSample *sample) noexcept nogil:
 
 # ---- replicas and groups ------------------------------------------------------------------------------------------
 
-cdef inline int replica_find(const Tally *t, const Label *host) noexcept nogil:
-    """Its place in the replicas; NOBODY if it has not answered."""
+# A replica is known by its host. Where it describes itself in another way than before, it has begun another life, as
+# after an update or a restart. But if the former life goes on to answer, there are two of this name.
+
+cdef inline bint is_life(const Described *known, const Described *told, bint is_partial) noexcept nogil:
+    """Whether it is the same life; `is_partial`: what is not told may be anything."""
+    if not label_equals(&known.host, &told.host):
+        return False
+    if known.started and told.started and known.started != told.started:
+        return False
+    return (
+        is_same_label(&known.version, &told.version, is_partial) and is_same_label(&known.zone, &told.zone, is_partial)
+        and is_same_label(&known.node, &told.node, is_partial)
+    )
+
+
+cdef inline bint is_same_label(const Label *known, const Label *told, bint is_partial) noexcept nogil:
+    return label_equals(known, told) or (is_partial and told.length == 0)
+
+
+cdef inline int life_find(const Tally *t, const Described *told, bint is_partial) noexcept nogil:
+    """The replica that has this life, of several the one that was heard of last; NOBODY if there is none."""
+    cdef int found = NOBODY
     cdef int i
-    if host.length:
-        for i in range(t.replica_count):
-            if label_equals(&t.replicas[i].described.host, host):
-                return i
-    return NOBODY
+    for i in range(t.replica_count):
+        if is_life(&t.replicas[i].described, told, is_partial):
+            if found == NOBODY or t.replicas[i].heard > t.replicas[found].heard:
+                found = i
+    return found
+
+
+cdef inline int replica_find(const Tally *t, const Label *host, bint is_latest) noexcept nogil:
+    """The replica of this name, of several the one that was heard of last, or first; NOBODY if there is none."""
+    cdef int found = NOBODY
+    cdef int i
+    for i in range(t.replica_count if host.length else 0):
+        if label_equals(&t.replicas[i].described.host, host):
+            if found == NOBODY or (t.replicas[i].heard > t.replicas[found].heard) == is_latest:
+                found = i
+    return found
+
+
+cdef inline int replica_of(Tally *t, const WatchSample *sample) noexcept nogil:
+    """The place of the replica that a sample tells of, which may be a new one; NOBODY if it tells of none."""
+    cdef const Described *told = &sample.replica
+    cdef int replica, i
+    if told.host.length == 0:
+        return NOBODY
+    replica = life_find(t, told, not sample.is_answer)
+    for i in range(LIVES_MAX if replica == NOBODY else 0):
+        if t.lives[i].described.host.length and is_life(&t.lives[i].described, told, False):
+            if sample.start <= t.lives[i].until:  # it was asked before
+                return replica_find(t, &told.host, True)
+            t.lives[i].described.host.length = 0
+            restart_withdraw(t, &told.host)
+            return replica_add(t, sample, replica_place(t))
+    if replica != NOBODY:
+        if sample.is_answer:
+            t.replicas[replica].described = told[0]
+        t.replicas[replica].heard = sample.end
+        return replica
+    replica = replica_find(t, &told.host, False)
+    if replica == NOBODY:
+        return replica_add(t, sample, replica_place(t))
+    t.lives[t.next_life].described = t.replicas[replica].described
+    t.lives[t.next_life].until = sample.end
+    t.next_life = (t.next_life + 1) % LIVES_MAX
+    return replica_add(t, sample, replica)
+
+
+cdef inline void restart_withdraw(Tally *t, const Label *host) noexcept nogil:
+    """What looked like a restart was another replica of this name."""
+    cdef int i
+    for i in range(t.replica_count):
+        if label_equals(&t.replicas[i].described.host, host) and t.by_host.change_source == t.replicas[i].source:
+            if t.by_host.change == CHANGE_RESTARTED:
+                t.by_host.change = CHANGE_NONE
+
+
+cdef inline int replica_add(Tally *t, const WatchSample *sample, int place) noexcept nogil:
+    """Have a replica as the sample tells it at this place, and in its group."""
+    cdef SeenReplica *r = &t.replicas[place]
+    cdef int group = r.group
+    cdef Label name
+    r.described = sample.replica
+    r.heard = sample.end
+    group_name(&sample.replica, t.options.by, &name)
+    if t.options.by != BY_REPLICA:
+        group = group_find(t, &name)
+    if group == NOBODY:
+        presence_clear(t)
+        replica_set_group(t, r, NOBODY)
+        if t.options.by == BY_REPLICA:
+            name_number(t, &name)
+        group = group_place(t)
+        label_copy(&t.groups[group].name, &name)
+    replica_set_group(t, r, group)
+    return place
+
+
+cdef inline void name_number(const Tally *t, Label *name) noexcept nogil:
+    """Put a number behind a name that another replica has: `web (2)`."""
+    cdef char bytes[LABEL_MAX]
+    cdef Text text
+    cdef Label plain
+    cdef int number = 1
+    label_copy(&plain, name)
+    while group_find(t, name) != NOBODY and number <= REPLICAS_MAX:
+        number += 1
+        text_open(&text, bytes, LABEL_MAX)
+        text_put(&text, plain.bytes, plain.length)
+        text_format(&text, " (%llu)", <llu>number)
+        if not text_fits(&text):
+            return
+        label_set_plain(name, bytes, text.length)
 
 
 cdef inline int group_find(const Tally *t, const Label *name) noexcept nogil:
@@ -194,7 +316,7 @@ cdef inline int replica_place(Tally *t) noexcept nogil:
             r = &t.replicas[i]
             if r.source != NO_SOURCE and t.by_host.sources[r.source].is_active:
                 continue
-            if place == NOBODY or r.counts.last < t.replicas[place].counts.last:
+            if place == NOBODY or r.heard < t.replicas[place].heard:
                 place = i
         replica_drop_source(t, place)
         replica_set_group(t, &t.replicas[place], NOBODY)
@@ -216,13 +338,18 @@ cdef inline int group_place(Tally *t) noexcept nogil:
         for i in range(REPLICAS_MAX):
             if t.groups[i].replica_count:
                 continue
-            if place == NOBODY or t.groups[i].counts.last < t.groups[place].counts.last:
+            if place == NOBODY or group_heard(&t.groups[i]) < group_heard(&t.groups[place]):
                 place = i
         group_drop_source(t, place)
     memset(&t.groups[place], 0, sizeof(SeenGroup))
     t.groups[place].source = NO_SOURCE
-    t.groups[place].last_failure = NEVER
+    t.groups[place].counts.last = t.groups[place].last_failure = NEVER
     return place
+
+
+cdef inline int64_t group_heard(const SeenGroup *group) noexcept nogil:
+    """When it last answered; or last failed, if it never answered."""
+    return group.counts.last if group.counts.answers else group.last_failure
 
 
 cdef inline void counts_add(Counts *counts, const WatchSample *sample) noexcept nogil:
@@ -233,40 +360,33 @@ cdef inline void counts_add(Counts *counts, const WatchSample *sample) noexcept 
     counts.answers_without_cookie += sample.cookie_of.length == 0
 
 
-cdef inline int answer_add(Tally *t, const WatchSample *sample) noexcept nogil:
-    """Count an answer. The place of its replica."""
-    cdef const Described *described = &sample.replica
+cdef inline int answer_group(const Tally *t, const WatchSample *sample, int replica) noexcept nogil:
+    """The group that an answer tells; a late one that of a former life."""
     cdef Label name
-    cdef int replica = replica_find(t, &described.host)
-    cdef int group
-    cdef SeenReplica *r
+    cdef int group = NOBODY
+    if t.options.by != BY_REPLICA:
+        group_name(&sample.replica, t.options.by, &name)
+        group = group_find(t, &name)
+    return t.replicas[replica].group if group == NOBODY else group
+
+
+cdef inline void answer_add(Tally *t, const WatchSample *sample, int replica) noexcept nogil:
+    """Count an answer of a replica."""
+    cdef int group = answer_group(t, sample, replica)
     latency_add(t, sample.end - sample.start)
     series_add(t, sample)
-    group_name(described, t.options.by, &name)
-    group = group_find(t, &name)
-    if group == NOBODY or is_back(t, group, sample.end):
+    if is_back(t, group, sample.end):
         presence_clear(t)
-    if replica == NOBODY:
-        replica = replica_place(t)
-    r = &t.replicas[replica]
-    if group == NOBODY or r.group != group:
-        replica_set_group(t, r, NOBODY)
-        if group == NOBODY:
-            group = group_place(t)
-            label_copy(&t.groups[group].name, &name)
-        replica_set_group(t, r, group)
-    r.described = described[0]
-    counts_add(&r.counts, sample)
+    counts_add(&t.replicas[replica].counts, sample)
     counts_add(&t.groups[group].counts, sample)
     t.groups[group].present += sample.cookie_of.length == 0
     t.answers += 1
     t.answers_without_cookie += sample.cookie_of.length == 0
-    return replica
 
 
 cdef inline bint is_back(const Tally *t, int group, int64_t now) noexcept nogil:
     """Whether a group that answers now was away."""
-    return now - t.groups[group].counts.last > MIN_ABSENCE * <int64_t>US_PER_SECOND and group_is_silent(t, group)
+    return now - group_heard(&t.groups[group]) > MIN_ABSENCE * <int64_t>US_PER_SECOND and group_is_silent(t, group)
 
 
 cdef inline void presence_clear(Tally *t) noexcept nogil:
@@ -346,11 +466,11 @@ cdef inline const SeenReplica *group_replica(const Tally *t, int group) noexcept
 
 
 cdef inline const Label *replica_display_name(const Tally *t, const SeenReplica *r) noexcept nogil:
-    """Its short name if no other replica has the same one; else its host."""
+    """Its short name if no other replica has the same one; else its name as a group."""
     cdef int i
     for i in range(t.replica_count):
         if &t.replicas[i] != r and label_equals(&t.replicas[i].described.short_name, &r.described.short_name):
-            return &r.described.host
+            return &t.groups[r.group].name
     return &r.described.short_name
 
 
@@ -487,7 +607,7 @@ cdef inline void host_evidence_add(Tally *t, const WatchSample *sample, int fail
     sample_begin(t, &known, sample, failure)
     known.source = replica_source(t, replica, NO_SOURCE)
     if known.tie == TIE_COOKIE:
-        known.owner = replica_source(t, replica_find(t, &sample.cookie_of), known.source)
+        known.owner = replica_source(t, replica_find(t, &sample.cookie_of, True), known.source)
     else:
         lead_by_connection(&known, t.host_connections, sample.connection)
     if sample.is_answer:
@@ -500,7 +620,7 @@ cdef inline void group_evidence_add(Tally *t, const WatchSample *sample, int fai
     sample_begin(t, &known, sample, failure)
     known.source = group_source(t, replica, NO_SOURCE)
     if known.tie == TIE_COOKIE:
-        known.owner = group_source(t, replica_find(t, &sample.cookie_of), known.source)
+        known.owner = group_source(t, replica_find(t, &sample.cookie_of, True), known.source)
     else:
         lead_by_connection(&known, t.group_connections, sample.connection)
     evidence_add(&t.by_group, &known)
@@ -620,15 +740,28 @@ cdef inline double rate_current(const Tally *t, int64_t now) noexcept nogil:
     return <double>count / <double>min(whole, RATE_WINDOW)
 
 
+cdef inline int64_t sending_time(const Tally *t, int64_t now) noexcept nogil:
+    """For how long requests were sent: without the wait for the last answers."""
+    cdef int64_t end = now
+    if t.options.duration != NOT_GIVEN:
+        end = min(end, t.begin + t.options.duration)
+    if t.options.count != NOT_GIVEN and t.sent >= t.options.count:
+        end = min(end, t.latest_start)
+    return max(0, end - t.begin)
+
+
 cdef inline double rate_average(const Tally *t, int64_t now) noexcept nogil:
-    """Requests per second since the beginning."""
-    return <double>t.samples * US_PER_SECOND / <double>(now - t.begin) if now > t.begin else 0
+    """Requests that were sent per second; of one that was sent at once, until now."""
+    cdef int64_t time = sending_time(t, now)
+    if time == 0:
+        time = now - t.begin
+    return <double>t.sent * US_PER_SECOND / <double>time if time > 0 else 0
 
 
 cdef inline bint rate_is_slow(const Tally *t, int64_t now) noexcept nogil:
     """Whether requests were sent more slowly than asked for, by more than a tenth and than chance explains."""
-    cdef double expected = t.options.rate * <double>max(0, now - t.begin) / US_PER_SECOND
-    return <double>t.samples < SLOW_PART * expected - SLOW_DEVIATIONS * sqrt(expected)
+    cdef double expected = t.options.rate * <double>sending_time(t, now) / US_PER_SECOND
+    return <double>t.sent < SLOW_PART * expected - SLOW_DEVIATIONS * sqrt(expected)
 
 
 # ---- the goal -----------------------------------------------------------------------------------------------------

@@ -129,15 +129,14 @@ cdef inline bint url_is_printable(const char *text) noexcept nogil:
 
 cdef inline void text_whoami_url(Text *text, const Url *url, bint keep_alive, bint is_displayed) noexcept nogil:
     """Append the URL of `/whoami` below this one, which asks to keep the connection; or as it is displayed: without
-    password and query."""
+    user and password, and without what is not the user's."""
     text_string(text, "https://" if url.is_tls else "http://")
     if url.user.bytes != NULL and not is_displayed:
         text_put(text, url.user.bytes, url.user.length)
         text_string(text, "@")
     text_put(text, url.authority.bytes, url.authority.length)
     text_whoami_path(text, url)
-    if not is_displayed:
-        text_whoami_query(text, url, keep_alive)
+    text_whoami_query(text, url, keep_alive and not is_displayed)
 
 
 cdef inline void text_whoami_path(Text *text, const Url *url) noexcept nogil:

@@ -21,8 +21,8 @@ from ..verdict.words cimport Name, Naming, text_detail, text_headline
 from .report cimport text_figures
 from .sample cimport BY_REPLICA, LABEL_MAX, Label, US_PER_SECOND
 from .tally cimport (
-    FailureCount, REPLICAS_MAX, SeenGroup, SeenReplica, Tally, VERDICT_WORDS_MAX, group_display_name, rate_current,
-    replica_is_silent, tally_naming, tally_share, tally_verdict
+    FailureCount, REPLICAS_MAX, SeenGroup, SeenReplica, Tally, VERDICT_WORDS_MAX, group_display_name, group_heard,
+    rate_current, replica_is_silent, tally_naming, tally_share, tally_verdict
 )
 from .writer cimport text_failure_kind
 
@@ -600,7 +600,7 @@ cdef inline void text_about(Text *text, const Table *table, int group) noexcept 
 
 cdef inline void text_state(Text *text, const Table *table, int group) noexcept nogil:
     cdef const SeenGroup *g = &table.t.groups[group]
-    cdef int64_t age = table.now - g.counts.last
+    cdef int64_t age = table.now - group_heard(g)
     cdef int state = table.groups[group].state
     if state == GROUP_FAILING:
         text_format(text, "%llu failed", <llu>g.failures)
