@@ -10,17 +10,19 @@ such file or several. That document says what the figures mean.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT, build_image
+from conftest import PATIENCE, ROOT, build_image
 from test_balancers import Balanced, engine
 
 from benchmarks.atlas import document, pictures
@@ -47,12 +49,18 @@ def run(chosen: list[Cell], lanes: int) -> list[dict[str, Any]]:
         for balancer in {balancer for _, balancer, _ in chosen}:
             balanced.balancer_image(balancer)
 
-        def one(cell: Cell) -> dict[str, Any] | None:
+        def one(cell: Cell, barrier: threading.Barrier) -> dict[str, Any] | None:
             scene, balancer, configuration = cell
             begin = time.monotonic()
+
+            def meet() -> None:
+                with contextlib.suppress(threading.BrokenBarrierError):  # the other one has failed
+                    barrier.wait(PATIENCE)
+
             try:
-                found = play(Lane(balancer, configuration, balanced, folder), scene, samples_of(*cell))
+                found = play(Lane(balancer, configuration, balanced, folder), scene, samples_of(*cell), meet)
             except Exception:  # one that fails keeps no others from being played
+                barrier.abort()
                 traceback.print_exc()
                 print(f"{', '.join(cell)}: failed", file=sys.stderr)
                 return None
@@ -60,8 +68,12 @@ def run(chosen: list[Cell], lanes: int) -> list[dict[str, Any]]:
             print(f"{', '.join(cell)}: {time.monotonic() - begin:.0f} s: {what}", file=sys.stderr)
             return found
 
+        cells = []
         with ThreadPoolExecutor(lanes) as pool:
-            return [found for found in pool.map(one, chosen) if found]
+            while chosen:
+                some, chosen = chosen[:lanes], chosen[lanes:]
+                cells += pool.map(one, some, [threading.Barrier(len(some))] * len(some))
+        return [cell for cell in cells if cell]
 
 
 def main() -> int:

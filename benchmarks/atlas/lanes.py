@@ -1,6 +1,7 @@
 """A balancer in one of its two configurations, and clusters of replicas behind it."""
 
 import contextlib
+import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Lane:
             up=("web-1",),
             file=FOLDER / "defaults/compose.yaml",
             ZONE="zone-a",
+            NET=f"10.{random.randrange(100, 200)}.{random.randrange(256)}",  # Podman's own begin with 10.88 and 10.89
             REPLICA=self.balanced.image,
             BALANCER=self.balanced.balancer_image(self.balancer),
             LIST=str(path),

@@ -193,13 +193,16 @@ SCENES = {
 }
 
 
-def play(lane: Lane, name: str, output: Path) -> dict[str, Any]:
-    """A cell: the figures of a scene. The samples are in `output`."""
+def play(lane: Lane, name: str, output: Path, meet: Callable[[], object] = lambda: None) -> dict[str, Any]:
+    """A cell: the figures of a scene. The samples are in `output`. `meet` waits for the other cells that are played at
+    the same time, of which none may start or remove its cluster while another is watched."""
     scene = SCENES[name]
     with lane.started(**scene.start) as cluster:
         stage = Stage(lane, cluster, output)
+        meet()
         with stage.watching(scene.by, scene.query(stage)):
             is_right = scene.play(stage)
+        meet()
     about = {"scene": name, "balancer": lane.balancer, "configuration": lane.configuration}
     found = about | judge.judged(output, scene.by, stage.event, is_right)
     text = json.dumps(found, ensure_ascii=False)
