@@ -99,7 +99,7 @@ $(addprefix $(KUBERNETES)/,coredns metrics-server): $(KUBERNETES)/%: $(wildcard 
 bench: dev ## compare what a request costs, with other servers (benchmarks/README.md)
 	$(BIN)/python -m benchmarks.compare $(OPTIONS)
 
-atlas: dev ## play the scenes of docs/atlas.md behind five balancers, in half an hour (root); OPTIONS="--scenes 'kill -9'" chooses
+atlas: dev ## play the scenes of docs/atlas.md behind five balancers, in a quarter of an hour (root); OPTIONS="--scenes 'kill -9'" chooses
 	$(BIN)/pip install -q -r tests/requirements-proxies.txt
 	$(BIN)/python -m benchmarks.atlas $(OPTIONS)
 

@@ -34,7 +34,7 @@ def balanced(image: str, tmp_path: Path) -> Iterator[Balanced]:
 def test_a_cell(configuration: str, balanced: Balanced, tmp_path: Path) -> None:
     """No balancer here minds who answers 500."""
     lane = atlas("lanes").Lane("nginx", configuration, balanced, tmp_path)
-    found = atlas("scenes").play(lane, "one answers 500", tmp_path / "samples")
+    [found] = atlas("scenes").play(lane, ["one answers 500"], tmp_path)
     assert found["failures"] == {"status 500": found["lost"]}
     assert 0.2 < found["lost"] / found["samples"] < 0.4
     assert "web-2 answers 500" in found["said"]["headline"]

@@ -1,12 +1,15 @@
 """A balancer in one of its two configurations, and clusters of replicas behind it."""
 
 import contextlib
+import os
 import random
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from conftest import podman
 from test_balancers import FILES, Balanced
 from test_deploy import Cluster, composed
 
@@ -28,7 +31,7 @@ DEFAULTS = {  # the list of servers, where it belongs, and the command that read
 
 @dataclass(frozen=True)
 class Lane:
-    """Starts clusters of three replicas, of which the second and the third are in zone-b."""
+    """Starts clusters of three replicas."""
 
     balancer: str
     configuration: str
@@ -40,21 +43,28 @@ class Lane:
         return self.configuration == "tuned"
 
     @contextlib.contextmanager
-    def started(self, *, canary: bool = False, sticky: bool = False) -> Iterator[Cluster]:
-        """All replicas answer. A canary is one more line of the list where it is a list; such a list has no cookies."""
+    def started(self, *, canary: bool = False, sticky: bool = False, zones: bool = False) -> Iterator[Cluster]:
+        """All replicas answer. A canary is one more line of the list where it is a list; such a list has no cookies. Of
+        zones, the first replica is in zone-a, and the two others are in zone-b."""
         profile = ["--profile", "canary"] if canary else []
-        with self._one_replica(profile, canary=canary, sticky=sticky) as cluster:
-            cluster.compose(*profile, "up", "--detach", "--no-recreate", ZONE="zone-b")
-            hosts = {self.host(cluster, number) for number in (1, 2, 3)}
-            cluster.wait_for(hosts | ({cluster.host("canary", 1)} if canary else set()))
+        with self._begun(profile, canary=canary, sticky=sticky, zones=zones) as cluster:
+            if zones:
+                cluster.compose("up", "--detach", "--no-recreate", ZONE="zone-b")
+            self.wait_for_all(cluster, canary=canary)
             yield cluster
 
-    def _one_replica(
-        self, profile: list[str], *, canary: bool, sticky: bool
+    def wait_for_all(self, cluster: Cluster, *, canary: bool = False) -> None:
+        hosts = {self.host(cluster, number) for number in (1, 2, 3)}
+        cluster.wait_for(hosts | ({cluster.host("canary", 1)} if canary else set()))
+
+    def _begun(
+        self, profile: list[str], *, canary: bool, sticky: bool, zones: bool
     ) -> contextlib.AbstractContextManager[Cluster]:
+        """Of zones, only the first one."""
+        variables = {"ZONE": "zone-a"} if zones else {}
         if self.is_tuned:
-            variables = {"ZONE": "zone-a", "STICKY": "1"} if sticky else {"ZONE": "zone-a"}
-            return self.balanced(self.balancer, *profile, up=("--scale", "web=1"), **variables)
+            variables |= {"STICKY": "1"} if sticky else {}
+            return self.balanced(self.balancer, *profile, up=("--scale", "web=1") if zones else (), **variables)
         name, place, command = DEFAULTS[self.balancer]
         path = FOLDER / "defaults" / name
         if canary:
@@ -65,15 +75,15 @@ class Lane:
         return composed(
             self.balanced.image,
             *profile,
-            up=("web-1",),
+            up=("web-1",) if zones else (),
             file=FOLDER / "defaults/compose.yaml",
-            ZONE="zone-a",
             NET=f"10.{random.randrange(100, 200)}.{random.randrange(256)}",  # Podman's own begin with 10.88 and 10.89
             REPLICA=self.balanced.image,
             BALANCER=self.balanced.balancer_image(self.balancer),
             LIST=str(path),
             PLACE=place,
             COMMAND=command.format(place),
+            **variables,
         )
 
     def container(self, cluster: Cluster, number: int) -> str:
@@ -88,6 +98,21 @@ class Lane:
             cluster.compose("up", "--detach", "--no-recreate", "--scale", "web=5")
         else:
             cluster.compose("--profile", "more", "up", "--detach", "--no-recreate")
+
+    def restore(self, cluster: Cluster) -> None:
+        """Have the first three replicas again, and no others."""
+        more = [self.container(cluster, number) for number in (4, 5)]
+        podman("rm", "--force", "--ignore", "--time", "0", *more)
+        podman("start", *(self.container(cluster, number) for number in (1, 2, 3)))
+        for number in 1, 2, 3:
+            for pid in self.processes(cluster, number):
+                os.kill(pid, signal.SIGCONT)
+        self.wait_for_all(cluster)
+
+    def processes(self, cluster: Cluster, number: int) -> list[int]:
+        """The parent first, which would replace a worker that hangs."""
+        pid = int(podman("inspect", "--format", "{{.State.Pid}}", self.container(cluster, number)))
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
 
 
 def configuration_file(balancer: str, configuration: str) -> Path:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.atlas.lanes import BALANCERS, CONFIGURATIONS
-from benchmarks.atlas.scenes import SCENES
+from benchmarks.atlas.scenes import SCENES, samples_of
 
 FOLDER = ROOT / "docs/atlas"
 PICTURED = ("kill -9", "rolling deploy", "one hangs", "zone loss")  # scenes in which balancers differ most
@@ -50,8 +50,8 @@ def sheet(show: Callable[[Cell], Image.Image], cells: list[Cell]) -> Image.Image
     return made
 
 
-def draw_all(cells: list[Cell], samples_of: Callable[[str, str, str], Path]) -> None:
-    """Of the run whose samples are still there."""
+def draw_all(cells: list[Cell], samples: Path) -> None:
+    """Of the run whose samples are in this folder."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
@@ -60,7 +60,8 @@ def draw_all(cells: list[Cell], samples_of: Callable[[str, str, str], Path]) -> 
             url = f"http://127.0.0.1:{replica.port}"
 
             def show(cell: Cell) -> Image.Image:
-                return wall(page, url, samples_of(cell["scene"], cell["balancer"], cell["configuration"]), cell)
+                path = samples_of(samples, cell["scene"], cell["balancer"], cell["configuration"])
+                return wall(page, url, path, cell)
 
             for scene in PICTURED:
                 if chosen := [cell for cell in cells if cell["scene"] == scene]:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,8 @@ class Stage:
         """What the scene is about happens now."""
         self.event = time.time()
 
-    def processes(self, number: int) -> list[int]:
-        """The parent first, which would replace a worker that hangs."""
-        pid = int(podman("inspect", "--format", "{{.State.Pid}}", self.lane.container(self.cluster, number)))
-        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
-
     def kill(self, *numbers: int) -> None:
-        ends = [os.pidfd_open(self.processes(number)[0]) for number in numbers]
+        ends = [os.pidfd_open(self.lane.processes(self.cluster, number)[0]) for number in numbers]
         containers = [self.lane.container(self.cluster, number) for number in numbers]
         with subprocess.Popen(["podman", "kill", *containers], stdout=subprocess.DEVNULL) as killing:
             assert select.select(ends, [], [], PATIENCE)[0]
@@ -100,7 +95,7 @@ class Scene:
 
     play: Callable[[Stage], IsRight]
     by: str = "replica"
-    start: dict[str, bool] = field(default_factory=dict)  # arguments for Lane.started
+    start: dict[str, bool] = field(default_factory=lambda: {"zones": True})  # arguments for Lane.started
     query: Callable[[Stage], str] = lambda _stage: ""
 
 
@@ -165,7 +160,7 @@ def answers_500(stage: Stage) -> IsRight:
 def hangs(stage: Stage) -> IsRight:
     time.sleep(BEFORE)
     stage.happens()
-    for pid in stage.processes(2):
+    for pid in stage.lane.processes(stage.cluster, 2):
         os.kill(pid, signal.SIGSTOP)
     time.sleep(15)
     return judge.gone([stage.hosts[2]], [stage.hosts[1], stage.hosts[3]])
@@ -183,29 +178,46 @@ SCENES = {
     "scale in": Scene(scale_in),
     "kill -9": Scene(kill),
     "SIGTERM": Scene(terminate),
-    "rolling deploy": Scene(rolling_deploy, by="version"),
     "canary": Scene(canary, by="version", start={"canary": True}),
     "sticky": Scene(sticky, start={"sticky": True}),
     # Not all, as who has never answered is not known to the watch.
     "one answers 500": Scene(answers_500, query=lambda stage: f"?fail=90&code=500&if={stage.hosts[2]}"),
     "one hangs": Scene(hangs),
     "zone loss": Scene(zone_loss, by="zone"),
+    "rolling deploy": Scene(rolling_deploy, by="version"),  # the last one, as the version remains
 }
 
 
-def play(lane: Lane, name: str, output: Path, meet: Callable[[], object] = lambda: None) -> dict[str, Any]:
-    """A cell: the figures of a scene. The samples are in `output`. `meet` waits for the other cells that are played at
-    the same time, of which none may start or remove its cluster while another is watched."""
+Meet = Callable[[], object]
+
+
+def play(lane: Lane, names: Sequence[str], folder: Path, meet: Meet = lambda: None) -> Iterator[dict[str, Any]]:
+    """The figures of scenes, with one cluster for all that begin with the same one. The samples are in `folder`. `meet`
+    waits for the others who play at the same time, of whom none may change its cluster while another is watched."""
+    starts = {tuple(SCENES[name].start.items()) for name in names}
+    for start in sorted(starts):
+        with lane.started(**dict(start)) as cluster:
+            chosen = [name for name in names if tuple(SCENES[name].start.items()) == start]
+            for name in chosen:
+                if name != chosen[0]:
+                    lane.restore(cluster)
+                yield cell(lane, cluster, name, folder, meet)
+
+
+def cell(lane: Lane, cluster: Cluster, name: str, folder: Path, meet: Meet) -> dict[str, Any]:
     scene = SCENES[name]
-    with lane.started(**scene.start) as cluster:
-        stage = Stage(lane, cluster, output)
-        meet()
-        with stage.watching(scene.by, scene.query(stage)):
-            is_right = scene.play(stage)
-        meet()
+    stage = Stage(lane, cluster, samples_of(folder, name, lane.balancer, lane.configuration))
+    meet()
+    with stage.watching(scene.by, scene.query(stage)):
+        is_right = scene.play(stage)
+    meet()
     about = {"scene": name, "balancer": lane.balancer, "configuration": lane.configuration}
-    found = about | judge.judged(output, scene.by, stage.event, is_right)
+    found = about | judge.judged(stage.output, scene.by, stage.event, is_right)
     text = json.dumps(found, ensure_ascii=False)
     for number, host in stage.hosts.items():  # a container's name is another one each time
         text = text.replace(host[:8], f"web-{number}")
     return json.loads(text)
+
+
+def samples_of(folder: Path, scene: str, balancer: str, configuration: str) -> Path:
+    return folder / f"{scene}.{balancer}.{configuration}.jsonl".replace(" ", "-")
