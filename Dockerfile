@@ -37,10 +37,12 @@ COPY --from=generated /src ./
 RUN ARCH=$(cat /arch) CFLAGS=-flto LDFLAGS=-Wl,-z,pack-relative-relocs python3 setup.py -q build_static \
  && cp "$(find build/static -name yinyang)" /yinyang
 
-# what the program was made of and with, for the list of components of a release (tools/release.py)
+# what the program was made of and with, for the list of components of a release (tools/release.py): the system, and its
+# packages, each with its source, as faults are known by the source
 FROM build AS listed
-RUN dpkg-query --show --showformat '${Package} ${Version}\n' cython3 minify musl-dev 'python3.1?-dev' 'gcc-1?' \
-    'gcc-1?-*-linux-gnu*' 'libgcc-*-dev*' | grep -v ' $' >/components
+RUN . /etc/os-release && echo "$ID $VERSION_ID" >/components \
+ && dpkg-query --show --showformat '${Package} ${Version} ${source:Package} ${source:Version}\n' cython3 minify musl-dev \
+    'python3.1?-dev' 'gcc-1?' 'gcc-1?-*-linux-gnu*' 'libgcc-*-dev*' | awk 'NF == 4' >>/components
 FROM scratch AS components
 COPY --from=listed /components /components
 

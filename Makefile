@@ -5,6 +5,7 @@ BIN = .venv/bin
 LINT = build/lint/bin
 KUBERNETES ?= build/kubernetes
 RELEASE = build/release-tools/bin
+QEMU = qemu-aarch64-static,qemu-arm-static,qemu-ppc64le-static,qemu-riscv64-static,qemu-s390x-static
 WITHOUT_TOOLS = 'not static and not containers and not proxies and not prometheus and not strace and not browser'
 CORE = $(shell find csrc yinyang -name '*.h' -o -name '*.p[yx][xd]' -o -path '*/wall/*')
 SCRIPTS = $(shell grep -rlE '^#!.*\b(ba)?sh$$' .ci benchmarks tests tools)
@@ -70,7 +71,7 @@ release: $(RELEASE)/made ## build all that a release consists of, in build/relea
 	$(RELEASE)/python tools/release.py build/release
 release-test: dev $(RELEASE)/made ## build a release twice, check it, push it to a registry of the test's own, and pull it (Go)
 	tools/registry-tools
-	YINYANG_REQUIRE=containers,static,skopeo,wget,file,jq,curl $(BIN)/pytest -q -m release $(OPTIONS)
+	YINYANG_REQUIRE=containers,static,skopeo,wget,file,jq,curl,$(QEMU) $(BIN)/pytest -q -m release $(OPTIONS)
 release-tools: $(RELEASE)/made ## install what builds, checks and publishes a release, in build/release-tools
 $(RELEASE)/made: tools/requirements-release.txt
 	$(PYTHON) -m venv build/release-tools
@@ -79,7 +80,7 @@ $(RELEASE)/made: tools/requirements-release.txt
 
 wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on another version, OPTIONS='test_server.py' in part
 	$(PYTHON) -m venv --clear build/wheel
-	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-xdist hypothesis pillow prometheus-client
+	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-rerunfailures pytest-xdist hypothesis pillow prometheus-client
 	cd tests && ../build/wheel/bin/pytest -q -p no:cacheprovider -n auto -m $(WITHOUT_TOOLS) $(or $(OPTIONS),.)
 
 CLUSTER = $(addprefix $(KUBERNETES)/,kubernetes coredns metrics-server)

@@ -9,7 +9,7 @@
     X(ERROR_TLS, 400, "this looks like TLS, but the port speaks plain HTTP: use http:// instead of https://") \
     X(ERROR_HTTP_2, 400, "this looks like HTTP/2, but the port speaks HTTP/1.1 only") \
     X(ERROR_PROXY_HEADER, 400, \
-      "this looks like a header of the PROXY protocol: start with --proxy-protocol, or let the proxy send none") \
+      "this looks like a header of the PROXY protocol: start with --proxy-protocol and send one, or send none") \
     X(ERROR_PROXY_MISSING, 400, \
       "with --proxy-protocol each connection must begin with a PROXY header, version 1 or 2, as a proxy sends it") \
     X(ERROR_PROXY_WRONG, 400, "the PROXY header must be valid, with addresses of IPv4 or IPv6 and ports") \

@@ -85,6 +85,9 @@ enum route_flag {
     X(FAULTS_OFF, "/fault_injection/disable", "control", RENDERED, CODE(200) | CLASSES, "", KEEPS, 0) \
     X(FAULTS_STATUS, "/fault_injection/status", "control", RENDERED, CODE(200) | CLASSES, "", KEEPS, 0) \
     X(NO_CONTROL, "/fault_injection", "control", RENDERED, CODE(200) | CLASSES, "", KEEPS, PREFIX) /* any other */ \
+    X(NO_READYZ, "/readyz", "control", RENDERED, CODE(200) | CLASSES, "", KEEPS, PREFIX) /* no other is a command */ \
+    X(NO_READY, "/ready", "control", RENDERED, CODE(200) | CLASSES, "", KEEPS, PREFIX) \
+    X(NO_HEALTH, "/health", "control", RENDERED, CODE(200) | CLASSES, "", KEEPS, PREFIX) \
     X(ERROR, "", "error", ERRORS, ERROR_CODES, TEXT, ENDS, PLAIN) /* the request is invalid */
 
 enum route_name {

@@ -54,7 +54,7 @@ def validate(item: dict) -> None:
 def definitions() -> dict[tuple[str, str], dict]:
     """The schemas of custom resources that tools/install-crds has brought, by API version and kind."""
     folder = ROOT / "build/crds"
-    if not (folder / "complete").exists():
+    if not (folder / "made-by").exists():
         missing("crds", "there are no custom resource definitions; tools/install-crds brings them")
     yaml = module("yaml", "kubernetes-validate")
     found = {}

@@ -399,7 +399,7 @@ def test_a_client_sets_faults(start: Start) -> None:
         "rate=1": {"rate": "100%"},
         "latency=30ms": {"latency": "30ms"},
         "burn=5ms&latency=1ms..0.01s": {"latency": "1ms..10ms", "burn": "5ms"},
-        "rate=33%25&x=y&code=502": {"rate": "33%", "code": 502},
+        "&rate=33%25&&code=502&": {"rate": "33%", "code": 502},
     }.items():
         expected = NO_FAULTS | change
         status, _, body = ask(replica, f"/fault_injection/enable?{query}", "POST")
@@ -441,31 +441,22 @@ def test_the_last_faults_count(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("words", "queries"),
     [
-        *(
-            "",
-            "rate",
-            "rate=",
-            "rate=101%",
-            "rate=20",
-            "rate=-1%",
-            "rate=1.5",
-            "rate=x",
-            "code=99",
-            "code=600",
-            "code=5x",
-        ),
-        *("latency=11", "latency=x", "latency=2s..1s", "burn=1001ms", "burn=2", "burn=", "rate=20%&code=0", "other=1"),
-        *("rate=20%&latency=300", "rate=99999999999999999999%", "code=18446744073709552119", "rate=4294967316%"),
-        "rate=20%&x=" + "x" * 300,
+        ("say which: ", ["", "rate", "other=1", "rate=20%&x=1", "rate=20%&if=v1", "latency=1ms&codes=500", "=&rate=1"]),
+        ("rate= is a share", ["rate=", "rate=101%", "rate=20", "rate=-1%", "rate=1.5", "rate=x", "rate=4294967316%"]),
+        ("code= is a status", ["code=99", "code=600", "code=5x", "rate=20%&code=0", "code=18446744073709552119"]),
+        ("code= is of no effect without a share", ["code=500", "code=500&latency=1ms"]),
+        ("latency= is a time", ["latency=11", "latency=x", "latency=2s..1s", "rate=20%&latency=300"]),
+        ("burn= is CPU time", ["burn=1001ms", "burn=2", "burn="]),
+        ("a target that asks for a fault has at most 256 bytes", ["rate=20%&x=" + "x" * 300]),
     ],
 )
-def test_faults_that_cannot_be(query: str, start: Start) -> None:
+def test_faults_that_cannot_be(words: str, queries: list[str], start: Start) -> None:
     replica = start("--control", "--workers", "1")
-    status, _, body = ask(replica, f"/fault_injection/enable?{query}", "POST")
-    assert status == 400
-    assert body.startswith(b"400 Bad Request: say which: one or more of rate=20%, ")
+    for query in queries:
+        status, _, body = ask(replica, f"/fault_injection/enable?{query}", "POST")
+        assert (status, body.decode().startswith(f"400 Bad Request: {words}")) == (400, True), (query, body)
     assert faults(replica) == NO_FAULTS
 
 
@@ -478,6 +469,17 @@ def test_faults_are_not_for_everybody(shared_replica: Replica) -> None:
     assert faults(shared_replica) == NO_FAULTS
     for path in "/fault_injection", "/fault_injection/", "/fault_injection/x", "/fault_injection/enable/x":
         assert ask(shared_replica, path, "POST")[0] == 404
+
+
+def test_no_command_gets_the_page(shared_replica: Replica) -> None:
+    """What looks like one says which there are."""
+    for path in "/readyz/toggle", "/readyz/disabled", "/ready/disable", "/health/enable/", "/readyz/disable/x":
+        for method in "POST", "GET":
+            status, _, body = ask(shared_replica, path, method)
+            words = b"404 Not Found: there are POST /readyz/disable and /readyz/enable, and GET /readyz\n"
+            assert (status, body) == (404, words)
+    for path in "/readyzx", "/healthy", "/ready2/disable":
+        assert ask(shared_replica, path)[2] == PAGE
 
 
 # ---- names and texts ----------------------------------------------------------------------------------------------

@@ -29,7 +29,6 @@ def files(tmp_path: Path) -> Path:
         (folder / name).write_text(f"content of {name}")
     (folder / "provenance.json").write_text("{}")
     (folder / "release-notes.md").write_text('- "Quotes", `code` and\n  $(no command).\n')
-    (folder / "image").mkdir()
     return folder
 
 
@@ -94,6 +93,7 @@ def test_image_is_built_tried_pushed_and_promoted(registry: str, clone: Path, tm
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/docker").write_text(DOCKER)
     (tmp_path / "bin/docker").chmod(0o755)
+    (tmp_path / "auth.json").write_text("{}")  # for Podman, which wants it to be there before the job that logs in
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, check=True, capture_output=True, text=True).stdout
     variables = {
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",

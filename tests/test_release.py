@@ -4,6 +4,7 @@ pulled; in minutes, so only where `pytest -m release` asks for it. What takes se
 import base64
 import contextlib
 import hashlib
+import io
 import json
 import os
 import re
@@ -16,8 +17,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import PAGE, ROOT, Shape, clean_environment, needs
-from pipelines import GitLab, run_job
+from conftest import PAGE, ROOT, Shape, clean_environment, free_port, needs, podman, wait_until
+from pipelines import GitLab, read_pipeline, run_job
+from test_deploy import ENGINE, Cluster, ask, stand_in
 
 pytestmark = pytest.mark.release
 
@@ -62,19 +64,31 @@ def version(release: Path) -> str:
     return sdist.name.removeprefix("yinyang_serve-").removesuffix(".tar.gz")
 
 
+def read_archive(folder: Path, name: str) -> bytes:
+    """A file of the archive of the image of a release."""
+    [archive] = folder.glob("yinyang-*-oci.tar")
+    with tarfile.open(archive) as files:
+        return files.extractfile(name).read()
+
+
+def top(folder: Path) -> dict:
+    """What the archive has by a name: the index of the images."""
+    [one] = json.loads(read_archive(folder, "index.json"))["manifests"]
+    return one
+
+
 def index(folder: Path) -> dict[str, str]:
     """The digests of the images of a release, by their platforms."""
-    [top] = json.loads((folder / "image/index.json").read_text())["manifests"]
     return {
         "/".join(filter(None, (one["platform"].get(key) for key in ("os", "architecture", "variant")))): one["digest"]
-        for one in blob(folder, top["digest"])["manifests"]
+        for one in json.loads(blob(folder, top(folder)["digest"]))["manifests"]
     }
 
 
-def blob(folder: Path, digest: str) -> dict:
-    content = (folder / "image/blobs" / digest.replace(":", "/")).read_bytes()
+def blob(folder: Path, digest: str) -> bytes:
+    content = read_archive(folder, f"blobs/{digest.replace(':', '/')}")
     assert digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
-    return json.loads(content)
+    return content
 
 
 def test_two_builds_are_equal(release: Path, tmp_path: Path) -> None:
@@ -83,11 +97,11 @@ def test_two_builds_are_equal(release: Path, tmp_path: Path) -> None:
     run("git", "checkout", "--quiet", run("git", "rev-parse", "HEAD").strip(), cwd=tmp_path / "clone")
     again = tmp_path / "again"
     run(TOOLS / "python", "tools/release.py", "--no-cache", again, "amd64", "arm64", cwd=tmp_path / "clone")
-    paths = [path for path in again.iterdir() if path.is_file() and path.name not in {"SHA256SUMS", "provenance.json"}]
-    assert len(paths) == 1 + len(PLATFORMS) + 2 + 2  # sdist, wheels, static programs; components and notes
+    paths = [path for path in again.iterdir() if path.name.startswith("yinyang")]
+    assert len(paths) == 1 + len(PLATFORMS) + 2 + 2  # sdist, wheels, static programs; archive and components
     differing = [path.name for path in paths if path.read_bytes() != (release / path.name).read_bytes()]
-    # the list of components names the compilers of all architectures, which the second build has not used
-    assert [name for name in differing if not name.endswith(".spdx.json")] == []
+    # these two are of all architectures, of which the second build has two
+    assert [name for name in differing if not name.endswith((".spdx.json", "-oci.tar"))] == []
     assert index(again).items() <= index(release).items()
     assert set(index(again)) == {"linux/amd64", "linux/arm64"}
 
@@ -96,13 +110,15 @@ def test_checksums_and_provenance_are_of_all_files(release: Path) -> None:
     run("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=release)
     sums = {name: digest for digest, name in map(str.split, (release / "SHA256SUMS").read_text().splitlines())}
     expected = {path.name for path in release.iterdir()}
-    assert set(sums) == expected - {"image", "SHA256SUMS", "provenance.json", "release-notes.md"} - {
+    assert set(sums) == expected - {"SHA256SUMS", "provenance.json", "release-notes.md"} - {
         name for name in expected if name.endswith(".sig")
     }
+    notes = (release / "release-notes.md").read_text()
+    assert dict(re.findall(r"^\| `(\S+)` \| [\d,]+ \| `(\w{64})` \|$", notes, re.M)) == sums
+    assert f"The image is `{top(release)['digest']}`." in notes
     statement = json.loads((release / "provenance.json").read_text())
-    [top] = json.loads((release / "image/index.json").read_text())["manifests"]
     subjects = {one["name"]: one["digest"]["sha256"] for one in statement["subject"]}
-    assert subjects == sums | {"image": top["digest"].removeprefix("sha256:")}
+    assert subjects == sums | {"image": top(release)["digest"].removeprefix("sha256:")}
     head = run("git", "rev-parse", "HEAD").strip()
     assert {"gitCommit": head} in [
         one.get("digest") for one in statement["predicate"]["buildDefinition"]["resolvedDependencies"]
@@ -118,6 +134,41 @@ def test_components_name_the_c_library(release: Path, version: str) -> None:
     [musl] = [one for one in document["packages"] if one["name"] == "musl-dev"]
     assert re.fullmatch(r"1\.2\.\d\S*", musl["versionInfo"])
     assert musl["externalRefs"][0]["referenceLocator"].startswith("pkg:deb/debian/musl-dev@1.2.")
+
+
+CVE = "CVE-2025-26519"
+
+
+def write_faults(folder: Path, package: str, fixed: str) -> Path:
+    """Trivy's cache, with a database of its own builder: all that it knows is a grave fault of one of Debian's source
+    packages, and the version in which that is fixed."""
+    lists = folder / "lists/vuln-list-debian/tracker"
+    for name in "CVE", "DLA", "DSA":
+        (lists / name).mkdir(parents=True)
+    (lists / "distributions.json").write_text('{"trixie": {"major-version": "13"}}')
+    common = {"Type": "package", "Package": package, "Kind": "fixed", "Version": fixed}
+    said = [{**common, "Release": "", "Severity": "high"}, {**common, "Release": "trixie"}]
+    fault = {"Header": {"ID": CVE, "Description": "(a fault)"}, "Annotations": said}
+    (lists / f"CVE/{CVE}.json").write_text(json.dumps(fault))
+    cache = folder / "cache"
+    command = ("build", "--only-update", "debian", "--cache-dir", folder / "lists", "--output-dir", cache / "db")
+    run(TOOLS / "trivy-db", *command)
+    return cache
+
+
+@pytest.mark.parametrize("linked", ["musl-dev", r"libgcc-\d+-dev"])
+def test_scan_finds_a_known_fault(linked: str, clone: Path, release: Path, version: str, tmp_path: Path) -> None:
+    """The pipeline's job, of what is in the programs; by their source packages, as a fault is that of a source."""
+    document = json.loads((release / f"yinyang-{version}.spdx.json").read_text())
+    [about] = {one["sourceInfo"] for one in document["packages"] if re.fullmatch(linked, one["name"])}
+    source, present = re.fullmatch(r"built package from: (\S+) (\S+)", about).groups()
+    built = re.search(r"^\tmod\t\S+\tv(\S+)", run("go", "version", "-m", TOOLS / "trivy"), re.M)[1]
+    assert read_pipeline()["scan"]["image"]["name"] == f"aquasec/trivy:{built}"
+    for fixed, code in (present, 0), (f"{present}.1", 1):
+        cache = write_faults(tmp_path / fixed, source, fixed)
+        variables = {"TRIVY_CACHE_DIR": str(cache), "TRIVY_SKIP_DB_UPDATE": "true", "TRIVY_SKIP_VERSION_CHECK": "true"}
+        done = run_job("scan", clone, PATH=f"{TOOLS}:{os.environ['PATH']}", **variables)
+        assert (done.returncode, CVE in done.stdout) == (code, bool(code)), done.stdout + done.stderr
 
 
 # ---- wheels and sdist ---------------------------------------------------------------------------------------------
@@ -202,16 +253,16 @@ def test_images(release: Path, version: str) -> None:
     others = {"linux/arm/v7", "linux/386", "linux/ppc64le", "linux/riscv64", "linux/s390x"}
     assert set(platforms) == {"linux/amd64", "linux/arm64", *others}
     for platform, digest in platforms.items():
-        manifest = blob(release, digest)
-        config = blob(release, manifest["config"]["digest"])
+        manifest = json.loads(blob(release, digest))
+        config = json.loads(blob(release, manifest["config"]["digest"]))
         assert platform.startswith(f"{config['os']}/{config['architecture']}")
-        assert config["config"]["Labels"]["org.opencontainers.image.version"] == version
-        assert (
-            config["config"]["Labels"]["org.opencontainers.image.revision"] == run("git", "rev-parse", "HEAD").strip()
-        )
+        labels = config["config"]["Labels"]
+        assert labels["org.opencontainers.image.version"] == version
+        assert labels["org.opencontainers.image.revision"] == run("git", "rev-parse", "HEAD").strip()
+        assert f"YINYANG_APP_VERSION={version}" in config["config"]["Env"]
         assert config["config"]["Healthcheck"]["Test"] == ["CMD", "/yinyang", "--healthcheck"]
         [layer] = manifest["layers"]
-        with tarfile.open(release / "image/blobs" / layer["digest"].replace(":", "/")) as files:
+        with tarfile.open(fileobj=io.BytesIO(blob(release, layer["digest"]))) as files:
             assert files.getnames() == ["yinyang"]
 
 
@@ -219,7 +270,7 @@ def test_images(release: Path, version: str) -> None:
 def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new pair of keys: cosign.key and cosign.pub."""
     folder = tmp_path_factory.mktemp("key")
-    run(needs(str(TOOLS / "cosign")), "generate-key-pair", cwd=folder, COSIGN_PASSWORD="of the tests")
+    run(TOOLS / "cosign", "generate-key-pair", cwd=folder, COSIGN_PASSWORD="of the tests")
     return folder
 
 
@@ -232,6 +283,7 @@ def clone(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("git", "tag", f"v{sdist.name.removeprefix('yinyang_serve-').removesuffix('.tar.gz')}", cwd=folder)
     shutil.copytree(release, folder / "build/release")
     (folder / "build/release-tools").symlink_to(TOOLS.parent)
+    (TOOLS / "made").touch()  # these tools are of this commit, whose files the clone has just written
     return folder
 
 
@@ -263,9 +315,8 @@ def pushed(clone: Path, variables: dict[str, str], registry: str) -> str:
 
 
 def test_tags(pushed: str, release: Path, version: str) -> None:
-    [top] = json.loads((release / "image/index.json").read_text())["manifests"]
     for tag in (version, version.rpartition(".")[0], "latest"):
-        assert run(TOOLS / "crane", "digest", f"{pushed}:{tag}").strip() == top["digest"]
+        assert run(TOOLS / "crane", "digest", f"{pushed}:{tag}").strip() == top(release)["digest"]
 
 
 def test_signature_components_and_provenance(pushed: str, key: Path, release: Path, version: str) -> None:
@@ -304,6 +355,46 @@ def test_arm64_is_pulled_and_runs(pushed: str, version: str, tmp_path: Path) -> 
         with tarfile.open(fileobj=saved.extractfile(manifest["Layers"][0])) as layer:
             layer.extractall(tmp_path, filter="data")
     check_page(Shape(needs("qemu-aarch64-static"), str(tmp_path / "yinyang")), tmp_path)
+
+
+@pytest.mark.containers
+def test_commands_of_the_archive(release: Path, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of docs/cluster.md, under names of this test: three replicas for a watch, of which one is killed, and then
+    behind a balancer, to which it comes back."""
+    stand_in("haproxy:lts", "haproxy.Dockerfile", ROOT / "deploy")
+    (tmp_path / "containers.conf").write_text(ENGINE)
+    monkeypatch.setenv("CONTAINERS_CONF", str(tmp_path / "containers.conf"))
+    for path in release.glob("yinyang*.tar*"):
+        (tmp_path / path.name).symlink_to(path)
+    name, port = f"yinyang-test-{os.getpid()}", free_port()
+    text = (ROOT / "docs/cluster.md").read_text()
+    text = text[text.index("\n## From the archive of a release\n") : text.index("\n## Kubernetes\n")]
+    text = re.sub(r"\b(web-\d|balancer\b(?= --network|\n))", rf"{name}-\1", text)
+    text = re.sub(r"(--network|network create|network rm) yinyang\b", rf"\1 {name}", text)
+    text = text.replace("--publish 8080:", f"--publish 127.0.0.1:{port}:").replace(" -it ", " ")
+    load, watch, kill, balance, end = re.findall(r"(?:^    .*\n)+", text, re.M)
+
+    def shell(script: str) -> str:
+        return run("sh", "-euc", script, cwd=tmp_path)
+
+    three = {f"{name}-web-{number}" for number in (1, 2, 3)}
+    try:
+        shell(load)
+        label = '{{index .Config.Labels "org.opencontainers.image.revision"}}'
+        assert podman("inspect", "--format", label, f"{name}-web-1") == run("git", "rev-parse", "HEAD").strip()
+        report = f"{watch.strip()} --json --rate 50"
+        assert {one["host"] for one in json.loads(shell(f"{report} --count 150 --max-errors 0"))["replicas"]} == three
+        shell(kill)
+        wait_until(lambda: len(json.loads(shell(f"{report} --count 50"))["replicas"]) == 2, "two replicas")
+        shell(balance)
+        cluster = Cluster(name, port)
+        cluster.wait_for(three - {f"{name}-web-2"})
+        assert ask(port, "/wall")[0] == 200
+        podman("start", f"{name}-web-2")
+        cluster.wait_for(three)
+    finally:
+        shell(end)
+        podman("rmi", "--force", f"docker.io/library/yinyang:{version}")
 
 
 def test_page_and_packages(clone: Path, variables: dict[str, str], key: Path) -> None:

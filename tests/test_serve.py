@@ -67,6 +67,11 @@ Start = Callable[..., Replica]
         (["--healthcheck", "--port", "0"], "--healthcheck wants the port of a server, not 0"),
         (["--workers", "0"], "--workers wants a number from 1 to 1024, not '0'"),
         (["--drain", "1h"], "--drain wants a time of at most 3600 s, such as 1, 1s or 500ms, not '1h'"),
+        (
+            ["--plain", "--control"],
+            "--plain serves the page of the original and nothing else; --control does not go with it, "
+            "nor does its variable",
+        ),
         (["--sandbox", "on"], "--sandbox wants auto, off or require, not 'on'"),
     ],
 )
@@ -82,6 +87,7 @@ def test_bad_use_exits_with_2_and_one_line(options: list[str], words: str, shape
         ({"PORT": "80a"}, "PORT wants a number from 0 to 65535, not '80a'"),
         ({"YINYANG_PORT": "65536"}, "YINYANG_PORT wants a number from 0 to 65535, not '65536'"),
         ({"PORT": "65536"}, "PORT wants a number from 0 to 65535, not '65536'"),
+        ({"YINYANG_PORT": "tcp://10.96.0.17:80", "PORT": "abc"}, "PORT wants a number from 0 to 65535, not 'abc'"),
         ({"YINYANG_WORKERS": "1025"}, "YINYANG_WORKERS wants a number from 1 to 1024, not '1025'"),
         (
             {"YINYANG_NAME": "x" * 256},
@@ -107,6 +113,12 @@ def test_bad_environment_names_the_variable(variables: dict[str, str], words: st
     assert (done.returncode, done.stderr) == (2, f"yinyang: {words}\n")
 
 
+def test_address_of_a_link(shape: Shape) -> None:
+    done = shape.run("--port", "0", "--host", "fe80::1")
+    assert done.returncode == 1
+    assert "such an address is one of a link alone; leave out --host" in done.stderr
+
+
 @pytest.mark.host
 def test_port_in_use(shape: Shape, shared_replica: Replica) -> None:
     done = shape.run("--port", str(shared_replica.port))
@@ -116,8 +128,10 @@ def test_port_in_use(shape: Shape, shared_replica: Replica) -> None:
     )
 
 
-def test_address_that_is_not_here(shape: Shape) -> None:
-    done = shape.run("--port", "0", "--host", "192.0.2.1")
+@pytest.mark.parametrize("address", ["192.0.2.1", "224.0.0.1", "239.1.2.3", "255.255.255.255", "ff02::1", "ff05::2"])
+def test_address_that_is_not_here(address: str, shape: Shape) -> None:
+    """Nobody can connect to one of many hosts either."""
+    done = shape.run("--port", "0", "--host", address)
     assert done.returncode == 1
     assert re.fullmatch(r"yinyang: cannot listen [^\n]*this host does not have that address[^\n]*\n", done.stderr)
 
@@ -299,6 +313,26 @@ def test_healthcheck_of_something_else(answer: bytes | None, words: str, shape: 
 
 
 @pytest.mark.host
+def test_healthcheck_of_a_slow_server(shape: Shape) -> None:
+    """It has 2 s for all of its answer."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE)
+
+        def serve() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(4096)
+                for piece in b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n", b"\r\nok\n":
+                    time.sleep(0.6)
+                    client.sendall(piece)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        done = shape.run("--healthcheck", "--port", str(server.getsockname()[1]))
+        thread.join()
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_healthcheck_of_nothing(shape: Shape) -> None:
     port = free_port()
     done = shape.run("--healthcheck", "--port", str(port))

@@ -3,9 +3,9 @@
     python tools/release.py [--no-cache] [FOLDER [ARCH...]]    by default build/release, and all architectures
 
 The source distribution; a wheel for each of four platforms, compiled by zig; an image of each architecture, built by
-buildah, as one OCI index in the folder `image`; the static programs, which are those of the images; a list of
-components (SPDX); the release notes; SHA256SUMS; and the provenance of all these files (in-toto, SLSA). Two builds of a
-commit are equal, as long as Debian's packages are.
+buildah, as one OCI archive; the static programs, which are those of the images; a list of components (SPDX);
+SHA256SUMS; the provenance of all these files (in-toto, SLSA); and the release notes, with a table of them. Two builds
+of a commit are equal, as long as Debian's packages are.
 
 Needs Debian's git, python3-dev, buildah and podman, and the packages of tools/requirements-release.txt.
 """
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 import tomllib
 import uuid
 from datetime import UTC, datetime
@@ -79,23 +80,30 @@ class Release:
         self.version = tomllib.loads((self.tree / "pyproject.toml").read_text())["project"]["version"]
         self.platforms = {key: name for key, name in IMAGES.items() if name in (architectures or IMAGES.values())}
         self.cache = cache  # what buildah is told of it
-        self.packages = set()  # of Debian, with their versions: what the programs were made of and with
+        self.system = ("", "")  # that the programs were made on: its name and version
+        self.packages = set()  # of it, what the programs were made of and with: name, version, and those of its source
         self.image = ""  # the digest of its index
 
     def build(self):
         """All of it, in the order of its cost."""
-        self.write_notes()
-        self.build_sdist()
-        self.build_wheels()
-        self.check_distributions()
-        self.build_images()
-        self.write_components()
+        notes = self.read_notes()
+        for step in (
+            self.build_sdist,
+            self.build_wheels,
+            self.check_distributions,
+            self.build_images,
+            self.write_components,
+        ):
+            begun = time.monotonic()
+            step()
+            print(f"{step.__name__.replace('_', ' ')}: {time.monotonic() - begun:.0f} s", flush=True)
         self.write_sums()
         self.write_provenance()
+        self.write_notes(notes)
 
     # What is for people
 
-    def write_notes(self):
+    def read_notes(self):
         """The version's section of the changelog. A tag is for this version, and its section has a date."""
         changes = (self.tree / "CHANGELOG.md").read_text()
         found = re.search(rf"^## {re.escape(self.version)}, ([^\n]+)\n\n(.*?)\n*(?=^## |\Z)", changes, re.M | re.S)
@@ -106,7 +114,14 @@ class Release:
             raise SystemExit(f"release: the tag is {tag}, but pyproject.toml says {self.version}")
         if tag and not re.fullmatch(r"\d{4}-\d\d-\d\d", found[1]):
             raise SystemExit(f"release: the section of {self.version} in CHANGELOG.md has no date: {found[1]}")
-        (self.folder / "release-notes.md").write_text(found[2] + "\n")
+        return found[2]
+
+    def write_notes(self, notes):
+        """What has changed, and which files there are."""
+        files = [(path.name, path.stat().st_size, sha256(path.read_bytes())) for path in self.files()]
+        table = "".join(f"| `{name}` | {size:,} | `{digest}` |\n" for name, size, digest in files)
+        table = f"| file | bytes | SHA-256 |\n| --- | ---: | --- |\n{table}"
+        (self.folder / "release-notes.md").write_text(f"{notes}\n\nThe image is `{self.image}`.\n\n{table}")
 
     # What is for Python
 
@@ -173,15 +188,19 @@ class Release:
 
     def build_images(self):
         """An image of each platform, and the index of all of them. The programs in them are the static programs."""
-        layout = self.folder / "image"
-        (layout / "blobs/sha256").mkdir(parents=True)
-        (layout / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-        manifests = [self.put_image(layout, *item) for item in self.platforms.items()]
+        blobs = {}
+        manifests = [self.put_image(blobs, *item) for item in self.platforms.items()]
         index = {"schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json", "manifests": manifests}
-        index = put(layout, index, f"{OCI}.index.v1+json")
-        index["annotations"] = {"org.opencontainers.image.ref.name": self.version}
-        (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [index]}))
+        index = put(blobs, index, f"{OCI}.index.v1+json")
         self.image = index["digest"]
+        index["annotations"] = {
+            "org.opencontainers.image.ref.name": self.version,
+            "io.containerd.image.name": f"docker.io/library/yinyang:{self.version}",  # how the files of deploy/ name it
+        }
+        top = {"oci-layout": {"imageLayoutVersion": "1.0.0"}, "index.json": {"schemaVersion": 2, "manifests": [index]}}
+        files = [(name, 0o644, json.dumps(content).encode()) for name, content in top.items()]
+        files += [(f"blobs/sha256/{digest}", 0o644, content) for digest, content in sorted(blobs.items())]
+        (self.folder / f"yinyang-{self.version}-oci.tar").write_bytes(packed(files, self.time))
 
     def build_image(self, platform, *options):
         """The configuration, and the one layer, of what the Dockerfile makes for a platform."""
@@ -205,20 +224,25 @@ class Release:
         [layer] = read
         return json.loads(config), layer
 
-    def put_image(self, layout, platform, architecture):
-        """Build one, and put it into the layout; the entry for the index."""
+    def put_image(self, blobs, platform, architecture):
+        """Build one, and put it among the blobs; the entry for the index."""
         config, layer = self.build_image(platform, *self.cache)
         program = only_file(layer)
         # from the layers that the build before has left
         _, listed = self.build_image(platform, "--target", "components")
-        self.packages |= {tuple(line.split()) for line in only_file(listed).decode().splitlines()}
+        self.system, *packages = (tuple(line.split()) for line in only_file(listed).decode().splitlines())
+        self.packages |= set(packages)
         static = self.folder / f"yinyang-{self.version}-linux-{architecture}"
         static.write_bytes(program)
         static.chmod(0o755)
-        # What buildah has kept of earlier builds has their times and their revision, and its configuration has a random
-        # host name. So the one file is packed anew, and only what the Dockerfile says is kept.
-        config["config"]["Labels"]["org.opencontainers.image.revision"] = self.commit
-        layer = packed(program, self.time)
+        # What buildah has kept of earlier builds has their times, versions, revisions and labels, and its configuration
+        # has a random host name. So the one file is packed anew, and only what the Dockerfile says is kept.
+        labels = {key: text for key, text in config["config"]["Labels"].items() if not key.startswith("io.buildah.")}
+        arguments = {"org.opencontainers.image.version": self.version, "org.opencontainers.image.revision": self.commit}
+        config["config"]["Labels"] = labels | arguments
+        variables = dict(item.split("=", 1) for item in config["config"]["Env"]) | {"YINYANG_APP_VERSION": self.version}
+        config["config"]["Env"] = ["=".join(item) for item in variables.items()]
+        layer = packed([("yinyang", 0o755, program)], self.time)
         said = ("User", "ExposedPorts", "Env", "Entrypoint", "Healthcheck", "Labels")
         config = {key: config[key] for key in ("architecture", "variant", "os") if config.get(key)} | {
             "created": self.created,
@@ -226,12 +250,12 @@ class Release:
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(layer)}"]},
         }
         return put(
-            layout,
+            blobs,
             {
                 "schemaVersion": 2,
                 "mediaType": f"{OCI}.manifest.v1+json",
-                "config": put(layout, config, f"{OCI}.config.v1+json"),
-                "layers": [put(layout, gzip.compress(layer, mtime=0), f"{OCI}.layer.v1.tar+gzip")],
+                "config": put(blobs, config, f"{OCI}.config.v1+json"),
+                "layers": [put(blobs, gzip.compress(layer, mtime=0), f"{OCI}.layer.v1.tar+gzip")],
             },
             f"{OCI}.manifest.v1+json",
         ) | {"platform": {key: config[key] for key in ("architecture", "os", "variant") if key in config}}
@@ -241,10 +265,17 @@ class Release:
     def write_components(self):
         """What is in the static programs, and what all was made with: an SPDX document, as JSON."""
         own = component("yinyang", self.version, f"pkg:pypi/yinyang-serve@{self.version}", "MIT")
-        components, relations = [own], [relation("DOCUMENT", "DESCRIBES", own)]
-        for package, version in sorted(self.packages):
-            part = component(package, version, f"pkg:deb/debian/{package}@{quote(version)}?distro=debian-13")
-            components.append(part)
+        name, number = self.system
+        # Trivy looks up packages only where it finds a system, which it knows by this name, and a source by these words
+        system = component(name, number) | {
+            "SPDXID": f"SPDXRef-OperatingSystem-{name}",
+            "primaryPackagePurpose": "OPERATING-SYSTEM",
+        }
+        components, relations = [own, system], [relation("DOCUMENT", "DESCRIBES", own)]
+        for package, version, source, of_source in sorted(self.packages):
+            part = component(package, version, locator(package, version, self.system))
+            components.append(part | {"sourceInfo": f"built package from: {source} {of_source}"})
+            relations.append(relation(system, "CONTAINS", part))
             relations.append(
                 relation(own, "STATIC_LINK", part)
                 if package.startswith(LINKED)
@@ -252,8 +283,8 @@ class Release:
             )
         pinned = re.findall(r"^(\S+)==(\S+)$", (self.tree / "tools/requirements-release.txt").read_text(), re.M)
         for name, version in pinned:
-            if name in {"cython", "setuptools", "ziglang"}:  # the others only check
-                part = component(f"{name}-of-wheels", version, f"pkg:pypi/{name}@{version}")
+            if name in {"cython", "setuptools", "ziglang"}:  # those of the wheels; the others only check
+                part = component(name, version, f"pkg:pypi/{name}@{version}")
                 components.append(part)
                 relations.append(relation(part, "BUILD_TOOL_OF", own))
         document = {
@@ -292,7 +323,7 @@ class Release:
             builder = f"{variables['GITHUB_SERVER_URL']}/{variables['GITHUB_WORKFLOW_REF']}"
             invocation = f"{source}/actions/runs/{variables['GITHUB_RUN_ID']}"
         tools = (self.tree / "tools/requirements-release.txt").read_text()
-        debian = sorted(f"pkg:deb/debian/{name}@{quote(version)}" for name, version in self.packages)
+        packages = sorted(locator(name, version, self.system) for name, version, *_ in self.packages)
         statement = {
             "_type": "https://in-toto.io/Statement/v1",
             "subject": subjects,
@@ -304,7 +335,7 @@ class Release:
                     "resolvedDependencies": [
                         {"uri": f"git+{source or 'file:.'}", "digest": {"gitCommit": self.commit}},
                         *({"uri": f"pkg:pypi/{line.replace('==', '@')}"} for line in tools.split() if "==" in line),
-                        *({"uri": uri} for uri in debian),
+                        *({"uri": uri} for uri in packages),
                     ],
                 },
                 "runDetails": {
@@ -321,23 +352,24 @@ class Release:
         return sorted(path for name in names for path in self.folder.glob(name))
 
 
-def put(layout, content, media_type):
+def put(blobs, content, media_type):
     """Put bytes, or an object as JSON, among the blobs of an OCI layout; its descriptor."""
     if not isinstance(content, bytes):
         content = json.dumps(content, separators=(",", ":")).encode()
     digest = sha256(content)
-    (layout / "blobs/sha256" / digest).write_bytes(content)
+    blobs[digest] = content
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
 
 
-def packed(program, time):
-    """The layer that holds a program."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w", format=tarfile.USTAR_FORMAT) as files:
-        member = tarfile.TarInfo("yinyang")
-        member.size, member.mtime, member.mode = len(program), time, 0o755
-        files.addfile(member, io.BytesIO(program))
-    return layer.getvalue()
+def packed(files, changed):
+    """A tar archive of files: name, mode and content of each."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as made:
+        for name, mode, content in files:
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime, member.mode = len(content), changed, mode
+            made.addfile(member, io.BytesIO(content))
+    return archive.getvalue()
 
 
 def only_file(layer):
@@ -347,8 +379,14 @@ def only_file(layer):
         return files.extractfile(member).read()
 
 
-def component(name, version, locator, terms="NOASSERTION"):
+def locator(package, version, system):
+    """The package URL of one of Debian's packages."""
+    return f"pkg:deb/debian/{package}@{quote(version)}?distro={'-'.join(system)}"
+
+
+def component(name, version, url="", terms="NOASSERTION"):
     """A package of SPDX."""
+    reference = {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": url}
     return {
         "SPDXID": f"SPDXRef-{re.sub(r'[^A-Za-z0-9.-]', '-', name)}",
         "name": name,
@@ -358,9 +396,7 @@ def component(name, version, locator, terms="NOASSERTION"):
         "licenseConcluded": terms,
         "licenseDeclared": terms,
         "copyrightText": "NOASSERTION",
-        "externalRefs": [
-            {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": locator}
-        ],
+        "externalRefs": [reference] if url else [],
     }
 
 

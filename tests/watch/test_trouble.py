@@ -128,6 +128,8 @@ def test_a_reader_that_takes_nothing(is_terminal: bool, number: int, web_lone: i
     if watch.name == HTTPX:
         pytest.skip("Python goes on with a write that a signal has interrupted")
     reader, writer = pty.openpty() if is_terminal else os.pipe()
+    if is_terminal:
+        termios.tcflow(writer, termios.TCOOFF)  # rather than full, which a busy kernel takes back
     with running(watch, f"http://127.0.0.1:{web_lone}/", "--rate", 5000, "--jsonl", stdout=writer) as process:
         os.close(writer)
         stuck = f"/proc/{process.pid}/wchan"

@@ -10,11 +10,8 @@ from ..os.syscalls cimport (
 )
 from ..text.buffer cimport Text, text_open, text_printable, text_put, text_string, text_system_error
 
-cdef enum:  # ms; both together end within 2 s
-    DEADLINE = 1000  # no call begins after this
-    CALL_TIMEOUT = 900  # of one call
-
 cdef enum:
+    PATIENCE = 2000  # ms for all of it
     STATUS_LENGTH = 13  # bytes of `HTTP/1.1 200 `
 
 
@@ -22,7 +19,7 @@ cdef inline bint healthcheck(const char *host, int port, bint proxy_protocol, Te
     """Whether the server at an address (NULL: on this host) sends a whole response with 200 in time. If not, the
     message says why. `proxy_protocol`: it wants a PROXY header first. It requests /livez, which is not logged; with
     --plain that is the page, like every path."""
-    cdef int64_t deadline = monotonic_ms() + DEADLINE
+    cdef int64_t deadline = monotonic_ms() + PATIENCE
     cdef const char *where = "0.0.0.0"
     cdef char status[STATUS_LENGTH]
     cdef Address address
@@ -37,7 +34,7 @@ cdef inline bint healthcheck(const char *host, int port, bint proxy_protocol, Te
     if fd < 0:
         error = errno
     else:
-        socket_timeout(fd, SO_SNDTIMEO, CALL_TIMEOUT)
+        socket_timeout(fd, SO_SNDTIMEO, PATIENCE)  # of connect(2) too
         error = 0 if connect(fd, <const sockaddr *>&address.storage, address.size) == 0 else errno_of_call()
         if error == 0:
             error = exchange(fd, deadline, proxy_protocol, &response)
@@ -56,20 +53,22 @@ cdef inline int exchange(int fd, int64_t deadline, bint proxy_protocol, Text *re
                                 "Connection: close\r\n\r\n")
     cdef char buffer[1024]
     cdef ssize_t received
+    cdef int64_t left
     if not proxy_protocol:
         request += strlen("PROXY UNKNOWN\r\n")
-    socket_timeout(fd, SO_SNDTIMEO, CALL_TIMEOUT)
-    socket_timeout(fd, SO_RCVTIMEO, CALL_TIMEOUT)
-    if send(fd, request, strlen(request), MSG_NOSIGNAL) < 0:
+    if send(fd, request, strlen(request), MSG_NOSIGNAL) < 0:  # a new connection takes as much at once
         return errno_of_call()
-    while monotonic_ms() < deadline:
+    while True:
+        left = deadline - monotonic_ms()
+        if left <= 0:
+            return ETIMEDOUT
+        socket_timeout(fd, SO_RCVTIMEO, <int>left)
         received = recv(fd, buffer, sizeof(buffer), 0)
         if received == 0:
             return 0
         if received < 0:
             return errno_of_call()
         text_put(response, buffer, <size_t>received)
-    return ETIMEDOUT
 
 
 cdef inline int errno_of_call() noexcept nogil:

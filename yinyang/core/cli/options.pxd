@@ -9,7 +9,7 @@ from ..config.config cimport (
 )
 from ..os.syscalls cimport getenv
 from ..text.argument cimport argument_names, argument_value
-from ..text.buffer cimport Text, llu, text_format, text_quoted, text_string
+from ..text.buffer cimport Text, llu, text_clear, text_format, text_quoted, text_string
 
 cdef extern from "option_table.h" nogil:
     enum:
@@ -58,7 +58,7 @@ cdef inline int options_parse(Config *config, int count, const char **arguments,
         options_from_platform(config)
     if not given.options[OPTION_HEALTHCHECK]:
         return ACTION_SERVE
-    message.length = 0  # a health check reports on the server only
+    text_clear(message)  # a health check reports on the server only
     if config.numbers[OPTION_PORT] == 0:
         text_string(message, "--healthcheck wants the port of a server, not 0")
         return ACTION_ERROR
@@ -131,6 +131,7 @@ cdef inline bint option_set(Config *config, Given *given, int option, const char
         return False
     if config_set(config, option, value):
         return True
+    text_clear(message)
     text_format(message, "--%s", row.word)
     text_wants(message, option, value)
     return False
@@ -165,7 +166,7 @@ cdef inline bint options_from_environment(Config *config, const Given *given, Te
             variable = "PORT"  # which many platforms set
             value = variable_value(variable)
         if value != NULL and not config_set(config, option, value):
-            message.length = 0
+            text_clear(message)
             text_string(message, variable)
             text_wants(message, option, value)
             return False

@@ -11,7 +11,7 @@ from ..os.address cimport Address, address_parse
 from ..os.capacity cimport connections_affordable
 from ..os.cpus cimport cpus_usable
 from ..os.syscalls cimport gethostname
-from ..text.buffer cimport Text, is_printable, llu, number_parse, text_format, text_string
+from ..text.buffer cimport Text, is_printable, llu, number_parse, text_clear, text_format, text_string
 from ..text.duration cimport MS_PER_SECOND, duration_parse, span_parse
 
 cdef extern from "option_table.h" nogil:
@@ -211,9 +211,9 @@ cdef inline bint config_is_consistent(const Config *config, Text *message) noexc
     cdef int i
     for i in range(6 if config.numbers[OPTION_PLAIN] else 0):
         if config.numbers[others[i]] or config.texts[others[i]] != NULL:
-            message.length = 0
-            text_format(message, "--plain serves the page of the original and nothing else; --%s does not go with it",
-                        option_table[others[i]].word)
+            text_clear(message)
+            text_format(message, "--plain serves the page of the original and nothing else; --%s does not go with it, "
+                        "nor does its variable", option_table[others[i]].word)
             return False
     return True
 

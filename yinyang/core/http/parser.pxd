@@ -1131,7 +1131,7 @@ cdef inline const uint8_t *parse_host(Parser *p, const uint8_t *pos, const uint8
             if p.position.host != HOST_START:
                 p.position.host = HOST_END
         elif p.position.host == HOST_END or not parse_host_byte(p, byte):
-            p.error = ERROR_HOST
+            p.error = ERROR_LINE_END if byte == LF else ERROR_HOST
     return pos
 
 
@@ -1161,7 +1161,7 @@ cdef inline const uint8_t *parse_content_length(Parser *p, const uint8_t *pos, c
             if pos[0] == CR and p.position.value != VALUE_START:
                 p.state = STATE_FIELD_LF
             else:
-                p.error = ERROR_LENGTH
+                p.error = ERROR_LINE_END if pos[0] == LF else ERROR_LENGTH
             return pos + 1
         pos += 1
     return pos

@@ -146,6 +146,12 @@ cdef inline const uint8_t *address_bytes(const Address *address) noexcept nogil:
     return <const uint8_t *>&(<const sockaddr_in *>&address.storage).sin_addr
 
 
+cdef inline bint address_is_of_many(const Address *address) noexcept nogil:
+    """Whether it is for groups of hosts: a socket can be bound to it, but nobody can connect to it. IPv4 has these from
+    224.0.0.0 on, up to the broadcast address (RFC 5771, RFC 919), IPv6 in ff00::/8 (RFC 4291 section 2.7)."""
+    return address_bytes(address)[0] >= (224 if address.storage.ss_family == AF_INET else 255)
+
+
 cdef inline bint address_is_any(const Address *address) noexcept nogil:
     """Whether it stands for all addresses of this host."""
     cdef uint8_t zeros[16]

@@ -4,7 +4,9 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memset, strlen
 
 from ..text.buffer cimport Text, llu, number_parse, text_format, text_printable, text_string, text_system_error
-from .address cimport Address, address_is_any, address_make_local, address_parse, address_port, text_url
+from .address cimport (
+    Address, address_is_any, address_is_of_many, address_make_local, address_parse, address_port, text_url
+)
 from .handshakes cimport handshakes_defer
 from .syscalls cimport (
     AF_INET, AF_INET6, AF_UNSPEC, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, FD_CLOEXEC, F_GETFL, F_SETFD,
@@ -29,7 +31,7 @@ cdef inline int listener_open(const char *host, int port) noexcept nogil:
     cdef int fd
     if host != NULL:
         address_parse(&address, host, port)
-        return listener_at(&address)
+        return -EADDRNOTAVAIL if address_is_of_many(&address) else listener_at(&address)
     address_parse(&address, "::", port)
     fd = listener_at(&address)
     if fd == -EAFNOSUPPORT or fd == -EADDRNOTAVAIL:
@@ -228,5 +230,7 @@ cdef inline void listener_error_message(Text *text, int error, const char *host,
                     "sysctl net.ipv4.ip_unprivileged_port_start=0")
     elif error == EADDRNOTAVAIL:
         text_string(text, "this host does not have that address; leave out --host to listen on all that it has")
+    elif error == EINVAL and host != NULL:
+        text_string(text, "such an address is one of a link alone; leave out --host to listen on all addresses")
     else:
         text_system_error(text, error)

@@ -472,10 +472,10 @@ cdef inline void socket_option(int fd, int level, int option, int value) noexcep
 
 
 cdef inline void socket_timeout(int fd, int option, int ms) noexcept nogil:
-    """SO_RCVTIMEO or SO_SNDTIMEO, the time that one call may wait: less than a second."""
+    """SO_RCVTIMEO or SO_SNDTIMEO, the time that one call may wait; 0 is for ever (socket(7))."""
     cdef timeval timeout
-    timeout.tv_sec = 0
-    timeout.tv_usec = ms * 1000
+    timeout.tv_sec = ms // 1000
+    timeout.tv_usec = ms % 1000 * 1000
     setsockopt(fd, SOL_SOCKET, option, &timeout, sizeof(timeout))
 
 

@@ -5,10 +5,10 @@ so nothing that a request brings is run by a browser.
 """
 
 from libc.stdint cimport uint16_t, uint64_t, uint8_t
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, strlen
 
 from ..http.head_record cimport HeadRecord
-from ..http.parser cimport COLON, HTAB, LF, SP, lower_case, method_names
+from ..http.parser cimport COLON, HTAB, LF, SLASH, SP, lower_case, method_names
 from ..http.proxy_header cimport source_address
 from ..identity.identity cimport Identity
 from ..os.address cimport Address, address_of_socket, text_address, text_address_and_port
@@ -112,7 +112,7 @@ cdef inline void echo_json(Text *body, const Request *request, const Fields *fie
     cdef size_t before
     cdef int i
     text_string(body, '{"host":')
-    json_host(body, fields)
+    json_host(body, request, fields)
     text_string(body, ',"method":"')
     text_method(body, request)
     text_string(body, '","url":')
@@ -138,10 +138,20 @@ cdef inline void echo_json(Text *body, const Request *request, const Fields *fie
     text_string(body, '},"truncated":true}\n' if truncated else "}}\n")
 
 
-cdef inline void json_host(Text *body, const Fields *fields) noexcept nogil:
-    """The value of Host; empty if there is none, as HTTP/1.0 allows."""
+cdef inline void json_host(Text *body, const Request *request, const Fields *fields) noexcept nogil:
+    """The host of a target in absolute-form, as RFC 9112 section 3.2.2 demands, else the value of Host; empty if there
+    is none, as HTTP/1.0 allows."""
+    cdef const HeadRecord *head = request.head
+    cdef size_t begin = 0
+    cdef size_t end = min(<size_t>request.parser.path, <size_t>head.target)
     cdef Field host
     cdef int i
+    while begin < end and head.bytes[begin] != SLASH:
+        begin += 1
+    begin += strlen("//")
+    if begin < end:
+        text_quoted_bytes(body, <const char *>head.bytes + begin, end - begin)
+        return
     host.name = <const uint8_t *>"host"
     host.name_length = 4
     for i in range(fields.count):

@@ -17,8 +17,15 @@ from .whoami cimport State, WHOAMI_MAX, whoami_body, whoami_fields, whoami_forma
 cdef extern from *:
     """
     #define FAULTS_ARE_OFF "faults on request are off here (--faults)"
+    #define CODE_WORDS "code= is a status from 200 to 599, such as code=503"
+    #define LATENCY_WORDS \
+        "latency= is a time from 0 to 10 s, or two, such as latency=300ms or latency=100ms..500ms"
+    #define LONG_WORDS "a target that asks for a fault has at most 256 bytes"
     """
     const char *FAULTS_ARE_OFF
+    const char *CODE_WORDS
+    const char *LATENCY_WORDS
+    const char *LONG_WORDS
 
 
 cdef inline int status_render(Text *text, const Request *request) noexcept nogil:
@@ -37,12 +44,11 @@ cdef inline int fault_render(Text *text, const Request *request, int fault, cons
     if fault == ASKED_WRONG_RATE:
         return words_render(text, request, 400, "fail= is a share in percent, from 0 to 100, such as fail=20", fields)
     if fault == ASKED_WRONG_CODE:
-        return words_render(text, request, 400, "code= is a status from 200 to 599, such as code=503", fields)
+        return words_render(text, request, 400, CODE_WORDS, fields)
     if fault == ASKED_WRONG_LATENCY:
-        return words_render(text, request, 400, "latency= is a time from 0 to 10 s, or two, such as latency=300ms or "
-                            "latency=100ms..500ms", fields)
+        return words_render(text, request, 400, LATENCY_WORDS, fields)
     if fault == ASKED_TOO_LONG:
-        return words_render(text, request, 400, "a target that asks for a fault has at most 256 bytes", fields)
+        return words_render(text, request, 400, LONG_WORDS, fields)
     return words_render(text, request, 403, FAULTS_ARE_OFF, fields)
 
 

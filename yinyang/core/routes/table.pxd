@@ -39,6 +39,9 @@ cdef extern from "routes.h" nogil:
         ROUTE_LIVEZ
         ROUTE_METRICS
         ROUTE_NO_CONTROL
+        ROUTE_NO_HEALTH
+        ROUTE_NO_READY
+        ROUTE_NO_READYZ
         ROUTE_READY
         ROUTE_HEALTH
         ROUTE_READYZ
@@ -125,6 +128,9 @@ cdef inline int route_render(int route, Text *text, const Request *request, Work
     if route == ROUTE_NO_CONTROL:
         return words_render(text, request, 404, "there are POST /fault_injection/enable and /fault_injection/disable, "
                             "and GET /fault_injection/status", "")
+    if route == ROUTE_NO_READYZ or route == ROUTE_NO_READY or route == ROUTE_NO_HEALTH:
+        return words_render(text, request, 404, "there are POST /readyz/disable and /readyz/enable, and GET /readyz",
+                            "")
     if route == ROUTE_METRICS:
         return metrics_render(text, request)
     return redirect_render(text, request)

@@ -1,7 +1,7 @@
 """Text: a buffer of a fixed size, escaping, and small parsers."""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
-from libc.string cimport strlen
+from libc.string cimport memset, strlen
 
 ctypedef unsigned long long llu  # what the verb %llu of a template takes
 
@@ -27,6 +27,12 @@ cdef enum:
 cdef inline void text_open(Text *text, char *pos, size_t room) noexcept nogil:
     text.data = pos
     text.room = room
+    text.length = 0
+
+
+cdef inline void text_clear(Text *text) noexcept nogil:
+    """Begin anew where a NUL ends what is read of the buffer."""
+    memset(text.data, 0, min(text.length, text.room))
     text.length = 0
 
 
