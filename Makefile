@@ -100,6 +100,10 @@ $(addprefix $(KUBERNETES)/,coredns metrics-server): $(KUBERNETES)/%: $(wildcard 
 bench: dev ## compare what a request costs, with other servers (benchmarks/README.md)
 	$(BIN)/python -m benchmarks.compare $(OPTIONS)
 
+atlas: dev ## play the scenes of docs/atlas.md behind five balancers, in a quarter of an hour (root); OPTIONS="--scenes 'kill -9'" chooses
+	$(BIN)/pip install -q -r tests/requirements-proxies.txt
+	$(BIN)/python -m benchmarks.atlas $(OPTIONS)
+
 instructions: dev ## count the instructions of a request, and compare them with the committed figures (valgrind)
 	$(BIN)/python -m benchmarks.instructions --check
 
@@ -122,4 +126,4 @@ clean: ## remove all that was made
 	rm -rf .venv build *.egg-info yinyang/*.so .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help dev test lint linters format load static cross image dist release release-test release-tools wheel-test kubernetes bench studies instructions sanitize memcheck fuzz bare clean
+.PHONY: help dev test lint linters format load static cross image dist release release-test release-tools wheel-test kubernetes bench atlas studies instructions sanitize memcheck fuzz bare clean

@@ -100,10 +100,9 @@ def test_images_have_the_versions_that_are_tested(tool: str) -> None:
 # ---- what they do ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@contextlib.contextmanager
+def engine(folder: Path) -> Iterator[Path]:
     """A folder with the options that Podman needs here, and the socket on which it serves what Docker would."""
-    folder = tmp_path_factory.mktemp("engine")
     (folder / "containers.conf").write_text(ENGINE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONTAINERS_CONF", str(folder / "containers.conf"))
@@ -118,15 +117,21 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             service.wait(PATIENCE)
 
 
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with engine(tmp_path_factory.mktemp("engine")) as folder:
+        yield folder
+
+
 class Balanced:
     """Starts a balancer and its replicas."""
 
     def __init__(self, image: str, settings: Path) -> None:
-        self._image, self._settings = image, settings
+        self.image, self._settings = image, settings
 
-    def __call__(self, tool: str, *options: str, **variables: str) -> contextlib.AbstractContextManager[Cluster]:
-        file = FILES[tool]
-        name = re.search(r"image: (\S+)", file.read_text())[1]
+    def balancer_image(self, tool: str) -> str:
+        """The name of the image that the Compose file names, under which there is at least one that stands in."""
+        name = re.search(r"image: (\S+)", FILES[tool].read_text())[1]
         if tool == "haproxy":
             stand_in(name, "haproxy.Dockerfile", ROOT / "deploy")
         else:
@@ -136,8 +141,14 @@ class Balanced:
                 shutil.copy(program(tool), folder / tool)
                 (folder / tool).chmod(0o755)
             stand_in(name, "balancers.Dockerfile", folder, "--build-arg", f"PROGRAM={tool}")
+        return name
+
+    def __call__(
+        self, tool: str, *options: str, up: Sequence[str] = (), **variables: str
+    ) -> contextlib.AbstractContextManager[Cluster]:
+        self.balancer_image(tool)
         socket = {"DOCKER_SOCKET": f"{self._settings}/podman.sock"}
-        return composed(self._image, *options, file=file, **socket, **variables)
+        return composed(self.image, *options, up=up, file=FILES[tool], **socket, **variables)
 
 
 @pytest.fixture
