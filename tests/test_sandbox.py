@@ -51,8 +51,8 @@ OF_THE_PARENT = "fork|clone|write elsewhere|listen|block signals"
 OTHER_ARGUMENTS_OF_THE_PARENT = (
     "ask for an option|pair of another kind|pair of another family|executable memory|memory over memory|"
     "make executable|clone into a new user namespace|clone into new namespaces|"
-    "thread|signal|stop itself|quit|stop another|kill all|kill the group|set a handler|be dumpable|change the memory map|be traceable|limits|"
-    "limits of another|another filter"
+    "thread|signal|stop itself|quit|stop another|kill all|kill the group|set a handler|be dumpable|"
+    "change the memory map|be traceable|limits|limits of another|another filter"
 )
 NOTHING = (
     "socket|connect|connect the listener|bind|accept with an address|send a message|send messages|send directly|"
