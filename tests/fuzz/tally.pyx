@@ -174,7 +174,9 @@ cdef public int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) noexcep
         else:
             sample.failure = record[4] - 130 if record[4] < 145 else 345 + record[4]
             if record[3] & 1:
-                label_number(&sample.replica.host, "web-", host)
+                answer_of(&sample, host, record[3] & ~1)
+                sample.is_answer = False
+                sample.replica.started = 0  # which no header tells
         sample.connection = record[5] >> 3
         if record[5] & 2:
             label_number(&sample.cookie_of, "web-", host ^ (record[5] >> 4))

@@ -177,9 +177,7 @@ def scenes() -> dict[str, list[Sample]]:
             lambda at, place: Sample(at, place % 3, 500 if place % 3 == 2 else None),
             lambda at, place: Sample(at, place % 3),
         ),
-        "one never answers": [
-            Sample(100 * place, place % 2, 503 if place % 2 else None) for place in range(60)
-        ],
+        "one never answers": [Sample(100 * place, place % 2, 503 if place % 2 else None) for place in range(60)],
         "a quarter of all fails": after(
             drawn([1, 1], 100, 9), lambda at, place: Sample(at, place % 2, 502 if place % 4 == 3 else None)
         ),

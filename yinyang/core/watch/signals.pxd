@@ -1,8 +1,9 @@
 """Signals, which are read as events (signalfd(2))."""
 
 from ..os.syscalls cimport (
-    SFD_CLOEXEC, SFD_NONBLOCK, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH, SIGXFSZ, SIG_BLOCK, SIG_DFL, SIG_IGN,
-    errno, monotonic_us, pthread_sigmask, read, sigaddset, sigemptyset, signal, signalfd, signalfd_siginfo, sigset_t
+    SFD_CLOEXEC, SFD_NONBLOCK, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH, SIGXFSZ, SIG_BLOCK,
+    SIG_DFL, SIG_IGN, errno, monotonic_us, pthread_sigmask, read, sigaddset, sigemptyset, signal, signalfd,
+    signalfd_siginfo, sigset_t
 )
 from .sample cimport US_PER_SECOND
 from .state cimport MODE_SCREEN, Watch, watch_end
