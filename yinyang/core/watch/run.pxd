@@ -197,7 +197,7 @@ cdef inline void watch_reserve_descriptors(Watch *w) noexcept nogil:
     """Ask for no more at the same time than there can be connections."""
     cdef char bytes[128]
     cdef Text text
-    cdef uint64_t limit
+    cdef uint64_t limit = 0
     cdef int scrapes = SCRAPES_MAX if w.options.metrics_port else 0
     cdef int allowed = max(descriptors_reserve(w.options.concurrency + scrapes, &limit) - scrapes, 1)
     if allowed >= w.options.concurrency:
