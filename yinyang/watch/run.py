@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import math
 import os
 import resource
 import signal
@@ -51,12 +50,13 @@ def _possible_concurrency(wanted: int) -> int:
     """How many connections there can be, with the limit of open files raised as far as it may be."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    limit = math.inf if limit == resource.RLIM_INFINITY else limit
+    if limit == resource.RLIM_INFINITY:
+        return wanted
     possible = max(1, min(wanted, limit - len(os.listdir("/proc/self/fd")) - SPARE_FILES))
     if possible < wanted:
         words = f"at most {possible} requests at the same time, not {wanted}, as the limit of open files is {limit}"
         print(f"yinyang.watch: {words}", file=sys.stderr)
-    return int(possible)
+    return possible
 
 
 def _say(text: str) -> None:
