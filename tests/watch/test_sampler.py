@@ -40,7 +40,7 @@ async def answer(slot, cookies):
 
 async def main():
     options = WatchOptions(sys.argv[1:])
-    sampler, samples = Sampler(options, client_maker(options), lambda: now if idle else 0.0), []
+    sampler, samples = Sampler(options, options.concurrency, client_maker(options), lambda: now if idle else 0.0), []
     sampler._get_whoami = answer
     await sampler.run(samples.append, asyncio.Event())
     print(json.dumps([[sample.start for sample in samples], most]))

@@ -26,10 +26,15 @@ cdef enum:  # members of the object that a replica describes itself with
     MEMBERS
 
 
-cdef inline bint answer_describe(const Answer *a, Described *d) noexcept nogil:
-    """Whom an answer tells of that is done. False if it tells of nobody."""
+cdef inline void described_clear(Described *d) noexcept nogil:
+    """Nothing is known."""
     memset(d, 0, sizeof(Described))
     d.start_ms = -1
+
+
+cdef inline bint answer_describe(const Answer *a, Described *d) noexcept nogil:
+    """Whom an answer tells of that is done. False if it tells of nobody."""
+    described_clear(d)
     if a.body.bytes == NULL:
         return False
     if describe_json(&a.body, d) or describe_lines(&a.body, d) or describe_header(a, d) or describe_other(&a.body, d):
@@ -40,7 +45,7 @@ cdef inline bint answer_describe(const Answer *a, Described *d) noexcept nogil:
 
 cdef inline bint failure_describe(const Answer *a, Described *d) noexcept nogil:
     """Whose failure an answer is, of which there is no more than the head. False if it does not tell."""
-    memset(d, 0, sizeof(Described))
+    described_clear(d)
     if not describe_header(a, d):
         return False
     describe_rest(d)
