@@ -91,11 +91,16 @@ class Terminal:
             assert time.monotonic() < deadline, self.text
             assert self.read(), self.text
 
+    def read_to_end(self) -> int:
+        """The exit code."""
+        deadline = time.monotonic() + PATIENCE
+        while self.read():
+            assert time.monotonic() < deadline, self.text
+        return self.process.wait(PATIENCE)
+
     def end(self) -> int:
         os.kill(self.process.pid, signal.SIGINT)
-        while self.read():
-            pass
-        return self.process.wait(PATIENCE)
+        return self.read_to_end()
 
     def close(self) -> None:
         self.process.kill()
@@ -176,9 +181,7 @@ def test_quit(web_lone: int, terminal: Callable[..., Terminal]) -> None:
     shown = terminal(f"http://127.0.0.1:{web_lone}", "--rate", 50)
     shown.read_until(lambda text: "web-lone" in text)
     os.kill(shown.process.pid, signal.SIGQUIT)
-    while shown.read():
-        pass
-    assert shown.process.wait(PATIENCE) == -signal.SIGQUIT
+    assert shown.read_to_end() == -signal.SIGQUIT
     assert LEFT in shown.text
     assert shown.text.rpartition("\x1b[?25")[2][0] == "h"
 
@@ -204,9 +207,7 @@ def test_an_encoding_that_lacks_characters(encoding: str, web_lone: int, termina
 
 def test_expectations_at_the_end(web_lone: int, terminal: Callable[..., Terminal]) -> None:
     shown = terminal(f"http://127.0.0.1:{web_lone}", "--count", 5, "--rate", 50, "--expect-replicas", 2)
-    while shown.read():
-        pass
-    assert shown.process.wait(PATIENCE) == 1
+    assert shown.read_to_end() == 1
     _, _, left = shown.text.rpartition("\x1b[?1049l")
     assert "\N{CHECK MARK} expected an answer," in left
     assert "\N{BALLOT X} expected exactly 2 replicas, seen: 1: web-lone" in left

@@ -23,8 +23,10 @@ cdef inline int watch_open_signals(Watch *w) noexcept nogil:
     sigaddset(&minded, SIGTERM)
     sigaddset(&minded, SIGWINCH)
     if w.mode == MODE_SCREEN:  # else nothing has to be done before
-        sigaddset(&minded, SIGTSTP)
+        signal(SIGQUIT, SIG_DFL)  # it ends the watch, as SIGINT does, where a shell has had both ignored
         sigaddset(&minded, SIGQUIT)
+        if signal(SIGTSTP, SIG_DFL) != SIG_IGN:  # else the shell has no control of jobs, by which it could go on
+            sigaddset(&minded, SIGTSTP)
     w.signals = signalfd(-1, &minded, SFD_CLOEXEC | SFD_NONBLOCK)
     if w.signals < 0:
         return -errno
