@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from yinyang._core import Tally, WatchOptions
+from yinyang._core import Tally, WatchOptions, describe
 from yinyang.watch.sample import Replica
 
 LAST = 300  # requests
@@ -59,8 +59,9 @@ def replay(tally: Tally, samples: Sequence[Sample]) -> Iterator[Said]:
         replica = None
         if "host" in told:
             replica = Replica(*(told[key] for key in ("host", "short", "version", "colours", "zone", "node")))
-        led_by = (told["connection"], told.get("cookie_of"), told.get("served_by", ""))
-        tally.add(start, end, replica, told.get("failure", ""), *led_by)
+        elif named := describe(b"", told.get("served_by", "").encode()):
+            replica = Replica(**named)
+        tally.add(start, end, replica, told.get("failure", ""), told["connection"], told.get("cookie_of"))
         tally.wait(len(under_way), min(under_way, default=0.0))
         yield Said(end, number, tally.verdict(end))
 
