@@ -327,7 +327,7 @@ def test_testrun_and_its_lines() -> None:
     assert SCRIPT.name == config["file"]
     assert text.count(f"k6_cr={testrun['metadata']['name']},runner=true") == 2
     assert testrun["spec"]["runner"]["image"].endswith(
-        ":" + re.search(r"^module=\S+@v(.+)$", (ROOT / "tools/install-k6").read_text(), re.M)[1]
+        ":" + re.search(r" go\.k6\.io/k6@v(\S+) ", (ROOT / "tools/install-k6").read_text())[1]
     )
 
 

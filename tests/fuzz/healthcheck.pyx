@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport abort
 from libc.string cimport memcmp
 
-from yinyang.core.cli.healthcheck cimport DEADLINE, STATUS_LENGTH, exchange, is_healthy, text_problem
+from yinyang.core.cli.healthcheck cimport PATIENCE, STATUS_LENGTH, exchange, is_healthy, text_problem
 from yinyang.core.os.syscalls cimport (
     AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, close, monotonic_ms, send, shutdown, socketpair
 )
@@ -45,7 +45,7 @@ cdef public int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) noexcep
         sent += piece
     shutdown(ends[1], SHUT_WR)
     text_open(&response, status, STATUS_LENGTH)
-    error = exchange(ends[0], monotonic_ms() + DEADLINE, False, &response)
+    error = exchange(ends[0], monotonic_ms() + PATIENCE, False, &response)
     close(ends[0])
     close(ends[1])
     if error or response.length != sent:
