@@ -214,8 +214,9 @@ static inline struct bpf_step *sandbox_rule(struct bpf_step *step, const struct 
 }
 
 /* The filter over all calls of a worker, or of its parent, which has to allow what a worker does too, as that inherits
- * it, or of the watch: `whose`. The number of its steps. `wakeup` is the event by which workers wake each other, or
- * of the watch its own process, which it may stop; `program` is a file that may be executed, or -1. That no other file may is Landlock's business.
+ * it, or of the watch: `whose`. The number of its steps. `wakeup` is the event by which workers wake each other; for the
+ * watch, it is the number of its own process, which it may stop. `program` is a file that may be executed, or -1. That
+ * no other file may be is Landlock's business.
  *
  * The rules are searched from the top, so what a request takes comes first. A call without a condition costs nothing,
  * as the kernel remembers it (Linux 5.11); so there are conditions only where an argument could do harm.

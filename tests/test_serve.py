@@ -116,7 +116,7 @@ def test_bad_environment_names_the_variable(variables: dict[str, str], words: st
 def test_address_of_a_link(shape: Shape) -> None:
     done = shape.run("--port", "0", "--host", "fe80::1")
     assert done.returncode == 1
-    assert "such an address is one of a link alone; leave out --host" in done.stderr
+    assert "an address of one link does not say which interface it is of; leave out --host" in done.stderr
 
 
 @pytest.mark.host

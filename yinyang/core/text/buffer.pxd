@@ -31,7 +31,7 @@ cdef inline void text_open(Text *text, char *pos, size_t room) noexcept nogil:
 
 
 cdef inline void text_clear(Text *text) noexcept nogil:
-    """Begin anew where a NUL ends what is read of the buffer."""
+    """Empty a text whose reader stops at a NUL."""
     memset(text.data, 0, min(text.length, text.room))
     text.length = 0
 
