@@ -1,9 +1,10 @@
 """Attacks with thousands of connections: their outcome, their memory, and the latency of a well-behaved client."""
 
+import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -96,6 +97,7 @@ class Round:
 
     p99_without: float = 0.0  # seconds
     p99_with: float = 0.0  # seconds
+    p99_beside: float = 0.0  # seconds; of a second server in the same window, which nobody attacks
     longest: float | None = None  # seconds of the slowest response during a flood
     open_before: int = 0  # connections at the beginning of the window under attack
     open_after: int = 0  # and at its end
@@ -115,8 +117,9 @@ def attack_once(attack: Attack, contestant: Contestant, count: int, to_the_end: 
         result.longest = longest_during_flood(attack, contestant, count)
     with serving(contestant.command(port, DESCRIPTORS), SERVER_CPU, WORK / "log") as server:
         wait_until_ready(port, GET_CLOSE)
-        with probe_client(port) as probe:
-            result.p99_without = window_without(attack, probe, count, result)
+        with second_server(contestant) as beside, probe_client(port) as probe, probe_client(beside) as probe_beside:
+            probes = [probe, probe_beside]
+            result.p99_without, _ = window_without(attack, probes, count, result)
             memory, held = pss(server.pid), descriptors(server.pid)
             with ManyConnections(port, attack.reads) as many:
                 run = send_slowly(attack, many, count) if attack.is_slow() else flood(attack, many, count, server.pid)
@@ -125,7 +128,7 @@ def attack_once(attack: Attack, contestant: Contestant, count: int, to_the_end: 
                 if result.open_before:
                     result.memory = (pss(server.pid) - memory) / result.open_before
                     result.kernel_memory = socket_memory(port) / result.open_before
-                result.p99_with = timed_window(probe, run, result)
+                result.p99_with, result.p99_beside = timed_window(probes, run, result)
                 result.open_after = many.open_count()
                 if to_the_end:
                     run(lambda: not many.open_count(), last + attack.observed - time.monotonic())
@@ -134,6 +137,15 @@ def attack_once(attack: Attack, contestant: Contestant, count: int, to_the_end: 
                     result.durations = sorted(each.duration for each in many.connections if each.end)
                     result.held = max(0, descriptors(server.pid) - held)
     return result
+
+
+@contextlib.contextmanager
+def second_server(contestant: Contestant) -> Iterator[int]:
+    """Another one on the same CPU, and its port. What its client waits for is the machine, and not an attack."""
+    port = free_port()
+    with serving(contestant.command(port, DESCRIPTORS), SERVER_CPU, WORK / "log-beside"):
+        wait_until_ready(port, GET_CLOSE)
+        yield port
 
 
 def longest_during_flood(attack: Attack, contestant: Contestant, count: int) -> float:
@@ -179,21 +191,22 @@ def flood(attack: Attack, many: ManyConnections, count: int, pid: int) -> Run:
     return partial(watch, many)
 
 
-def window_without(attack: Attack, probe: ProbeClient, count: int, result: Round) -> float:
+def window_without(attack: Attack, probes: list[ProbeClient], count: int, result: Round) -> list[float]:
     """A window without the attack, in which the generator sends as many bytes to a socket of its own."""
     with socket.create_server(("127.0.0.1", 0)) as sink, ManyConnections(sink.getsockname()[1], reads=True) as many:
         run: Run = partial(watch, many)
         if attack.is_slow():
             run = SlowSender(many, [many.connect()] * count, [b"x"] * 10, attack.interval).run
-        return timed_window(probe, run, result)
+        return timed_window(probes, run, result)
 
 
-def timed_window(probe: ProbeClient, run: Run, result: Round) -> float:
-    """The p99 of the probe client in seconds; notes the share of other programs."""
+def timed_window(probes: list[ProbeClient], run: Run, result: Round) -> list[float]:
+    """The p99 of each probe client in seconds; notes the share of other programs."""
     busy, own, start = busy_time(), cpu_time(os.getpid()), time.monotonic()
-    probe.begin(WINDOW)
-    run(probe.done, WINDOW + PATIENCE)
-    p99 = percentile(probe.times(), 0.99)
+    for probe in probes:
+        probe.begin(WINDOW)
+    run(lambda: all(probe.done() for probe in probes), WINDOW + PATIENCE)
+    p99s = [percentile(probe.times(), 0.99) for probe in probes]
     others = busy_time() - busy - (cpu_time(os.getpid()) - own)
     result.others = max(result.others, others / (time.monotonic() - start) / os.cpu_count())
-    return p99
+    return p99s

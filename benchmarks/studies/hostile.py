@@ -17,6 +17,9 @@ p99             Latency of a client with one connection and a request every 5 ms
                 has a window without the attack and a window with it, on the same new server; the table has the median
                 and the range of the rounds. In the window without it, the generator sends as many bytes to a socket
                 of its own.
+p99 beside      Likewise of a second client, in the window with the attack: its server is one more of the same kind, on
+                the same CPU, which nobody attacks. So it tells what the clients wait for because the attack is on the
+                same two CPUs, and the ratio, of "with" to "beside", what the attack costs beyond that.
 memory          Growth of the proportional set size of the server's processes (user space only) per connection that is
                 open when the window under attack begins; the median of the rounds.
 kernel          Likewise, the buffers that the kernel has for the server's connections (ss -tm); the client's side has
@@ -73,7 +76,8 @@ def attack_row(rounds: list[Round]) -> list[str]:
         f"{statistics.median(last.durations):.2f} (max {max(last.durations):.2f})" if last.durations else "",
         extent([each.p99_without for each in rounds], 1000),
         extent([each.p99_with for each in rounds], 1000),
-        extent([each.p99_with / each.p99_without for each in rounds], 1),
+        extent([each.p99_beside for each in rounds], 1000),
+        extent([each.p99_with / each.p99_beside for each in rounds], 1),
         f"{statistics.median(memory):,.0f}" if memory else "none open",
         f"{statistics.median(kernel):,.0f}" if kernel else "none open",
         f"{last.open_before:,} to {last.open_after:,}",
@@ -101,7 +105,8 @@ def attacked(attack: Attack, servers: list[Contestant], scale: float) -> tuple[s
         "time to the end, s",
         "p99 without, ms",
         "p99 with, ms",
-        "ratio",
+        "p99 beside, ms",
+        "ratio to beside",
         "memory, B",
         "kernel, B",
         "open",
