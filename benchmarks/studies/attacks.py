@@ -99,6 +99,7 @@ class Round:
     p99_with: float = 0.0  # seconds
     p99_beside: float = 0.0  # seconds; of a second server in the same window, which nobody attacks
     longest: float | None = None  # seconds of the slowest response during a flood
+    cpu: float = 0.0  # share of a CPU that the server used in that window
     open_before: int = 0  # connections at the beginning of the window under attack
     open_after: int = 0  # and at its end
     memory: float | None = None  # bytes per open connection
@@ -128,7 +129,9 @@ def attack_once(attack: Attack, contestant: Contestant, count: int, to_the_end: 
                 if result.open_before:
                     result.memory = (pss(server.pid) - memory) / result.open_before
                     result.kernel_memory = socket_memory(port) / result.open_before
+                used, start = cpu_time(server.pid), time.monotonic()
                 result.p99_with, result.p99_beside = timed_window(probes, run, result)
+                result.cpu = (cpu_time(server.pid) - used) / (time.monotonic() - start)
                 result.open_after = many.open_count()
                 if to_the_end:
                     run(lambda: not many.open_count(), last + attack.observed - time.monotonic())

@@ -20,6 +20,7 @@ p99             Latency of a client with one connection and a request every 5 ms
 p99 beside      Likewise of a second client, in the window with the attack: its server is one more of the same kind, on
                 the same CPU, which nobody attacks. So it tells what the clients wait for because the attack is on the
                 same two CPUs, and the ratio, of "with" to "beside", what the attack costs beyond that.
+CPU             Share of a CPU that the server uses in that window.
 memory          Growth of the proportional set size of the server's processes (user space only) per connection that is
                 open when the window under attack begins; the median of the rounds.
 kernel          Likewise, the buffers that the kernel has for the server's connections (ss -tm); the client's side has
@@ -78,6 +79,7 @@ def attack_row(rounds: list[Round]) -> list[str]:
         extent([each.p99_with for each in rounds], 1000),
         extent([each.p99_beside for each in rounds], 1000),
         extent([each.p99_with / each.p99_beside for each in rounds], 1),
+        extent([each.cpu for each in rounds], 100),
         f"{statistics.median(memory):,.0f}" if memory else "none open",
         f"{statistics.median(kernel):,.0f}" if kernel else "none open",
         f"{last.open_before:,} to {last.open_after:,}",
@@ -107,6 +109,7 @@ def attacked(attack: Attack, servers: list[Contestant], scale: float) -> tuple[s
         "p99 with, ms",
         "p99 beside, ms",
         "ratio to beside",
+        "CPU, %",
         "memory, B",
         "kernel, B",
         "open",
