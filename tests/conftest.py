@@ -47,6 +47,16 @@ def wait_until(condition: Callable[[], object], what: str = "") -> object:
     raise AssertionError(f"waited in vain for {what or condition}")
 
 
+@contextlib.contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Have a failure tell with what of many it was."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"with {what}")
+        raise
+
+
 class Replica:
     """A server process, its log, and connections to it."""
 
@@ -228,17 +238,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test of a server runs against each of its shapes; one that looks at the host's side of it, not against the
-    container; one of containers, only there."""
+    """Every test of a server runs against each of its programs; one that may end otherwise in a container, there too;
+    one of containers, only there."""
     if "shape" in metafunc.fixturenames:
-        shapes = []
+        shapes = [pytest.param("python"), pytest.param("static", marks=pytest.mark.static)]
+        container = pytest.param("container", marks=pytest.mark.containers)
         if metafunc.config.getoption("program"):
-            metafunc.parametrize("shape", ["program"], indirect=True, scope="session")
-            return
-        if not metafunc.definition.get_closest_marker("containers"):
-            shapes = [pytest.param("python"), pytest.param("static", marks=pytest.mark.static)]
-        if not metafunc.definition.get_closest_marker("host"):
-            shapes.append(pytest.param("container", marks=pytest.mark.containers))
+            shapes = ["program"]
+        elif metafunc.definition.get_closest_marker("containers"):
+            shapes = [container]
+        elif metafunc.definition.get_closest_marker("contained"):
+            shapes.append(container)
         metafunc.parametrize("shape", shapes, indirect=True, scope="session")
 
 
@@ -295,14 +305,28 @@ def build_image(name: str, *options: str) -> str:
 
 
 @pytest.fixture(scope="session")
+def image_program(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of the program of the image, taken out of it."""
+    folder = tmp_path_factory.mktemp("image")
+    container = podman("create", image)
+    try:
+        podman("cp", f"{container}:/yinyang", str(folder))
+    finally:
+        podman("rm", container)
+    return folder / "yinyang"
+
+
+@pytest.fixture(scope="session")
 def shape(request: pytest.FixtureRequest) -> Shape:
-    """What the server is started as."""
+    """What the server is started as. The static program is the very one of the image, where that can be built: so what
+    holds for it need not be tried once more in a container."""
     if request.param == "program":
         return Shape(*shlex.split(request.config.getoption("program")))
     if request.param == "python":
         return Shape(sys.executable, "-m", "yinyang.serve")
     if request.param == "static":
-        return Shape(str(request.getfixturevalue("static_program")))
+        name = "static_program" if what_containers_lack() else "image_program"
+        return Shape(str(request.getfixturevalue(name)))
     return Image(request.getfixturevalue("image"))
 
 
@@ -459,11 +483,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup` of pytest-xdist, one process has all that is done with containers, which share
-    names and networks, and one all tests of a proxy, whose connections are counted in the end."""
+    """With `-n 2 --dist loadgroup` of pytest-xdist, one process has all that is done with clusters of containers, which
+    share names and networks, one all servers in containers of their own, and one all tests of a proxy of one kind,
+    whose connections are counted in the end."""
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
+            given = item.callspec.params if hasattr(item, "callspec") else {}
             if item.get_closest_marker("containers"):
-                item.add_marker(pytest.mark.xdist_group("containers"))
+                group = "contained" if given.get("shape") == "container" else "containers"
+                item.add_marker(pytest.mark.xdist_group(group))
             elif "proxy" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group("proxy"))
+                item.add_marker(pytest.mark.xdist_group(f"proxy {given.get('proxy')}"))

@@ -198,13 +198,14 @@ def ready(cluster: Cluster) -> set[str]:
 @pytest.mark.containers
 @pytest.mark.parametrize("tool", FILES)
 def test_no_request_is_lost(tool: str, balanced: Balanced) -> None:
-    """Three take turns; five do; one is killed, and one is stopped."""
+    """Three take turns; one is not ready for a while; five take turns; one is killed, and one is stopped."""
     with balanced(tool) as cluster:
         three = ready(cluster)
         shares = cluster.sample(60)
         assert all(abs(count - 20) <= 2 for count in shares.values()), shares
         found = watched(cluster, "--rate", "200", "--count", "300", "--max-errors", "0", "--min-share", "30%")
         assert {one["host"] for one in found["replicas"]} == three
+        check_an_unready_replica(tool, cluster, three)
 
         cluster.compose("up", "--detach", "--scale", "web=5")
         five = three | hosts(cluster, "web", [4, 5])
@@ -221,19 +222,16 @@ def test_no_request_is_lost(tool: str, balanced: Balanced) -> None:
         assert found["failures"] == {}
 
 
-@pytest.mark.containers
-@pytest.mark.parametrize("tool", FILES)
-def test_an_unready_replica(tool: str, balanced: Balanced) -> None:
-    """Is passed over until it is ready again, by those that ask; the others do not notice."""
-    with balanced(tool) as cluster:
-        three = ready(cluster)
-        podman("kill", "--signal", "USR1", cluster.container("web", 1))
-        if tool in ACTIVE:
-            cluster.wait_for(three - {cluster.host("web", 1)})
-            podman("kill", "--signal", "USR2", cluster.container("web", 1))
-        else:
-            wait_until(lambda: 503 in [ask(cluster.port, "/readyz")[0] for _ in range(3)], "the unready replica")
+def check_an_unready_replica(tool: str, cluster: Cluster, three: set[str]) -> None:
+    """It is passed over until it is ready again, by those that ask; the others do not notice."""
+    podman("kill", "--signal", "USR1", cluster.container("web", 1))
+    if tool in ACTIVE:
+        cluster.wait_for(three - {cluster.host("web", 1)})
+    else:
+        wait_until(lambda: 503 in [ask(cluster.port, "/readyz")[0] for _ in range(3)], "the unready replica")
         cluster.wait_for(three)
+    podman("kill", "--signal", "USR2", cluster.container("web", 1))
+    cluster.wait_for(three)
 
 
 @pytest.mark.containers

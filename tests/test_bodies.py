@@ -110,6 +110,7 @@ def test_a_client_that_has_its_answer_and_sends_no_body_is_ended(start: Callable
         assert read_all(client).endswith(PAGE)
 
 
+@pytest.mark.contained
 @pytest.mark.parametrize("size", [1_000_000, 3_000_000, 100_000_000])
 @pytest.mark.parametrize(
     ("status", "begin"),
@@ -133,6 +134,7 @@ def test_an_error_is_read_by_a_client_that_sends_all_the_same(
         assert read_all(client).startswith(b"HTTP/1.1 " + status)
 
 
+@pytest.mark.contained
 @pytest.mark.parametrize("begin", [b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n", b"POST / HTTP/1.0\r\n"])
 @pytest.mark.parametrize("size", [5, 100_000])
 @pytest.mark.parametrize("more", [b"\r\n", GET * 3, bytes(1_000_000)], ids=["empty line", "requests", "much"])
@@ -204,6 +206,7 @@ def test_a_body_that_comes_too_slowly_is_given_up(begin: bytes, start: Callable[
         assert received.startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.contained
 def test_an_error_is_read_however_long_the_client_sends(start: Callable[..., Replica]) -> None:
     with start().connect() as client:
         client.sendall(b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -274,6 +277,7 @@ def kernel_memory(port: int) -> list[int]:
 READY = b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n"  # its answer is rendered for each request
 
 
+@pytest.mark.contained
 def test_rendered_answers_wait_for_those_who_do_not_read(start: Callable[..., Replica]) -> None:
     """Of some clients all are kept; there is no room for those of any number, and room again when they are gone."""
     replica = start("--workers", "1", "--send-timeout", "600")

@@ -106,6 +106,7 @@ def wait_for_readiness(replica: Replica, expected: bool) -> None:
     assert ask_any(replica, "/livez") == ask_any(replica, "/") == ask_any(replica, "/whoami") == 200
 
 
+@pytest.mark.contained
 def test_signals_change_readiness(start: Start) -> None:
     replica = start("--workers", "2")
 
@@ -167,6 +168,7 @@ def test_the_last_command_counts(start: Start) -> None:
     wait_for_readiness(replica, True)
 
 
+@pytest.mark.contained
 def test_a_restarted_worker_commands_nothing(start: Start) -> None:
     replica = start("--control", "--workers", "1")
     assert ask_any(replica, "/readyz/disable", "POST") == 202
@@ -485,6 +487,7 @@ def test_no_command_gets_the_page(shared_replica: Replica) -> None:
 # ---- names and texts ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contained
 def test_platforms_name_a_replica(start: Start) -> None:
     """Where nobody else does; what cannot be a name is passed over."""
     variables = {"K_REVISION": "web-00002", "POD_NAMESPACE": "shop", "NOMAD_NAMESPACE": "other", "FLY_REGION": "fra"}

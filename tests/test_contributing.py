@@ -45,7 +45,7 @@ def patched(static_program: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """A copy of the tree with all patches, and both shapes built. (The fixture before makes sure that they can be.)"""
     folder = tmp_path_factory.mktemp("patched")
     apply_patches(folder)
-    run(folder, sys.executable, "setup.py", "-q", "build_static")
+    run(folder, sys.executable, "setup.py", "-q", "build_static", CFLAGS="-O1")
     run(folder, sys.executable, "setup.py", "-q", "build_ext", "--inplace", CFLAGS="-O0")
     return folder
 

@@ -35,6 +35,7 @@ Start = Callable[..., Replica]
 # ---- draining -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contained
 def test_while_it_drains_all_are_answered_for_the_last_time(start: Start) -> None:
     replica = start("--workers", "2", "--drain", "4")
     with replica.connect() as idle, replica.connect() as old:
@@ -59,6 +60,7 @@ def drains(replica: Replica) -> bool:
         return CLOSE in receive_page(client)
 
 
+@pytest.mark.contained
 @pytest.mark.parametrize("drain", ["0", "1"])
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_no_connection_is_reset_when_it_ends(workers: str, drain: str, start: Start) -> None:
@@ -117,6 +119,7 @@ def test_who_connects_early_and_asks_late_is_answered(host: str | None, start: S
     assert len(replica.served()) == 1
 
 
+@pytest.mark.contained
 def test_a_second_signal_ends_the_drain(start: Start) -> None:
     replica = start("--workers", "1", "--drain", "3600")
     replica.send_signal(signal.SIGTERM)
@@ -124,6 +127,7 @@ def test_a_second_signal_ends_the_drain(start: Start) -> None:
     assert replica.stop() == 0
 
 
+@pytest.mark.contained
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_the_signals_of_a_terminal_do_not_drain(number: int, start: Start) -> None:
     """Answers are completed nevertheless."""
@@ -137,6 +141,7 @@ def test_the_signals_of_a_terminal_do_not_drain(number: int, start: Start) -> No
     assert replica.process.wait(PATIENCE) == 0
 
 
+@pytest.mark.contained
 def test_a_worker_that_dies_while_it_drains_is_restarted(start: Start) -> None:
     replica = start("--workers", "1", "--drain", "3600")
     replica.send_signal(signal.SIGTERM)
@@ -240,6 +245,7 @@ def answers(replica: Replica) -> bool:
 # ---- workers that hang --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contained
 def test_a_stopped_worker_is_replaced(start: Start) -> None:
     replica = start("--workers", "1")
     os.kill(replica.workers()[0], signal.SIGSTOP)
@@ -260,6 +266,7 @@ def test_a_worker_is_replaced_that_was_stopped_just_after_its_parent_had_looked(
         wait_until(lambda: "did nothing for too long, restarted as pid" in replica.log.read_text())
 
 
+@pytest.mark.contained
 def test_a_connection_that_waited_for_a_new_worker_is_as_any_other(start: Start) -> None:
     replica = start("--workers", "1")
     worker = replica.workers()[0]
@@ -278,6 +285,7 @@ def assert_date_is_after(then: float, answer: bytes) -> None:
     assert int(then - 0.02) <= parsedate_to_datetime(date).timestamp() <= time.time()
 
 
+@pytest.mark.contained
 def test_a_worker_that_is_continued_is_not(start: Start) -> None:
     replica = start("--workers", "1")
     worker = replica.workers()[0]
@@ -312,6 +320,7 @@ def test_a_stuck_worker_is_replaced(start: Start) -> None:
 # ---- time that stands still ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.contained
 def test_clients_are_not_late_while_the_server_is_stopped(start: Start) -> None:
     replica = start("--workers", "1", "--head-timeout", "3", "--idle-timeout", "3")
     with replica.connect() as slow, replica.connect() as idle:

@@ -24,10 +24,10 @@ def twin(name: bytes) -> tuple[int, str]:
     return number, "#" + "".join(f"{(number >> i) * 8 & 0xFF:02x}" for i in range(3))
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name_hex"][:40])
-def test_agrees_with_the_original(row: dict) -> None:
-    identity = yinyang.identify(bytes.fromhex(row["name_hex"]))
-    assert (identity.hash, identity.colour) == (row["hash"], row["colour"])
+def test_agrees_with_the_original() -> None:
+    for row in ROWS:
+        identity = yinyang.identify(bytes.fromhex(row["name_hex"]))
+        assert (identity.hash, identity.colour) == (row["hash"], row["colour"]), row["name_hex"]
 
 
 @given(st.binary(min_size=1, max_size=255))

@@ -137,6 +137,7 @@ def test_one_that_is_gone_is_forgotten(start: Start) -> None:
     wait_until(lambda: metrics(replica)["yinyang_connections_open",] == 1)
 
 
+@pytest.mark.contained
 def test_waiting_costs_nothing(start: Start) -> None:
     """Not even where the client goes on to send."""
     replica = start("--workers", "1")
@@ -157,6 +158,7 @@ def test_waiting_costs_nothing(start: Start) -> None:
             client.close()
 
 
+@pytest.mark.contained
 def test_late_answers_are_sent_when_it_stops(start: Start) -> None:
     """At once, and without burning any CPU time."""
     replica = start("--workers", "2")
@@ -178,6 +180,7 @@ def test_late_answers_are_sent_when_it_stops(start: Start) -> None:
     assert replica.process.wait(10) == 0
 
 
+@pytest.mark.contained
 def test_answers_that_burn_are_sent_when_it_stops(start: Start) -> None:
     for options, target in ((), "/burn/1"), (("--burn", "1"), "/"):
         replica = start("--workers", "1", *options)
@@ -222,6 +225,7 @@ def test_more_late_answers_than_places(start: Start) -> None:
             client.close()
 
 
+@pytest.mark.contained
 def test_one_that_waits_makes_room(start: Start) -> None:
     replica = start("--workers", "1", "--max-connections", "3")
     clients = [replica.connect() for _ in range(3)]
@@ -325,6 +329,7 @@ def test_burn(start: Start) -> None:
         assert (status, body[:48]) == (400, b"400 Bad Request: a CPU time from 0 to 1 s follow")
 
 
+@pytest.mark.contained
 def test_burning_is_not_in_the_way_of_others(start: Start) -> None:
     """They have their turns meanwhile."""
     replica = start("--workers", "1")

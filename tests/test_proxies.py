@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import PAGE, PATIENCE, Shape, needs, wait_until
+from conftest import PAGE, PATIENCE, Shape, naming, needs, wait_until
 from proxies import NGINX_BEGIN, start_proxy
-from test_http1 import ROWS, SLOW, bytes_of, expected
+from test_http1 import ROWS, SLOW, bytes_of, expected, of_each_family
 
 pytestmark = [pytest.mark.proxies, pytest.mark.host]
 
@@ -369,8 +369,14 @@ EVERYWHERE = {"V1", "V3", "V4", "V5", "V7.0", "V7.3", "V11", "V12", "V13.0", "V1
 
 
 @pytest.mark.parametrize("follower", [b"", LAST], ids=["alone", "followed"])
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["id"])
-def test_proxy_and_server_agree(row: dict, follower: bytes, proxy: Proxy) -> None:
+@of_each_family(ROWS)
+def test_proxy_and_server_agree(rows: list[dict], follower: bytes, proxy: Proxy) -> None:
+    for row in rows:
+        with naming(row["id"]):
+            check_agreement(row, follower, proxy)
+
+
+def check_agreement(row: dict, follower: bytes, proxy: Proxy) -> None:
     pause = 0 if not follower else 0.3 if row in SLOW else PATIENCE
     answers, other = proxy.ask(bytes_of(row) + follower, pause)
     fresh, _ = proxy.ask(FRESH, PATIENCE)

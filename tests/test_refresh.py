@@ -102,6 +102,7 @@ def test_plain_is_as_the_original(start: Start) -> None:
         assert b"Refresh" not in received
 
 
+@pytest.mark.contained
 def test_each_is_logged_and_counted(start: Start) -> None:
     replica = start("--workers", "1")
     for _ in range(3):

@@ -57,6 +57,7 @@ def metrics(replica: Replica) -> dict[tuple, float]:
 # ---- who it is ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contained
 def test_whoami_tells_who_answers(start: Start) -> None:
     replica = start("--name", "web-6d5f8c7b9-x2x4k", "--app-version", "1.2", "--node", "n1", "--zone", 'eu "a" \\ é')
     status, fields, body = ask(replica, "/whoami")
@@ -212,6 +213,7 @@ def test_whoami_may_be_read_by_pages_of_other_origins(shared_replica: Replica) -
     assert ask(shared_replica, "/", "OPTIONS", *asked)[2] == PAGE
 
 
+@pytest.mark.contained
 def test_a_path_may_end_in_a_slash(shared_replica: Replica) -> None:
     for target in ROUTES:
         first, second = (ask(shared_replica, each) for each in (target, f"{target}/?a"))
@@ -304,6 +306,7 @@ def test_hostname_is_the_name_alone(start: Start) -> None:
 # ---- probes -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contained
 def test_probes_of_one_that_is_well(shared_replica: Replica) -> None:
     for target in ("/livez", "/healthz", "/readyz", "/readyz?verbose"):
         status, fields, body = ask(shared_replica, target)
@@ -312,6 +315,7 @@ def test_probes_of_one_that_is_well(shared_replica: Replica) -> None:
         assert ask(shared_replica, target, "HEAD")[1]["Content-Length"] == "3"
 
 
+@pytest.mark.contained
 def test_is_not_ready_while_it_drains(start: Start) -> None:
     replica = start("--workers", "2", "--drain", "3600")
     replica.send_signal(signal.SIGTERM)
@@ -323,6 +327,7 @@ def test_is_not_ready_while_it_drains(start: Start) -> None:
     assert replica.stop() == 0
 
 
+@pytest.mark.contained
 def test_is_not_ready_while_a_worker_is_stopped(start: Start) -> None:
     replica = start("--workers", "2")
     wait_until(lambda: len(replica.workers()) == 2)
@@ -358,6 +363,7 @@ def metrics_of(replica: Replica, stopped: int) -> dict[tuple, float]:
     return wait_until(answer)
 
 
+@pytest.mark.contained
 def test_is_not_ready_while_a_worker_keeps_crashing(start: Start) -> None:
     replica = start("--workers", "2")
     wait_until(lambda: len(replica.workers()) == 2)
@@ -381,6 +387,7 @@ def test_is_not_ready_while_a_worker_keeps_crashing(start: Start) -> None:
 # ---- metrics ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contained
 def test_metrics_count_what_was_asked(start: Start) -> None:
     replica = start("--workers", "2", "--app-version", 'v"1"')
     asked = {"/": 7, "/whoami": 5, "/wall": 4, "/livez": 3, "/healthz": 1, "/readyz": 2, "/favicon.ico": 6, "//": 2}
@@ -444,6 +451,7 @@ def test_every_error_is_counted(start: Start) -> None:
 # ---- all of them --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contained
 def test_none_of_the_routes_is_logged(start: Start) -> None:
     replica = start()
     for target in ROUTES:
@@ -486,6 +494,7 @@ def test_the_wall_ends_its_connection(shared_replica: Replica) -> None:
             assert len(body) == (int(head.partition(b"Content-Length: ")[2].split()[0]) if method == "GET" else 0)
 
 
+@pytest.mark.contained
 def test_routes_of_http_1_0(shared_replica: Replica) -> None:
     for target in set(ROUTES) - {"/wall"}:
         closed = shared_replica.ask(f"GET {target} HTTP/1.0\r\n\r\n".encode())
@@ -499,6 +508,7 @@ def test_routes_of_http_1_0(shared_replica: Replica) -> None:
         assert rest == b""
 
 
+@pytest.mark.contained
 def test_many_of_them_in_one_segment(shared_replica: Replica) -> None:
     """They find room one after the other, in order."""
     targets = ["/whoami?keep=1", "/metrics", "//x", "/readyz", "/"] * 12
@@ -543,6 +553,7 @@ def bodies(received: bytes) -> Iterator[bytes]:
         received = received[size:]
 
 
+@pytest.mark.contained
 def test_a_slow_reader_gets_what_was_rendered_for_it(shared_replica: Replica) -> None:
     """What it does not take is kept as it was. (What becomes of a second one that it does not take: test_faults.py.)"""
     asked = (GET * 200 + WHO) * 30 + LAST

@@ -157,6 +157,7 @@ def test_workers_are_sandboxed(start: Start, shape: Shape, request: pytest.Fixtu
     assert PAGE in replica.ask(LAST)
 
 
+@pytest.mark.contained
 def test_a_worker_of_a_sandboxed_parent_is_restarted(start: Start) -> None:
     replica = start("--workers", "1")
     os.kill(replica.workers()[0], signal.SIGKILL)

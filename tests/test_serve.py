@@ -173,6 +173,7 @@ def test_errors_of_accept(error: str, ends: bool, shape: Shape, tmp_path: Path) 
             assert "could not go on" not in replica.log.read_text()
 
 
+@pytest.mark.contained
 def test_help_and_version(shape: Shape) -> None:
     assert shape.run("--help").returncode == 0
     assert shape.run("--version").stdout == f"yinyang {yinyang.__version__}\n"
@@ -207,6 +208,7 @@ def test_server_has_the_defaults_of_the_command_line(monkeypatch: pytest.MonkeyP
     assert _core.parse_options(["--port", "0"]) == ("serve", defaults, "")
 
 
+@pytest.mark.contained
 def test_options_win_over_environment(start: Start) -> None:
     replica = start("--name", "option", "--title=t<", YINYANG_NAME="variable", YINYANG_TITLE="other", YINYANG_HOST="")
     page = yinyang.render_page(yinyang.identify("option"), "t<")
@@ -333,6 +335,7 @@ def test_healthcheck_of_a_slow_server(shape: Shape) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.contained
 def test_healthcheck_of_nothing(shape: Shape) -> None:
     port = free_port()
     done = shape.run("--healthcheck", "--port", str(port))
@@ -397,6 +400,7 @@ def read_first_lines(reader: int) -> bytes:
     return head
 
 
+@pytest.mark.contained
 def test_first_lines_are_those_of_the_original(start: Start) -> None:
     replica = start("--workers", "1")
     first, second = replica.lines()[:2]
@@ -404,6 +408,7 @@ def test_first_lines_are_those_of_the_original(start: Start) -> None:
     assert re.fullmatch(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d Listening on http://\[::\]:\d+ .*, workers: 1", second)
 
 
+@pytest.mark.contained
 def test_a_line_for_each_page(start: Start) -> None:
     replica = start()
     begin = int(time.time())
@@ -432,6 +437,7 @@ def test_no_line_for_what_is_no_page(start: Start) -> None:
     assert len(replica.served()) == 1  # for HEAD, as the page was answered
 
 
+@pytest.mark.contained
 def test_no_access_log(start: Start) -> None:
     replica = start("--no-access-log")
     assert PAGE in replica.ask(LAST)
@@ -509,6 +515,7 @@ def test_serves_without_standard_descriptors(shape: Shape, tmp_path: Path) -> No
 # ---- signals ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contained
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_ends_when_told_to(number: int, start: Start) -> None:
     replica = start()
@@ -516,6 +523,7 @@ def test_ends_when_told_to(number: int, start: Start) -> None:
     assert len(replica.lines()) <= 3  # and no traceback
 
 
+@pytest.mark.contained
 def test_finishes_what_is_being_answered(start: Start) -> None:
     replica = start()
     with replica.connect() as idle, replica.connect() as busy:
@@ -565,6 +573,7 @@ def refused(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
+@pytest.mark.contained
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_ends_with_busy_connections(number: int, start: Start) -> None:
     replica = start()
@@ -593,6 +602,7 @@ def test_ends_with_busy_connections(number: int, start: Start) -> None:
     assert "Traceback" not in replica.log.read_text()
 
 
+@pytest.mark.contained
 def test_is_idle_when_idle(start: Start) -> None:
     replica = start()
     with replica.connect() as client:
@@ -613,6 +623,7 @@ def test_is_idle_when_idle(start: Start) -> None:
 # ---- the workers --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contained
 def test_a_killed_worker_is_restarted(start: Start) -> None:
     replica = start("--workers", "2")
     victim = replica.workers()[0]
@@ -623,6 +634,7 @@ def test_a_killed_worker_is_restarted(start: Start) -> None:
     assert PAGE in replica.ask(LAST)
 
 
+@pytest.mark.contained
 def test_a_killed_worker_under_load_costs_its_own_connections_alone(start: Start) -> None:
     replica = start("--workers", "2")
     ends = threading.Event()
@@ -676,6 +688,7 @@ def is_over(pid: int) -> bool:
         return True
 
 
+@pytest.mark.contained
 def test_workers_share_the_connections(start: Start) -> None:
     replica = start("--workers", "4")
     workers = replica.workers()

@@ -26,15 +26,17 @@ pytestmark = [pytest.mark.browser, pytest.mark.host, pytest.mark.proxies]
 OpenWall = Callable[..., Wall]
 
 
-@pytest.fixture(params=["processes", pytest.param("containers", marks=pytest.mark.containers)])
+@pytest.fixture
 def replicas(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
-    """Replicas that are processes of this host, and replicas that are containers."""
-    shape = Image(request.getfixturevalue("image")) if request.param == "containers" else PROCESSES
-    with stage(tmp_path, shape) as made:
+    """Replicas that are processes of this host, or containers."""
+    in_containers = getattr(request, "param", "processes") == "containers"
+    with stage(tmp_path, Image(request.getfixturevalue("image")) if in_containers else PROCESSES) as made:
         yield made
 
 
-only_processes = pytest.mark.parametrize("replicas", ["processes"], indirect=True)
+also_containers = pytest.mark.parametrize(  # for replicas that come and go
+    "replicas", ["processes", pytest.param("containers", marks=pytest.mark.containers)], indirect=True
+)
 
 
 def names(number: int) -> list[str]:
@@ -99,7 +101,6 @@ def test_layer_4_is_sticky_by_connection(replicas: Stage, open_wall: OpenWall) -
     wall.wait_for_verdict(r"only web-\d so far")
 
 
-@only_processes
 def test_a_page_that_asks_for_itself_anew_shows_all(replicas: Stage, browser: "Browser") -> None:
     """Behind a balancer of connections, and while half of the answers are errors."""
     for name in names(3):
@@ -119,7 +120,6 @@ def test_a_page_that_asks_for_itself_anew_shows_all(replicas: Stage, browser: "B
     page.close()
 
 
-@only_processes
 def test_layer_7_is_not_sticky_by_connection(replicas: Stage, open_wall: OpenWall) -> None:
     replicas.add(*names(3))
     wall = open_wall(replicas.balance("haproxy").url)
@@ -129,7 +129,6 @@ def test_layer_7_is_not_sticky_by_connection(replicas: Stage, open_wall: OpenWal
     wall.wait_for_verdict("3 replicas take turns")
 
 
-@only_processes
 def test_one_replica(replicas: Stage, open_wall: OpenWall) -> None:
     replicas.add("web-1")
     wall = open_wall(replicas.balance("nginx").url)
@@ -170,6 +169,7 @@ class Client(threading.Thread):
         self.join()
 
 
+@also_containers
 def test_killed_replica_leaves_a_gap_and_is_shown_as_gone(replicas: Stage, open_wall: OpenWall) -> None:
     replicas.add(*names(2))
     checked = "check inter 500ms fall 3"
@@ -196,7 +196,6 @@ def test_killed_replica_leaves_a_gap_and_is_shown_as_gone(replicas: Stage, open_
     assert longest == pytest.approx(client.longest, rel=0.2)
 
 
-@only_processes
 def test_a_replica_that_fails_is_shown_and_ejected(replicas: Stage, open_wall: OpenWall) -> None:
     """HAProxy passes over it after three errors in a row, until its checks bring it back."""
     replicas.add("web-1", "web-2")
@@ -212,7 +211,6 @@ def test_a_replica_that_fails_is_shown_and_ejected(replicas: Stage, open_wall: O
     assert tiles["web-3"].count < min(tiles["web-1"].count, tiles["web-2"].count)
 
 
-@only_processes
 def test_failures_are_told_apart(replicas: Stage, open_wall: OpenWall) -> None:
     replicas.add("web-1")
     balancer = replicas.balance("haproxy")
@@ -230,6 +228,7 @@ def test_failures_are_told_apart(replicas: Stage, open_wall: OpenWall) -> None:
     assert "refused, reset, name or CORS" in wall.wait(lambda: wall.tiles().get("no connection"), "refusal").text
 
 
+@also_containers
 def test_rolling_deploy_shows_in_lanes(replicas: Stage, open_wall: OpenWall) -> None:
     replicas.add(*names(3))
     balancer = replicas.balance("haproxy")
