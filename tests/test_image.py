@@ -1,4 +1,5 @@
-"""The image: what is in it, and how it runs where little is allowed. The suite runs against it besides."""
+"""The image: what is in it, and how it runs where little is allowed. Tests that may end otherwise in a container run
+against it besides (`contained`)."""
 
 import json
 import socket
@@ -64,7 +65,8 @@ def test_check_of_the_image(image: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_is_in_the_image(image: str, tmp_path: Path) -> None:
+def test_what_is_in_the_image(image: str, image_program: Path, tmp_path: Path) -> None:
+    """One program: the very one that the suite runs against as the static shape."""
     archive = tmp_path / "image.tar"
     podman("save", "--quiet", "--format", "docker-archive", "-o", str(archive), image)
     with tarfile.open(archive) as saved:
@@ -73,6 +75,7 @@ def test_what_is_in_the_image(image: str, tmp_path: Path) -> None:
         assert saved.getmember(manifest["Layers"][0]).size <= SIZE_MOST
         with tarfile.open(fileobj=saved.extractfile(manifest["Layers"][0])) as layer:
             assert [(member.name, member.mode & 0o777) for member in layer] == [("yinyang", 0o755)]
+            assert layer.extractfile("yinyang").read() == image_program.read_bytes()
     config = json.loads(podman("image", "inspect", image))[0]
     assert config["User"] == "65534:65534"
     assert list(config["Config"]["ExposedPorts"]) == ["80/tcp"]
