@@ -20,8 +20,6 @@ import yinyang
 
 Hand = Callable[..., Replica]
 
-pytestmark = pytest.mark.host
-
 HANDING = """
 import fcntl, os, sys
 fds, variables, command = eval(sys.argv[1]), eval(sys.argv[2]), sys.argv[3:]

@@ -247,7 +247,6 @@ def test_a_slow_reader_is_ended(start: Callable[..., Replica]) -> None:
             sip(client)
 
 
-@pytest.mark.host
 def test_a_client_that_reads_nothing_costs_little_of_the_kernels_memory(start: Callable[..., Replica]) -> None:
     replica = start("--workers", "1")
     with contextlib.ExitStack() as stack:
@@ -354,7 +353,6 @@ PROXIES = {
 }
 
 
-@pytest.mark.host
 @pytest.mark.proxies
 @pytest.mark.parametrize("proxy", PROXIES)
 def test_uploads_through_proxies(proxy: str, shape: object, tmp_path: Path) -> None:

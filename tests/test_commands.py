@@ -496,7 +496,6 @@ def test_platforms_name_a_replica(start: Start) -> None:
     assert (told["version"], told["namespace"], told["zone"], told["node"]) == ("v2", "shop", "own", "node-7")
 
 
-@pytest.mark.host
 def test_a_platform_names_the_host(shape: Shape) -> None:
     """But not with --plain, as the original has its name from the host alone."""
     for option, name in ("--port=0", "pod-1"), ("--plain", socket.gethostname()):

@@ -28,7 +28,6 @@ def echo(replica: Replica, request: bytes) -> dict:
     return json.loads(body_of(answer))
 
 
-@pytest.mark.host  # in a container, it has other addresses
 def test_echo_as_json(shared_replica: Replica) -> None:
     lines = [
         *(b"POST /echo/a?b=c&format=x HTTP/1.1", b"Host: example:80", b"X-Forwarded-For: 10.0.0.1"),
@@ -65,7 +64,6 @@ def test_echo_as_json(shared_replica: Replica) -> None:
     assert b"\r\nX-Served-By: vm\r\n" in head
 
 
-@pytest.mark.host
 def test_echo_as_text(shared_replica: Replica) -> None:
     request = raw(b"DELETE /headers?format=text HTTP/1.0", b"B: 1", b"a:2", b"b: <script>")
     with shared_replica.connect() as client:
@@ -97,7 +95,6 @@ def test_what_is_no_echo(path: str, shared_replica: Replica) -> None:
     assert ask(shared_replica, path)[1]["Content-Type"] == "text/html; charset=utf-8"
 
 
-@pytest.mark.host
 def test_the_outcome_does_not_depend_on_segments(shared_replica: Replica) -> None:
     """However a request is cut, and where others come before and behind it."""
     requests = [
@@ -189,7 +186,6 @@ def test_an_upload_is_counted(shared_replica: Replica) -> None:
         assert echo(shared_replica, request + b"x" * length)["bodyLength"] == length
 
 
-@pytest.mark.host
 def test_ipv6(start: Start) -> None:
     replica = start("--host", "::1")
     with replica.connect("::1") as client:
@@ -199,7 +195,6 @@ def test_ipv6(start: Start) -> None:
     assert (told["remoteAddr"], told["localAddr"]) == (f"[::1]:{port}", f"[::1]:{replica.port}")
 
 
-@pytest.mark.host  # a container of the tests has memory for fewer connections
 def test_too_many_at_once(start: Start) -> None:
     """A worker has a limited number of places for heads; more are told so, and all places come back."""
     replica = start("--workers", "1")

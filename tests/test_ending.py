@@ -102,7 +102,6 @@ def test_no_connection_is_reset_when_it_ends(workers: str, drain: str, start: St
     assert len(replica.served()) == len(answered)
 
 
-@pytest.mark.host
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", None])
 def test_who_connects_early_and_asks_late_is_answered(host: str | None, start: Start) -> None:
     """The kernel holds back a connection without a request, for a second. The server waits that long if there is one,
@@ -155,7 +154,6 @@ def test_a_worker_that_dies_while_it_drains_is_restarted(start: Start) -> None:
 # ---- signals ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.host
 def test_ignores_the_end_of_its_terminal_under_nohup(shape: Shape, tmp_path: Path) -> None:
     wrapped = Shape("sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *shape.command())
     replica = wrapped.replica(tmp_path / "log", "--workers", "1")
@@ -168,7 +166,6 @@ def test_ignores_the_end_of_its_terminal_under_nohup(shape: Shape, tmp_path: Pat
         replica.kill()
 
 
-@pytest.mark.host
 @pytest.mark.needs("root", "unshare")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_as_the_first_process(number: int, shape: Shape, tmp_path: Path) -> None:
@@ -199,7 +196,6 @@ def limit_files(pid: int, most: int | str) -> None:
     subprocess.run([needs("prlimit"), "--pid", str(pid), f"--fsize={most}:unlimited"], check=True, **ours)
 
 
-@pytest.mark.host
 @pytest.mark.needs("prlimit")
 def test_a_log_at_its_size_limit_stops_nothing_and_loses_nothing(shape: Shape, tmp_path: Path) -> None:
     """As with a full disk: it is written to the last byte that fits, and goes on there when there is room again."""
@@ -223,7 +219,6 @@ def test_a_log_at_its_size_limit_stops_nothing_and_loses_nothing(shape: Shape, t
     assert [bool(re.fullmatch(SERVED, served)) for served in replica.lines()[2:]] == [True] * 6
 
 
-@pytest.mark.host
 def test_a_log_that_takes_nothing_stops_nothing(start: Start) -> None:
     port = free_port()
     with open("/dev/full", "wb") as full:
@@ -256,7 +251,6 @@ def test_a_stopped_worker_is_replaced(start: Start) -> None:
 
 
 @pytest.mark.strace
-@pytest.mark.host
 def test_a_worker_is_replaced_that_was_stopped_just_after_its_parent_had_looked(shape: Shape, tmp_path: Path) -> None:
     with started_with("waitid:delay_exit=500000", shape, tmp_path / "log") as replica:
         server = replica.workers()[0]
@@ -297,7 +291,6 @@ def test_a_worker_that_is_continued_is_not(start: Start) -> None:
     assert replica.workers() == [worker]
 
 
-@pytest.mark.host
 @pytest.mark.needs("root")  # to write into another user's memory
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the instruction is one of x86-64")
 def test_a_stuck_worker_is_replaced(start: Start) -> None:
@@ -346,7 +339,6 @@ def test_clients_are_not_late_while_the_server_is_stopped(start: Start) -> None:
 # ---- a worker that is not there -----------------------------------------------------------------------------------
 
 
-@pytest.mark.host
 @pytest.mark.strace
 @pytest.mark.needs("root")
 def test_a_worker_in_its_restart_pause_has_no_share(start: Start, tmp_path: Path) -> None:

@@ -52,7 +52,6 @@ def without_ipv6() -> list[str]:
     return [needs("unshare"), "--net", "sh", "-c", WITHOUT_IPV6, "sh"]
 
 
-@pytest.mark.host
 @pytest.mark.needs("root", "unshare", "ip")
 @pytest.mark.parametrize("host", ["", "::", "0:0::0"])
 def test_healthcheck_without_ipv6(host: str, shape: Shape, without_ipv6: list[str]) -> None:
@@ -104,7 +103,6 @@ def test_addresses_are_shown_as_the_socket_has_them(given: str, shown: str, url:
 
 
 @pytest.mark.strace
-@pytest.mark.host
 @pytest.mark.parametrize("call", ["socket", "bind", "listen", "eventfd2"])
 @pytest.mark.parametrize("error", ["EADDRNOTAVAIL", "ENETDOWN", "EPROTONOSUPPORT", "EOPNOTSUPP", "EDQUOT"])
 def test_errors_have_words(error: str, call: str, shape: Shape) -> None:
@@ -237,7 +235,6 @@ def locales(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.host
 @pytest.mark.parametrize("by_variable", [False, True], ids=["option", "variable"])
 @pytest.mark.parametrize("locale", LOCALES)
 def test_bytes_stay_as_they_are_given(
@@ -305,7 +302,6 @@ CLOSED = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
 NOTHING_MOUNTED = 'mount -t tmpfs none /dev && umount -l /proc && exec "$@"'  # in a file system of its own
 
 
-@pytest.mark.host
 @pytest.mark.parametrize(
     "mounted",
     [True, pytest.param(False, marks=pytest.mark.needs("root", "unshare"))],
@@ -330,7 +326,6 @@ def test_no_socket_is_a_standard_descriptor(mounted: bool, shape: Shape) -> None
             assert os.readlink(f"/proc/{replica.pid}/fd/{fd}") not in {f"socket:[{inode}]" for inode in inodes}
 
 
-@pytest.mark.host
 @pytest.mark.needs("prlimit")
 def test_a_log_that_may_have_no_byte(shape: Shape, tmp_path: Path) -> None:
     log = tmp_path / "log"
@@ -340,13 +335,11 @@ def test_a_log_that_may_have_no_byte(shape: Shape, tmp_path: Path) -> None:
     assert log.read_bytes() == b""
 
 
-@pytest.mark.host
 def test_a_mask_that_takes_all_permissions(shape: Shape, tmp_path: Path) -> None:
     with started_by(["sh", "-c", 'umask 0777; exec "$@"', "sh"], shape, tmp_path / "log") as replica:
         assert PAGE in replica.ask(LAST)
 
 
-@pytest.mark.host
 @pytest.mark.needs("prlimit", "setpriv", "root")
 def test_no_process_left_for_a_worker(shape: Shape) -> None:
     """The user has none besides."""
@@ -358,7 +351,6 @@ def test_no_process_left_for_a_worker(shape: Shape) -> None:
     assert (done.returncode, done.stderr) == (1, "yinyang: too many processes, or too little memory\n")
 
 
-@pytest.mark.host
 @pytest.mark.needs("prlimit")
 def test_no_descriptor_left(shape: Shape) -> None:
     """Python itself needs some at its start."""

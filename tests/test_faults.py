@@ -21,7 +21,7 @@ from typing import ClassVar
 import pytest
 from conftest import GET, LAST, PAGE, PATIENCE, SERVED, Replica, Shape, needs, started_with, switches, wait_until
 
-pytestmark = [pytest.mark.strace, pytest.mark.host]
+pytestmark = pytest.mark.strace
 attaches = pytest.mark.needs("root")  # only root may trace what runs already
 
 REQUESTS = {

@@ -22,7 +22,7 @@ from forwarders import (
     row,
 )
 
-pytestmark = [pytest.mark.proxies, pytest.mark.host]
+pytestmark = pytest.mark.proxies
 Start = Callable[..., Replica]
 
 

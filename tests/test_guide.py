@@ -39,7 +39,6 @@ STATUSES = {"Errors": [["503", "502", "200"], ["200"]]}  # of the commands that 
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)), ids=[heading for heading, _, _ in EXAMPLES])
-@pytest.mark.host
 def test_its_commands_do_what_they_are_for(number: int, start: Start) -> None:
     needs("curl")
     heading, options, commands = EXAMPLES[number]

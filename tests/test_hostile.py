@@ -17,8 +17,6 @@ DESCRIPTORS = 64
 FEW, MANY = 100, 400  # slow clients
 MEMORY_MAX = 512  # bytes for each
 
-pytestmark = pytest.mark.host
-
 
 @pytest.fixture
 def limited_replica(shape: Shape, tmp_path: Path) -> Iterator[Replica]:
@@ -115,7 +113,6 @@ def test_clients_that_only_connect(start: Callable[..., Replica]) -> None:
     assert replica.stop() == 0
 
 
-@pytest.mark.host
 @pytest.mark.parametrize("workers", ["1", "4"])
 def test_silent_clients_are_held_back_no_more_if_they_are_many(workers: str, start: Callable[..., Replica]) -> None:
     """Otherwise, where there are no SYN cookies, they could keep others out."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from conftest import GET, LAST, PAGE, PATIENCE, Replica, read_all, receive_page, wait_until
 
-pytestmark = [pytest.mark.host, pytest.mark.needs("root")]
+pytestmark = pytest.mark.needs("root")
 
 Start = Callable[..., Replica]
 WORD = 8  # bytes

@@ -181,7 +181,6 @@ def test_answers_to_each_vector_and_one_more_request(rows: list[dict], shared_re
             read_answers(row, client, last=True)
 
 
-@pytest.mark.host
 @of_each_family(QUICK)
 def test_answers_to_each_cut(rows: list[dict], lone_replica: Replica) -> None:
     """In two segments, which the server sees one by one: between them, it has answered somebody else."""
@@ -255,7 +254,6 @@ def test_a_client_that_reads_nothing_is_ended(start: Callable[..., Replica]) -> 
         wait_until(is_reset, "the end of a connection that is not read")
 
 
-@pytest.mark.host
 def test_no_descriptor_is_left(start: Callable[..., Replica]) -> None:
     """However a connection ends: reset after each of the requests, or after the first bytes of its answer."""
     replica = start("--workers", "1")

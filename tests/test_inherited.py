@@ -29,8 +29,6 @@ from conftest import (
     wait_until,
 )
 
-pytestmark = pytest.mark.host
-
 Start = Callable[..., Replica]
 MASKED = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()); "
 IGNORING = "import os, signal, sys; [signal.signal(n, signal.SIG_IGN) for n in (15, 17, 27)]; "

@@ -206,7 +206,6 @@ def test_an_answer_that_does_not_wait_for_its_body_is_late(shared_replica: Repli
         assert read_all(client) == b""
 
 
-@pytest.mark.host  # a container of the tests has memory for fewer connections
 def test_more_late_answers_than_places(start: Start) -> None:
     """What comes behind a request is kept while its answer is delayed; if there is no room left, it is not delayed."""
     replica = start("--workers", "1")
@@ -365,7 +364,6 @@ def test_burning_does_not_stop_the_clock(start: Start) -> None:
             burning.join()
 
 
-@pytest.mark.host
 def test_workers_that_share_a_cpu_and_burn_are_not_stuck(start: Start) -> None:
     cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cpus)})  # which the server inherits

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 import pytest
 from conftest import ROOT, Replica, free_port, missing, read_all, wait_until
 
-pytestmark = pytest.mark.host
 Start = Callable[..., Replica]
 COMMANDS = {
     "whoami": ["--port", "{port}"],

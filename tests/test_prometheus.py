@@ -17,7 +17,7 @@ from conftest import LAST, PATIENCE, Replica, free_port, needs, wait_until
 from manifests import DEPLOY, module, parse
 from test_routes import metrics
 
-pytestmark = [pytest.mark.prometheus, pytest.mark.host]
+pytestmark = pytest.mark.prometheus
 ASKED = {"/": ("page", 7), "/whoami": ("whoami", 5), "/wall": ("wall", 3), "/livez": ("livez", 2)}
 CONFIGURATION = """
 global:

@@ -20,7 +20,7 @@ from conftest import PAGE, PATIENCE, Shape, naming, needs, wait_until
 from proxies import NGINX_BEGIN, start_proxy
 from test_http1 import ROWS, SLOW, bytes_of, expected, of_each_family
 
-pytestmark = [pytest.mark.proxies, pytest.mark.host]
+pytestmark = pytest.mark.proxies
 
 LAST = b"GET /favicon.ico?last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"  # its answer is empty, unlike the page
 FRESH = b"GET /fresh HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

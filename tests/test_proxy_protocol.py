@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 import pytest
 from conftest import Replica, Shape, read_all, serving
 
-pytestmark = pytest.mark.host  # in a container, it has other addresses
 Start = Callable[..., Replica]
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 ECHO = b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

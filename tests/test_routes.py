@@ -89,7 +89,6 @@ def test_whoami_tells_who_answers(start: Start) -> None:
 
 
 @pytest.mark.strace
-@pytest.mark.host
 def test_whoami_tells_how_long_the_start_took(shape: Shape, tmp_path: Path) -> None:
     begin = time.monotonic()
     with started_with("listen:delay_enter=300000", shape, tmp_path / "log") as replica:  # us
@@ -99,7 +98,6 @@ def test_whoami_tells_how_long_the_start_took(shape: Shape, tmp_path: Path) -> N
         assert f"\nstart_ms: {told}\n".encode() in ask(replica, "/whoami?format=text")[2]
 
 
-@pytest.mark.host
 def test_on_python_the_start_of_the_interpreter_counts(tmp_path: Path) -> None:
     program = "import runpy, time; time.sleep(0.3); runpy.run_module('yinyang.serve', run_name='__main__')"
     with serving(Shape(sys.executable, "-c", program), tmp_path / "log", "--workers", "1") as replica:
@@ -287,7 +285,6 @@ def test_short_names(name: str, short: str, start: Start) -> None:
     assert whoami(start("--name", name))["short"] == short
 
 
-@pytest.mark.host  # podman passes on UTF-8 alone
 def test_the_longest_texts_fit(start: Start) -> None:
     """Each of their bytes takes three in JSON, and one in a field."""
     longest = {"name": 255, "app-version": 128, "node": 253, "namespace": 63, "zone": 63}
@@ -567,7 +564,6 @@ def test_a_slow_reader_gets_what_was_rendered_for_it(shared_replica: Replica) ->
     assert set(answers) - set(answers[200::201]) == {PAGE}
 
 
-@pytest.mark.host
 def test_refuses_what_they_cannot_show(shape: Shape) -> None:
     for option, value, words in (
         ("--palette", "blue", "original or distinct"),

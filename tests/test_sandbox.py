@@ -141,7 +141,6 @@ def status(pid: int, field: str) -> str:
     return re.search(rf"^{field}:[ \t]*(.*?) *$", Path(f"/proc/{pid}/status").read_text(), re.M)[1]
 
 
-@pytest.mark.host
 def test_workers_are_sandboxed(start: Start, shape: Shape, request: pytest.FixtureRequest) -> None:
     replica = start("--workers", "2", "--sandbox", "require")
     assert "no new privileges" in sandbox_line(replica)
@@ -166,7 +165,6 @@ def test_a_worker_of_a_sandboxed_parent_is_restarted(start: Start) -> None:
     assert replica.stop() == 0
 
 
-@pytest.mark.host
 def test_off(start: Start) -> None:
     replica = start("--workers", "1", "--sandbox", "off")
     assert PAGE in replica.ask(LAST)
@@ -176,7 +174,6 @@ def test_off(start: Start) -> None:
 
 
 @pytest.mark.strace
-@pytest.mark.host
 @pytest.mark.parametrize("error", ["ENOSYS", "EPERM"])
 @pytest.mark.parametrize(
     ("call", "words"),
@@ -197,7 +194,6 @@ def test_what_the_kernel_lacks(call: str, words: str, error: str, shape: Shape, 
         assert PAGE in replica.ask(LAST)
 
 
-@pytest.mark.host
 @pytest.mark.needs("root", "unshare")
 def test_root_of_a_user_namespace(shape: Shape, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """There is no other user to become."""
@@ -224,7 +220,6 @@ def open_files(pid: int) -> dict[int, str]:
     return found
 
 
-@pytest.mark.host
 @pytest.mark.parametrize("sandbox", ["auto", "off"])
 def test_workers_have_no_descriptor_of_others(sandbox: str, shape: Shape, tmp_path: Path) -> None:
     """Neither the log nor what the server was started with."""
@@ -243,7 +238,6 @@ def test_workers_have_no_descriptor_of_others(sandbox: str, shape: Shape, tmp_pa
 
 
 @pytest.mark.strace
-@pytest.mark.host
 @pytest.mark.parametrize("sandbox", ["auto", "off"])
 def test_close_range_is_refused(sandbox: str, shape: Shape, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """What is open is read from /proc. Where that cannot be, as in a parent that is sandboxed, the log says so."""
@@ -276,7 +270,6 @@ def taken_over(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., int]:
     return call
 
 
-@pytest.mark.host
 @pytest.mark.needs("root")
 def test_a_worker_that_was_taken_over_connects_nowhere(start: Start, taken_over: Callable[..., int]) -> None:
     """Nor does it end the service of the others."""
@@ -309,7 +302,6 @@ def test_a_worker_that_was_taken_over_connects_nowhere(start: Start, taken_over:
     assert "was killed" not in replica.log.read_text()
 
 
-@pytest.mark.host
 @pytest.mark.needs("root")
 def test_a_restart_mends_the_listener(start: Start, taken_over: Callable[..., int]) -> None:
     """A worker that was taken over may have silent clients held back for long; the socket outlives it."""
@@ -337,7 +329,6 @@ def copied_descriptor(pid: int, fd: int) -> int:
 
 
 @pytest.mark.strace
-@pytest.mark.host
 def test_no_call_is_missed(shape: Shape, tmp_path: Path) -> None:
     """From start to end, with a log, a restart and a drain, nothing is tried that the sandbox refuses."""
     trace = tmp_path / "trace"
@@ -367,7 +358,6 @@ def test_no_call_is_missed(shape: Shape, tmp_path: Path) -> None:
     assert refused == []
 
 
-@pytest.mark.host
 @pytest.mark.needs("root")
 def test_each_worker_has_a_canary_of_its_own(start: Start, taken_over: Callable[..., int]) -> None:
     """So nobody finds it out by making workers crash."""
@@ -390,7 +380,6 @@ def serving_workers(replica: Replica, old: Sequence[int] = ()) -> list[int]:
     return wait_until(found)
 
 
-@pytest.mark.host
 def test_each_worker_has_addresses_of_its_own(
     start: Start, shape: Shape, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -417,7 +406,6 @@ def test_each_worker_has_addresses_of_its_own(
 
 
 @pytest.mark.strace
-@pytest.mark.host
 @pytest.mark.parametrize("fault", ["execveat:error=EACCES", "memfd_create:error=ENOSYS"])
 def test_a_worker_that_cannot_be_executed_is_a_copy(fault: str, shape: Shape, tmp_path: Path) -> None:
     with started_with(fault, shape, tmp_path / "log") as replica:

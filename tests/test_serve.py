@@ -119,7 +119,6 @@ def test_address_of_a_link(shape: Shape) -> None:
     assert "an address of one link does not say which interface it is of; leave out --host" in done.stderr
 
 
-@pytest.mark.host
 def test_port_in_use(shape: Shape, shared_replica: Replica) -> None:
     done = shape.run("--port", str(shared_replica.port))
     assert done.returncode == 1
@@ -137,7 +136,6 @@ def test_address_that_is_not_here(address: str, shape: Shape) -> None:
 
 
 @pytest.mark.strace
-@pytest.mark.host
 @pytest.mark.parametrize(
     ("error", "words"),
     [("EACCES", "ports below 1024 need privilege here; use --port 8080"), ("EPERM", "operation not permitted")],
@@ -149,7 +147,6 @@ def test_port_without_the_right(error: str, words: str, shape: Shape) -> None:
 
 
 @pytest.mark.strace
-@pytest.mark.host
 @pytest.mark.parametrize(
     ("error", "ends"),
     [
@@ -215,7 +212,6 @@ def test_options_win_over_environment(start: Start) -> None:
     assert page in replica.ask(LAST)
 
 
-@pytest.mark.host
 def test_environment_wins_over_defaults(start: Start) -> None:
     process_variables = {"YINYANG_TITLE": "T", "YINYANG_HOST": "127.0.0.1", "PORT": str(free_port())}
     replica = start("--workers", "1", "--port", "0", **process_variables)
@@ -239,7 +235,6 @@ def test_modules_are_the_same(module: str, tmp_path: Path) -> None:
 # ---- asking for health ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.host
 def test_healthcheck_of_a_server(shape: Shape, shared_replica: Replica) -> None:
     for options in ((), ("--host", "127.0.0.1"), ("--host", "::1"), ("--host", "::"), ("--host", "0.0.0.0")):
         done = shape.run("--healthcheck", "--port", str(shared_replica.port), *options)
@@ -247,7 +242,6 @@ def test_healthcheck_of_a_server(shape: Shape, shared_replica: Replica) -> None:
     assert shape.run("--healthcheck", YINYANG_PORT=str(shared_replica.port)).returncode == 0
 
 
-@pytest.mark.host
 @pytest.mark.parametrize("link", ["tcp://10.0.0.1:80", "udp://[fd00::1]:80", "sctp://10.0.0.1:80"])
 def test_service_link_of_kubernetes_is_no_port(link: str, shape: Shape, shared_replica: Replica) -> None:
     """Beside a Service called yinyang, Kubernetes sets YINYANG_PORT in each pod."""
@@ -256,13 +250,11 @@ def test_service_link_of_kubernetes_is_no_port(link: str, shape: Shape, shared_r
     assert shape.run("--healthcheck", "--port", str(shared_replica.port), YINYANG_PORT=link).returncode == 0
 
 
-@pytest.mark.host  # where --port is given
 def test_service_link_beside_an_option_is_not_looked_at(start: Start) -> None:
     replica = start(YINYANG_PORT="tcp://10.96.0.17:80")  # beside --port, it is not looked at
     assert "YINYANG_PORT" not in replica.log.read_text()
 
 
-@pytest.mark.host
 def test_service_link_is_ignored_in_words(shape: Shape, tmp_path: Path) -> None:
     log = tmp_path / "log"
     variables = {"YINYANG_PORT": "tcp://10.96.0.17:80", "PORT": "0", "YINYANG_NAME": "vm"}
@@ -278,7 +270,6 @@ def test_service_link_is_ignored_in_words(shape: Shape, tmp_path: Path) -> None:
         replica.kill()
 
 
-@pytest.mark.host
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -314,7 +305,6 @@ def test_healthcheck_of_something_else(answer: bytes | None, words: str, shape: 
     )
 
 
-@pytest.mark.host
 def test_healthcheck_of_a_slow_server(shape: Shape) -> None:
     """It has 2 s for all of its answer."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -346,7 +336,6 @@ def test_healthcheck_of_nothing(shape: Shape) -> None:
 # ---- addresses ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.host
 def test_both_families_by_default(start: Start) -> None:
     replica = start()
     for host in ("127.0.0.1", "::1"):
@@ -356,7 +345,6 @@ def test_both_families_by_default(start: Start) -> None:
 
 
 @pytest.mark.strace
-@pytest.mark.host
 def test_ipv4_alone_where_ipv6_is_off(shape: Shape, tmp_path: Path) -> None:
     with started_with("socket:error=EAFNOSUPPORT:when=1", shape, tmp_path / "log") as replica:
         assert "http://0.0.0.0:" in replica.log.read_text()
@@ -445,7 +433,6 @@ def test_no_access_log(start: Start) -> None:
     assert not replica.served()
 
 
-@pytest.mark.host
 def test_a_stopped_reader_stops_no_client_and_loses_no_line(start: Start, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     replica = start("--workers", "2", log=writer)
@@ -469,7 +456,6 @@ def test_a_stopped_reader_stops_no_client_and_loses_no_line(start: Start, tmp_pa
     assert all(re.fullmatch(SERVED, line) for line in set(lines))
 
 
-@pytest.mark.host
 def test_a_log_whose_reader_is_gone_stops_nothing(start: Start) -> None:
     reader, writer = os.pipe()
     replica = start("--workers", "1", log=writer)
@@ -483,7 +469,6 @@ def test_a_log_whose_reader_is_gone_stops_nothing(start: Start) -> None:
     assert time.monotonic() - begin < END_MOST  # nobody is waited for
 
 
-@pytest.mark.host
 def test_serves_without_standard_descriptors(shape: Shape, tmp_path: Path) -> None:
     port = free_port()
     line = [
@@ -541,7 +526,6 @@ def test_finishes_what_is_being_answered(start: Start) -> None:
     assert len(replica.served()) == 3
 
 
-@pytest.mark.host
 def test_a_second_signal_ends_it_at_once(start: Start) -> None:
     replica = start()
     with replica.connect() as busy:
@@ -667,7 +651,6 @@ def test_a_killed_worker_under_load_costs_its_own_connections_alone(start: Start
     assert sum(pages) <= len(replica.served()) <= sum(pages) + len(failures)
 
 
-@pytest.mark.host
 def test_no_worker_outlives_its_parent(start: Start) -> None:
     replica = start("--workers", "2")
     workers = replica.workers()

@@ -23,7 +23,7 @@ from forwarders import PLAIN, forwarding
 from test_activation import handing, listening
 from watch.command import report, sampled
 
-pytestmark = [pytest.mark.static, pytest.mark.proxies, pytest.mark.host]
+pytestmark = [pytest.mark.static, pytest.mark.proxies]
 
 ROW = re.compile(r"^\| (.+?) \| (.+?) \| (`watch .+) \|$", re.M)
 

@@ -24,8 +24,6 @@ from verdict.streams import (
 )
 from yinyang import _core
 
-pytestmark = pytest.mark.host
-
 SEEDS = range(100)
 CLAIMS_OF_SHARES = {"even", "weighted", "one", "turns"}
 

@@ -21,7 +21,7 @@ from wall.page import Wall
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Response
 
-pytestmark = [pytest.mark.browser, pytest.mark.host, pytest.mark.proxies]
+pytestmark = [pytest.mark.browser, pytest.mark.proxies]
 
 OpenWall = Callable[..., Wall]
 

@@ -12,7 +12,7 @@ from conftest import ROOT, missing, needs
 
 from wall.page import SIMULATED, Wall
 
-pytestmark = [pytest.mark.browser, pytest.mark.host]
+pytestmark = pytest.mark.browser
 
 LIMITS = {"minified": 16 * 1024, "plain": 24 * 1024}  # bytes, compressed as it is sent
 

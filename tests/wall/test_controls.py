@@ -16,7 +16,7 @@ from wall.page import SIMULATED, Wall
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
 
-pytestmark = [pytest.mark.browser, pytest.mark.host]
+pytestmark = pytest.mark.browser
 
 NewPage = Callable[..., "Page"]
 COLOURS = ["#00b4b4", "#f5b800"]

@@ -14,7 +14,7 @@ from wall.page import Wall
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.host]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")

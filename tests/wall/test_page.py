@@ -14,7 +14,7 @@ from wall.page import SIMULATED, Wall
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
-pytestmark = [pytest.mark.browser, pytest.mark.host]
+pytestmark = pytest.mark.browser
 
 NewPage = Callable[..., "Page"]
 

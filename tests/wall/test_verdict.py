@@ -10,7 +10,7 @@ from verdict.streams import NAMES, Look, Sample, each, judge, random_stream, rea
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.host]
+pytestmark = pytest.mark.browser
 
 JUDGE = """([samples, looks, names]) => {
     const evidence = newEvidence(), naming = {names, one: "replica", several: "replicas"};

@@ -16,8 +16,6 @@ from hypothesis import strategies as st
 from yinyang import identify
 from yinyang._core import AnswerReader, CookieJar, describe, printable
 
-pytestmark = pytest.mark.host
-
 BODY = b'{"host":"a"}'
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH = b"Content-Length: 12\r\n"

@@ -13,7 +13,7 @@ from conftest import PATIENCE, wait_until
 
 from watch.command import Watch, report, sampled
 
-pytestmark = [pytest.mark.host, pytest.mark.proxies]
+pytestmark = pytest.mark.proxies
 
 SAME = ["--json", "--connection", "same"]
 

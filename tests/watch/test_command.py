@@ -21,8 +21,6 @@ from watch.servers import answering, reset, say_nothing, says
 from yinyang import __version__, identify
 from yinyang.watch.__main__ import main
 
-pytestmark = pytest.mark.host
-
 
 def test_one_replica_as_json(web_lone: int, watch: Watch) -> None:
     done = watch(f"http://127.0.0.1:{web_lone}/", "--count", 80, "--rate", 400, "--json", "--expect-replicas", 1)

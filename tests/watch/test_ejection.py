@@ -11,7 +11,7 @@ from forwarders import PLAIN, asked, forwarding
 
 from watch.command import Watch, report
 
-pytestmark = [pytest.mark.proxies, pytest.mark.host]
+pytestmark = pytest.mark.proxies
 Start = Callable[..., Replica]
 
 # Three errors in a row eject a replica, for a moment.

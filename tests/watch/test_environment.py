@@ -11,7 +11,7 @@ from conftest import PATIENCE
 from watch.command import Watch, environment, report
 from yinyang.watch.proxy import proxy_for
 
-pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
+pytestmark = pytest.mark.usefixtures("libraries")
 
 PROXY = "http://127.0.0.1:9"  # where nobody is
 

@@ -9,8 +9,6 @@ from watch.servers import answering, failing, reset, says_each, whoami
 from watch.tallies import replica, tally_for
 from yinyang._core import Tally
 
-pytestmark = pytest.mark.host
-
 CANARY = [
     whoami("web-a", "v1", "north", "n1"),
     whoami("web-b", "v1", "south", "n2"),

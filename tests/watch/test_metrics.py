@@ -12,7 +12,6 @@ from watch.tallies import replica, tally_for
 from yinyang._core import Tally
 
 QUICK = settings(max_examples=50, deadline=None, derandomize=True)
-pytestmark = pytest.mark.host
 
 
 @QUICK

@@ -5,8 +5,6 @@ import pytest
 from watch.command import Watch
 from yinyang._core import WatchOptions
 
-pytestmark = pytest.mark.host
-
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("500ms", 0.5), ("1s", 1), ("2m", 120), ("1.5s", 1.5), ("1h", 3600), (".5s", 0.5)]

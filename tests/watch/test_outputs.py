@@ -11,13 +11,10 @@ from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import pytest
 from conftest import PATIENCE, free_port, missing, read_all
 
 from watch.command import Watch
 from watch.servers import answering, says_each, whoami
-
-pytestmark = pytest.mark.host
 
 FAILED = b"HTTP/1.1 503 Unavailable\r\nX-Served-By: web-b\r\nContent-Length: 0\r\n\r\n"
 

@@ -14,8 +14,6 @@ from yinyang import _core
 from yinyang.watch.sample import DEFAULT_COLOURS, Replica
 
 QUICK = settings(max_examples=50, deadline=None, derandomize=True)
-pytestmark = pytest.mark.host
-
 NASTY = "<q\"uo'te>\\ & % \u65e5\u672c \U0001f600"  # in JSON, in XML, for Prometheus and for GitHub
 LIMITS = (
     "--expect-replicas=2",

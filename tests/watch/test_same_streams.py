@@ -12,7 +12,7 @@ import pytest
 from watch.command import HTTPX, Watch, report
 from watch.servers import answering, reset, says, whoami
 
-pytestmark = [pytest.mark.host, pytest.mark.static]
+pytestmark = pytest.mark.static
 
 Behaviour = Callable[[socket.socket], None]
 REPLICAS = {

@@ -11,7 +11,7 @@ from conftest import PATIENCE
 
 from watch.command import environment
 
-pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
+pytestmark = pytest.mark.usefixtures("libraries")
 
 # The sampler on a clock of its own, on which everything but waiting takes no time; prints when requests began, and how
 # many there were at the same time.

@@ -24,7 +24,7 @@ from yinyang import identify
 from yinyang._core import Tally
 from yinyang.watch.sample import Replica
 
-pytestmark = [pytest.mark.host, pytest.mark.usefixtures("libraries")]
+pytestmark = pytest.mark.usefixtures("libraries")
 
 
 @pytest.mark.parametrize("width", [20, 30, 50, 80, 200])

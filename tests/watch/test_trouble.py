@@ -22,8 +22,6 @@ from conftest import PATIENCE, missing, wait_until
 from watch.command import Watch, environment, report
 from watch.servers import answering, says, whoami
 
-pytestmark = pytest.mark.host
-
 HTTPX = "yinyang.watch"
 IGNORES_HANGUP = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
 

@@ -9,8 +9,6 @@ from watch.tallies import replica, tally_for
 from yinyang._core import Tally
 from yinyang.watch.sample import Replica
 
-pytestmark = pytest.mark.host
-
 
 @dataclass
 class Given:
