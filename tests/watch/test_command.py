@@ -296,7 +296,6 @@ def test_what_is_not_there_is_refused(watch: Watch) -> None:
 
 
 @pytest.mark.strace
-@pytest.mark.host
 def test_a_sandbox_that_is_required(web_lone: int, watch: Watch) -> None:
     """Else the watch takes what there is; the one with httpx has none."""
     if watch.name == "yinyang.watch":
