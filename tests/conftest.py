@@ -456,6 +456,8 @@ def what_containers_lack() -> str:
     lacking = [tool for tool in ("buildah", "podman", "runc") if not shutil.which(tool)]
     if lacking:
         return f"{lacking[0]} is not installed"
+    if not (ROOT / "Dockerfile").exists():
+        return "there is no Dockerfile to build the image from"
     base = re.search(r"^FROM .*(debian:\S+) AS tools$", (ROOT / "Dockerfile").read_text(), re.M)[1]
     if subprocess.run(["podman", "image", "exists", base], check=False).returncode:
         return f"there is no image {base}; tools/base-image makes one"
