@@ -1,5 +1,6 @@
 """The static program: how it is built, what is in it, and where it runs."""
 
+import contextlib
 import os
 import platform
 import re
@@ -219,7 +220,9 @@ def test_first_process_reaps_orphans(command: list[str], static_program: Path, t
 
         def children() -> list[str]:
             pids = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-            return [Path(f"/proc/{pid}/stat").read_text().split()[2] for pid in pids]
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one is gone meanwhile
+                return [Path(f"/proc/{pid}/stat").read_text().split()[2] for pid in pids]
+            return []
 
         wait_until(lambda: children() == ["S"], "the one worker to be the only child")
         victim = int(Path(f"/proc/{first}/task/{first}/children").read_text())
