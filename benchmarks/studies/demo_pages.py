@@ -216,7 +216,7 @@ def shown(demo: Demo, browser: Browser, names: Sequence[str], **options: Any) ->
     folder.mkdir()
     balancer = Balancer("haproxy", folder, replicas, **options)
     try:
-        with browser.new_page(viewport={"width": 1200, "height": 800}) as page:
+        with browser.new_page(viewport={"width": 1500, "height": 800}) as page:
             page.goto(demo.page_of(balancer) + ("#by=version" if options and isinstance(demo, Wall) else ""))
             yield page, balancer, replicas
     finally:
@@ -232,6 +232,8 @@ def play(name: str, scene: str, browser: Browser) -> list[str]:
         spare = demo.replica("web-2", fault) if fault else None
         with shown(demo, browser, NAMES) as (page, balancer, replicas):
             page.wait_for_timeout(1000 * BEFORE)
+            if isinstance(demo, Wall):
+                wait_until(lambda: not page.evaluate(demo.look)["marks"], "a calm wall")
             before = watched(page, demo.look, BEFORE)
             known = words_of(page)
             happen(scene, demo, balancer, replicas, spare)
