@@ -53,9 +53,7 @@ class Started(contextlib.ExitStack):
     def program(self, command: Sequence[str], log: str, cwd: Path, port: int, **variables: str) -> Replica:
         path = self.folder / log
         with path.open("wb") as file:
-            process = subprocess.Popen(
-                command, stdout=file, stderr=file, cwd=cwd, env=clean_environment() | variables
-            )
+            process = subprocess.Popen(command, stdout=file, stderr=file, cwd=cwd, env=clean_environment() | variables)
         started = Replica(process, path)
         started.port = port
         self.callback(started.kill)
@@ -108,7 +106,7 @@ class Rollouts(Demo):
 
 
 class Faces(Demo):
-    """Its parts `smiley` and `color` have one instance; `face` is what has replicas. Its page is told to show the pods."""
+    """What has replicas is its part `face`, each with a `smiley` and a `color`. Its page is told to show the pods."""
 
     look = r"""() => {
         const isOdd = cell => {

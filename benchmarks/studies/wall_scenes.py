@@ -4,13 +4,14 @@
     python -m benchmarks.studies.wall_scenes [haproxy nginx caddy traefik envoy alone]
 
 As root. Three replicas stand behind each balancer, in the containers and the two configurations of the Atlas
-(docs/atlas.md): told a list of servers and nothing else, and tuned, by the files of deploy/. What needs one balancer only
+(docs/atlas.md): told a list of servers and nothing else, and tuned, by the files of deploy/. What needs only one of them
 is played with HAProxy and processes ("alone"). Headless Chromium shows the wall, at ten samples a second. Prints tables
 in Markdown, with what earlier runs left in build/wall_scenes: for each scene, the seconds from the event to the first
 headline that is right, and the headline.
 """
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -27,7 +28,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from balancers import Stage as Processes
 from balancers import stage
-from conftest import ROOT, Shape, build_image, podman
+from conftest import ROOT, Shape, build_image, podman, wait_until
 from forwarders import PLAIN, forwarding
 from test_balancers import LAYER_4, Balanced, engine
 from test_deploy import Cluster
@@ -95,8 +96,7 @@ class Wall:
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         page.add_init_script(CAUSE)
-        page.goto("about:blank")  # as another fragment alone would load nothing
-        page.goto(url)
+        wait_until(lambda: page.goto(url).ok, "the wall")
         page.evaluate(HEAR)
 
     def heard(self, is_right: IsRight, since: float) -> tuple[float | None, str]:
@@ -196,7 +196,7 @@ NOTICED = says(r"fail|gone|silent|^2 replicas|even across 2")  # that something 
 RECOVERED = says(rf"^no failure|{CALM}")
 
 
-def with_a_list(play: Play, browser: Browser) -> None:
+def with_a_list(browser: Browser, play: Play) -> None:
     """Scenes where the balancer has a list of servers, and asks nobody for their health."""
     wall, hosts = play.wall, play.stage.hosts
     play.scene("three replicas", wall.press_reset, says(CALM))
@@ -276,6 +276,16 @@ def with_a_canary(play: Play) -> None:
     play.scene("canary 50:50", play.wall.press_reset, fifty)
 
 
+def a_tenth(play: Play) -> None:
+    """The canary of the files of deploy/, where HAProxy's has another weight."""
+    percent = 100 * 20 / 260 if play.stage.lane.balancer == "haproxy" else 10
+    play.scene("canary 90:10, tuned", play.wall.press_reset, share("v2", percent, 3))
+
+
+def cookie(play: Play) -> None:
+    play.scene("sticky by cookie, tuned", play.wall.press_reset, says("^sticky by cookie"))
+
+
 def tuned(play: Play) -> None:
     """Health checks, where the balancer has them, and a drain."""
     wall = play.wall
@@ -311,33 +321,26 @@ def layer_4(play: Play) -> None:
 
 
 def behind(balancer: str, balanced: Balanced, folder: Path, browser: Browser) -> dict[str, Cell]:
-    """All scenes behind one balancer. One that cannot be played is left out, with all that come after it there."""
+    """All scenes behind one balancer. What cannot be played is left out, and what comes after it there."""
     cells: dict[str, Cell] = {}
     listed, full = (Lane(balancer, which, balanced, folder) for which in ("default", "tuned"))
 
-    @contextlib.contextmanager
-    def played(lane: Lane, fragment: str = "", **start: bool) -> Iterator[Play]:
+    def play(lane: Lane, scenes: Callable[[Play], None], fragment: str = "", **start: bool) -> None:
+        layer = balanced(balancer, MODE="tcp") if scenes is layer_4 else lane.started(**start)
         try:
-            with lane.started(**start) as cluster, browser.new_page(viewport=VIEWPORT) as page:
-                yield Play(lane, cluster, page, cells, fragment)
+            with layer as cluster, browser.new_page(viewport=VIEWPORT) as page:
+                lane.wait_for_all(cluster, canary=start.get("canary", False))
+                scenes(Play(lane, cluster, page, cells, fragment))
         except Exception:
             traceback.print_exc()
 
-    with played(listed) as play:
-        with_a_list(play, browser)
-    with played(listed, "#by=version", canary=True) as play:
-        with_a_canary(play)
-    with played(full, "#by=version", canary=True) as play:
-        percent = 100 * 20 / 260 if balancer == "haproxy" else 10
-        play.scene("canary 90:10, tuned", play.wall.press_reset, share("v2", percent, 3))
-    with played(full) as play:
-        tuned(play)
-    with played(full, sticky=True) as play:
-        play.scene("sticky by cookie, tuned", play.wall.press_reset, says("^sticky by cookie"))
+    play(listed, functools.partial(with_a_list, browser))
+    play(listed, with_a_canary, "#by=version", canary=True)
+    play(full, a_tenth, "#by=version", canary=True)
+    play(full, tuned)
+    play(full, cookie, sticky=True)
     if balancer in LAYER_4:
-        with balanced(balancer, MODE="tcp") as cluster, browser.new_page(viewport=VIEWPORT) as page:
-            full.wait_for_all(cluster)
-            layer_4(Play(full, cluster, page, cells))
+        play(full, layer_4)
     return cells
 
 
@@ -367,7 +370,9 @@ def many(page: Page, number: int, known: str, learning: float = 0) -> Cell:
 
 
 def descendants(pid: int) -> list[int]:
-    children = [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+    children = [
+        int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
+    ]
     return [*children, *(one for child in children for one in descendants(child))]
 
 
@@ -412,7 +417,9 @@ def with_one(browser: Browser) -> dict[str, Cell]:
     cells: dict[str, Cell] = {}
     plays: dict[str, Callable[[Page], Cell]] = {
         "50 replicas, of which one is killed": lambda page: many(page, 50, "^50 replicas take turns"),
-        "200 replicas, of which one is killed": lambda page: many(page, 200, "^200 replicas so far|^about even so far: 200", 60),
+        "200 replicas, of which one is killed": lambda page: many(
+            page, 200, "^200 replicas so far|^about even so far: 200", 60
+        ),
         "a laptop asleep, meanwhile one is killed": asleep,
         "HTTP/2 at layer 4": lambda _page: http_2(browser),
     }

@@ -149,7 +149,7 @@ listen clients
 
 @contextlib.contextmanager
 def over_http_2(replicas: Stage, mode: str, *, sticky: bool = False) -> Iterator[str]:
-    """The address of HAProxy, which speaks HTTP/2 with browsers; or, at layer 4, gives their connections to one of three
+    """The address of HAProxy, which speaks HTTP/2 with browsers; or, at layer 4, gives their connections to three
     proxies that do, each in front of one replica."""
     folder = replicas.folder
     command = [needs("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
