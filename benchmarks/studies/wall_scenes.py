@@ -4,7 +4,7 @@
     python -m benchmarks.studies.wall_scenes [haproxy nginx caddy traefik envoy alone]
 
 As root. Three replicas stand behind each balancer, in the containers and the two configurations of the Atlas
-(docs/atlas.md): told a list of servers and nothing else, and tuned, by the files of deploy/. What needs only one of them
+(docs/atlas.md): told a list of servers and nothing else, and tuned, by the files of deploy/. What needs one of them
 is played with HAProxy and processes ("alone"). Headless Chromium shows the wall, at ten samples a second. Prints tables
 in Markdown, with what earlier runs left in build/wall_scenes: for each scene, the seconds from the event to the first
 headline that is right, and the headline.
