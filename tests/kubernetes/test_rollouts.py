@@ -135,7 +135,7 @@ def test_argo_rollouts_promotes_what_holds(rollout: Rollout, look: Callable[...,
     assert versions(samples[-100:]) == {after} != {before}
     record.add(
         ARGO,
-        "`kubectl set image`; Argo Rollouts",
+        f"`kubectl {' '.join(NEXT)}`; Argo Rollouts",
         f"both gates hold, and the canary is promoted; {len(samples):,} requests, 0 failed",
     )
 
@@ -253,7 +253,7 @@ def test_flagger(
     assert bool(errors) == (outcome == "Failed")
     record.add(
         FLAGGER,
-        f"`kubectl {' '.join(change[:2])}`; Flagger",
+        f"`kubectl {' '.join(change)}`; Flagger",
         f"{outcome}; the canary answered {len(answered):,} requests, {errors} with errors; "
         f"the clients had {len(clients.samples()):,}, 0 failed",
     )

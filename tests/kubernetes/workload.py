@@ -77,7 +77,8 @@ class Workload:
         image = "--image=yinyang:0.1.0"
         self.kubectl("run", "look", "--restart=Never", image, f"--overrides={json.dumps(overrides)}")
         self.kubectl("wait", "pod/look", "--for=jsonpath={.status.phase}=Succeeded", f"--timeout={PATIENCE:g}s")
-        return json.loads(self.kubectl("logs", "look").splitlines()[0])
+        [report] = [line for line in self.kubectl("logs", "look").splitlines() if line.startswith("{")]
+        return json.loads(report)  # the log has what the watch expected as well, before it or behind it
 
 
 class Watch:
