@@ -214,7 +214,7 @@ static inline struct bpf_step *sandbox_rule(struct bpf_step *step, const struct 
 }
 
 /* The filter over all calls of a worker, or of its parent, which has to allow what a worker does too, as that inherits
- * it, or of the watch: `whose`. The number of its steps. `wakeup` is the event by which workers wake each other; for the
+ * it, or of the watch: `whose`. The number of its steps. `own` is the event by which workers wake each other; for the
  * watch, it is the number of its own process, which it may stop. `program` is a file that may be executed, or -1. That
  * no other file may be is Landlock's business.
  *
@@ -226,7 +226,7 @@ static inline struct bpf_step *sandbox_rule(struct bpf_step *step, const struct 
  * further ones for 64-bit times and offsets, and musl appends 32 to the names of the former ones. There is no
  * socketcall(2), whose arguments lie in memory, where no filter sees them: glibc calls it on i386 and s390x, so the
  * core does not leave it to the C library to send, receive and shut down. */
-static inline int sandbox_filter(struct bpf_step *steps, int whose, int wakeup, int program)
+static inline int sandbox_filter(struct bpf_step *steps, int whose, int own, int program)
 {
     const struct rule rules[] = {
         /* The calls of a worker that serves. Without an address and MSG_FASTOPEN, nothing can be sent on a socket that
@@ -235,7 +235,7 @@ static inline int sandbox_filter(struct bpf_step *steps, int whose, int wakeup, 
         {SYS_accept4, OF_ALL, {IS(3, SOCK_NONBLOCK | SOCK_CLOEXEC)}},
         {SYS_epoll_ctl, OF_ALL, {}},
         {SYS_shutdown, OF_BOTH, {IS(1, SHUT_WR)}},
-        {SYS_write, OF_WORKER, {IS(0, (uint32_t)wakeup)}},
+        {SYS_write, OF_WORKER, {IS(0, (uint32_t)own)}},
         {SYS_write, OF_PARENT | OF_WATCH, {}},
         {SYS_setitimer, OF_BOTH, {IS(0, ITIMER_PROF)}},
         {SYS_epoll_pwait, OF_ALL, {}},
@@ -292,8 +292,8 @@ static inline int sandbox_filter(struct bpf_step *steps, int whose, int wakeup, 
         {SYS_prctl, OF_PARENT, {IS(0, PR_GET_DUMPABLE)}},
         {SYS_prctl, OF_PARENT, {IS(0, PR_SET_DUMPABLE), IS(1, 0)}},
         {SYS_prctl, OF_PARENT, {IS(0, REFUSE_EXECUTABLE)}},
-        {SYS_kill, OF_WATCH, {IS(0, (uint32_t)wakeup), IS(1, SIGTSTP)}},
-        {SYS_kill, OF_WATCH, {IS(0, (uint32_t)wakeup), IS(1, SIGQUIT)}},
+        {SYS_kill, OF_WATCH, {IS(0, (uint32_t)own), IS(1, SIGTSTP)}},
+        {SYS_kill, OF_WATCH, {IS(0, (uint32_t)own), IS(1, SIGQUIT)}},
         {SYS_rt_sigprocmask, OF_PARENT | OF_WATCH, {}},
         {SYS_rt_sigaction, OF_PARENT, {IS(0, SIGPROF)}},
         {SYS_close_range, OF_PARENT, {}},
@@ -393,13 +393,13 @@ static inline int seccomp_is_available(void)
 
 /* Install the filter: listed calls are permitted in the listed ways only, calls of attackers end the process, and all
  * others fail with ENOSYS. The guard, or -errno. */
-static inline int sandbox_calls(int whose, int wakeup, int program)
+static inline int sandbox_calls(int whose, int own, int program)
 {
     struct bpf_step steps[FILTER_MAX];
     struct bpf_program filter;
     if (!MACHINE)
         return -ENOSYS;
-    filter.length = (uint16_t)sandbox_filter(steps, whose, wakeup, program);
+    filter.length = (uint16_t)sandbox_filter(steps, whose, own, program);
     filter.steps = steps;
     return syscall(SYS_seccomp, SECCOMP_MODE, SECCOMP_SPECULATES, &filter) ? -errno : GUARD_CALLS;
 }
@@ -424,15 +424,16 @@ static inline int sandbox_user(void)
     return GUARD_USER;
 }
 
-/* Of a worker, of its parent, or of the watch. The guards that hold from now on. In `refused`: one that cannot be had here, or 0. */
-static inline int sandbox_enter(int whose, int wakeup, int program, int *refused)
+/* Of a worker, of its parent, or of the watch; `own` and `program` are as above. The guards that hold from now on. In
+ * `refused`: one that cannot be had here, or 0. */
+static inline int sandbox_enter(int whose, int own, int program, int *refused)
 {
     int guards = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? 0 : GUARD_PRIVILEGES;
     int user = whose == OF_WORKER ? 0 : sandbox_user();
     int files = sandbox_landlock(program, whose == OF_WATCH);
     int calls;
     prctl(REFUSE_EXECUTABLE, 1 /* PR_MDWE_REFUSE_EXEC_GAIN */, 0, 0, 0); /* the filter does without, but on s390x */
-    calls = sandbox_calls(whose, wakeup, files > 0 ? program : -1);
+    calls = sandbox_calls(whose, own, files > 0 ? program : -1);
     *refused = !guards ? GUARD_PRIVILEGES : user < 0 ? GUARD_USER : files < 0 ? GUARD_FILES : calls < 0 ? GUARD_CALLS : 0;
     return guards | (user > 0 ? user : 0) | (files > 0 ? files : 0) | (calls > 0 ? calls : 0);
 }

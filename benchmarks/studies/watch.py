@@ -4,7 +4,8 @@
 
 Prints tables in Markdown. The first one: CPU time per sample of `yinyang watch` in both shapes and of the watch with
 httpx, at 2,000 samples per second (httpx: 200), with a new connection for each sample and with the same ones; and the
-highest rate that it reaches. The watch has one CPU, the replica the other.
+highest rate that it reaches. The watch has one CPU, the replica the other. Beside them, the floor: watch_floor.c, which
+makes the same system calls and does nothing else. All take turns.
 
 The second one, for --minutes: the proportional set size of the watch at 2,000 samples per second, beginning and end,
 where replicas come and go all the time: each answer names one of 5,000 hosts.
@@ -32,9 +33,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from benchmarks.lib.contestants import STATIC
-from benchmarks.lib.figures import table
-from benchmarks.lib.http_requests import SMALL_CLOSE, with_target
+from benchmarks.lib.contestants import PROGRAMS, STATIC, run_build
+from benchmarks.lib.figures import extent, table
+from benchmarks.lib.http_requests import SMALL, SMALL_CLOSE, with_target
 from benchmarks.lib.network import enter_network_namespace
 from benchmarks.lib.processes import CLIENT_CPU, SERVER_CPU, free_port, pss, serving, wait_until_ready
 
@@ -44,40 +45,68 @@ WATCHES = {
     "with httpx": [sys.executable, "-m", "yinyang.watch"],
 }
 RATE, HTTPX_RATE, HIGHEST_RATE = 2000, 200, 1_000_000
+FLOOR = PROGRAMS / "watch_floor"
 HOSTS = 5000  # that answers name, one after another
 PACKET_HOST = 0  # of packet(7): the packet has arrived
 ETHERNET, SYN, RST = 14, 0x02, 0x04
 
 
-def watched(command: list[str], *arguments: object) -> tuple[dict, float]:
-    """The report of a watch that ends by itself, and its CPU time in seconds."""
+def spent(command: list[str], *arguments: object) -> tuple[str, float]:
+    """What a client printed that ends by itself, and its CPU time in seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    line = ["taskset", "-c", str(CLIENT_CPU), *command, *map(str, arguments), "--json"]
-    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    line = ["taskset", "-c", str(CLIENT_CPU), *command, *map(str, arguments)]
+    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return json.loads(done.stdout), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@dataclass
+class Cost:
+    """Of a client with one kind of connection."""
+
+    cpu: list[float] = field(default_factory=list)  # us for a sample, of each round
+    p50: list[float] = field(default_factory=list)  # us
+    highest: str = ""  # rate
+
+    def row(self, name: str, connection: str, rate: int) -> list[str]:
+        median = f"{statistics.median(self.p50):.0f}" if self.p50 else ""
+        return [name, connection, f"{rate:,}", extent(self.cpu, 1), median, self.highest]
 
 
 def cost(seconds: int, rounds: int) -> list[list[str]]:
+    PROGRAMS.mkdir(parents=True, exist_ok=True)
+    run_build(("gcc", "-O2", "-Wall", "-Wextra", "-o", str(FLOOR), "benchmarks/studies/watch_floor.c"))
     rows = []
     port = free_port()
+    url = f"http://127.0.0.1:{port}/"
     server = [STATIC, "--port", port, "--workers", 1, "--no-access-log"]
     with serving([str(part) for part in server], SERVER_CPU, None):
         wait_until_ready(port, with_target(SMALL_CLOSE))
-        for connection, (name, command) in itertools.product(("new", "same"), WATCHES.items()):
-            rate = HTTPX_RATE if name == "with httpx" else RATE
-            url = f"http://127.0.0.1:{port}/"
-            limits = [url, "--duration", f"{seconds}s", "--connection", connection]
-            costs, latencies = [], []
-            for _ in range(rounds):
-                report, cpu = watched(command, *limits, "--rate", rate)
-                costs.append(1e6 * cpu / report["samples"])
-                latencies.append(1e6 * report["latency"]["p50"])
-            highest, _ = watched(command, *limits, "--rate", HIGHEST_RATE, "--concurrency", 64)
-            spread = f"{statistics.median(costs):.1f} ({min(costs):.1f} to {max(costs):.1f})"
-            rows.append([name, connection, f"{rate:,}", spread, f"{statistics.median(latencies):.0f}",
-                         f"{highest['rate']:,.0f}"])  # fmt: skip
+        for connection in "new", "same":
+            costs = {name: Cost() for name in ("floor", *WATCHES)}
+            limits = ["--duration", f"{seconds}s", "--connection", connection, "--json"]
+            for turn in range(rounds):
+                text, cpu = spent([str(FLOOR)], port, RATE, seconds, connection, asked(connection).decode())
+                costs["floor"].cpu.append(1e6 * cpu / int(text))
+                for name, command in WATCHES.items():
+                    text, cpu = spent(command, url, *limits, "--rate", rate_of(name))
+                    report = json.loads(text)
+                    costs[name].cpu.append(1e6 * cpu / report["samples"])
+                    costs[name].p50.append(1e6 * report["latency"]["p50"])
+                    if turn == 0:
+                        text, _ = spent(command, url, *limits, "--rate", HIGHEST_RATE, "--concurrency", 64)
+                        costs[name].highest = f"{json.loads(text)['rate']:,.0f}"
+            rows += [each.row(name, connection, rate_of(name)) for name, each in costs.items()]
     return rows
+
+
+def rate_of(name: str) -> int:
+    return HTTPX_RATE if name == "with httpx" else RATE
+
+
+def asked(connection: str) -> bytes:
+    """The request of the floor, which is that of the watch in all that matters to the replica."""
+    return with_target(SMALL_CLOSE if connection == "new" else SMALL, "/whoami")
 
 
 # ---- memory -------------------------------------------------------------------------------------------------------

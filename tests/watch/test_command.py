@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from balancers import replica, stage
-from conftest import PATIENCE, wait_until
+from conftest import PATIENCE, injecting, wait_until
 
 from watch.command import Watch, metric, report, sampled
 from watch.servers import answering, reset, say_nothing, says
@@ -295,3 +295,19 @@ def test_what_is_not_there_is_refused(watch: Watch) -> None:
         done = watch("http://127.0.0.1:9/", YINYANG_SANDBOX="foo")
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == f"{watch.name}: YINYANG_SANDBOX wants auto, off or require, not 'foo'\n"
+
+
+@pytest.mark.strace
+@pytest.mark.host
+def test_a_sandbox_that_is_required(web_lone: int, watch: Watch) -> None:
+    """Else the watch takes what there is; the one with httpx has none."""
+    if watch.name == "yinyang.watch":
+        pytest.skip("it has no sandbox")
+    less = Watch(*injecting("landlock_create_ruleset:error=ENOSYS"), *watch.command[:-2], name=watch.name)
+    url = f"http://127.0.0.1:{web_lone}/"
+    done = less(url, "--count", 1, YINYANG_SANDBOX="require")
+    assert (done.returncode, done.stdout) == (2, "")
+    lack = "no sandbox, as this kernel has no Landlock (Linux 5.13 or later, and on in its parameter lsm)"
+    assert done.stderr == f"{watch.name}: {lack}; auto uses what is allowed\n"
+    assert less(url, "--count", 1).returncode == 0
+    assert watch(url, "--count", 1, YINYANG_SANDBOX="require").returncode == 0

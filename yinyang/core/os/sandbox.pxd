@@ -24,7 +24,7 @@ cdef extern from "sandbox.h" nogil:
     int landlock_version()
     bint seccomp_is_available()
     int sandbox_user()
-    int sandbox_enter(int whose, int wakeup, int program, int *refused)
+    int sandbox_enter(int whose, int own, int program, int *refused)
 
 cdef enum Sandbox:  # in the order of the words in csrc/option_table.h
     SANDBOX_AUTO  # as much of it as the kernel supports
@@ -54,7 +54,7 @@ cdef inline void sandbox_error_message(Text *message, const char *what, int erro
     else:
         text_format(message, "this container or service manager refuses %s: ", what)
         text_system_error(message, error)
-    text_string(message, "; --sandbox auto uses what is allowed")
+    text_string(message, "; auto uses what is allowed")
 
 
 cdef inline void sandbox_refusal_message(Text *message, int guard) noexcept nogil:
@@ -67,7 +67,7 @@ cdef inline void sandbox_refusal_message(Text *message, int guard) noexcept nogi
         text_string(message, "Landlock refuses" if guard == GUARD_FILES else "seccomp refuses" if guard == GUARD_CALLS
                     else "the kernel refuses to rule out new privileges for")
         text_string(message, " this process")
-    text_string(message, "; --sandbox auto uses what is allowed")
+    text_string(message, "; auto uses what is allowed")
 
 
 cdef inline void sandbox_message(Text *text, int parent, int workers) noexcept nogil:

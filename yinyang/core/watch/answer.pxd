@@ -14,6 +14,9 @@ cdef extern from "http_chars.h" nogil:
         BYTE_TOKEN
     const uint8_t byte_roles[256]
 
+cdef extern from "simd_scan.h" nogil:
+    const uint8_t *scan_value(const uint8_t *begin, const uint8_t *pos, const uint8_t *end)
+
 cdef enum:
     ANSWER_MAX = 81920  # bytes of head and body that are kept; there is always room for one more than may come
     BODY_MAX = 65536  # bytes of a body, without the framing of chunks
@@ -57,6 +60,7 @@ cdef struct Answer:
     Span zone
     Span node
     Span location
+    bint sets_cookies
     Span body  # when it is done; chunks are joined in place
 
     # the parser's
@@ -112,7 +116,7 @@ cdef inline AnswerState answer_end(Answer *a) noexcept nogil:
 cdef inline bint answer_cookie(const Answer *a, size_t *pos, Span *line) noexcept nogil:
     """The next value of Set-Cookie; False if there is none. *pos is 0 at first."""
     cdef Span name
-    if a.head == 0:
+    if a.head == 0 or not a.sets_cookies:
         return False
     if pos[0] < a.fields:
         pos[0] = a.fields
@@ -261,9 +265,9 @@ cdef inline bint head_unfold(Answer *a, size_t end) noexcept nogil:
     """Read the status, and join lines that are folded, which are obsolete. False for bytes that no head may have (RFC
     9110 section 5.5)."""
     cdef char *bytes = a.buffer
-    cdef size_t i
+    cdef size_t i = control_from(a, 0, end)
     a.status = (bytes[9] - 48) * 100 + (bytes[10] - 48) * 10 + (bytes[11] - 48)
-    for i in range(end):
+    while i < end:
         if bytes[i] == 0 or (bytes[i] == b'\r' and bytes[i + 1] != b'\n'):  # the last byte is an LF
             return False
         if bytes[i] == b'\n' and i + 1 < end and is_blank(bytes[i + 1]):
@@ -272,7 +276,14 @@ cdef inline bint head_unfold(Answer *a, size_t end) noexcept nogil:
             bytes[i] = b' '
             if bytes[i - 1] == b'\r':
                 bytes[i - 1] = b' '
+        i = control_from(a, i + 1, end)
     return True
+
+
+cdef inline size_t control_from(const Answer *a, size_t pos, size_t end) noexcept nogil:
+    """Where the next control byte is, or the end."""
+    cdef const uint8_t *begin = <const uint8_t *>a.buffer
+    return <size_t>(scan_value(begin, begin + pos, begin + end) - begin)
 
 
 cdef struct Framing:  # what the fields of a head say of its body
@@ -302,15 +313,26 @@ cdef inline AnswerState head_read(Answer *a, size_t end) noexcept nogil:
 
 cdef inline bint field_read(Answer *a, Framing *framing, const Span *name, const Span *value) noexcept nogil:
     """False if the length of the body is wrong."""
-    if span_is(name, "content-length"):
+    if lower(name.bytes[0]) == b'x':
+        own_field_read(a, name, value)
+    elif span_is(name, "content-length"):
         return content_length_read(framing, value)
-    if span_is(name, "transfer-encoding"):
+    elif span_is(name, "transfer-encoding"):
         if framing.is_chunked or not span_is(value, "chunked"):  # no other was offered
             return False
         framing.is_chunked = True
     elif span_is(name, "connection"):
         connection_read(framing, value)
-    elif span_is(name, "x-served-by"):
+    elif span_is(name, "location"):
+        keep_first(&a.location, value)
+    elif span_is(name, "set-cookie"):
+        a.sets_cookies = True
+    return True
+
+
+cdef inline void own_field_read(Answer *a, const Span *name, const Span *value) noexcept nogil:
+    """A field in which a replica tells who it is."""
+    if span_is(name, "x-served-by"):
         keep_first(&a.served_by, value)
     elif span_is(name, "x-version"):
         keep_first(&a.version, value)
@@ -318,9 +340,6 @@ cdef inline bint field_read(Answer *a, Framing *framing, const Span *name, const
         keep_first(&a.zone, value)
     elif span_is(name, "x-node"):
         keep_first(&a.node, value)
-    elif span_is(name, "location"):
-        keep_first(&a.location, value)
-    return True
 
 
 cdef inline void keep_first(Span *kept, const Span *value) noexcept nogil:

@@ -9,7 +9,7 @@ from ..text.calendar cimport DAY_SECONDS, days_until
 from ..text.utf8 cimport REPLACEMENT, UTF8_MAX, utf8_next, utf8_put
 from .answer cimport Answer, Span, lower, span_set
 from .json cimport (
-    JSON_END, Json, json_char, json_is_document, json_key_skip, json_skip, json_space, json_take, json_whole
+    JSON_END, Json, json_char, json_key_skip, json_skip, json_space, json_take, json_whole
 )
 from .sample cimport Described, LABEL_MAX, Label, label_is
 
@@ -102,6 +102,10 @@ cdef inline void label_put(Labelling *labelling, int32_t character) noexcept nog
     cdef char bytes[UTF8_MAX]
     cdef size_t length
     cdef Label *label = labelling.label
+    if 0x20 <= character < 0x7F and label.length < LABEL_MAX and not labelling.is_full:  # nearly all of them
+        label.bytes[label.length] = <char>character
+        label.length += 1
+        return
     length = utf8_put(bytes, REPLACEMENT if is_control(character) else character)
     if labelling.is_full or label.length + length > LABEL_MAX:
         labelling.is_full = True
@@ -136,27 +140,33 @@ cdef inline bint members_find(const Span *body, Json *members) noexcept nogil:
     no object."""
     cdef Json j, key
     cdef int member
+    cdef bint is_end
     memset(members, 0, MEMBERS * sizeof(Json))
     j.pos = <const uint8_t *>body.bytes
     j.end = j.pos + body.length
     if j.end - j.pos > 3 and memcmp(j.pos, b"\xef\xbb\xbf", 3) == 0:  # a byte order mark
         j.pos += 3
     json_space(&j)
-    if not json_is_document(&j) or not json_take(&j, b'{'):
+    if not json_take(&j, b'{'):
         return False
     json_space(&j)
-    while j.pos < j.end and j.pos[0] != b'}':
+    is_end = json_take(&j, b'}')
+    while not is_end:
         key = j
         if not json_key_skip(&j):
-            break
+            return False
         json_space(&j)
         member = member_of(&key)
         if member < MEMBERS:
             members[member] = j
-        json_skip(&j)
+        if not json_skip(&j):
+            return False
         json_space(&j)
-        json_take(&j, b',')
-    return True
+        is_end = json_take(&j, b'}')
+        if not is_end and not json_take(&j, b','):
+            return False
+    json_space(&j)
+    return j.pos == j.end
 
 
 cdef inline int member_of(Json *key) noexcept nogil:

@@ -210,12 +210,3 @@ cdef inline bint json_skip(Json *j) noexcept nogil:
             objects >>= 1
         if depth == 0:
             return True
-
-
-cdef inline bint json_is_document(const Json *j) noexcept nogil:
-    """Whether all of it is one value."""
-    cdef Json rest = j[0]
-    if not json_skip(&rest):
-        return False
-    json_space(&rest)
-    return rest.pos == rest.end

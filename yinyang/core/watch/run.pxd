@@ -4,12 +4,14 @@ One thread waits for all: sockets, the time, signals, the addresses of the host,
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memset, strcmp
+from libc.string cimport memset
 
 from ..config.config cimport OPTION_SANDBOX, option_table, text_alternatives, word_parse
 from ..log.log_write cimport log_room
 from ..os.capacity cimport descriptors_reserve
-from ..os.sandbox cimport OF_WATCH, sandbox_enter
+from ..os.sandbox cimport (
+    OF_WATCH, SANDBOX_AUTO, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter, sandbox_is_possible, sandbox_refusal_message
+)
 from ..os.syscalls cimport (
     CLOCK_MONOTONIC, EPIPE, EPOLLET, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, MAP_PRIVATE, O_CLOEXEC, O_CREAT, O_WRONLY,
     SIGPIPE, SIG_BLOCK, SIG_UNBLOCK, TFD_CLOEXEC, TFD_NONBLOCK, TFD_TIMER_ABSTIME, epoll_create1, epoll_ctl,
@@ -107,7 +109,7 @@ cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
     cdef int64_t now = monotonic_us()
     cdef int error
     url_parse(&w.url, w.options.url)
-    if not watch_can_ask(w, message):
+    if not watch_can_have_sandbox(w, message) or not watch_can_ask(w, message):
         return False
     w.junit.fd = -1
     if w.options.junit != NULL:
@@ -130,22 +132,26 @@ cdef inline bint watch_open(Watch *w, Text *message) noexcept nogil:
         text_system_error(message, -error)
         return False
     w.process = getpid()
-    watch_give_up_rights(w)
-    return True
+    return watch_give_up_rights(w, message)
 
 
-cdef inline bint watch_can_ask(const Watch *w, Text *message) noexcept nogil:
-    """Whether it is http to a host of ASCII, and a sandbox that there is; else the message says what can."""
-    cdef const Url *url = &w.url
-    cdef const char *sandbox = getenv("YINYANG_SANDBOX")
-    cdef int word = 0
-    cdef size_t i
-    if sandbox != NULL and not word_parse(option_table[OPTION_SANDBOX].words, sandbox, &word):
+cdef inline bint watch_can_have_sandbox(Watch *w, Text *message) noexcept nogil:
+    """Whether YINYANG_SANDBOX, which is as for the server, asks for what there is."""
+    cdef const char *asked = getenv("YINYANG_SANDBOX")
+    w.sandbox = SANDBOX_AUTO
+    if asked != NULL and not word_parse(option_table[OPTION_SANDBOX].words, asked, &w.sandbox):
         text_string(message, "YINYANG_SANDBOX wants ")
         text_alternatives(message, option_table[OPTION_SANDBOX].words)
         text_string(message, ", not ")
-        text_quoted(message, sandbox)
+        text_quoted(message, asked)
         return False
+    return sandbox_is_possible(w.sandbox, message)
+
+
+cdef inline bint watch_can_ask(const Watch *w, Text *message) noexcept nogil:
+    """Whether it is http to a host of ASCII; else the message says what can."""
+    cdef const Url *url = &w.url
+    cdef size_t i
     if url.is_tls or w.options.insecure:
         text_string(message, "https is what the watch for Python does: pip install 'yinyang-serve[watch]', and then "
                     "yinyang-watch https://...")
@@ -219,12 +225,15 @@ cdef inline void watch_await(Watch *w, int fd, int number, uint32_t events) noex
         epoll_ctl(w.epoll, EPOLL_CTL_ADD, fd, &event)
 
 
-cdef inline void watch_give_up_rights(const Watch *w) noexcept nogil:
-    """As much as the kernel supports, unless YINYANG_SANDBOX says `off`, as for the server."""
-    cdef const char *sandbox = getenv("YINYANG_SANDBOX")
+cdef inline bint watch_give_up_rights(const Watch *w, Text *message) noexcept nogil:
+    """As much as the kernel supports; False, with a message, if that is less than what is required."""
     cdef int refused = 0
-    if sandbox == NULL or strcmp(sandbox, "off") != 0:
+    if w.sandbox != SANDBOX_OFF:
         sandbox_enter(OF_WATCH, <int>w.process, -1, &refused)
+    if w.sandbox == SANDBOX_REQUIRE and refused:
+        sandbox_refusal_message(message, refused)
+        return False
+    return True
 
 
 # ---- meanwhile ----------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ cdef struct Watch:
     Scrapes scrapes
     Terminal terminal
     int mode
+    int sandbox  # how much of it is wanted
     int epoll, timer, signals
     pid_t process  # itself
     int64_t timer_due  # us, when the timer expires; 0: it is not set
