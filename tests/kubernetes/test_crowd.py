@@ -25,7 +25,10 @@ def taken_for_old(workload: Workload) -> int:
     found = 0
     for pod in workload.pods():
         names, values, *_ = Path(f"/proc/{first_process(pod)}/net/netstat").read_text().splitlines()
-        found += int(dict(zip(names.split(), values.split(), strict=True))["PAWSTimewait"])
+        counters = dict(zip(names.split(), values.split(), strict=True))
+        if "PAWSTimewait" not in counters:
+            pytest.skip("this kernel does not count them")
+        found += int(counters["PAWSTimewait"])
     return found
 
 
