@@ -217,12 +217,14 @@ def test_autoscalers_choose_the_number_of_replicas_alone(rendered: list[dict]) -
 
 
 @pytest.mark.parametrize("file", FILES, ids=name)
-def test_fields_say_their_version(file: Path) -> None:
-    """The server adds it where it is missing, and `kubectl apply --server-side` is then a conflict with what `kubectl
-    apply` has sent before."""
+def test_files_say_what_the_server_would_add(file: Path) -> None:
+    """Where it is missing, `kubectl apply --server-side` is a conflict with what `kubectl apply` has sent before."""
     for found in walk(parse(file.read_text())):
         if "fieldRef" in found:
             assert found["fieldRef"]["apiVersion"] == "v1"
+        if found.get("kind") == "NetworkPolicy":
+            rules = found["spec"]["ingress"] + found["spec"].get("egress", [])
+            assert all("protocol" in port for rule in rules for port in rule["ports"])
 
 
 def walk(part: object) -> Iterator[dict]:

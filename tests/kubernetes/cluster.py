@@ -28,8 +28,10 @@ SERVICES = "10.125.0.0/16"
 PODS = "10.124.0.0/16"
 NODES = ("node-1", "node-2")
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
+WEIGHTS = {"cpu.shares": "10240", "cpu.weight": "1000"}  # of all pods beside other processes, each of which has a tenth
 NETWORKS = Path("/usr/lib/cni")  # programs that set up the network of a pod
 IMAGE = "docker.io/library/yinyang:0.1.0"  # what deploy/ calls yinyang:0.1.0
+LATER = "docker.io/library/yinyang:0.2.0"
 PAUSE = "localhost/yinyang-pause:1"
 PRIVATE = "for folder in /run /var/lib /var/log; do mount -t tmpfs tmpfs $folder; done; "
 
@@ -97,25 +99,33 @@ conntrack: {{maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}}
 nftables: {{syncPeriod: 30s, minSyncPeriod: 100ms}}
 """
 
-METRICS = [
-    {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "metrics-server", "namespace": "kube-system"},
-        "spec": {"ports": [{"name": "https", "port": 443, "targetPort": 4443}]},
-    },
-    {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": "metrics-server",
-            "namespace": "kube-system",
-            "labels": {"kubernetes.io/service-name": "metrics-server"},
+
+def beside(name: str, namespace: str, port: int, target: int) -> list[dict]:
+    """A Service that leads to a program outside."""
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"ports": [{"name": "main", "port": port, "targetPort": target}]},
         },
-        "addressType": "IPv4",
-        "ports": [{"name": "https", "port": 4443, "protocol": "TCP"}],
-        "endpoints": [{"addresses": [OUTSIDE], "conditions": {"ready": True}}],
-    },
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "labels": {"kubernetes.io/service-name": name},
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": "main", "port": target, "protocol": "TCP"}],
+            "endpoints": [{"addresses": [OUTSIDE], "conditions": {"ready": True}}],
+        },
+    ]
+
+
+METRICS = [
+    *beside("metrics-server", "kube-system", 443, 4443),
     {
         "apiVersion": "apiregistration.k8s.io/v1",
         "kind": "APIService",
@@ -236,7 +246,11 @@ class Cluster:
         self.running["init"] = init
         self.outside.pid = only_child(init.pid)
         only_child(self.outside.pid)  # catatonit has begun, in its namespaces
+        names = self.folder / "resolv.conf"  # programs out there know the names of Services, as those in pods do
+        names.write_text(f"nameserver {OUTSIDE}\nsearch svc.cluster.local\noptions ndots:5\n")
         script = PRIVATE + (
+            'path=$(realpath -m /etc/resolv.conf); mkdir -p "${path%/*}"; : >>"$path"; '
+            f'mount --bind "{names}" "$path"; '
             "ip link set lo up; ip link add name nodes type bridge; ip link set nodes up; "
             f"ip address add {OUTSIDE}/24 dev nodes; sysctl -qw net.ipv4.ip_forward=1"
         )
@@ -354,6 +368,9 @@ class Cluster:
         cgroup = f"{self.cgroup}/{name}"
         for controller in self.control_groups():
             (controller / cgroup.lstrip("/")).mkdir(parents=True, exist_ok=True)
+            for file, weight in WEIGHTS.items():
+                if (weighed := controller / self.cgroup.lstrip("/") / file).exists():
+                    weighed.write_text(weight)
         networks = self.folder / f"networks-{name}"
         networks.mkdir()
         (networks / "pods.conflist").write_text(network(number))
@@ -398,10 +415,15 @@ class Cluster:
             *(f"--bind-address={OUTSIDE}", "--secure-port=4443", "--cert-dir=/var/lib/metrics-server"),
             *("--kubelet-insecure-tls", "--kubelet-preferred-address-types=InternalIP", "--metric-resolution=15s"),
         )
-        self.kubectl("apply", "--filename=-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": METRICS}))
+        self.apply(METRICS)
         self.wait_for(
             "metrics-server", lambda: len(self.try_kubectl("top", "node", "--no-headers").split("\n")) > 2, "metrics"
         )
+
+    def succeeds(self, *command: str) -> bool:
+        """Whether a command does, outside."""
+        done = subprocess.run(self.outside.enter(*command), check=False, capture_output=True, timeout=PATIENCE)
+        return done.returncode == 0
 
     def inner_pid(self, pid: int) -> int:
         """How the namespace of PIDs numbers one of its processes."""
@@ -450,6 +472,9 @@ class Cluster:
         )
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout
+
+    def apply(self, objects: list[dict]) -> None:
+        self.kubectl("apply", "--filename=-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
     def try_kubectl(self, *arguments: str) -> str:
         """What it prints, whether it succeeds or not."""

@@ -9,15 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LACKS, ROOT, needs, podman, wait_until, what_containers_lack
+from conftest import LACKS, PATIENCE, ROOT, build_image, missing, needs, podman, wait_until, what_containers_lack
 
-from kubernetes.cluster import IMAGE, NETWORKS, PAUSE, Cluster
+from kubernetes.cluster import IMAGE, LATER, NETWORKS, PAUSE, Cluster
 from kubernetes.record import Record
 from kubernetes.workload import DEPLOYMENT, RATE, Watch, Workload
 
 PROGRAMS = Path(os.environ.get("YINYANG_KUBERNETES", ROOT / "build/kubernetes"))
-BUILT = ("kubernetes", "coredns", "metrics-server")
+BUILT = ("kubernetes", "coredns", "metrics-server", "rollouts-controller", "flagger")
 KUBECTL = ROOT / "build/kubectl/kubectl"
+CRDS = ROOT / "build/crds"
 TOOLS = "catatonit conntrack containerd ctr etcd ip nft nsenter openssl setpriv sysctl unshare"
 NUMBERS = itertools.count(1)
 PAUSE_IMAGE = """\
@@ -48,7 +49,7 @@ LACKS["kubernetes"] = what_kubernetes_lacks
 
 def archive(image: str, name: str, folder: Path) -> Path:
     """An image of Podman as a file, under another name."""
-    path = folder / f"{name.rpartition('/')[2].partition(':')[0]}.tar"
+    path = folder / f"{name.rpartition('/')[2].replace(':', '-')}.tar"
     podman("push", "--quiet", image, f"docker-archive:{path}:{name}")
     return path
 
@@ -60,7 +61,8 @@ def images(image: str, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     shutil.copy(needs("catatonit"), folder)  # static, and waits as the first process of each pod has to
     build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "-t", PAUSE, "-f", "-"]
     subprocess.run([*build, str(folder)], check=True, stdout=subprocess.DEVNULL, input=PAUSE_IMAGE, text=True)
-    return [archive(image, IMAGE, folder), archive(PAUSE, PAUSE, folder)]
+    later = build_image(f"{image}:0.2.0", "--build-arg=VERSION=0.2.0")  # a next version, to roll out
+    return [archive(image, IMAGE, folder), archive(later, LATER, folder), archive(PAUSE, PAUSE, folder)]
 
 
 @pytest.fixture(scope="session")
@@ -95,19 +97,38 @@ def workload(cluster: Cluster, namespace: str) -> Workload:
 
 
 @pytest.fixture
-def watch(workload: Workload, static_program: Path, tmp_path: Path) -> Iterator[Callable[..., Watch]]:
-    """Starts a watch of the Service."""
+def look(cluster: Cluster, static_program: Path, tmp_path: Path) -> Iterator[Callable[..., Watch]]:
+    """Starts a watch of a URL."""
     started: list[Watch] = []
 
-    def start(*options: str) -> Watch:
-        given = [f"--rate={RATE}", "--concurrency=50", *options]
-        started.append(Watch(workload, static_program, tmp_path / f"samples-{len(started)}", *given))
-        started[-1].wait(RATE)  # before anything is done to the replicas
+    def start(url: str, *options: str) -> Watch:
+        started.append(Watch(cluster, url, static_program, tmp_path / f"samples-{len(started)}", *options))
         return started[-1]
 
     yield start
     for one in started:
         one.close()
+
+
+@pytest.fixture
+def watch(workload: Workload, look: Callable[..., Watch]) -> Callable[..., Watch]:
+    """Starts a watch of the Service."""
+
+    def start(*options: str) -> Watch:
+        started = look(workload.url(), f"--rate={RATE}", "--concurrency=50", *options)
+        started.wait(RATE)  # before anything is done to the replicas
+        return started
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def definitions(cluster: Cluster) -> None:
+    """The custom resources of deploy/."""
+    if not (CRDS / "made-by").exists():
+        missing("crds", "there are no custom resource definitions; tools/install-crds brings them")
+    cluster.kubectl("apply", "--server-side", f"--filename={CRDS}")
+    cluster.kubectl("wait", "--for=condition=Established", "crd", "--all", f"--timeout={PATIENCE:g}s")
 
 
 @pytest.fixture(scope="session")

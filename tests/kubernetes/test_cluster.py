@@ -4,21 +4,17 @@ The requests go through the Service, so through kube-proxy. YINYANG_REQUESTS say
 it repeats what it does until then.
 """
 
-import contextlib
-import json
 import os
-import re
 import signal
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from conftest import PATIENCE, wait_until
 
 from kubernetes.cluster import NODES, Cluster
 from kubernetes.record import Record
-from kubernetes.workload import DEPLOY, DEPLOYMENT, RATE, REQUESTS, Watch, Workload
+from kubernetes.workload import DEPLOY, DEPLOYMENT, RATE, REQUESTS, Watch, Workload, first_process
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.containers, pytest.mark.static]
 
@@ -42,28 +38,7 @@ def test_file_is_applied_and_serves(workload: Workload, watch: Callable[..., Wat
 
 def test_watch_as_a_pod(workload: Workload, record: Record) -> None:
     """From a pod, whose requests the node of the pod sends on."""
-    override = {
-        "spec": {
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 65534,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [
-                {
-                    "name": "look",
-                    "image": "yinyang:0.1.0",
-                    "args": ["watch", "http://yinyang/", "--count=200", "--rate=100", "--expect-replicas=3", "--json"],
-                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-                }
-            ],
-        }
-    }
-    workload.kubectl(
-        *("run", "look", "--restart=Never", "--image=yinyang:0.1.0", f"--overrides={json.dumps(override)}")
-    )
-    workload.kubectl("wait", "pod/look", "--for=jsonpath={.status.phase}=Succeeded", f"--timeout={PATIENCE:g}s")
-    report = json.loads(workload.kubectl("logs", "look").splitlines()[0])
+    report = workload.watch_as_a_pod("--count=200", "--rate=100", "--expect-replicas=3")
     assert report["errors"] == 0
     assert len(report["replicas"]) == 3
     record.add(
@@ -166,21 +141,6 @@ def test_killed_replica(workload: Workload, watch: Callable[..., Watch], record:
     )
     assert not [sample for sample in samples[behind:] if "failure" in sample]
     assert name in {sample["host"] for sample in samples[behind:]}
-
-
-def first_process(pod: dict) -> int:
-    """The process of its program, as this machine numbers it."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it has ended
-            numbers = re.search(r"^NSpid:.*\t(\d+)$", (process / "status").read_text(), re.MULTILINE)
-            program = os.readlink(process / "exe")
-            if (
-                pod["metadata"]["uid"] in (process / "cgroup").read_text()
-                and program == "/yinyang"
-                and numbers[1] == "1"
-            ):
-                return int(process.name)
-    raise AssertionError(f"no process of {pod['metadata']['name']}")
 
 
 # ---- applied again --------------------------------------------------------------------------------------------------

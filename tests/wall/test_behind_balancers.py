@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from balancers import PROCESSES, Balancer, Stage, replica, stage
-from conftest import Image, wait_until
+from balancers import COOKIE, PROCESSES, Balancer, Stage, replica, stage
+from conftest import PATIENCE, Image, needs, wait_until
+from proxies import start_proxy
 
 from wall.page import Wall
 
@@ -127,6 +129,68 @@ def test_layer_7_is_not_sticky_by_connection(replicas: Stage, open_wall: OpenWal
     wall.page.get_by_label("Connection").select_option("same")
     wall.press("Reset")
     wall.wait_for_verdict("3 replicas take turns")
+
+
+HTTP_2 = """
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 20s
+    timeout server 20s
+listen clients
+    mode {mode}
+    bind fd@{listener} {tls}
+    balance roundrobin
+    {policy}
+    {servers}
+{proxies}
+"""
+
+
+@contextlib.contextmanager
+def over_http_2(replicas: Stage, mode: str, *, sticky: bool = False) -> Iterator[str]:
+    """The address of HAProxy, which speaks HTTP/2 with browsers; or, at layer 4, gives their connections to three
+    proxies that do, each in front of one replica."""
+    folder = replicas.folder
+    command = [needs("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-keyout", folder / "key", "-out", folder / "crt"], check=True, capture_output=True)
+    (folder / "pem").write_text((folder / "key").read_text() + (folder / "crt").read_text())
+    tls = f"ssl crt {folder}/pem alpn h2"
+    policy, each, _ = COOKIE["haproxy"] if sticky else ("", "", "")
+    addresses = {name: f"127.0.0.1:{one.port}" for name, one in replicas.replicas.items()}
+    proxies = ""
+    if mode == "tcp":
+        for name, address in addresses.items():
+            addresses[name] = f"unix@{folder}/{name}.socket"
+            proxies += f"listen {name}\n    bind {addresses[name]} {tls}\n    server replica {address}\n"
+        tls = ""
+    servers = "\n    ".join(f"server {name} {at} {each.format(name=name)}" for name, at in addresses.items())
+    given = {"mode": mode, "tls": tls, "policy": policy, "servers": servers, "proxies": proxies}
+    process, port = start_proxy("haproxy", HTTP_2, folder, subprocess.DEVNULL, **given)
+    try:
+        yield f"https://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("mode", "sticky", "expected"),
+    [
+        ("tcp", False, "sticky by connection"),
+        ("http", False, "3 replicas take turns"),
+        ("http", True, "sticky by cookie"),
+    ],
+)
+def test_http_2(mode: str, sticky: bool, expected: str, replicas: Stage, browser: "Browser") -> None:
+    replicas.add(*names(3))
+    with over_http_2(replicas, mode, sticky=sticky) as url:
+        context = browser.new_context(ignore_https_errors=True)
+        wall = Wall(context.new_page(), url)
+        wall.wait_for_verdict(expected)
+        assert "HTTP/2: requests share connections" in wall.page.inner_text("#facts")
+        assert wall.errors == []
+        context.close()
 
 
 def test_one_replica(replicas: Stage, open_wall: OpenWall) -> None:

@@ -145,6 +145,24 @@ def test_intervals_are_random(wall: Wall, cluster: Cluster) -> None:
     assert statistics.stdev(intervals) > 0.5 * statistics.mean(intervals)
 
 
+def test_late_timers_do_not_lower_the_rate(cluster: Cluster, new_page: NewPage) -> None:
+    """On a clock of the page's own, whose timers come 5 ms late; nor does a sleep of an hour raise it."""
+    page = new_page(cluster.answer)
+    page.clock.install()
+    page.add_init_script("""asked = 0;
+        fetch = async () => { asked++; return new Response('{"host": "web-1"}'); };
+        const inTime = setTimeout;
+        setTimeout = (act, ms, ...given) => inTime(act, Math.max(ms, 0) + 5, ...given);""")
+    wall = Wall(page)
+    for _ in range(3):
+        before = page.evaluate("asked")
+        page.clock.run_for(100_000)
+        # their number is random, with a standard deviation of 63
+        assert page.evaluate("asked") - before == pytest.approx(4000, abs=400)
+        page.clock.fast_forward(3600_000)
+    assert wall.errors == []
+
+
 def test_one_that_hangs_does_not_stop_the_others(new_page: NewPage) -> None:
     """Not more than six wait, as a browser allows, and they are given up when others need their connections."""
     turns = itertools.count()

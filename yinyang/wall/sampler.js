@@ -8,16 +8,20 @@
 //            who it was
 //   failure  a status, or in words what went wrong; missing if it was answered as it should
 //   tie      what it carried that may lead it to a certain replica: "cookie" or "connection"; missing if nothing
+//   cookies  false if it used the connection that is for requests without cookies
 //   uptime   ms since the replica started, by its own clock
 
 const REQUEST_TIMEOUT = 3000;  // ms
+const SLEEP_MIN = 1000;  // ms by which a timer is late, if the page did not run meanwhile
 const PATIENCE_MIN = 1000;  // ms after which a request is given up, if others need its connection ...
 const PATIENCE_FACTOR = 10;  // ... and this many times what answers take
 const TIMES_KEPT = 100;  // of answers
 const BURST_LENGTH = 100;  // samples
 const BURST_INTERVAL = 10;  // ms
+const LATE_MAX = 100;  // ms that a sample may be late without the next one being later, too
 const CONNECTIONS_OF_BROWSER = 6;  // that it opens to one server, but for HTTP/2
 const IN_FLIGHT_MAX = 30;  // over HTTP/2
+const HOSTS_KEPT = 8;  // of the latest answers over HTTP/2 without cookies; more than one change among them is no accident
 const PART_WITHOUT_COOKIES = .5;  // of samples, to tell whether cookies lead to a replica
 const BODY_MAX = 65536;  // characters; whoami has some hundred
 // beside this page, without the user's name that its own address may have
@@ -31,7 +35,8 @@ const sampler = {
   starts: new Set(),  // each request under way: when it began, and what ends it
   times: [],  // how long the latest answers took, in ms
   needsLogin: false,  // without cookies, nothing but a login answers
-  isMultiplexed: false,  // all requests share a connection, as HTTP/2 does
+  isMultiplexed: false,  // as over HTTP/2, requests with cookies share a connection, and those without another one
+  hosts: [],  // that answered on the latter
   onRecord: () => {},
 };
 
@@ -89,28 +94,38 @@ const failureOf = ({ response, error }, whoami) => {
 };
 
 const sample = async () => {
-  const kept = sampler.keepsConnection || sampler.isMultiplexed;
+  const kept = sampler.keepsConnection;
   const withCookies = kept || sampler.needsLogin || Math.random() >= PART_WITHOUT_COOKIES;
   const start = { at: now(), aborter: new AbortController() };
   sampler.starts.add(start);
-  const answer = await ask(sampler.keepsConnection, withCookies, start.aborter);
+  const answer = await ask(kept, withCookies, start.aborter);
   sampler.starts.delete(start);
+  const at = now();
+  if (at - start.at > REQUEST_TIMEOUT + SLEEP_MIN) return;  // it was under way while the page slept, which is no finding
   if (!withCookies && answer.response && isLogin(answer.response)) {  // the probe's own doing, and no finding
     sampler.needsLogin = true;
     return;
   }
   const whoami = answer.response ? parseWhoami(answer.text) : null;
   const failure = failureOf(answer, whoami);
-  const wasUsed = kept && (sampler.isMultiplexed || whoami?.requests > 1);
-  const at = now();
+  if (sampler.isMultiplexed && !withCookies && whoami) sampler.hosts = [...sampler.hosts.slice(1 - HOSTS_KEPT), whoami.host];
   if (answer.response) sampler.times = [...sampler.times.slice(1 - TIMES_KEPT), at - start.at];
   sampler.onRecord({
     at,
     ms: at - start.at,
     ...(whoami && pick(whoami, answer.response)),
     ...(failure !== null && { failure }),
-    ...(wasUsed ? { tie: "connection" } : withCookies && !kept && !sampler.needsLogin && { tie: "cookie" }),
+    ...tieOf(kept, withCookies, whoami),
   }, start);
+};
+
+// Over HTTP/2, a connection may lead to a replica unless the answers on it come from several: then each request is given
+// to one, by its cookie if it has one.
+const tieOf = (kept, withCookies, whoami) => {
+  const changes = sampler.hosts.filter((host, index) => index && host != sampler.hosts[index - 1]).length;
+  if (sampler.isMultiplexed && (kept || changes < 2)) return { tie: "connection", ...(!withCookies && { cookies: false }) };
+  if (kept) return whoami?.requests > 1 && { tie: "connection" };
+  return withCookies && !sampler.needsLogin && { tie: "cookie" };
 };
 
 const pick = (whoami, response) => {
@@ -121,8 +136,14 @@ const pick = (whoami, response) => {
 
 // Intervals are random, as those of independent visitors are: exact ones would keep step with a rotation that somebody
 // else uses too, and see only a part of it. A request that finds too many others under way is left out rather than late.
+// A timer is late by some ms, which the next interval makes up for, unless the page has slept.
+let due = now();
+
 const tick = () => {
-  setTimeout(tick, -Math.log(1 - Math.random()) * 1000 / sampler.rate);
+  const at = now();
+  if (at - due > LATE_MAX) due = at;
+  due -= Math.log(1 - Math.random()) * 1000 / sampler.rate;
+  setTimeout(tick, due - at);
   sampleIfPossible();
 };
 

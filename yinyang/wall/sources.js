@@ -29,7 +29,7 @@ const newState = by => ({
   keys: new Map(),  // the latest of each host
   failures: new Map(),  // sources without a number, by kind
   secondTotals: new Map(),  // samples in each second
-  owners: { cookie: null, connection: null },  // the number of the source that answered last, for each tie
+  owners: {},  // the number of the source that answered last, for each tie
   records: 0,
   failed: 0,
   isFailing: false,  // requests have failed since the last answer
@@ -107,12 +107,13 @@ const addRecord = (state, record) => {
   const replica = typeof record.host == "string" ? findSource(state, record) : null;
   const source = replica ?? findFailure(state, failure ?? "not whoami");
   const number = replica ? replica.number : null;
-  const owner = tie && replica ? owners[tie] : null;
+  const led = record.cookies === false ? tie + " without cookies" : tie;
+  const owner = (tie && replica ? owners[led] : null) ?? null;
   addSample(evidence, {
     at, ms, source: number, failure, owner, tie: owner === null ? null : tie,
     started: state.by == "replica" ? Date.parse(record.started) || null : null,
   });
-  if (tie && replica) owners[tie] = number;
+  if (tie && replica) owners[led] = number;
   noteGap(state, at, failure);
   state.records++;
   state.failed += failure !== null;

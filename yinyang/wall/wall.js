@@ -242,7 +242,7 @@ const drawFacts = at => {
     facts.push(`${sampler.starts.size} requests wait, and the browser allows no more`);
   }
   if (sampler.needsLogin) facts.push("asking with cookies only, as nothing else passes the login");
-  if (sampler.isMultiplexed) facts.push("HTTP/2: all requests share one connection");
+  if (sampler.isMultiplexed) facts.push("HTTP/2: requests share connections");
   if (sampler.fault) facts.push(`you cause for ${elements.target.value || "everybody"}: ${faultWords()}`);
   if (replay) facts.push(`a recording, at ${new Date(at).toLocaleTimeString()}`);
   setText(elements.facts, facts.join(" · "));
