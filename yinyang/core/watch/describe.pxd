@@ -159,7 +159,7 @@ cdef inline bint members_find(const Span *body, Json *members) noexcept nogil:
         member = member_of(&key)
         if member < MEMBERS:
             members[member] = j
-        if not json_skip(&j):
+        if not json_skip(&j, 1):
             return False
         json_space(&j)
         is_end = json_take(&j, b'}')

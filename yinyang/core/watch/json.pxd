@@ -175,8 +175,8 @@ cdef inline bint json_key_skip(Json *j) noexcept nogil:
     return json_take(j, b':')
 
 
-cdef inline bint json_skip(Json *j) noexcept nogil:
-    """Pass over a value, with all that is in it; False if there is none."""
+cdef inline bint json_skip(Json *j, int within) noexcept nogil:
+    """Pass over a value, with all that is in it; False if there is none. It is within so many arrays and objects."""
     cdef uint64_t objects = 0  # a bit for each level, 1 for an object, the innermost last
     cdef int depth = 0
     cdef bint is_object
@@ -184,7 +184,7 @@ cdef inline bint json_skip(Json *j) noexcept nogil:
         json_space(j)
         is_object = json_take(j, b'{')
         if is_object or json_take(j, b'['):
-            if depth == JSON_DEPTH:
+            if within + depth == JSON_DEPTH:
                 return False
             depth += 1
             objects = objects << 1 | is_object
