@@ -106,7 +106,7 @@ def rate_of(name: str) -> int:
 
 def asked(connection: str) -> bytes:
     """The request of the floor, which is that of the watch in all that matters to the replica."""
-    return with_target(SMALL_CLOSE if connection == "new" else SMALL, "/whoami")
+    return with_target(SMALL_CLOSE, "/whoami") if connection == "new" else with_target(SMALL, "/whoami?keep=1")
 
 
 # ---- memory -------------------------------------------------------------------------------------------------------

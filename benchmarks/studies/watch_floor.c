@@ -72,9 +72,12 @@ int main(int count, char **arguments)
                 set_timer(due);
                 continue;
             }
-            answers += recv(fd, answer, sizeof answer, 0) > 0;
-            if (!reuse)
+            int answered = recv(fd, answer, sizeof answer, 0) > 0;
+            answers += answered;
+            if (!reuse || !answered)
                 close(fd);
+            if (!answered)
+                connection = -1;
         }
     }
     printf("%ld\n", answers);
