@@ -1162,7 +1162,7 @@ cdef class Server:
         cdef char words[MESSAGE_MAX]
         cdef Text text
         text_open(&text, words, MESSAGE_MAX)
-        if not sandbox_is_possible(self._config.numbers[OPTION_SANDBOX], &text):
+        if not sandbox_is_possible(self._config.numbers[OPTION_SANDBOX], "--sandbox auto", &text):
             raise OSError(ENOSYS, text_decoded(&text))
         return 0
 

@@ -305,6 +305,6 @@ def test_a_sandbox_that_is_required(web_lone: int, watch: Watch) -> None:
     done = less(url, "--count", 1, YINYANG_SANDBOX="require")
     assert (done.returncode, done.stdout) == (2, "")
     lack = "no sandbox, as this kernel has no Landlock (Linux 5.13 or later, and on in its parameter lsm)"
-    assert done.stderr == f"{watch.name}: {lack}; auto uses what is allowed\n"
+    assert done.stderr == f"{watch.name}: {lack}; YINYANG_SANDBOX=auto uses what is allowed\n"
     assert less(url, "--count", 1).returncode == 0
     assert watch(url, "--count", 1, YINYANG_SANDBOX="require").returncode == 0

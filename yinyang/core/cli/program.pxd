@@ -97,7 +97,7 @@ cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil
         text_string(&message, "no signal could stop the server, as it cannot receive signals: ")
         text_system_error(&message, -caller_fd)
         return False
-    if not sandbox_is_possible(p.config.numbers[OPTION_SANDBOX], &message):
+    if not sandbox_is_possible(p.config.numbers[OPTION_SANDBOX], "--sandbox auto", &message):
         return False
     if not config_complete(&p.config, &message):
         return False
@@ -112,7 +112,7 @@ cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil
         return False
     error = program_serve(p, listener, log, caller_fd, &refused)
     if refused:
-        sandbox_refusal_message(&message, refused)
+        sandbox_refusal_message(&message, refused, "--sandbox auto")
     elif error:
         text_system_error(&message, -error)
     return error == 0

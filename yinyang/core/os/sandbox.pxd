@@ -32,32 +32,35 @@ cdef enum Sandbox:  # in the order of the words in csrc/option_table.h
     SANDBOX_REQUIRE  # all of it, or the server does not start
 
 
-cdef inline bint sandbox_is_possible(int sandbox, Text *message) noexcept nogil:
-    """False, with a message, if the sandbox is required and the kernel does not support a part of it."""
+cdef inline bint sandbox_is_possible(int sandbox, const char *instead, Text *message) noexcept nogil:
+    """False, with a message, if the sandbox is required and the kernel does not support a part of it. `instead` is how
+    to ask for less."""
     if sandbox != SANDBOX_REQUIRE:
         return True
     if landlock_version() < 1:
-        sandbox_error_message(message, "Landlock (Linux 5.13 or later, and on in its parameter lsm)", errno)
+        sandbox_error_message(message, "Landlock (Linux 5.13 or later, and on in its parameter lsm)", errno, instead)
     elif not seccomp_is_available():
-        sandbox_error_message(message, "seccomp filters", errno)
+        sandbox_error_message(message, "seccomp filters", errno, instead)
     elif not close_range_works():
-        sandbox_error_message(message, "close_range(2) (Linux 5.9 or later)", errno)
+        sandbox_error_message(message, "close_range(2) (Linux 5.9 or later)", errno, instead)
     else:
         return True
     return False
 
 
-cdef inline void sandbox_error_message(Text *message, const char *what, int error) noexcept nogil:
+cdef inline void sandbox_error_message(
+    Text *message, const char *what, int error, const char *instead
+) noexcept nogil:
     text_string(message, "no sandbox, as ")
     if error == ENOSYS or error == EOPNOTSUPP:
         text_format(message, "this kernel has no %s", what)
     else:
         text_format(message, "this container or service manager refuses %s: ", what)
         text_system_error(message, error)
-    text_string(message, "; auto uses what is allowed")
+    text_format(message, "; %s uses what is allowed", instead)
 
 
-cdef inline void sandbox_refusal_message(Text *message, int guard) noexcept nogil:
+cdef inline void sandbox_refusal_message(Text *message, int guard, const char *instead) noexcept nogil:
     """The message about a part that was refused, though the kernel supports all of it."""
     text_string(message, "no sandbox, as ")
     if guard == GUARD_USER:
@@ -67,7 +70,7 @@ cdef inline void sandbox_refusal_message(Text *message, int guard) noexcept nogi
         text_string(message, "Landlock refuses" if guard == GUARD_FILES else "seccomp refuses" if guard == GUARD_CALLS
                     else "the kernel refuses to rule out new privileges for")
         text_string(message, " this process")
-    text_string(message, "; auto uses what is allowed")
+    text_format(message, "; %s uses what is allowed", instead)
 
 
 cdef inline void sandbox_message(Text *text, int parent, int workers) noexcept nogil:

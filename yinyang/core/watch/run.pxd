@@ -145,7 +145,7 @@ cdef inline bint watch_can_have_sandbox(Watch *w, Text *message) noexcept nogil:
         text_string(message, ", not ")
         text_quoted(message, asked)
         return False
-    return sandbox_is_possible(w.sandbox, message)
+    return sandbox_is_possible(w.sandbox, "YINYANG_SANDBOX=auto", message)
 
 
 cdef inline bint watch_can_ask(const Watch *w, Text *message) noexcept nogil:
@@ -231,7 +231,7 @@ cdef inline bint watch_give_up_rights(const Watch *w, Text *message) noexcept no
     if w.sandbox != SANDBOX_OFF:
         sandbox_enter(OF_WATCH, <int>w.process, -1, &refused)
     if w.sandbox == SANDBOX_REQUIRE and refused:
-        sandbox_refusal_message(message, refused)
+        sandbox_refusal_message(message, refused, "YINYANG_SANDBOX=auto")
         return False
     return True
 
