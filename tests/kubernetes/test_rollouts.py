@@ -55,19 +55,21 @@ def prometheus(cluster: Cluster) -> None:
     cluster.wait_for("prometheus", lambda: cluster.succeeds(*ready), "Prometheus")
 
 
+def start_controller(cluster: Cluster, health: int, name: str, *options: str) -> None:
+    """And wait until it says at this port that it is healthy."""
+    program = str(cluster.programs / name)
+    cluster.start_program(name, cluster.outside, program, f"--kubeconfig={cluster.kubeconfig}", *options)
+    healthy = ("curl", "--silent", "--fail", f"http://127.0.0.1:{health}/healthz")
+    cluster.wait_for(name, lambda: cluster.succeeds(*healthy), name)
+
+
 # ---- Argo Rollouts --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
 def argo(cluster: Cluster, definitions: None, prometheus: None) -> None:
-    cluster.start_program(
-        "rollouts-controller",
-        cluster.outside,
-        *(str(cluster.programs / "rollouts-controller"), f"--kubeconfig={cluster.kubeconfig}", "--leader-elect=false"),
-        *("--metricsPort=8090", "--healthzPort=8091"),
-    )
-    healthy = ("curl", "--silent", "--fail", "http://127.0.0.1:8091/healthz")
-    cluster.wait_for("rollouts-controller", lambda: cluster.succeeds(*healthy), "the controller of Argo Rollouts")
+    ports = ("--metricsPort=8090", "--healthzPort=8091")
+    start_controller(cluster, 8091, "rollouts-controller", "--leader-elect=false", *ports)
 
 
 class Rollout(Workload):
@@ -186,14 +188,7 @@ def test_argo_rollouts_aborts_what_does_not(
 
 @pytest.fixture(scope="session")
 def flagger(cluster: Cluster, definitions: None, prometheus: None) -> None:
-    cluster.start_program(
-        "flagger",
-        cluster.outside,
-        *(str(cluster.programs / "flagger"), f"-kubeconfig={cluster.kubeconfig}", "-mesh-provider=kubernetes"),
-        *(f"-metrics-server={METRICS}", "-port=8092"),
-    )
-    healthy = ("curl", "--silent", "--fail", "http://127.0.0.1:8092/healthz")
-    cluster.wait_for("flagger", lambda: cluster.succeeds(*healthy), "Flagger")
+    start_controller(cluster, 8092, "flagger", "-mesh-provider=kubernetes", f"-metrics-server={METRICS}", "-port=8092")
 
 
 class Canary(Workload):
