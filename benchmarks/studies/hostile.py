@@ -20,7 +20,7 @@ p99             Latency of a client with one connection and a request every 5 ms
 p99 beside      Likewise of a second client, in the window with the attack: its server is one more of the same kind, on
                 the same CPU, which nobody attacks. So it tells what the clients wait for because the attack is on the
                 same two CPUs, and the ratio, of "with" to "beside", what the attack costs beyond that.
-CPU             Share of a CPU that the server uses in that window.
+CPU             Share of a CPU that the attacked server uses in the window with the attack.
 memory          Growth of the proportional set size of the server's processes (user space only) per connection that is
                 open when the window under attack begins; the median of the rounds.
 kernel          Likewise, the buffers that the kernel has for the server's connections (ss -tm); the client's side has
