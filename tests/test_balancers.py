@@ -169,9 +169,9 @@ def watched(cluster: Cluster, *options: str) -> dict:
 
 
 @contextlib.contextmanager
-def watching(cluster: Cluster, *options: str) -> Iterator[dict]:
+def watching(cluster: Cluster, rate: int = 100) -> Iterator[dict]:
     """A watch meanwhile; its report is there afterwards."""
-    command = [*WATCH, url(cluster), "--json", "--rate", "100", "--timeout", f"{PATIENCE:g}s", *options]
+    command = [*WATCH, url(cluster), "--json", "--rate", f"{rate}", "--timeout", f"{PATIENCE:g}s"]
     found: dict = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean_environment()) as process:
         try:
@@ -220,6 +220,23 @@ def test_no_request_is_lost(tool: str, balanced: Balanced) -> None:
             podman("stop", "--time", "15", cluster.container("web", 4))
             cluster.wait_for(five - {killed, stopped})
         assert found["failures"] == {}
+
+
+@pytest.mark.containers
+def test_few_requests_are_not_lost(balanced: Balanced) -> None:
+    """When one is killed while nginx has little to do, so that it learns at once of that by DNS and by a request."""
+    with balanced("nginx") as cluster:
+        three = ready(cluster)
+        command = [*WATCH, url(cluster), "--rate", "10", "--count", "40", "--jsonl", "--max-errors", "0"]
+        for _ in range(4):
+            with subprocess.Popen(command, stdout=subprocess.PIPE, env=clean_environment()) as watch:
+                for _ in range(5):
+                    watch.stdout.readline()
+                podman("kill", cluster.container("web", 2))
+                said, _ = watch.communicate(timeout=PATIENCE)
+            assert watch.returncode == 0, said
+            podman("start", cluster.container("web", 2))
+            cluster.wait_for(three)
 
 
 def check_an_unready_replica(tool: str, cluster: Cluster, three: set[str]) -> None:
