@@ -14,7 +14,7 @@ from yinyang import _core
 
 VECTORS = Path(__file__).parents[1] / "vectors/verdicts.json"
 TIES = (None, "cookie", "connection")
-NAMES = [f"web-{number + 1}" for number in range(64)]
+NAMES = [f"web-{number + 1}" for number in range(256)]
 INTERVAL = 100  # ms between samples, in the mean
 
 
@@ -150,6 +150,10 @@ def scenes() -> dict[str, list[Sample]]:
     return {
         "three in turn": three,
         "ten in turn": in_turn(range(10), 90),
+        "two hundred in turn, of which one is killed": [
+            Sample(at, None, 503) if place >= 650 and source == 7 else Sample(at, source)
+            for place, (at, source, *_) in enumerate(in_turn(range(200), 1200))
+        ],
         "a canary in turn": in_turn([0, 0, 0, 0, 0, 0, 0, 0, 0, 1], 120),
         "three by lot": drawn([1, 1, 1], 1000, 3),
         "two by lot": drawn([1, 1], 400, 3),
@@ -227,7 +231,7 @@ class Cluster:
         event = draw.choice(["kill", "add", "restart", "fail", "heal", "down", "shift"])
         if event == "kill" and len(self.alive) > 1:
             self.alive.remove(draw.choice(self.alive))
-        elif event == "add" and self.next < len(NAMES):
+        elif event == "add" and self.next < 64:
             self.alive.append(self.next)
             self.next += 1
         elif event == "restart":

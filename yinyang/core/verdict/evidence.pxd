@@ -20,8 +20,8 @@ cdef enum:
     SOURCES_MAX = 256
     RECENT_MAX = 2048  # samples that are kept
     HISTORY_MAX = 1024  # choices of a segment that are kept
-    PERIOD_MAX = 128  # of a rotation that is noticed
-    LATEST_MAX = 512  # choices in which its last turn is still found, some time after it was broken
+    PERIOD_MAX = SOURCES_MAX  # of a rotation that is noticed
+    LATEST_MAX = 2048  # choices in which its last turn is still found, as long as it may be broken
 
     MIN_TEST_INTERVAL = 16  # choices, from one test for a change to the next
     FAILURE_WINDOW = 5000  # ms over which failures are told
