@@ -121,7 +121,7 @@ memcheck: dev ## run the black-box tests under valgrind
 	PYTHON=$(BIN)/python tests/memcheck $(OPTIONS)
 
 fuzz: dev ## fuzz what reads the bytes of others; FOR=60 seconds in all (clang)
-	PYTHON=$(BIN)/python tests/fuzz/run $(or $(FOR),60)
+	PYTHON=$(BIN)/python tests/fuzz/run $(or $(FOR),60) $(OPTIONS)
 
 bare: ## try README's commands on a bare Debian; SUITE=trixie, OPTIONS='-u -n 1024' (root)
 	tools/bare-system $(OPTIONS) $(or $(SUITE),trixie)

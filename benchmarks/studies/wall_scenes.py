@@ -22,6 +22,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -45,8 +46,10 @@ BUILD = ROOT / "build/wall_scenes"
 LIMIT = 45.0  # seconds to wait for a headline
 LEARNING = 8.0  # seconds of calm before an event
 ASLEEP = 15.0  # seconds
+HIDDEN = 10.0  # seconds
 STATIC = ROOT / "build/static/yinyang"
 ALONE = "alone"
+LAUNCH = {"executable_path": "/usr/bin/chromium", "headless": False, "args": ["--no-sandbox", "--headless=new"]}
 VIEWPORT = {"width": 1200, "height": 800}
 CALM = r"^3 replicas take turns|^about even so far: 3 replicas|^even across 3"
 # What the wall says, each time that it changes, and when.
@@ -90,6 +93,51 @@ def share(name: str, percent: float, within: float) -> IsRight:
     return is_right
 
 
+class Tab:
+    """One that Playwright does not know of, as it keeps those that it knows from being hidden."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._session = browser.new_browser_cdp_session()
+        self._session.on("Target.receivedMessageFromTarget", self._receive)
+        self._results: list[dict] = []
+        self._target = self._session.send("Target.createTarget", {"url": url})["targetId"]
+        attached = self._session.send("Target.attachToTarget", {"targetId": self._target, "flatten": False})
+        self._id = attached["sessionId"]
+
+    def _receive(self, event: dict) -> None:
+        message = json.loads(event["message"])
+        if "result" in message:
+            self._results.append(message["result"]["result"])
+
+    def evaluate(self, expression: str) -> Any:
+        asked = {"id": 1, "method": "Runtime.evaluate", "params": {"expression": expression, "returnByValue": True}}
+        self._session.send("Target.sendMessageToTarget", {"sessionId": self._id, "message": json.dumps(asked)})
+        while not self._results:
+            self._session.send("Target.getTargets")  # Playwright tells of events while it waits for an answer
+        return self._results.pop().get("value")
+
+    def show(self) -> None:
+        self._session.send("Target.activateTarget", {"targetId": self._target})
+
+    def wait_for_timeout(self, ms: float) -> None:
+        time.sleep(ms / 1000)
+
+    def close(self) -> None:
+        self._session.send("Target.closeTarget", {"targetId": self._target})
+
+
+def heard(page: Page | Tab, is_right: IsRight, since: float) -> tuple[float | None, str]:
+    """The first headline since then that is right, and when; if there is none in time, the last one."""
+    while True:
+        said, names = page.evaluate(f"[said, {NAMES}]")
+        for at, headline, detail in said:
+            if at >= since and is_right({"headline": headline, "detail": detail}, names):
+                return at - since, headline
+        if time.time() > since + LIMIT:
+            return None, f"not within {LIMIT:.0f} s, but: {said[-1][1]}"
+        page.wait_for_timeout(100)
+
+
 class Wall:
     """A wall, and what it says."""
 
@@ -100,15 +148,7 @@ class Wall:
         page.evaluate(HEAR)
 
     def heard(self, is_right: IsRight, since: float) -> tuple[float | None, str]:
-        """The first headline since then that is right, and when; if there is none in time, the last one."""
-        while True:
-            said, names = self.page.evaluate(f"[said, {NAMES}]")
-            for at, headline, detail in said:
-                if at >= since and is_right({"headline": headline, "detail": detail}, names):
-                    return at - since, headline
-            if time.time() > since + LIMIT:
-                return None, f"not within {LIMIT:.0f} s, but: {said[-1][1]}"
-            self.page.wait_for_timeout(100)
+        return heard(self.page, is_right, since)
 
     def reset(self) -> None:
         """And watch the calm for a while."""
@@ -402,6 +442,28 @@ def asleep(page: Page) -> Cell:
         return [noticed, named, (None, f"{asked} samples in the {spent:.0f} s since; longest gap {wall.gap()}")]
 
 
+def hidden(browser: Browser) -> Cell:
+    """Another tab is shown for a while, in which one is killed: one that is hidden may do something once a second."""
+    usual = ["--disable-background-timer-throttling", "--disable-renderer-backgrounding"]
+    with processes(3) as made, browser.browser_type.launch(**LAUNCH, ignore_default_args=usual) as browser:
+        tab, other = (Tab(browser, url) for url in (f"{made.balance('haproxy').url}/wall", "about:blank"))
+        tab.show()
+        tab.wait_for_timeout(1000)
+        tab.evaluate(f"({HEAR})()")
+        tab.wait_for_timeout(1000 * LEARNING)
+        other.show()
+        tab.wait_for_timeout(1000 * HIDDEN)
+        assert tab.evaluate("document.visibilityState") == "hidden"
+        event = time.time()
+        made.replicas["web-2"].kill()
+        cell: Cell = [heard(tab, says("web-2 "), event)]
+        tab.wait_for_timeout(1000 * HIDDEN)
+        tab.show()
+        cell.append((None, f"as it is shown again: {tab.evaluate('document.title')}"))
+        cell.append(heard(tab, says(r"^1 in \d requests fails: .*web-2"), time.time()))
+    return cell
+
+
 def http_2(browser: Browser) -> Cell:
     """At layer 4, in front of three proxies that speak HTTP/2, which the replicas do not."""
     context = browser.new_context(ignore_https_errors=True)
@@ -421,6 +483,7 @@ def with_one(browser: Browser) -> dict[str, Cell]:
             page, 200, "^200 replicas so far|^about even so far: 200", 60
         ),
         "a laptop asleep, meanwhile one is killed": asleep,
+        "a hidden tab, meanwhile one is killed": lambda _page: hidden(browser),
         "HTTP/2 at layer 4": lambda _page: http_2(browser),
     }
     for name, play in plays.items():
@@ -454,7 +517,7 @@ def main() -> None:
     chosen = sys.argv[1:] or [*BALANCERS, ALONE]
     BUILD.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as name, engine(Path(name)) as folder:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = playwright.chromium.launch(**LAUNCH)
         for tool in chosen:
             if tool == ALONE:
                 found = with_one(browser)
