@@ -10,6 +10,7 @@ import pytest
 from verdict.streams import (
     VECTORS,
     Core,
+    Look,
     Sample,
     after,
     drawn,
@@ -131,6 +132,15 @@ def test_a_replica_is_known_by_its_failures_alone() -> None:
     stream = scenes()["one never answers"]
     [look] = judge(stream, each(stream, len(stream)))
     assert look.headline == "1 in 2 requests fails: web-2 answers 503, for 6 s"
+
+
+def test_a_failure_that_is_no_longer_kept_names_nobody() -> None:
+    """So many samples have followed within five seconds, in which a replica that rarely answers fell silent."""
+    rare = range(50, 1250, 100)
+    stream = [Sample(2 * place, 2 if place in rare else place * 7 % 11 % 2) for place in range(3100)]
+    stream[1000] = Sample(2000, None, 503)
+    [look] = judge(stream, [Look(3100, 6200)])
+    assert look.headline == "web-3 may be gone"
 
 
 def test_an_outage_is_no_outage_where_most_fails_anyway() -> None:

@@ -90,7 +90,6 @@ cdef inline void verdict_find(Verdict *v, const Evidence *e, int64_t now, int64_
     memset(v, 0, sizeof(v[0]))
     find_spread(v, e)
     find_tie(v, e)
-    v.for_ms = 0
     if is_waiting(v, e, now, waiting, waiting_since):
         v.state = STATE_WAITING
     elif e.samples == 0:
@@ -175,13 +174,15 @@ cdef inline bint is_failing(Verdict *v, const Evidence *e, int64_t now) noexcept
         if (age > FAILURE_WINDOW and number >= FAILURE_SAMPLES) or age > FAILURE_WINDOW_MAX:
             break
         number += 1
+    note_failures(v, e, number)
+    if v.failures == 0:
+        return False  # so many samples have followed that none of those is kept
     v.for_ms = now - e.failing_since
     v.calm_ms = now - e.last_failure_at
-    note_failures(v, e, number)
     if v.failures > FAILURES_AT_FIRST and number == since_first + 1:
         v.failures -= 1  # by which it began; what follows shows how many fail
         v.failure_samples -= 1
-    return v.failures > 0
+    return True
 
 
 cdef inline bint has_recovered(Verdict *v, const Evidence *e) noexcept nogil:
@@ -214,6 +215,8 @@ cdef inline void note_failures(Verdict *v, const Evidence *e, int64_t number) no
         kinds[one.failure] += 1
     v.failure_samples = number
     v.failure = -1
+    if v.failures == 0:
+        return
     for back in range(number):
         one = recent_sample(e, back)
         if one.failure >= 0 and (v.failure < 0 or kinds[one.failure] > kinds[v.failure]):
