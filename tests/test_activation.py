@@ -14,7 +14,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LAST, PAGE, PATIENCE, ROOT, Replica, Shape, clean_environment, free_port, read_all, wait_until
+from conftest import (
+    LAST,
+    PAGE,
+    PATIENCE,
+    ROOT,
+    Replica,
+    Shape,
+    clean_environment,
+    free_port,
+    read_all,
+    receive_page,
+    wait_until,
+)
 
 import yinyang
 
@@ -194,7 +206,7 @@ def test_replaces_without_a_failed_request(drain: str, hand: Hand) -> None:
                         closes = False
                         while not closes and not ends.is_set():
                             client.sendall(request)
-                            head, body = answer_of(client)
+                            head, _, body = receive_page(client).partition(b"\r\n\r\n")
                             assert body == PAGE
                             answered[0] += 1
                             closes = b"Connection: close" in head
@@ -215,18 +227,6 @@ def test_replaces_without_a_failed_request(drain: str, hand: Hand) -> None:
         for thread in threads:
             thread.join()
         assert failures == []
-
-
-def answer_of(client: socket.socket) -> tuple[bytes, bytes]:
-    """Head and body of the next answer, which is a page."""
-    received = b""
-    while not received.endswith(b"</html>"):
-        piece = client.recv(65536)
-        if not piece:
-            raise ConnectionResetError(f"it ends within an answer: {received!r}")
-        received += piece
-    head, _, body = received.partition(b"\r\n\r\n")
-    return head, body
 
 
 @pytest.mark.skipif(not (ROOT / "docs").exists(), reason="there is no source tree")

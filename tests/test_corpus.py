@@ -24,6 +24,11 @@ def framed(data: bytes, size: int) -> list[tuple]:
     ]
 
 
+def test_each_input_is_of_a_target() -> None:
+    fuzz = Path(__file__).parent / "fuzz"
+    assert sorted(path.name for path in (fuzz / "corpus").iterdir()) == sorted(one.stem for one in fuzz.glob("*.pyx"))
+
+
 def test_corpus() -> None:
     for path in INPUTS:
         with naming(path.name):

@@ -26,6 +26,7 @@ from conftest import (
     free_port,
     injecting,
     needs,
+    started_with,
     wait_until,
 )
 
@@ -249,21 +250,11 @@ def test_a_server_that_could_not_be_stopped(shape: Shape, request: pytest.Fixtur
 
 def test_a_worker_that_is_killed_before_it_is_up(shape: Shape, tmp_path: Path) -> None:
     """That says nothing about the others, so it is restarted."""
-    slow = Shape(*injecting("epoll_create1:delay_enter=300000"), *shape.command())
-    replica = slow.replica(tmp_path / "log", "--workers", "1")
-    try:
-        replica.wait_for_port()
+    with started_with("epoll_create1:delay_enter=300000", shape, tmp_path / "log") as replica:
         server = replica.workers()[0]
         os.kill(int(Path(f"/proc/{server}/task/{server}/children").read_text().split()[0]), signal.SIGKILL)
         wait_until(lambda: "was killed by signal 9, restarted as pid" in replica.log.read_text())
         assert PAGE in replica.ask(LAST)
-        os.kill(server, signal.SIGTERM)
-        assert replica.process.wait(PATIENCE) == 0
-    finally:
-        if replica.process.poll() is None:
-            for pid in replica.workers():
-                os.kill(pid, signal.SIGKILL)
-            replica.kill()
 
 
 # ---- a Python program ---------------------------------------------------------------------------------------------
@@ -276,7 +267,6 @@ for _ in range(30):
     def count():
         while not ends.is_set():
             server.counts
-            server.request_stop
     threads = [threading.Thread(target=count) for _ in range(3)]
     for thread in threads: thread.start()
     server.stop()
@@ -293,7 +283,7 @@ def test_counts_are_asked_for_while_a_server_ends() -> None:
 
 
 @pytest.mark.strace
-def test_a_server_of_which_no_worker_can_begin(tmp_path: Path) -> None:
+def test_a_server_of_which_no_worker_can_begin() -> None:
     program = "import yinyang\ntry: yinyang.Server(workers=1).start()\nexcept OSError as error: print(error.strerror)"
     line = [*injecting("epoll_create1:error=EMFILE"), sys.executable, "-c", program]
     done = subprocess.run(line, check=True, timeout=PATIENCE, env=clean_environment(), capture_output=True, text=True)

@@ -11,10 +11,13 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]*)\)")
 
 
+def anchor(heading: str) -> str:
+    """As GitHub and GitLab make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def anchors(document: Path) -> set[str]:
-    """The anchors of headings, as GitHub and GitLab make them."""
-    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.M)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return {anchor(heading) for heading in re.findall(r"^#+ (.*)$", document.read_text(), re.M)}
 
 
 def broken(document: Path) -> Iterator[str]:
@@ -23,6 +26,13 @@ def broken(document: Path) -> Iterator[str]:
         target = document.parent / path if path else document
         if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
             yield link
+
+
+def test_each_decision_is_in_the_index() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    decisions = re.findall(r"^### (.*)$", text.partition("\n## Decisions\n")[2], re.M)
+    linked = set(LINK.findall(text))
+    assert [one for one in decisions if f"#{anchor(one)}" not in linked] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

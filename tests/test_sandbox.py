@@ -380,9 +380,7 @@ def serving_workers(replica: Replica, old: Sequence[int] = ()) -> list[int]:
     return wait_until(found)
 
 
-def test_each_worker_has_addresses_of_its_own(
-    start: Start, shape: Shape, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_each_worker_has_addresses_of_its_own(start: Start, shape: Shape, request: pytest.FixtureRequest) -> None:
     """The static program is executed anew for each; an interpreter would take too long to start."""
     if request.node.callspec.params["shape"] == "python":
         pytest.skip("workers are copies of the interpreter")

@@ -433,7 +433,7 @@ def test_no_access_log(start: Start) -> None:
     assert not replica.served()
 
 
-def test_a_stopped_reader_stops_no_client_and_loses_no_line(start: Start, tmp_path: Path) -> None:
+def test_a_stopped_reader_stops_no_client_and_loses_no_line(start: Start) -> None:
     reader, writer = os.pipe()
     replica = start("--workers", "2", log=writer)
     os.close(writer)

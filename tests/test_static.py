@@ -197,7 +197,7 @@ def test_in_an_empty_folder(alone: list[str], tmp_path: Path) -> None:
         replica.kill()
 
 
-def test_in_an_empty_folder_without_standard_descriptors(alone: list[str], tmp_path: Path) -> None:
+def test_in_an_empty_folder_without_standard_descriptors(alone: list[str]) -> None:
     closed = Shape("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *alone)
     assert closed.run("--version").returncode == 0
     assert closed.run("--port", "x").returncode == 2
@@ -235,7 +235,7 @@ def test_first_process_reaps_orphans(command: list[str], static_program: Path, t
         replica.kill()
 
 
-def test_stamps_are_in_local_time(static_program: Path, tmp_path: Path) -> None:
+def test_stamps_are_in_local_time(static_program: Path) -> None:
     """As the zones of this host have it, and as rules say that stand in TZ."""
     if not Path("/usr/share/zoneinfo/Europe/Berlin").exists():
         missing("tzdata", "there are no time zones on this host")

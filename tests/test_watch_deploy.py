@@ -177,7 +177,7 @@ def test_canary_without_its_share(canary: Balancer, static_program: Path, tmp_pa
 @pytest.mark.static
 @pytest.mark.proxies
 @pytest.mark.parametrize("name", GATES)
-def test_gate_is_closed_by_late_answers(name: str, canary: Balancer, static_program: Path, tmp_path: Path) -> None:
+def test_gate_is_closed_by_late_answers(name: str, canary: Balancer, static_program: Path) -> None:
     line = arguments(name, url=f"{canary.url}/?latency=600ms", version="v2", share="20")
     kept = [word for word in line if "junit" not in word and "watch.xml" not in word]
     done = subprocess.run(

@@ -14,7 +14,6 @@ from benchmarks.atlas.scenes import SCENES
 from benchmarks.lib.figures import row
 
 DOCUMENT = ROOT / "docs/atlas.md"
-RESULTS = ROOT / "benchmarks/results/atlas"
 HEADS = ("balancer", "lost", "longest gap", "slowest answer", "right verdict", "what it says first", "in the end")
 # Runs agree in a cell if they are no further apart than this.
 BOUNDS = {"lost requests": (3, "points of the share"), "longest gap": (500, "ms"), "right verdict": (1, "s")}

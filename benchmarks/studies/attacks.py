@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -112,56 +113,60 @@ class Round:
 
 def attack_once(attack: Attack, contestant: Contestant, count: int, to_the_end: bool) -> Round:
     """One run on a new server: a window without the attack, a window with it, and the outcome of its connections."""
-    port = free_port()
     result = Round()
     if not attack.is_slow():
         result.longest = longest_during_flood(attack, contestant, count)
-    with serving(contestant.command(port, DESCRIPTORS), SERVER_CPU, WORK / "log") as server:
-        wait_until_ready(port, GET_CLOSE)
-        with second_server(contestant) as beside, probe_client(port) as probe, probe_client(beside) as probe_beside:
-            probes = [probe, probe_beside]
-            result.p99_without, _ = window_without(attack, probes, count, result)
-            memory, held = pss(server.pid), descriptors(server.pid)
-            with ManyConnections(port, attack.reads) as many:
-                run = send_slowly(attack, many, count) if attack.is_slow() else flood(attack, many, count, server.pid)
-                last = max(each.began_at for each in many.connections)
-                result.open_before = many.open_count()
-                if result.open_before:
-                    result.memory = (pss(server.pid) - memory) / result.open_before
-                    result.kernel_memory = socket_memory(port) / result.open_before
-                used, start = cpu_time(server.pid), time.monotonic()
-                result.p99_with, result.p99_beside = timed_window(probes, run, result)
-                result.cpu = (cpu_time(server.pid) - used) / (time.monotonic() - start)
-                result.open_after = many.open_count()
-                if to_the_end:
-                    run(lambda: not many.open_count(), last + attack.observed - time.monotonic())
-                    time.sleep(LINGER)
-                    result.outcomes = many.outcomes()
-                    result.durations = sorted(each.duration for each in many.connections if each.end)
-                    result.held = max(0, descriptors(server.pid) - held)
+    # What the client of a second server on the same CPU waits for is the machine, and not an attack.
+    with (
+        new_server(contestant) as (port, server),
+        new_server(contestant, "log-beside") as (beside, _),
+        probe_client(port) as probe,
+        probe_client(beside) as probe_beside,
+    ):
+        probes = [probe, probe_beside]
+        result.p99_without, _ = window_without(attack, probes, count, result)
+        memory, held = pss(server.pid), descriptors(server.pid)
+        with ManyConnections(port, attack.reads) as many:
+            run = send_slowly(attack, many, count) if attack.is_slow() else flood(attack, many, count, server.pid)
+            last = max(each.began_at for each in many.connections)
+            result.open_before = many.open_count()
+            if result.open_before:
+                result.memory = (pss(server.pid) - memory) / result.open_before
+                result.kernel_memory = socket_memory(port) / result.open_before
+            used, start = cpu_time(server.pid), time.monotonic()
+            result.p99_with, result.p99_beside = timed_window(probes, run, result)
+            result.cpu = (cpu_time(server.pid) - used) / (time.monotonic() - start)
+            result.open_after = many.open_count()
+            if to_the_end:
+                run(lambda: not many.open_count(), last + attack.observed - time.monotonic())
+                time.sleep(LINGER)
+                result.outcomes = many.outcomes()
+                result.durations = sorted(each.duration for each in many.connections if each.end)
+                result.held = max(0, descriptors(server.pid) - held)
     return result
 
 
 @contextlib.contextmanager
-def second_server(contestant: Contestant) -> Iterator[int]:
-    """Another one on the same CPU, and its port. What its client waits for is the machine, and not an attack."""
+def new_server(contestant: Contestant, log: str = "log") -> Iterator[tuple[int, subprocess.Popen]]:
+    """One that answers: its port and its process."""
     port = free_port()
-    with serving(contestant.command(port, DESCRIPTORS), SERVER_CPU, WORK / "log-beside"):
+    with serving(contestant.command(port, DESCRIPTORS), SERVER_CPU, WORK / log) as server:
         wait_until_ready(port, GET_CLOSE)
-        yield port
+        yield port, server
 
 
 def longest_during_flood(attack: Attack, contestant: Contestant, count: int) -> float:
     """Seconds of the probe client's slowest response during a flood, on a new server."""
-    port = free_port()
-    with serving(contestant.command(port, DESCRIPTORS), SERVER_CPU, WORK / "log") as server:
-        wait_until_ready(port, GET_CLOSE)
-        with probe_client(port) as probe, ManyConnections(port, attack.reads) as many:
-            probe.begin(WINDOW)
-            time.sleep(WINDOW / 20)  # some responses before the flood
-            flood(attack, many, count, server.pid)
-            watch(many, probe.done, WINDOW + PATIENCE)
-            return max(probe.times())
+    with (
+        new_server(contestant) as (port, server),
+        probe_client(port) as probe,
+        ManyConnections(port, attack.reads) as many,
+    ):
+        probe.begin(WINDOW)
+        time.sleep(WINDOW / 20)  # some responses before the flood
+        flood(attack, many, count, server.pid)
+        watch(many, probe.done, WINDOW + PATIENCE)
+        return max(probe.times())
 
 
 def send_slowly(attack: Attack, many: ManyConnections, count: int) -> Run:

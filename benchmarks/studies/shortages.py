@@ -20,7 +20,7 @@ from benchmarks.lib.processes import (
     serving,
     wait_until_ready,
 )
-from benchmarks.studies.attacks import DESCRIPTORS, LINGER
+from benchmarks.studies.attacks import LINGER, new_server
 
 POST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
 FEW = 256  # limit of descriptors in the shortage
@@ -130,10 +130,8 @@ def reset_all(port: int, count: int, rng: random.Random) -> None:
 
 def resets_once(contestant: Contestant, count: int) -> Resets:
     """Connections that are reset at random points."""
-    port = free_port()
     rng = random.Random(SEED)
-    with serving(contestant.command(port, DESCRIPTORS), SERVER_CPU, WORK / "log") as server:
-        wait_until_ready(port, GET_CLOSE)
+    with new_server(contestant) as (port, server):
         time.sleep(LINGER)
         processes, open_before, memory = set(process_tree(server.pid)), descriptors(server.pid), [pss(server.pid)]
         for _ in range(2):

@@ -12,7 +12,7 @@ const DENSE_TILE_SHAPE = .9;
 const DENSE_TILE_WIDTH = 60;  // px, at least
 const TILE_WIDTH = 190;
 const NEW_FOR = 60_000;  // ms after its start in which a replica is new
-const FILLING = 1000;  // as factors below 1 in all do not fill a box
+const FILLING = 1000;  // flex-grow factors whose sum is below 1 leave a box partly empty
 const BAR_MAX = 60;  // sources that the bar shows by themselves
 
 const elements = Object.fromEntries([...document.querySelectorAll("[id]")].map(element => [element.id, element]));

@@ -775,7 +775,7 @@ cdef inline bint parse_address_digit(Parser *p, uint8_t byte) noexcept nogil:
         address.parts += 1
         if address.parts > (4 if p.position.host == HOST_OCTET else 8 - address.compressed):
             return False
-    address.digits = <uint16_t>(address.digits << 4 | hex_digit(byte))
+    address.digits = <uint16_t>(address.digits << 4 | digit_value(byte))
     p.token_length += 1
     return p.token_length <= 4
 
@@ -825,8 +825,8 @@ cdef inline bint is_octet(const Parser *p) noexcept nogil:
     return p.token_length == 1 or digits >> 4 * (p.token_length - 1) != 0
 
 
-cdef inline uint8_t hex_digit(uint8_t byte) noexcept nogil:
-    """The value of a hexadecimal digit."""
+cdef inline uint8_t digit_value(uint8_t byte) noexcept nogil:
+    """The value of a byte that is a hexadecimal digit."""
     return <uint8_t>((byte & 15) if byte <= NINE else (byte & 15) + 9)
 
 
@@ -1431,7 +1431,7 @@ cdef inline void parse_chunk_line(Parser *p, uint8_t byte) noexcept nogil:
     elif p.chunk_line > CHUNK_LINE_MAX:
         p.error = ERROR_CHUNK_LINE
     elif is_size and byte_roles[byte] & BYTE_HEX and p.token_length < 16:
-        p.number.body_left = p.number.body_left << 4 | hex_digit(byte)
+        p.number.body_left = p.number.body_left << 4 | digit_value(byte)
         p.token_length += 1
     elif byte == LF or p.token_length == 0 or is_size and byte != SP and byte != HTAB and byte != SEMICOLON:
         p.error = ERROR_LINE_END if byte == LF else ERROR_CHUNK_SIZE

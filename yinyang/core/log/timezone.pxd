@@ -11,12 +11,11 @@ from ..os.syscalls cimport (
     MAP_PRIVATE, O_CLOEXEC, O_NONBLOCK, O_RDONLY, close, getenv, map_memory, munmap, open, read
 )
 from ..text.buffer cimport Text, number_parse, text_fits, text_open, text_string
-from ..text.calendar cimport date_of, days_until
+from ..text.calendar cimport DAY_SECONDS, date_of, days_until
 
 cdef enum:
     TZIF_HEADER = 44
     TZIF_MAX = 1 << 20
-    DAY = 86400
 
 cdef struct Timezone:
     const uint8_t *file  # as in TZif, or NULL
@@ -195,9 +194,9 @@ cdef inline int64_t change_parse(const char **pos, int year) noexcept nogil:
     else:
         day = first + rule_number(pos, 0, 365)
     if pos[0][0] != b'/':
-        return day * DAY + 2 * 3600
+        return day * DAY_SECONDS + 2 * 3600
     pos[0] += 1
-    return day * DAY + clock_parse(pos)
+    return day * DAY_SECONDS + clock_parse(pos)
 
 
 cdef inline int64_t rule_offset(const char *rule, int64_t second) noexcept nogil:
@@ -216,7 +215,7 @@ cdef inline int64_t rule_offset(const char *rule, int64_t second) noexcept nogil
         summer = -clock_parse(&pos)
     if pos[0] != b',':
         pos = ",M3.2.0,M11.1.0"  # as nearly all C libraries do
-    year = date_of((second + standard) // DAY).year
+    year = date_of((second + standard) // DAY_SECONDS).year
     begin = change_parse(&pos, year) - standard
     end = change_parse(&pos, year) - summer
     if begin < end:

@@ -6,7 +6,7 @@ inet_pton(3) and inet_ntop(3) are not used: they are larger, and C libraries dif
 from libc.stdint cimport int64_t, uint16_t, uint8_t
 from libc.string cimport memcmp, memcpy, memmove, memset, strlen
 
-from ..text.buffer cimport Text, llu, number_parse, text_format, text_put, text_string
+from ..text.buffer cimport Text, hex_digit, llu, number_parse, text_format, text_put, text_string
 from .syscalls cimport (
     AF_INET, AF_INET6, port_bytes, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socket_address, socklen_t
 )
@@ -99,14 +99,6 @@ cdef inline bint address_6_parse(const char *pos, uint8_t *bytes) noexcept nogil
         memmove(bytes + 16 - 2 * (count - gap), bytes + 2 * gap, 2 * (count - gap))
         memset(bytes + 2 * gap, 0, 16 - 2 * count)
     return True
-
-
-cdef inline int hex_digit(char digit) noexcept nogil:
-    """The value of the digit; -1 if it is no hexadecimal digit."""
-    if b'0' <= digit <= b'9':
-        return digit - 48
-    digit |= 0x20
-    return digit - 87 if b'a' <= digit <= b'f' else -1
 
 
 cdef inline void address_set(Address *address, const uint8_t *bytes, bint six, int port) noexcept nogil:

@@ -1,8 +1,9 @@
 """The descriptors that a process keeps."""
 
 from libc.limits cimport UINT_MAX
-from libc.stdint cimport int64_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint64_t
 
+from ..text.buffer cimport number_parse
 from .syscalls cimport (
     F_SETFD, O_CLOEXEC, O_RDONLY, SYS_close_range, SYS_fcntl, SYS_getdents64, close, dup3, errno, open, syscall
 )
@@ -62,7 +63,8 @@ cdef inline bint close_listed_except(const int *kept, int count) noexcept nogil:
     cdef const folder_entry *entry
     cdef long size = 1
     cdef long at
-    cdef unsigned int fd
+    cdef const char *name
+    cdef int64_t fd
     if folder < 0:
         return False
     while size > 0:
@@ -71,21 +73,12 @@ cdef inline bint close_listed_except(const int *kept, int count) noexcept nogil:
         while at < size:
             entry = <const folder_entry *>(buffer + at)
             at += entry.size
-            if not 48 <= <uint8_t>entry.name[0] <= 57:
-                continue  # . and ..
-            fd = number_of(entry.name)
-            if fd >= STANDARD_FDS and fd != <unsigned int>folder and lowest_fd(kept, count, fd) != fd:
+            name = entry.name
+            fd = number_parse(&name)  # -1: . and ..
+            if fd >= STANDARD_FDS and fd != folder and lowest_fd(kept, count, <unsigned int>fd) != fd:
                 close(<int>fd)
     close(folder)
     return size == 0
-
-
-cdef inline unsigned int number_of(const char *digits) noexcept nogil:
-    cdef unsigned int number = 0
-    while digits[0]:
-        number = number * 10 + <uint8_t>digits[0] - 48
-        digits += 1
-    return number
 
 
 cdef inline int fill_standard_fds(const int *kept, int count, int fd) noexcept nogil:

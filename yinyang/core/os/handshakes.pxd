@@ -8,7 +8,8 @@ ends, it asks the kernel's list of sockets (proc_pid_net(5)) whether there are s
 
 from libc.stdint cimport uint32_t, uint8_t
 
-from .address cimport Address, address_port, hex_digit
+from ..text.buffer cimport hex_digit
+from .address cimport Address, address_port
 from .syscalls cimport AF_INET6, IPPROTO_TCP, O_CLOEXEC, O_RDONLY, TCP_DEFER_ACCEPT, open, read, socket_option
 
 cdef enum:

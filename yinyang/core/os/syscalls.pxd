@@ -51,8 +51,8 @@ cdef extern from "<unistd.h>" nogil:
     pid_t getpid()
     pid_t getppid()
     int getpagesize()
-    pid_t fork_whole "fork"()  # with these handlers, and with a heap that the child may use
     pid_t fork "_Fork"()  # without the handlers that the embedding program has registered by pthread_atfork(3)
+    pid_t fork_whole "fork"()  # with these handlers, and with a heap that the child may use
     void _exit(int code)
     long syscall(long number, ...)
     int ftruncate(int fd, int64_t size)

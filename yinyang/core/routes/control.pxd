@@ -7,7 +7,7 @@ from libc.string cimport memcmp, strlen
 
 from ..config.config cimport share_parse
 from ..http.parser cimport METHOD_POST, TARGET_KEPT, target_kept
-from ..http.responses cimport ROUTE_DISABLE, ROUTE_ENABLE, ROUTE_FAULTS_OFF, ROUTE_FAULTS_ON
+from ..http.responses cimport ROUTE_DISABLE, ROUTE_ENABLE, ROUTE_FAULTS_OFF
 from ..shared.fault_settings cimport FaultSettings, fault_settings_unpack, faults_are_set
 from ..shared.scoreboard cimport WorkerSlot, scoreboard_faults, slot_ask_faults, slot_ask_ready
 from ..text.buffer cimport Text, llu, text_format, text_open

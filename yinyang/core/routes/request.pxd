@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.string cimport memcmp, strlen
 
 from ..http.head_record cimport HeadRecord
-from ..http.parser cimport BYTE_HEX, METHOD_HEAD, Parser, byte_roles, hex_digit, parser_prefers_text, target_kept
+from ..http.parser cimport BYTE_HEX, METHOD_HEAD, Parser, byte_roles, digit_value, parser_prefers_text, target_kept
 from ..http.proxy_header cimport Source
 from ..http.responses cimport head_end, reason_of, variant_of
 from ..identity.replica cimport Replica
@@ -68,7 +68,7 @@ cdef inline bint request_value(const Request *request, const char *name, char *v
         value[out] = <char>request.target[pos]
         bytes = request.target + pos
         if bytes[0] == b'%' and begins_with_hex_digits(bytes + 1, kept - pos - 1):
-            value[out] = <char>(hex_digit(bytes[1]) << 4 | hex_digit(bytes[2]))
+            value[out] = <char>(digit_value(bytes[1]) << 4 | digit_value(bytes[2]))
             pos += 2
         out += 1
         pos += 1

@@ -8,7 +8,7 @@ from ..http.responses cimport reason_of
 from ..text.buffer cimport Text, llu, text_format, text_open, text_string
 from ..shared.fault_settings cimport STATUS_MAX, STATUS_MIN
 from .faults cimport (
-    ASKED_END, ASKED_IN_VAIN, ASKED_TOO_LONG, ASKED_WRONG_CODE, ASKED_WRONG_EVERY, ASKED_WRONG_LATENCY,
+    ASKED_END, ASKED_TOO_LONG, ASKED_WRONG_CODE, ASKED_WRONG_EVERY, ASKED_WRONG_LATENCY,
     ASKED_WRONG_RATE
 )
 from .request cimport Request, request_prefers_text, response_begin, response_end

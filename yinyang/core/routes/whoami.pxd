@@ -7,7 +7,7 @@ The response ends its connection, so that the next request may reach another rep
 
 from libc.stdint cimport uint64_t, uint8_t
 
-from ..http.parser cimport hex_digit
+from ..http.parser cimport digit_value
 from ..identity.identity cimport Identity
 from ..identity.replica cimport ABOUTS, ABOUT_VERSION, ABOUT_ZONE, Replica
 from ..shared.scoreboard cimport PHASE_SERVING, scoreboard_counts, scoreboard_phase, scoreboard_start_ms
@@ -81,7 +81,7 @@ cdef inline void text_rgb(Text *text, const char *colour) noexcept nogil:
     cdef int i
     for i in range(3):
         text_string(text, ";" if i else "")
-        text_number(text, hex_digit(<uint8_t>colour[2 * i + 1]) << 4 | hex_digit(<uint8_t>colour[2 * i + 2]))
+        text_number(text, digit_value(<uint8_t>colour[2 * i + 1]) << 4 | digit_value(<uint8_t>colour[2 * i + 2]))
 
 
 cdef inline void whoami_state(State *state, const Request *request) noexcept nogil:

@@ -19,7 +19,7 @@ from ..shared.scoreboard cimport (
 )
 from .spawn cimport SHORT_LIFE, schedule_restart
 from .state cimport (
-    KILL_END, KILL_FLOODED, KILL_HUNG_UP, KILL_SILENT, KILL_STOPPED, Supervisor, WorkerProcess
+    KILL_FLOODED, KILL_HUNG_UP, KILL_SILENT, KILL_STOPPED, Supervisor, WorkerProcess
 )
 
 cdef enum:
@@ -99,10 +99,10 @@ cdef inline void supervisor_check_end(Supervisor *supervisor, int slot) noexcept
     dead = waitpid(process.pid, &status, WNOHANG)
     if dead > 0 or dead < 0 and errno != EINTR:
         # an error means the same: where SIGCHLD is ignored, the kernel itself waits for the dead
-        supervisor_bury(supervisor, slot, status, now)
+        supervisor_note_end(supervisor, slot, status, now)
     elif process.killed_at and now >= process.killed_at + KILL_TIMEOUT:
         process.abandoned_pid = process.pid
-        supervisor_bury(supervisor, slot, SIGKILL, now)
+        supervisor_note_end(supervisor, slot, SIGKILL, now)
     elif process.killed_at == 0 and now >= process.hung_up_at + HANG_UP_TIMEOUT:
         supervisor_kill_worker(supervisor, slot, KILL_HUNG_UP)
 
@@ -114,7 +114,7 @@ cdef inline int64_t process_check_end_at(const WorkerProcess *process, int64_t n
     return now + max(<int64_t>1, min(now - since, <int64_t>KILL_TIMEOUT))
 
 
-cdef inline void supervisor_bury(Supervisor *supervisor, int slot, int status, int64_t now) noexcept nogil:
+cdef inline void supervisor_note_end(Supervisor *supervisor, int slot, int status, int64_t now) noexcept nogil:
     """A worker is dead, or given up: note how it ended, and schedule the next one."""
     cdef WorkerProcess *process = &supervisor.processes[slot]
     supervisor_note_up(supervisor, slot)
@@ -201,7 +201,7 @@ cdef inline void process_wake(const WorkerProcess *process) noexcept nogil:
     send(process.lifeline, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
-cdef inline void supervisor_forgive(Supervisor *supervisor, int64_t now) noexcept nogil:
+cdef inline void supervisor_restart_deadlines(Supervisor *supervisor, int64_t now) noexcept nogil:
     """Start the deadlines of all workers again: this process could not run for a while, and perhaps its workers
     neither."""
     cdef int i

@@ -25,7 +25,7 @@ from ..shared.fault_settings cimport FaultSettings, fault_settings_of
 from .pages cimport supervisor_look, supervisor_note_wall
 from .reap cimport (
     HANG_TIMEOUT, KILL_TIMEOUT, process_check_end_at, process_is_distrusted, process_wake, supervisor_check_workers,
-    supervisor_forgive, supervisor_kill_worker, supervisor_on_worker_event
+    supervisor_restart_deadlines, supervisor_kill_worker, supervisor_on_worker_event
 )
 from .spawn cimport supervisor_respawn, supervisor_spawn, worker_may_restart
 from .state cimport KILL_END, LISTENER_LOST, LISTENER_REVIVED, Supervisor, WorkerProcess
@@ -157,7 +157,7 @@ cdef inline void supervisor_wait(Supervisor *supervisor, int log, int timeout_ma
 cdef inline void supervisor_begin_turn(Supervisor *supervisor) noexcept nogil:
     cdef int64_t now = monotonic_ms()
     if supervisor.due_at != INT64_MAX and now > supervisor.due_at + STANDSTILL:
-        supervisor_forgive(supervisor, now)
+        supervisor_restart_deadlines(supervisor, now)
     supervisor.due_at = now
     supervisor_note_wall(supervisor, now)
 

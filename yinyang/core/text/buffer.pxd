@@ -95,6 +95,14 @@ cdef inline int64_t number_parse(const char **pos) noexcept nogil:
     return number
 
 
+cdef inline int hex_digit(char digit) noexcept nogil:
+    """The value of the digit; -1 if it is no hexadecimal digit."""
+    if b'0' <= digit <= b'9':
+        return digit - 48
+    digit |= 0x20
+    return digit - 87 if b'a' <= digit <= b'f' else -1
+
+
 cdef inline bint is_printable(const char *bytes, size_t length) noexcept nogil:
     """Whether the bytes have no control byte, which would break a line of the log."""
     cdef size_t i

@@ -13,7 +13,7 @@ cdef extern from *:
     const double DECIMAL_LIMIT "1e15"  # numbers are smaller, so that a double has all digits before the point
 
 cdef enum:
-    PLACES_MAX = 15  # behind the point
+    DECIMALS_MAX = 15  # behind the point
     JSON_PLACES = 6
 
 
@@ -32,12 +32,12 @@ cdef inline uint64_t power_of_ten(int exponent) noexcept nogil:
 
 
 cdef inline void text_decimal(Text *text, double number, int places) noexcept nogil:
-    """With exactly so many places, at most PLACES_MAX, as %.*f of printf(3) has it."""
+    """With exactly so many places, at most DECIMALS_MAX, as %.*f of printf(3) has it."""
     text_fraction(text, number, places, False)
 
 
 cdef inline void text_significant(Text *text, double number, int digits) noexcept nogil:
-    """With so many significant digits, at most PLACES_MAX, and no zeros at the end of a fraction."""
+    """With so many significant digits, at most DECIMALS_MAX, and no zeros at the end of a fraction."""
     cdef double size = abs(number)
     cdef double unit
     cdef int places = digits - 1
@@ -47,7 +47,7 @@ cdef inline void text_significant(Text *text, double number, int digits) noexcep
     while size >= 10:
         size /= 10
         places -= 1
-    while 0 < size < 1 and places < PLACES_MAX:
+    while 0 < size < 1 and places < DECIMALS_MAX:
         size *= 10
         places += 1
     if places < 0:
@@ -84,7 +84,7 @@ cdef inline void text_fraction(Text *text, double number, int places, bint is_tr
 
 cdef inline void text_places(Text *text, uint64_t part, int places, bint is_trimmed) noexcept nogil:
     """The point, and the digits of a part that are behind it."""
-    cdef char digits[PLACES_MAX]
+    cdef char digits[DECIMALS_MAX]
     cdef int i
     for i in range(places):
         digits[places - 1 - i] = <char>(48 + part % 10)

@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from .evidence cimport (
-    CHANGE_CAME, CHANGE_RESTARTED, CHANGE_RETURNED, CHANGE_SHOWN, CHANGE_WENT, Draws, Evidence, FAILURE_SAMPLES,
+    CHANGE_CAME, CHANGE_SHOWN, CHANGE_WENT, Draws, Evidence, FAILURE_SAMPLES,
     FAILURE_WINDOW, FAILURE_WINDOW_MAX, LATEST_MAX, NO_SOURCE, RECENT_MAX, Recent, SOURCES_MAX, comes_in_runs,
     may_be_gone, segment_draws, still_fails
 )

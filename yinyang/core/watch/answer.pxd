@@ -7,7 +7,7 @@ What comes of an answer does not depend on how its bytes were cut, and a byte co
 from libc.stdint cimport uint64_t, uint8_t
 from libc.string cimport memchr, memmove, memset
 
-from ..os.address cimport hex_digit
+from ..text.buffer cimport hex_digit
 
 cdef extern from "http_chars.h" nogil:
     enum:

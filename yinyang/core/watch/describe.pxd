@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
 from ..identity.identity cimport COLOUR_LENGTH, Identity, PALETTE_ORIGINAL, identity_set
-from ..os.address cimport hex_digit
+from ..text.buffer cimport hex_digit
 from ..text.calendar cimport DAY_SECONDS, days_until
 from ..text.utf8 cimport REPLACEMENT, UTF8_MAX, utf8_next, utf8_put
 from .answer cimport Answer, Span, lower, span_set

@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint64_t, uint8_t
 from libc.string cimport memcmp
 
-from ..os.address cimport hex_digit
+from ..text.buffer cimport hex_digit
 from ..text.utf8 cimport REPLACEMENT, utf8_next
 
 cdef enum:

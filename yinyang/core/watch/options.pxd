@@ -35,7 +35,6 @@ cdef extern from "watch_options.h" nogil:
         WATCH_OPTION_INSECURE
         WATCH_OPTION_JSON
         WATCH_OPTION_JSONL
-        WATCH_OPTION_JUNIT
         WATCH_OPTION_MAX_ERRORS
         WATCH_OPTION_MAX_GAP
         WATCH_OPTION_MAX_P99
@@ -43,8 +42,6 @@ cdef extern from "watch_options.h" nogil:
         WATCH_OPTION_MIN_SHARE
         WATCH_OPTION_RATE
         WATCH_OPTION_TIMEOUT
-        WATCH_OPTION_UNTIL
-        WATCH_OPTION_VERSION
         WATCH_OPTIONS_ALL
     struct WatchRow "watch_option":
         const char *word

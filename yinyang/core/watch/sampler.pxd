@@ -13,7 +13,7 @@ from libc.math cimport log
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
-from ..os.address cimport Address, hex_digit
+from ..os.address cimport Address
 from ..os.syscalls cimport (
     EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINPROGRESS, EMFILE,
     ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, EPIPE, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP,
@@ -21,7 +21,7 @@ from ..os.syscalls cimport (
     SOCK_STREAM, SYS_getrandom, close, connect_socket, epoll_ctl, epoll_event, errno, map_memory, monotonic_us,
     open_socket, recv, send, sockaddr, socket_error, syscall
 )
-from ..text.buffer cimport Text, text_open, text_put, text_string
+from ..text.buffer cimport Text, hex_digit, text_open, text_put, text_string
 from .answer cimport (
     ANSWER_CUT, ANSWER_DONE, ANSWER_MAX, ANSWER_MORE, ANSWER_NOT_HTTP, Answer, answer_begin, answer_end, answer_open,
     answer_parse

@@ -9,8 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint8_t
 from libc.string cimport memset, strlen
 
 from ..identity.identity cimport COLOUR_LENGTH
-from ..os.address cimport hex_digit
-from ..text.buffer cimport Text, llu, text_format, text_number, text_open, text_put, text_string
+from ..text.buffer cimport Text, hex_digit, llu, text_format, text_number, text_open, text_put, text_string
 from ..text.decimal cimport text_decimal
 from ..text.utf8 cimport REPLACEMENT, utf8_next
 from ..verdict.evidence cimport SOURCES_MAX, TIE_NONE
