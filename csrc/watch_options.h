@@ -6,7 +6,8 @@ enum watch_kind {
     WATCH_NUMBER,   /* a whole number from `min` to `max` */
     WATCH_RATE,     /* a number above 0 and up to `max` */
     WATCH_TIME,     /* 500ms, 1s, 2m or 1h; kept in us */
-    WATCH_SHARE,    /* 20% or 20; kept as a number from 0 to 1 */
+    WATCH_LIMIT,    /* the same, with its unit */
+    WATCH_SHARE,    /* 20%, 0.5% or 20; kept as a number from 0 to 1 */
     WATCH_WORD,     /* one of `words`, kept as its index */
     WATCH_FLAG,     /* it takes no value */
     WATCH_FILE,     /* a path */
@@ -50,9 +51,9 @@ enum { WATCH_CONCURRENCY_MAX = 1000 }; /* requests at the same time */
       .max = 1000000000000000, .help = "exactly N replicas answer") \
     X(MAX_ERRORS, .word = "max-errors", .value = "N", .kind = WATCH_NUMBER, .number = -1, .max = 1000000000000000, \
       .help = "at most N requests fail") \
-    X(MAX_GAP, .word = "max-gap", .value = "TIME", .kind = WATCH_TIME, .number = -1, \
-      .help = "no failure leaves a gap without an answer longer than TIME") \
-    X(MAX_P99, .word = "max-p99", .value = "TIME", .kind = WATCH_TIME, .number = -1, \
+    X(MAX_GAP, .word = "max-gap", .value = "TIME", .kind = WATCH_LIMIT, .number = -1, \
+      .help = "no time without an answer, around failures or while requests wait, is longer than TIME") \
+    X(MAX_P99, .word = "max-p99", .value = "TIME", .kind = WATCH_LIMIT, .number = -1, \
       .help = "99 % of answers take at most TIME") \
     X(MIN_SHARE, .word = "min-share", .value = "PERCENT", .kind = WATCH_SHARE, .number = -1, \
       .help = "each replica (or group, with --by) gives at least PERCENT of the answers; those that left do not " \
@@ -105,7 +106,7 @@ static const struct watch_option {
     "       used, or a login is needed: before any replica answered, and with no user in the URL, there was a 401, " \
     "a\n" \
     "       403 or a redirect.\n" \
-    "  130  Ctrl-C (143: SIGTERM) before --duration, --count or --until was reached. Without these, Ctrl-C is the\n" \
-    "       normal end, and the exit code is 0 or 1.\n"
+    "  130  Ctrl-C (129: SIGHUP, 143: SIGTERM) before --duration, --count or --until was reached. Without these,\n" \
+    "       Ctrl-C is the normal end, and the exit code is 0 or 1.\n"
 
 #endif

@@ -278,6 +278,9 @@ class Tally:
     def wait(self, count: int, since: float, latest: float = 0.0) -> None:
         """So many requests are under way, the first of them since then, and the last since `latest`."""
 
+    def end(self, now: float) -> None:
+        """The requests that are under way are given up."""
+
     def verdict(self, now: float) -> _TallyVerdict:
         """What is known now. Shares are (lowest possible, seen, highest possible) by the name of a group."""
 

@@ -79,7 +79,7 @@ from .core.watch.sample cimport Described, Label, US_PER_MS, US_PER_SECOND, Watc
 from .core.watch.tally cimport (
     NEVER, SeenGroup, SeenReplica, Tally as TallyState, goal_answers, goal_share, group_display_name, group_heard,
     group_is_silent, group_replica, latency_count_up_to, latency_quantile, rate_current, replica_is_silent, tally_add,
-    tally_naming, tally_open, tally_share, tally_verdict
+    tally_end, tally_naming, tally_open, tally_share, tally_verdict
 )
 from .core.watch.terminal cimport Terminal, terminal_open
 from .core.watch.view cimport View, view_draw
@@ -778,6 +778,9 @@ cdef class Tally:
         self._state.waiting_since = microseconds(since)
         self._state.latest_start = max(self._state.latest_start, microseconds(latest))
         self._state.sent = max(self._state.sent, self._state.samples + count)
+
+    def end(self, double now):
+        tally_end(&self._state, microseconds(now))
 
     def verdict(self, double now):
         cdef Verdict found

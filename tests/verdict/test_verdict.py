@@ -143,6 +143,12 @@ def test_a_failure_that_is_no_longer_kept_names_nobody() -> None:
     assert look.headline == "web-3 may be gone"
 
 
+def test_one_that_restarts_again_and_again_is_one() -> None:
+    stream = [Sample(100 * place, place % 3, started=1 + place // 10 * (place % 3 == 0)) for place in range(90)]
+    [look] = judge(stream, each(stream, len(stream)))
+    assert look.headline == "web-1 has restarted"
+
+
 def test_an_outage_is_no_outage_where_most_fails_anyway() -> None:
     def mostly(at: int, place: int) -> Sample:
         return Sample(at, 0) if place % 10 == 0 else Sample(at, None, "timed out")

@@ -61,13 +61,50 @@ def test_a_proxy_is_used_where_none_is_excepted(exception: str, web_lone: int, h
     assert report(done)["answers"] == int(exception == "127.0.0.0/8")
 
 
-@pytest.mark.parametrize("proxy", ["socks://me:secret@127.0.0.1:9", "http://127.0.0.1:x", "socks://["])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "socks://me:secret@127.0.0.1:9",
+        "http://127.0.0.1:x",
+        "socks://[",
+        "http://[",
+        "http://:80",
+        "http://127.0.0.1:99999",
+        "http:// ",
+    ],
+)
 def test_a_proxy_that_cannot_be_used(proxy: str, web_lone: int, httpx_watch: Watch) -> None:
     done = httpx_watch(f"http://127.0.0.1:{web_lone}/", "--count", 1, ALL_PROXY=proxy)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith(f"yinyang.watch: the proxy {proxy.replace('me:secret@', '')} of the environment")
     done = httpx_watch(f"http://127.0.0.1:{web_lone}/", "--count", 1, ALL_PROXY=proxy, NO_PROXY="127.0.0.1")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_a_standard_stream_that_is_closed_or_full(closed: str, web_lone: int, watch: Watch) -> None:
+    """What is expected holds all the same; only a report that nobody can read is an error."""
+    for to in "&-", "/dev/full":
+        line = f'exec "$@" {closed}>{to}'
+        command = [
+            "sh",
+            "-c",
+            line,
+            "sh",
+            *watch.command,
+            f"http://127.0.0.1:{web_lone}/",
+            "--count",
+            "3",
+            "--rate",
+            "50",
+        ]
+        done = subprocess.run(
+            [*command, "--max-errors", "0"], check=False, timeout=PATIENCE, capture_output=True, text=True,
+            env=environment() | watch.variables,
+        )  # fmt: skip
+        is_lost = (closed, to) == ("1", "/dev/full")
+        assert (done.returncode, "Traceback" in done.stderr) == (2 if is_lost else 0, False)
+        assert ("no space left" in done.stderr.lower()) == is_lost
 
 
 def test_certificates_that_are_not_there(web_lone: int, httpx_watch: Watch) -> None:

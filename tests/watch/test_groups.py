@@ -218,8 +218,12 @@ def test_the_least_share_is_of_those_that_are_there() -> None:
     assert holds
     assert seen.endswith(" 33.3 % of 300")
     add(tally, moment + 30, "a")  # it is back, and answers count anew
-    [_, (_, seen, _)] = tally.expectations(moment + 30)
-    assert seen.endswith(" 0.0 % of 1")
+    [_, (_, seen, holds)] = tally.expectations(moment + 30)
+    assert (seen, holds) == ("too few to tell: 1 answer since the latest came", True)
+    for number in range(60):
+        add(tally, moment + 31 + number / 100, "a" if number % 10 else "f")
+    [_, (_, seen, holds)] = tally.expectations(moment + 32)
+    assert (seen, holds) == ("f 9.8 % of 61", False)
 
 
 def test_late_answers_are_no_slow_requests(web_lone: int, watch: Watch) -> None:

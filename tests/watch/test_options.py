@@ -28,6 +28,7 @@ def test_no_durations(text: str) -> None:
         ("https://[::1]:8/x", "https://[::1]:8/x/whoami"),
         ("http://a/x/", "http://a/x/whoami"),
         ("http://a/x/whoami", "http://a/x/whoami"),
+        ("http://a/whoami/", "http://a/whoami"),
         ("http://a/?b=1#c", "http://a/whoami?b=1"),
         ("HTTPS://a", "https://a/whoami"),
         ("a:81/?then=http://b/", "http://a:81/whoami?then=http://b/"),
@@ -66,6 +67,13 @@ def test_defaults() -> None:
         ["http://a/", "--count", "0"],
         ["http://a/", "--concurrency", "1001"],
         ["http://a/", "--min-share", "101%"],
+        ["http://a/", "--min-share", "0.2"],
+        ["http://a/", "--min-share", "1"],
+        ["http://a/", "--max-gap", "500"],
+        ["http://a/", "--max-p99", "0.2"],
+        ["http://a/", "--max-p99", ""],
+        ["http:/a:81/"],
+        ["https:/a/"],
         ["http://a/", "--expect-replicas", "x"],
         ["http://a/", "--dur", "1s"],
         ["http://a/", "--json", "--jsonl"],
@@ -82,13 +90,29 @@ def test_bad_use(arguments: list[str]) -> None:
         WatchOptions(arguments)
 
 
-@pytest.mark.parametrize("text", ["", "v2", "=10%", "v2=", "v2=101%", "v2=10%±", "v2=10%±101", "v2=x", "v2=10%-3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "v2",
+        "=10%",
+        "v2=",
+        "v2=101%",
+        "v2=10%±",
+        "v2=10%±101",
+        "v2=x",
+        "v2=10%-3",
+        "v2=0.5",
+        "v2>=10%",
+        "v1=90%,v2=10%",
+    ],
+)
 def test_no_expected_shares(text: str) -> None:
     with pytest.raises(ValueError, match="--expect wants a name and a share"):
         WatchOptions(["http://a/", "--expect", text])
 
 
-@pytest.mark.parametrize("text", ["", "v2", "v2=99%", "v2 > 99%", ">= 99%", "v2 >= 101%", "v2 >= 0%"])
+@pytest.mark.parametrize("text", ["", "v2", "v2=99%", "v2 > 99%", ">= 99%", "v2 >= 101%", "v2 >= 0%", "v2 >= 0.5"])
 def test_no_shares_to_reach(text: str) -> None:
     with pytest.raises(ValueError, match="--until wants a name and the share to reach"):
         WatchOptions(["http://a/", "--until", text])

@@ -51,6 +51,35 @@ def test_a_server_that_ends_the_connection_with_its_answer(watch: Watch) -> None
     assert (found["answers"], found["failures"]) == (12, {})
 
 
+def test_an_outage_without_a_failure_is_a_gap(watch: Watch) -> None:
+    """All requests wait, so no more are sent, and each is answered in the end."""
+    asked = iter(range(1000))
+
+    def stall_once(client: socket.socket) -> None:
+        if next(asked) == 20:
+            time.sleep(1)
+        client.sendall(whoami("a"))
+
+    limits = ["--count", 60, "--rate", 100, "--max-errors", 0]
+    with answering(stall_once) as port:
+        done = watch(f"http://127.0.0.1:{port}/", *limits, "--max-gap", "500ms", "--json")
+        found = report(done)
+        assert (done.returncode, found["failures"]) == (1, {})
+        [seen] = [one["seen"] for one in found["expectations"] if not one["holds"]]
+        assert re.fullmatch(r"one of \d\.\d{3} s", seen)
+        assert watch(f"http://127.0.0.1:{port}/", *limits, "--max-gap", "500ms").returncode == 0
+
+
+def test_nobody_answers_until_a_signal(watch: Watch) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, running(watch, f"http://127.0.0.1:{listener.getsockname()[1]}/", "--timeout", "1m") as process:
+        assert any(b"wait for an answer" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    assert re.fullmatch("\u2717 expected an answer, seen: none for [\\d.]+ s\n", said.decode())
+
+
 def test_a_rate_close_to_none(web_lone: int, watch: Watch) -> None:
     """There is one request, and the duration is kept."""
     done = watch(f"http://127.0.0.1:{web_lone}/", "--rate", "0.00000000000001", "--duration", "500ms", "--json")

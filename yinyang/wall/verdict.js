@@ -242,7 +242,7 @@ const newEvidence = () => ({
   change: "",  // the latest: "came", "returned", "restarted", "went", "shares" or "recovered"
   changeSource: null,
   changedAt: 0,
-  changes: 0,  // of this kind, each within CHANGE_SHOWN of the one before
+  changed: new Set(),  // sources with a change of this kind, each within CHANGE_SHOWN of the one before
   lastNewcomer: 0,  // the number of its first choice
   hasSettled: false,  // newcomers are a change
 
@@ -266,8 +266,8 @@ const newSegment = () => ({
 const beginSegment = (evidence, change, source, now) => {
   Object.assign(evidence, newSegment());
   if (change == "came" && !evidence.hasSettled) return;  // at first, everybody comes
-  const isSame = change == evidence.change && now - evidence.changedAt < CHANGE_SHOWN;
-  evidence.changes = isSame ? evidence.changes + 1 : 1;
+  if (change != evidence.change || now - evidence.changedAt >= CHANGE_SHOWN) evidence.changed = new Set();
+  evidence.changed.add(source);  // it may restart again and again
   Object.assign(evidence, { change, changeSource: source, changedAt: now });
 };
 
@@ -575,9 +575,9 @@ const findFailures = (evidence, number) => {
   return { failures: failed.length, failureSamples: latest.length, failure, subjects, subjectCount: subjects.length, isInferred };
 };
 
-const findChange = ({ change, changeSource, changedAt, changes }, now) =>
+const findChange = ({ change, changeSource, changedAt, changed }, now) =>
   ["came", "returned", "restarted", "went"].includes(change) && now - changedAt < CHANGE_SHOWN
-    ? { state: "changed", change, forMs: now - changedAt, subjects: [changeSource], subjectCount: changes }
+    ? { state: "changed", change, forMs: now - changedAt, subjects: [changeSource], subjectCount: changed.size }
     : null;
 
 const findSilent = (evidence, now) => {

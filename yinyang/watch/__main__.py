@@ -2,16 +2,18 @@
 
 import importlib
 import io
+import os
 import sys
 
 from yinyang._core import WatchOptions, version, watch_usage_text
-from yinyang.watch.exits import EXIT_OK, EXIT_USAGE
+from yinyang.watch.exits import EXIT_OK, EXIT_USAGE, complain
 
 LIBRARIES = ("httpx", "rich")
 
 
 def main() -> int:
     """Watch until the duration or the count is reached, or a signal comes; returns the exit code."""
+    _open_standard_streams()
     for stream in sys.stdout, sys.stderr:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what a terminal of ASCII or Latin-1 cannot show
@@ -35,6 +37,17 @@ def main() -> int:
     return code
 
 
+def _open_standard_streams() -> None:
+    """Have those that are closed write nowhere, so that no socket takes their place."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
 def _problem_with_file(path: str | None) -> str | None:
     """Why it cannot be written; None if it can, or if there is none."""
     if path is not None:
@@ -47,7 +60,7 @@ def _problem_with_file(path: str | None) -> str | None:
 
 
 def _usage_error(message: str) -> int:
-    print(f"yinyang.watch: {message}", file=sys.stderr)
+    complain(f"yinyang.watch: {message}\n")
     return EXIT_USAGE
 
 

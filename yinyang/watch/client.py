@@ -4,6 +4,7 @@ import os
 import re
 import ssl
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -41,10 +42,19 @@ def client_maker(options: WatchOptions) -> Callable[[], httpx.AsyncClient]:
         )
 
     try:
+        if proxy is not None:
+            _check_proxy(proxy)
         make()
     except (ValueError, ImportError, httpx.InvalidURL) as error:  # only a proxy is left to be wrong
         raise UnusableError(_proxy_text(proxy or "", error)) from None
     return make
+
+
+def _check_proxy(proxy: str) -> None:
+    """Raise ValueError if it has no host, or a port that there is not; httpx would fail with each request."""
+    parts = urlsplit(proxy)
+    if not (parts.hostname or "").strip() or parts.port == 0:
+        raise ValueError(proxy)
 
 
 def _ssl_context(insecure: bool) -> ssl.SSLContext:

@@ -16,7 +16,7 @@ from rich.live import Live
 
 from yinyang._core import Tally, WatchOptions, run_line, sample_line
 from yinyang.watch.client import UnusableError, client_maker
-from yinyang.watch.exits import EXIT_EXPECTATION_FAILED, EXIT_OK, EXIT_SIGNAL, EXIT_USAGE
+from yinyang.watch.exits import EXIT_EXPECTATION_FAILED, EXIT_OK, EXIT_SIGNAL, EXIT_USAGE, complain
 from yinyang.watch.exporter import serving_metrics
 from yinyang.watch.loop import Loop
 from yinyang.watch.sample import Sample
@@ -37,7 +37,7 @@ def run(options: WatchOptions) -> int:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             return runner.run(_watch(options, sampler))
     except UnusableError as error:
-        print(f"yinyang.watch: {error}", file=sys.stderr)
+        complain(f"yinyang.watch: {error}\n")
         return EXIT_USAGE
     except BrokenPipeError:  # the reader of the lines has ended
         _give_up_output()
@@ -55,7 +55,7 @@ def _possible_concurrency(wanted: int) -> int:
     possible = max(1, min(wanted, limit - len(os.listdir("/proc/self/fd")) - SPARE_FILES))
     if possible < wanted:
         words = f"at most {possible} requests at the same time, not {wanted}, as the limit of open files is {limit}"
-        print(f"yinyang.watch: {words}", file=sys.stderr)
+        complain(f"yinyang.watch: {words}\n")
     return possible
 
 
@@ -77,7 +77,6 @@ def _give_up_output() -> None:
 
 async def _watch(options: WatchOptions, sampler: Sampler) -> int:
     stop = asyncio.Event()
-    received = _stop_on_signals(stop)
     tally = Tally(options, time.monotonic())
 
     def now() -> float:
@@ -85,6 +84,12 @@ async def _watch(options: WatchOptions, sampler: Sampler) -> int:
         begins = sampler.waits.values()
         tally.wait(len(begins), min(begins, default=0.0), max(begins, default=0.0))
         return time.monotonic()
+
+    def give_up() -> None:
+        tally.end(now())
+        stop.set()
+
+    received = _on_signals(give_up)
 
     def on_sample(sample: Sample) -> None:
         led_by = (sample.connection, sample.cookie_of)
@@ -115,14 +120,14 @@ async def _watch(options: WatchOptions, sampler: Sampler) -> int:
     return EXIT_SIGNAL + received[0] if received and has_end else code
 
 
-def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
-    """Have SIGINT and SIGTERM set the event; returns the list that signals are added to as they come."""
+def _on_signals(give_up: Callable[[], None]) -> list[signal.Signals]:
+    """Have SIGINT and SIGTERM call this; returns the list that signals are added to as they come."""
     received: list[signal.Signals] = []
     loop = asyncio.get_running_loop()
 
     def on_signal(number: signal.Signals) -> None:
         received.append(number)
-        stop.set()
+        give_up()
         loop.remove_signal_handler(number)  # a second one ends the process at once
 
     for number in signal.SIGINT, signal.SIGTERM:
@@ -141,7 +146,7 @@ def _end_reason(tally: Tally, received: list[signal.Signals]) -> str:
 def _tell(tally: Tally, now: float) -> int:
     """Tell which expectations hold, and return the exit code."""
     is_github = os.environ.get("GITHUB_ACTIONS") == "true"
-    print(tally.closing(now, _can_encode(MARKS, sys.stderr), is_github), end="", file=sys.stderr)
+    complain(tally.closing(now, _can_encode(MARKS, sys.stderr), is_github))
     if (path := tally.options.junit) is not None:
         try:
             Path(path).write_text(tally.junit(now), "utf-8")
@@ -182,7 +187,7 @@ async def _show_live(tally: Tally, now: Callable[[], float], sampling: asyncio.T
 
 
 def _leave_on_signals(live: Live) -> None:
-    """Have SIGTSTP and SIGQUIT give the terminal back before they stop or end the process."""
+    """Have signals that stop or end the process give the terminal back before."""
     loop = asyncio.get_running_loop()
 
     def leave(number: signal.Signals) -> None:
@@ -192,7 +197,7 @@ def _leave_on_signals(live: Live) -> None:
         loop.add_signal_handler(number, leave, number)
         live.start()
 
-    for number in signal.SIGTSTP, signal.SIGQUIT:
+    for number in signal.SIGTSTP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2:
         loop.add_signal_handler(number, leave, number)
 
 

@@ -316,6 +316,8 @@ cdef extern from "<signal.h>" nogil:
         SIGPIPE
         SIGPROF
         SIGQUIT
+        SIGUSR1
+        SIGUSR2
         SIGTERM
         SIGTSTP
         SIGWINCH

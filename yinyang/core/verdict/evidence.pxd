@@ -111,7 +111,8 @@ cdef struct Evidence:
     # the latest change
     int change, change_source
     int64_t changed_at  # ms
-    int64_t changes  # of this kind, each within CHANGE_SHOWN of the one before
+    int64_t changes  # sources with a change of this kind, each within CHANGE_SHOWN of the one before
+    bint has_changed[SOURCES_MAX]  # it is one of these
     int64_t last_newcomer  # the number of its first choice
     bint has_settled  # newcomers are a change
 
@@ -251,7 +252,12 @@ cdef inline void segment_begin(Evidence *e, int change, int source, int64_t now)
     segment_clear(e)
     if change == CHANGE_CAME and not e.has_settled:
         return  # at first, everybody comes
-    e.changes = e.changes + 1 if change == e.change and now - e.changed_at < CHANGE_SHOWN else 1
+    if change != e.change or now - e.changed_at >= CHANGE_SHOWN:
+        memset(e.has_changed, 0, sizeof(e.has_changed))
+        e.changes = 0
+    if source != NO_SOURCE and not e.has_changed[source]:  # it may restart again and again
+        e.has_changed[source] = True
+        e.changes += 1
     e.change = change
     e.change_source = source
     e.changed_at = now

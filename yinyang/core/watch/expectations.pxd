@@ -29,6 +29,7 @@ cdef enum Expected:
     EXPECTED_GOAL
 
 cdef enum:
+    ENOUGH_ANSWERS = 5  # of a share that is to be told from another one
     EXPECTED_WORDS_MAX = 1024  # bytes of what is expected: a sentence with a name, of whose bytes each becomes up to 3
 
 cdef struct Expectation:
@@ -83,7 +84,7 @@ cdef inline bint expectation_holds(const Tally *t, int number, int64_t now) noex
     """Whether what was expected and what was seen agree; `now` in us."""
     cdef Expectation one = expectation_find(t.options, number)
     if one.kind == EXPECTED_ANSWER:
-        return t.answers > 0 or t.samples == 0
+        return t.answers > 0 or (t.samples == 0 and gap_longest(t, now) == NOT_GIVEN)
     if one.kind == EXPECTED_REPLICAS:
         return answering_count(t) == t.options.expect_replicas
     if one.kind == EXPECTED_ERRORS:
@@ -93,7 +94,7 @@ cdef inline bint expectation_holds(const Tally *t, int number, int64_t now) noex
     if one.kind == EXPECTED_P99:
         return 0 <= latency_quantile(t, 0.99) <= t.options.max_p99
     if one.kind == EXPECTED_LEAST_SHARE:
-        return least_share(t).share >= t.options.min_share
+        return least_share(t).share >= t.options.min_share or comes_too_late(t)
     if one.kind == EXPECTED_SHARE:
         return share_holds(t, one.wanted)
     return t.goal_reached != NOT_GIVEN
@@ -129,6 +130,12 @@ cdef inline LeastShare least_share(const Tally *t) noexcept nogil:
         least.group = -1
     least.share = -1 if least.group < 0 else <double>t.groups[least.group].present / <double>least.total
     return least
+
+
+cdef inline bint comes_too_late(const Tally *t) noexcept nogil:
+    """Whether the latest came so shortly before the end that its share cannot be told from the least one."""
+    cdef int64_t total = least_share(t).total
+    return total > 0 and <double>total * t.options.min_share < ENOUGH_ANSWERS and 2 * total <= t.answers_without_cookie
 
 
 cdef inline int answering_count(const Tally *t) noexcept nogil:
@@ -238,7 +245,7 @@ cdef inline void write_percent(const Writer *w, double share) noexcept nogil:
 cdef inline void write_seen(const Writer *w, const Tally *t, int number, int64_t now) noexcept nogil:
     cdef Expectation one = expectation_find(t.options, number)
     if one.kind == EXPECTED_ANSWER:
-        write_answers(w, t)
+        write_answers(w, t, gap_longest(t, now))
     elif one.kind == EXPECTED_REPLICAS:
         write_hosts(w, t)
     elif one.kind == EXPECTED_ERRORS:
@@ -256,8 +263,12 @@ cdef inline void write_seen(const Writer *w, const Tally *t, int number, int64_t
         write_goal(w, t)
 
 
-cdef inline void write_answers(const Writer *w, const Tally *t) noexcept nogil:
-    if t.answers or not t.samples:
+cdef inline void write_answers(const Writer *w, const Tally *t, int64_t waited) noexcept nogil:
+    if t.answers == 0 and t.samples == 0 and waited != NOT_GIVEN:
+        write_string(w, "none for ")
+        text_decimal(w.text, <double>waited / US_PER_SECOND, 1)
+        write_string(w, " s")
+    elif t.answers or not t.samples:
         text_count(w.text, t.answers, "answer", "answers")
     else:
         write_string(w, "none to ")
@@ -305,6 +316,11 @@ cdef inline void write_least_share(const Writer *w, const Tally *t) noexcept nog
     cdef LeastShare least = least_share(t)
     if least.group < 0:
         write_string(w, "no answer")
+        return
+    if comes_too_late(t):
+        write_string(w, "too few to tell: ")
+        text_count(w.text, least.total, "answer", "answers")
+        write_string(w, " since the latest came")
         return
     write_label(w, &t.groups[least.group].name)
     write_string(w, " ")

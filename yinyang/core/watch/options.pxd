@@ -1,7 +1,7 @@
 """The options of the watch, read from the command line; csrc/watch_options.h is their table."""
 
 from libc.stdint cimport int64_t
-from libc.string cimport memset, strcmp, strlen, strncmp
+from libc.string cimport memset, strchr, strcmp, strlen, strncmp, strstr
 
 from ..config.config cimport text_alternatives, word_parse
 from ..text.argument cimport argument_names, argument_value
@@ -16,6 +16,7 @@ cdef extern from "watch_options.h" nogil:
         WATCH_NUMBER
         WATCH_RATE
         WATCH_TIME
+        WATCH_LIMIT
         WATCH_SHARE
         WATCH_WORD
         WATCH_FLAG
@@ -205,8 +206,10 @@ cdef inline void text_watch_wanted(Text *text, const WatchRow *row) noexcept nog
         text_string(text, "a number above 0 and up to a million")
     elif row.kind == WATCH_TIME:
         text_string(text, "a time above 0 and up to 366 days, such as 500ms, 1s or 2m")
+    elif row.kind == WATCH_LIMIT:
+        text_string(text, "a time and its unit, such as 500ms or 1s")
     elif row.kind == WATCH_SHARE:
-        text_string(text, "a share, such as 20%")
+        text_string(text, "a share, such as 20% or 0.5%")
     elif row.kind == WATCH_WORD:
         text_alternatives(text, row.words)
     elif row.kind == WATCH_EXPECTED:
@@ -266,15 +269,25 @@ cdef inline bint watch_number_parse(double *number, const WatchRow *row, const c
         return True
     if row.kind == WATCH_NUMBER:
         return whole_parse(number, row, value)
-    if row.kind == WATCH_TIME:
+    if row.kind == WATCH_TIME or row.kind == WATCH_LIMIT:
+        if row.kind == WATCH_LIMIT and (value[0] == 0 or 48 <= value[strlen(value) - 1] <= 57):
+            return False
         number[0] = time_parse(&value)
         return number[0] >= 1 and value[0] == 0
     number[0] = decimal_parse(&value)
     if row.kind == WATCH_RATE:
         return 0 < number[0] <= <double>row.max and value[0] == 0
-    value += value[0] == b'%'
+    if value[0] == b'%':
+        value += 1
+    elif is_part(number[0]):
+        return False
     number[0] /= 100
     return 0 <= number[0] <= 1 and value[0] == 0
+
+
+cdef inline bint is_part(double share) noexcept nogil:
+    """Whether a number without a sign may be meant as a part of 1."""
+    return 0 < share <= 1
 
 
 cdef inline bint whole_parse(double *number, const WatchRow *row, const char *value) noexcept nogil:
@@ -345,14 +358,17 @@ cdef inline bint name_parse(Label *name, const char *begin, const char *end) noe
     return True
 
 
-cdef inline double percent_parse(const char **pos) noexcept nogil:
-    """The share from 0 to 1 in `20%` or `20`, with spaces around; -1 if there is none."""
+cdef inline double percent_parse(const char **pos, bint is_share) noexcept nogil:
+    """The share from 0 to 1 in `20%` or `20`, with spaces around; -1 if there is none. 0.2 is none, as it may be meant
+    as 20 %; but as a margin it is, as that is in points."""
     cdef double percent
     pos[0] = skip_spaces(pos[0])
     percent = decimal_parse(pos)
     pos[0] = skip_spaces(pos[0])
     if pos[0][0] == b'%':
         pos[0] = skip_spaces(pos[0] + 1)
+    elif is_share and is_part(percent):
+        return -1
     return percent / 100 if 0 <= percent <= 100 else -1
 
 
@@ -364,14 +380,16 @@ cdef inline bint expected_parse(WantedShare *wanted, const char *value) noexcept
         sign -= 1
     if sign[0] != b'=' or not name_parse(&wanted.name, value, sign):
         return False
+    if strstr(value, "%,") != NULL or ((sign - 1)[0] == b'>' and strchr(value, b'<') == NULL):
+        return False  # `v1=90%,v2=10%` is two, and `v2>=10%` is for --until
     pos = sign + 1
-    wanted.share = percent_parse(&pos)
+    wanted.share = percent_parse(&pos, True)
     wanted.margin = DEFAULT_MARGIN
     if pos[0]:
         pos = skip_margin_sign(pos)
         if pos == NULL:
             return False
-        wanted.margin = percent_parse(&pos)
+        wanted.margin = percent_parse(&pos, False)
     return wanted.share >= 0 and wanted.margin >= 0 and pos[0] == 0
 
 
@@ -395,7 +413,7 @@ cdef inline bint least_parse(WantedShare *wanted, const char *value) noexcept no
     if sign[0] != b'>' or not name_parse(&wanted.name, value, sign):
         return False
     pos = sign + strlen(">=")
-    wanted.share = percent_parse(&pos)
+    wanted.share = percent_parse(&pos, True)
     wanted.margin = 0
     return wanted.share > 0 and pos[0] == 0
 

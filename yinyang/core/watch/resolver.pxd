@@ -15,6 +15,7 @@ from ..os.syscalls cimport (
 )
 from ..os.sandbox cimport sandbox_user
 from ..text.buffer cimport Text, text_number, text_open
+from .answer cimport lower
 from .sample cimport US_PER_SECOND
 from .url cimport Url
 
@@ -41,12 +42,14 @@ cdef inline int resolver_open(Resolver *r, const Url *url, int64_t now) noexcept
     """Start to look up the host of a URL; 0 or -errno."""
     cdef char host[HOST_MAX + 1]
     cdef int fds[2]
+    cdef size_t i
     cdef pid_t parent = getpid()
     cdef pid_t child
     memset(r, 0, sizeof(r[0]))
     r.fd = -1
     memset(host, 0, sizeof(host))
-    memcpy(host, url.host.bytes, min(url.host.length, <size_t>HOST_MAX))
+    for i in range(min(url.host.length, <size_t>HOST_MAX)):
+        host[i] = <char>lower(url.host.bytes[i])  # musl compares names in /etc/hosts byte by byte
     if address_parse(&r.found.list[0], host, url.port):
         r.found.count = 1
         r.has_answered = True

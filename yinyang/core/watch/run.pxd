@@ -41,7 +41,7 @@ from .state cimport (
     EXIT_FAILS, EXIT_HOLDS, EXIT_SIGNAL, EXIT_WRONG, MODE_LINES, MODE_NOTHING, MODE_SAMPLES, MODE_SCREEN,
     WATCH_MESSAGE_MAX, Watch, watch_end, watch_note_waits
 )
-from .tally cimport tally_add, tally_open
+from .tally cimport tally_add, tally_end, tally_open
 from .terminal cimport terminal_begin, terminal_end, terminal_open
 from .url cimport Url, url_parse
 from .writer cimport FORM_PLAIN, Writer, write_bytes
@@ -99,6 +99,11 @@ cdef inline int watch_tell(Watch *w, bint help, const char *program, const char 
     else:
         text_format(&text, "%s %s\n", program, version)
     watch_write(w, &w.output, text.data, min(text.length, text.room))
+    if w.output.error and w.output.error != EPIPE:
+        text_open(&text, w.message, WATCH_MESSAGE_MAX - 1)
+        text_string(&text, "the output cannot be written: ")
+        text_system_error(&text, w.output.error)
+        return watch_complain(w.message)
     return EXIT_HOLDS
 
 
@@ -395,7 +400,8 @@ cdef inline int watch_finish(Watch *w) noexcept nogil:
         terminal_end(&text)
         watch_write(w, &w.output, bytes, text.length)
     now = monotonic_us()
-    w.tally.waiting = 0
+    watch_note_waits(w)
+    tally_end(&w.tally, now)
     if not w.problem:
         watch_print_last(w, now)
     if w.output.error == EPIPE and not w.problem:  # who read it has ended

@@ -1,8 +1,8 @@
 """Signals, which are read as events (signalfd(2))."""
 
 from ..os.syscalls cimport (
-    SFD_CLOEXEC, SFD_NONBLOCK, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH, SIGXFSZ, SIG_BLOCK,
-    SIG_DFL, SIG_IGN, errno, monotonic_us, pthread_sigmask, read, sigaddset, sigemptyset, signal, signalfd,
+    SFD_CLOEXEC, SFD_NONBLOCK, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH, SIGXFSZ,
+    SIG_BLOCK, SIG_DFL, SIG_IGN, errno, monotonic_us, pthread_sigmask, read, sigaddset, sigemptyset, signal, signalfd,
     signalfd_siginfo, sigset_t
 )
 from .sample cimport US_PER_SECOND
@@ -25,6 +25,8 @@ cdef inline int watch_open_signals(Watch *w) noexcept nogil:
     if w.mode == MODE_SCREEN:  # else nothing has to be done before
         signal(SIGQUIT, SIG_DFL)  # it ends the watch, as SIGINT does, where a shell has had both ignored
         sigaddset(&minded, SIGQUIT)
+        sigaddset(&minded, SIGUSR1)
+        sigaddset(&minded, SIGUSR2)
         if signal(SIGTSTP, SIG_DFL) != SIG_IGN:  # else the shell has no control of jobs, by which it could go on
             sigaddset(&minded, SIGTSTP)
     w.signals = signalfd(-1, &minded, SFD_CLOEXEC | SFD_NONBLOCK)
@@ -40,7 +42,7 @@ cdef inline int watch_open_signals(Watch *w) noexcept nogil:
 cdef inline void watch_read_signals(Watch *w) noexcept nogil:
     cdef signalfd_siginfo info
     while read(w.signals, &info, sizeof(info)) == <ssize_t>sizeof(info):
-        if info.ssi_signo == SIGTSTP or info.ssi_signo == SIGQUIT:
+        if info.ssi_signo in (SIGTSTP, SIGQUIT, SIGUSR1, SIGUSR2):
             w.leaving = <int>info.ssi_signo
         elif info.ssi_signo != SIGWINCH:
             w.give_up_at = monotonic_us() + (0 if w.signal else PATIENCE)  # a second one wants the end at once

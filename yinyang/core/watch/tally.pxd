@@ -12,7 +12,7 @@ from ..verdict.evidence cimport (
     CHANGE_NONE, CHANGE_RESTARTED, Evidence, NO_SOURCE, SOURCES_MAX, Sample, TIE_CONNECTION, TIE_COOKIE, TIE_NONE,
     evidence_add, evidence_forget, evidence_open, may_be_gone, source_goes
 )
-from ..verdict.verdict cimport STATUS_END, Verdict, verdict_find
+from ..verdict.verdict cimport STATUS_END, Verdict, WAITING_AFTER, verdict_find
 from ..verdict.words cimport Name, Naming
 from .groups cimport by_word, by_words, group_name, is_named
 from .options cimport NOT_GIVEN, WatchOptions
@@ -35,6 +35,8 @@ cdef enum:
     GOAL_WINDOW = 20  # seconds of the latest answers, ...
     GOAL_SLICES = 200  # ... counted by tenths of a second
     GOAL_MIN_ANSWERS = 20  # in that time, to judge a share
+    STALL = WAITING_AFTER * US_PER_MS  # us without an answer while requests wait that are a gap
+    STALL_LEAST = 100 * US_PER_MS  # the same, where shorter gaps are expected: an answer may take some time
     MIN_ABSENCE = 20  # seconds that a group was silent, to say that it came back
     CONNECTIONS_MAX = 4096  # whose latest source is remembered
     VERDICT_WORDS_MAX = 4096  # bytes of a headline or a detail, which name some groups
@@ -103,7 +105,7 @@ cdef struct Tally:
     int failure_count  # kinds that came, in order of the first of each
     FailureCount failures[STATUS_END]
 
-    # gaps: times without an answer around failures, each from the last answer before one to the first one after it
+    # gaps: times without an answer, though requests were under way
     int64_t last_answer  # or the beginning
     bint is_failing
     int64_t latest_gap, longest_gap  # NOT_GIVEN if there was none
@@ -655,7 +657,8 @@ cdef inline void tally_naming(const Tally *t, Naming *naming, Name *names) noexc
 
 
 # ---- gaps ---------------------------------------------------------------------------------------------------------
-# The beginning counts as an answer, so that a gap there has a beginning too.
+# A gap is the time from the last answer before a failure to the first one after it, or a time in which requests waited
+# and none was answered, if that is long. The beginning counts as an answer, so that a gap there has a beginning too.
 
 cdef inline void gap_add(Tally *t, const WatchSample *sample) noexcept nogil:
     """A request was answered, or failed; a little earlier than the one before, at times."""
@@ -663,15 +666,39 @@ cdef inline void gap_add(Tally *t, const WatchSample *sample) noexcept nogil:
         t.is_failing = True
         return
     if t.is_failing:
-        t.latest_gap = max(0, sample.end - t.last_answer)
-        t.longest_gap = max(t.latest_gap, t.longest_gap)
+        gap_note(t, sample.end - t.last_answer)
+    elif is_gap(t, sample.end - max(t.last_answer, sample.start)):
+        gap_note(t, sample.end - max(t.last_answer, sample.start))
     t.last_answer = max(sample.end, t.last_answer)
     t.is_failing = False
 
 
+cdef inline void gap_note(Tally *t, int64_t length) noexcept nogil:
+    t.latest_gap = max(0, length)
+    t.longest_gap = max(t.latest_gap, t.longest_gap)
+
+
+cdef inline bint is_gap(const Tally *t, int64_t length) noexcept nogil:
+    """Whether so long a time without an answer, in us, is a gap where nothing fails: from the time on for which it is
+    said that requests wait, or longer than what is expected. How long answers take is not known before the first."""
+    if t.answers and t.options.max_gap != NOT_GIVEN and length > max(t.options.max_gap, <int64_t>STALL_LEAST):
+        return True
+    return length > STALL
+
+
 cdef inline int64_t gap_latest(const Tally *t, int64_t now) noexcept nogil:
     """The length of the latest gap in us, which may last until now; NOT_GIVEN if there was none."""
-    return max(0, now - t.last_answer) if t.is_failing else t.latest_gap
+    cdef int64_t stalled = now - max(t.last_answer, t.waiting_since)
+    if t.is_failing:
+        return max(0, now - t.last_answer)
+    return stalled if t.waiting and is_gap(t, stalled) else t.latest_gap
+
+
+cdef inline void tally_end(Tally *t, int64_t now) noexcept nogil:
+    """What is still under way is given up, and told of no more; a gap that it has is kept."""
+    if not t.is_failing and gap_latest(t, now) != t.latest_gap:
+        gap_note(t, gap_latest(t, now))
+    t.waiting = 0
 
 
 cdef inline int64_t gap_longest(const Tally *t, int64_t now) noexcept nogil:

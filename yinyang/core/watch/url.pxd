@@ -1,7 +1,7 @@
 """The URL of the replicas: its parts, and the URL of `/whoami` below it (RFC 3986)."""
 
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memchr, memcmp, strchr, strlen, strncmp
+from libc.string cimport memchr, memcmp, strchr, strlen
 
 from ..text.buffer cimport Text, number_parse, text_put, text_string
 
@@ -62,9 +62,9 @@ cdef inline bint url_parse(Url *url, const char *text) noexcept nogil:
 
 
 cdef inline bint has_scheme(const char *text) noexcept nogil:
-    """Whether `scheme://` comes before anything else of a URL."""
+    """Whether `scheme:/` comes before anything else of a URL."""
     cdef size_t length = span_until(text, "/?#")
-    return length > 0 and text[length - 1] == b':' and strncmp(text + length, "//", strlen("//")) == 0
+    return length > 0 and text[length - 1] == b':' and text[length] == b'/'
 
 
 cdef inline bint url_parse_host(Url *url, const char *text, const char *end) noexcept nogil:
@@ -142,13 +142,11 @@ cdef inline void text_whoami_url(Text *text, const Url *url, bint keep_alive, bi
 cdef inline void text_whoami_path(Text *text, const Url *url) noexcept nogil:
     cdef size_t length = url.path.length
     cdef size_t word = strlen("/whoami")
-    if length >= word and memcmp(url.path.bytes + length - word, "/whoami", word) == 0:
-        text_put(text, url.path.bytes, length)
-        return
     while length and url.path.bytes[length - 1] == b'/':
         length -= 1
     text_put(text, url.path.bytes, length)
-    text_string(text, "/whoami")
+    if length < word or memcmp(url.path.bytes + length - word, "/whoami", word) != 0:
+        text_string(text, "/whoami")
 
 
 cdef inline void text_whoami_query(Text *text, const Url *url, bint keep_alive) noexcept nogil:
