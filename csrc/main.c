@@ -53,7 +53,7 @@ static int complain(const struct yinyang *program, int code)
 static int signals_open(void)
 {
     sigset_t minded;
-    int fd;
+    int error, fd;
     sigemptyset(&minded);
     sigaddset(&minded, SIGTERM);
     sigaddset(&minded, SIGINT);
@@ -69,8 +69,8 @@ static int signals_open(void)
     sigaddset(&minded, SIGHUP);
     sigaddset(&minded, SIGPIPE);
     sigaddset(&minded, SIGXFSZ);
-    pthread_sigmask(SIG_BLOCK, &minded, NULL);
-    return fd;
+    error = pthread_sigmask(SIG_BLOCK, &minded, NULL);
+    return error ? -error : fd;
 }
 
 /* Say why. Signals end the program meanwhile, as a terminal may not take the line. */

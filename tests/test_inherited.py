@@ -25,6 +25,7 @@ from conftest import (
     clean_environment,
     free_port,
     injecting,
+    naming,
     needs,
     started_with,
     wait_until,
@@ -238,14 +239,52 @@ def test_workers_that_cannot_begin(fault: str, words: str, workers: str, shape: 
     assert len(said) == 3, said
 
 
+# system calls that are refused from the start, and how the message names them; the C libraries differ in some
+VITAL = {
+    "accept4": "accept4",
+    "?epoll_wait,epoll_pwait": "epoll_wait",
+    "recvfrom": "recvfrom",
+    "sendto": "sendto",
+    "writev": "writev",
+    "?poll,ppoll": "poll",
+    "getsockname": "getsockname",
+    "eventfd2": "eventfd2",
+    "socketpair": "socketpair",
+    "?fork,clone": "fork",
+}
+VITAL_BUT_TO_PYTHON = {"close": "close", "read": "read"}  # Python itself cannot start without them
+USEFUL = ["shutdown", "setitimer", "waitid", "wait4", "getpeername", "setsockopt"]
+
+
+@pytest.mark.strace
+@pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
+def test_calls_that_the_environment_refuses(
+    error: str, shape: Shape, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Without one that serving needs, the server ends and names it; without another one, it serves."""
+    words = {"EPERM": "operation not permitted", "ENOSYS": "the kernel does not know this call"}[error]
+    is_python = request.node.callspec.params["shape"] == "python"
+    for call, name in (VITAL if is_python else VITAL | VITAL_BUT_TO_PYTHON).items():
+        with naming(call):
+            done = shape.run("--port", "0", "--workers", "1", wrap=injecting(f"{call}:error={error}"))
+            assert done.returncode == 1
+            *_, last = done.stderr.splitlines()
+            assert re.fullmatch(rf"yinyang: (no worker [^\n]*: )?{words} \(system call {name}\)", last)
+    for call in USEFUL:
+        with naming(call), started_with(f"{call}:error={error}", shape, tmp_path / "log") as replica:
+            assert PAGE in replica.ask(LAST)
+            wait_until(replica.served)
+
+
 @pytest.mark.strace
 def test_a_server_that_could_not_be_stopped(shape: Shape, request: pytest.FixtureRequest) -> None:
-    if request.node.callspec.params["shape"] == "python":
-        pytest.skip("Python has no use for signalfd(2)")
-    done = shape.run("--port", "0", wrap=injecting("?signalfd,signalfd4:error=ENOSYS"))
-    assert done.returncode == 1
-    words = r"yinyang: no signal could stop the server[^\n]*: the kernel does not know this call\n"
-    assert re.fullmatch(words, done.stderr)
+    is_python = request.node.callspec.params["shape"] == "python"
+    for call in "rt_sigprocmask", "rt_sigaction" if is_python else "?signalfd,signalfd4":
+        with naming(call):
+            done = shape.run("--port", "0", wrap=injecting(f"{call}:error=EPERM"))
+            assert done.returncode == 1
+            words = r"yinyang: no signal could stop the server[^\n]*: operation not permitted\n"
+            assert re.fullmatch(words, done.stderr)
 
 
 def test_a_worker_that_is_killed_before_it_is_up(shape: Shape, tmp_path: Path) -> None:

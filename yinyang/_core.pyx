@@ -40,10 +40,11 @@ from .core.os.listener cimport (
 )
 from .core.os.sandbox cimport sandbox_is_possible
 from .core.os.syscalls cimport (
-    ECHILD, ENOSYS, O_CLOEXEC, O_NONBLOCK, _exit, close, errno, getpid, monotonic_us, pipe2, read, write
+    CALL_PIPE, ECHILD, ENOSYS, O_CLOEXEC, O_NONBLOCK, _exit, close, errno, getpid, monotonic_us, pipe2, read, write
 )
 from .core.routes.table cimport responses_open
 from .core.shared.scoreboard cimport Counts, scoreboard_close, scoreboard_counts, scoreboard_set_began
+from .core.supervisor.messages cimport supervisor_error_message
 from .core.supervisor.reap cimport supervisor_reap_orphans
 from .core.supervisor.server cimport (
     LogRecord, Server as ServerState, server_has_failed, server_next_record, server_wait, server_write_log
@@ -1158,8 +1159,19 @@ cdef class Server:
         else:
             self._adopt(listener)
         if pipe2(self._waker, O_CLOEXEC | O_NONBLOCK) < 0:
-            checked(-errno)
-        checked(supervisor_open(&self._state.supervisor, &self._config, &self._replica, self._listener, self._waker[0]))
+            self._state.supervisor.failed_call = CALL_PIPE
+            self._check(-errno)
+        self._check(supervisor_open(&self._state.supervisor, &self._config, &self._replica, self._listener,
+                                    self._waker[0]))
+
+    cdef int _check(self, int error) except -1:
+        cdef char words[MESSAGE_MAX]
+        cdef Text text
+        if error < 0:
+            text_open(&text, words, MESSAGE_MAX)
+            supervisor_error_message(&self._state.supervisor, -error, &text)
+            raise OSError(-error, text_decoded(&text))
+        return 0
 
     cdef int _check_sandbox(self) except -1:
         cdef char words[MESSAGE_MAX]
@@ -1228,7 +1240,7 @@ cdef class Server:
         cdef int error
         with nogil:
             error = supervisor_start(&self._state.supervisor)
-        checked(error)
+        self._check(error)
 
     def wait(self, int stops, int log, int timeout):
         cdef char bytes[64]

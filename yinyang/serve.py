@@ -85,8 +85,8 @@ def _tell_age(server: Server) -> None:
     server.set_age(max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - (ticks + 0.5) / os.sysconf("SC_CLK_TCK")))
 
 
-def _serve(server: Server) -> int:
-    _tell_age(server)
+def _mind_signals(server: Server, is_init: bool) -> list[int]:
+    """Have handlers for all signals that the server minds; those that stop it."""
     stops = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # else it is to outlive its terminal (nohup(1))
         stops.append(signal.SIGHUP)
@@ -95,11 +95,21 @@ def _serve(server: Server) -> int:
         signal.signal(number, lambda number, _frame: server.request_stop(drain=number == signal.SIGTERM))
     signal.signal(signal.SIGUSR1, lambda _number, _frame: server.set_ready(False))
     signal.signal(signal.SIGUSR2, lambda _number, _frame: server.set_ready(True))
-    is_init = os.getpid() == 1  # the first process of a container inherits the children of others
     signal.signal(signal.SIGCHLD, lambda _number, _frame: server.reap_orphans() if is_init else None)
     signal.set_wakeup_fd(server.waker, warn_on_full_buffer=False)
     # whoever started this may have blocked them
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [*stops, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD])
+    return stops
+
+
+def _serve(server: Server) -> int:
+    _tell_age(server)
+    is_init = os.getpid() == 1  # the first process of a container inherits the children of others
+    try:
+        stops = _mind_signals(server, is_init)
+    except OSError as error:
+        why = f"no signal could stop the server, as it cannot receive signals: {str(error.strerror).lower()}"
+        raise OSError(error.errno, why) from error
     if is_init:
         server.reap_orphans()  # those that have ended before anybody minded
     try:

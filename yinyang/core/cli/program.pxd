@@ -19,6 +19,7 @@ from ..supervisor.executable cimport (
     NUMBER_ALONE, NUMBER_DUMPABLE, NUMBER_LIFELINE, NUMBER_LISTENER, NUMBER_LISTENER_IS_SHARED, NUMBER_SCOREBOARD,
     NUMBER_SLOT, NUMBER_WAKEUP, WORKER_NUMBERS, executable_open, worker_numbers_parse
 )
+from ..supervisor.messages cimport supervisor_error_message
 from ..supervisor.server cimport Server, server_has_failed, server_wait, server_write_log
 from ..supervisor.state cimport Executable, Supervisor
 from ..supervisor.supervisor cimport supervisor_open, supervisor_start
@@ -114,7 +115,7 @@ cdef inline bint program_open(Program *p, int log, int caller_fd) noexcept nogil
     if refused:
         sandbox_refusal_message(&message, refused, "--sandbox auto")
     elif error:
-        text_system_error(&message, -error)
+        supervisor_error_message(&p.server.supervisor, -error, &message)
     return error == 0
 
 

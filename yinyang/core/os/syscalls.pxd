@@ -374,6 +374,40 @@ cdef enum:
     AT_EMPTY_PATH = 0x1000  # of execveat(2), likewise
 
 
+cdef extern from *:  # calls that messages name
+    """
+    enum vital_call {
+        CALL_NONE,
+        CALL_ACCEPT, CALL_EPOLL_WAIT, CALL_RECEIVE, CALL_SEND, CALL_WRITEV, /* of a worker that serves */
+        CALL_CLOSE,                                                         /* of both */
+        CALL_POLL, CALL_READ,                                               /* of its parent */
+        CALL_ADDRESS, CALL_EVENT, CALL_FORK, CALL_PAIR, CALL_PIPE,          /* of a start */
+        CALL_COUNT,
+    };
+    static const char *const call_names[CALL_COUNT] = {
+        "", "accept4", "epoll_wait", "recvfrom", "sendto", "writev", "close", "poll", "read", "getsockname", "eventfd2",
+        "fork", "socketpair", "pipe2",
+    };
+    """
+    enum:
+        CALL_NONE
+        CALL_ACCEPT
+        CALL_EPOLL_WAIT
+        CALL_RECEIVE
+        CALL_SEND
+        CALL_WRITEV
+        CALL_CLOSE
+        CALL_POLL
+        CALL_READ
+        CALL_ADDRESS
+        CALL_EVENT
+        CALL_FORK
+        CALL_PAIR
+        CALL_PIPE
+        CALL_COUNT
+    const char *const call_names[CALL_COUNT]
+
+
 cdef inline int64_t monotonic_ms() noexcept nogil:
     """Milliseconds since some fixed moment, to the tick (about 4 ms): that is cheap, and exact enough for deadlines."""
     cdef timespec time
@@ -437,6 +471,37 @@ cdef inline ssize_t recv(int fd, void *buffer, size_t size, int flags) noexcept 
 
 cdef inline ssize_t send(int fd, const void *bytes, size_t size, int flags) noexcept nogil:
     return syscall(SYS_sendto, fd, bytes, size, flags, NULL, 0)
+
+
+cdef inline int refusal_of(int first, int last, int *refused) noexcept nogil:
+    """-errno if a sandbox from outside, or an odd kernel, refuses one of the calls from `first` to `last`, else 0.
+    `refused` becomes that call. The tries do nothing, because -1 is no descriptor."""
+    cdef epoll_event event
+    cdef int64_t result = 0
+    cdef int call = first
+    event.events = 0
+    while call <= last:
+        if call == CALL_ACCEPT:
+            result = accept_client(-1)
+        elif call == CALL_EPOLL_WAIT:
+            result = epoll_wait(-1, &event, 1, 0)
+        elif call == CALL_RECEIVE:
+            result = recv(-1, NULL, 0, MSG_DONTWAIT)
+        elif call == CALL_SEND:
+            result = send(-1, NULL, 0, MSG_DONTWAIT | MSG_NOSIGNAL)
+        elif call == CALL_WRITEV:
+            result = writev(-1, NULL, 0)
+        elif call == CALL_CLOSE:
+            result = close(-1)
+        elif call == CALL_POLL:
+            result = poll(NULL, 0, 0)
+        else:
+            result = read(-1, NULL, 0)
+        if result < 0 and (errno == ENOSYS or errno == EPERM):
+            refused[0] = call
+            return -errno
+        call += 1
+    return 0
 
 
 cdef inline int open_socket(int family, int type) noexcept nogil:

@@ -53,7 +53,7 @@ cdef struct WorkerSlot:  # written by its worker alone
     uint64_t accepted  # connections, ever
     uint64_t shed  # connections that were closed to make room, ever
     uint64_t open_max  # the most connections that it can have
-    uint64_t state  # 0 until the worker is about to serve; then WORKER_UP, and the guards of its sandbox
+    uint64_t state  # WORKER_UP, and the guards of its sandbox; before: the call that it was refused (os/syscalls.pxd)
     uint64_t turns  # ever; a worker takes a turn when its parent has sent a byte
     uint64_t ready_asked  # the last request for a change of readiness, as of readiness_number; 0: there was none
     uint64_t commands  # requests for either change, ever

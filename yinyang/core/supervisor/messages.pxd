@@ -1,10 +1,12 @@
 """The messages of the log about workers: their deaths, sandbox, readiness, and the listening socket that they share."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from ..os.atomic cimport atomic_get_u64
 from ..os.sandbox cimport SANDBOX_OFF, sandbox_message
-from ..os.syscalls cimport SIGPROF, WEXITSTATUS, WIFSIGNALED, WTERMSIG, monotonic_ms
+from ..os.syscalls cimport (
+    CALL_COUNT, CALL_NONE, SIGPROF, WEXITSTATUS, WIFSIGNALED, WTERMSIG, call_names, monotonic_ms
+)
 from ..shared.scoreboard cimport PHASE_STOPPING, WORKER_UP, scoreboard_is_unready, scoreboard_slot
 from ..text.buffer cimport Text, llu, text_format, text_string, text_system_error
 from .spawn cimport worker_is_due
@@ -95,6 +97,19 @@ cdef inline void supervisor_failure_message(const Supervisor *supervisor, Text *
     """The reason for supervisor_has_failed: the end of the first worker. The others ended in the same way."""
     text_string(text, "no worker could begin to serve: the first one")
     text_end_of(text, &supervisor.processes[0])
+    text_call(text, atomic_get_u64(&scoreboard_slot(&supervisor.scoreboard, 0).state))
+
+
+cdef inline void supervisor_error_message(const Supervisor *supervisor, int error, Text *text) noexcept nogil:
+    """The message about an error of supervisor_open or supervisor_start."""
+    text_system_error(text, error)
+    text_call(text, <uint64_t>supervisor.failed_call)
+
+
+cdef inline void text_call(Text *text, uint64_t call) noexcept nogil:
+    """The call that failed, if it is known."""
+    if CALL_NONE < call < CALL_COUNT:
+        text_format(text, " (system call %s)", call_names[call])
 
 
 cdef inline bint supervisor_take_readiness(Supervisor *supervisor, Text *text) noexcept nogil:

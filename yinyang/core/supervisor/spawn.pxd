@@ -5,8 +5,8 @@ from libc.stdint cimport int64_t, uint32_t
 from ..os.descriptors cimport close_all_except
 from ..os.handshakes cimport handshakes_defer
 from ..os.syscalls cimport (
-    AF_UNIX, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM, close, errno, fork, getpid,
-    getppid, monotonic_ms, pid_t, prctl, pthread_sigmask, sigfillset, sigset_t, socketpair, _exit
+    AF_UNIX, CALL_FORK, CALL_PAIR, PR_SET_PDEATHSIG, SIGKILL, SIG_SETMASK, SOCK_CLOEXEC, SOCK_STREAM, close, errno,
+    fork, getpid, getppid, monotonic_ms, pid_t, prctl, pthread_sigmask, sigfillset, sigset_t, socketpair, _exit
 )
 from ..shared.scoreboard cimport PHASE_SERVING, PHASE_STOPPING, scoreboard_prepare_slot, scoreboard_set_ready
 from ..worker.loop cimport worker_run
@@ -32,6 +32,7 @@ cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogi
     cdef pid_t pid
     cdef int error
     if socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0:
+        supervisor.failed_call = CALL_PAIR
         return -errno
     # A worker keeps every signal blocked. Signals to the whole process group, such as Ctrl-C, are for the parent, and
     # no handler of the parent may ever run in a worker. worker/loop.pxd unblocks SIGPROF only.
@@ -47,6 +48,7 @@ cdef inline int supervisor_spawn(Supervisor *supervisor, int slot) noexcept nogi
     close(ends[1])
     if pid < 0:
         close(ends[0])
+        supervisor.failed_call = CALL_FORK
         return -error
     process.pid = pid
     process.lifeline = ends[0]

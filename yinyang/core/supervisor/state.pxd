@@ -71,6 +71,7 @@ cdef struct Supervisor:
     pollfd *pollfds  # of the workers' lifelines, then of the caller, the log and the listener
     int workers
     int running
+    int failed_call  # without which it cannot start (os/syscalls.pxd)
     bint has_been_up  # some worker has been
     int listener
     bint listener_is_shared  # with other servers: it was handed over, and is left open for them

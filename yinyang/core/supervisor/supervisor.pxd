@@ -13,8 +13,8 @@ from ..os.atomic cimport atomic_get_u64, atomic_set_u64
 from ..os.handshakes cimport DEFERRED_END, handshakes_defer, handshakes_list, handshakes_wait
 from ..os.listener cimport listener_address, listener_has_both, listener_is_open, listener_refuse, listener_revive
 from ..os.syscalls cimport (
-    EFD_CLOEXEC, EFD_NONBLOCK, ENOMEM, MAP_PRIVATE, POLLIN, POLLOUT, close, errno, eventfd, map_memory, monotonic_ms,
-    munmap, poll, pollfd, wall_second
+    CALL_ADDRESS, CALL_CLOSE, CALL_EVENT, CALL_READ, EFD_CLOEXEC, EFD_NONBLOCK, ENOMEM, MAP_PRIVATE, POLLIN, POLLOUT,
+    close, errno, eventfd, map_memory, monotonic_ms, munmap, poll, pollfd, refusal_of, wall_second
 )
 from ..shared.scoreboard cimport (
     PHASE_DRAINING, PHASE_SERVING, PHASE_STOPPING, scoreboard_begin_sleep, scoreboard_end_sleep, scoreboard_open,
@@ -82,10 +82,14 @@ cdef inline int supervisor_open(Supervisor *supervisor, const Config *config, co
         supervisor.processes[i].lifeline = -1
     error = listener_address(listener, &supervisor.address)
     if error:
+        supervisor.failed_call = CALL_ADDRESS
         return error
     supervisor.handshakes = handshakes_list(&supervisor.address)
     supervisor.wakeup_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-    return 0 if supervisor.wakeup_fd >= 0 else -errno
+    if supervisor.wakeup_fd < 0:
+        supervisor.failed_call = CALL_EVENT
+        return -errno
+    return 0
 
 
 cdef inline void supervisor_close(Supervisor *supervisor) noexcept nogil:
@@ -110,9 +114,13 @@ cdef inline void supervisor_close(Supervisor *supervisor) noexcept nogil:
 
 
 cdef inline int supervisor_start(Supervisor *supervisor) noexcept nogil:
-    """Fork all workers; 0 or -errno."""
-    cdef int i, error
+    """Fork all workers; 0 or -errno. Before, it tries the calls without which this process would not notice the end of
+    a worker, wait, or be told to stop."""
     cdef FaultSettings faults
+    cdef int i
+    cdef int error = refusal_of(CALL_CLOSE, CALL_READ, &supervisor.failed_call)
+    if error:
+        return error
     fault_settings_of(&faults, supervisor.config)
     scoreboard_set_faults_of_options(&supervisor.scoreboard, &faults)
     scoreboard_set_ready_at(&supervisor.scoreboard, monotonic_ms() + supervisor.config.numbers[OPTION_READY_AFTER])

@@ -15,11 +15,11 @@ from ..os.descriptors cimport fill_standard_fds
 from ..os.handshakes cimport handshakes_defer
 from ..os.sandbox cimport GUARD_DESCRIPTORS, OF_WORKER, SANDBOX_OFF, SANDBOX_REQUIRE, sandbox_enter
 from ..os.syscalls cimport (
-    EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSYS, ENOTSOCK, EPERM, EPOLLET, EPOLLEXCLUSIVE,
-    EPOLLHUP, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT, MSG_NOSIGNAL,
-    PR_SET_NAME, SIGPROF, SIG_DFL, SIG_UNBLOCK, accept_client, close, cpu_time_limit, epoll_create1, epoll_event,
-    epoll_wait, epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, prctl, pthread_sigmask, recv, send,
-    sigaddset, sigemptyset, signal, sigset_t, wall_second
+    CALL_ACCEPT, CALL_CLOSE, CALL_NONE, EAGAIN, EBADF, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOTSOCK, EPERM,
+    EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, MAP_PRIVATE, MSG_DONTWAIT,
+    MSG_NOSIGNAL, PR_SET_NAME, SIGPROF, SIG_DFL, SIG_UNBLOCK, accept_client, close, cpu_time_limit, epoll_create1,
+    epoll_event, epoll_wait, epoll_watch, errno, eventfd_signal, map_memory, monotonic_ms, prctl, pthread_sigmask, recv,
+    refusal_of, send, sigaddset, sigemptyset, signal, sigset_t, wall_second
 )
 from ..routes.table cimport responses_open
 from ..shared.scoreboard cimport (
@@ -125,7 +125,7 @@ cdef inline int worker_run(const Scoreboard *scoreboard, int slot, const Config 
         guards = worker_enter_sandbox(w, alone, sandbox == SANDBOX_REQUIRE)
         error = min(guards, 0)
     if error == 0:
-        error = worker_try_accept()
+        error = worker_try_calls(w)
     if error:
         return -error
     worker_report_up(w, guards)
@@ -162,11 +162,13 @@ cdef inline int worker_enter_sandbox(Worker *w, bint alone, bint required) noexc
     return -EPERM if required and refused else guards
 
 
-cdef inline int worker_try_accept() noexcept nogil:
-    """-errno if a sandbox from outside refuses accept4(2), else 0. This try accepts nothing, because -1 is no
-    descriptor."""
-    accept_client(-1)
-    return -errno if errno == ENOSYS or errno == EPERM else 0
+cdef inline int worker_try_calls(Worker *w) noexcept nogil:
+    """-errno if a call is refused without which this worker would take connections and never respond; the parent finds
+    in the slot which call. Else 0."""
+    cdef int refused = CALL_NONE
+    cdef int error = refusal_of(CALL_ACCEPT, CALL_CLOSE, &refused)
+    atomic_set_u64(&w.clients.slot.state, <uint64_t>refused)
+    return error
 
 
 cdef inline void worker_report_up(Worker *w, int guards) noexcept nogil:
