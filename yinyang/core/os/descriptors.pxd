@@ -73,7 +73,7 @@ cdef inline bint close_listed_except(const int *kept, int count) noexcept nogil:
         while at < size:
             entry = <const folder_entry *>(buffer + at)
             at += entry.size
-            name = entry.name
+            name = <const char *>entry.name
             fd = number_parse(&name)  # -1: . and ..
             if fd >= STANDARD_FDS and fd != folder and lowest_fd(kept, count, <unsigned int>fd) != fd:
                 close(<int>fd)
