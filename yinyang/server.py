@@ -49,7 +49,7 @@ class Server:
     ready_after: seconds from its start in which `/readyz` answers 503.
     control: clients may change its readiness and its faults, by POST to `/readyz/disable`, `/readyz/enable`,
         `/fault_injection/enable` and `/fault_injection/disable`.
-    served_by: the page has `X-Served-By` and `X-Version`, too.
+    served_by: the page has `X-Served-By` and `X-Version`, too, and no cache stores it.
     text: what is served in place of the page, 1 to 1024 bytes without control characters.
     proxy_protocol: each connection begins with a PROXY header, version 1 or 2.
     plain: every path is the page, as in the original; else there are also `/whoami`, `/hostname`, `/wall`, `/metrics`,
