@@ -473,6 +473,18 @@ def test_faults_are_not_for_everybody(shared_replica: Replica) -> None:
         assert ask(shared_replica, path, "POST")[0] == 404
 
 
+def test_what_shows_the_faults_changes_none(start: Start, shared_replica: Replica) -> None:
+    """A method that asks for a change shows no success where nothing happened."""
+    for replica in shared_replica, start("--control"):
+        for method in "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
+            with naming(method):
+                status, fields, body = ask(replica, "/fault_injection/status?rate=20%", method)
+                assert (status, fields["Allow"]) == (405, "GET, HEAD")
+                assert body.startswith(b"405 Method Not Allowed: this shows the faults, so it wants GET; POST /fault_")
+        for method in "GET", "HEAD":
+            assert ask(replica, "/fault_injection/status/", method)[0] == 200
+
+
 def test_no_command_gets_the_page(shared_replica: Replica) -> None:
     """What looks like one says which there are."""
     for path in "/readyz/toggle", "/readyz/disabled", "/ready/disable", "/health/enable/", "/readyz/disable/x":
