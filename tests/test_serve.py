@@ -1,6 +1,7 @@
 """The command line: options, the log, signals, exit codes."""
 
 import errno
+import http.client
 import inspect
 import os
 import re
@@ -27,6 +28,8 @@ from conftest import (
     clean_environment,
     free_port,
     injecting,
+    naming,
+    needs,
     read_all,
     receive_page,
     started_with,
@@ -37,6 +40,7 @@ from conftest import (
 import yinyang
 from yinyang import _core
 
+ON_OR_OFF = "on or off, true or false, yes or no, 1 or 0"
 END_MOST = 8  # seconds that a server takes to end if something keeps it from it
 Start = Callable[..., Replica]
 
@@ -101,7 +105,9 @@ def test_bad_use_exits_with_2_and_one_line(options: list[str], words: str, shape
             {"YINYANG_HOST": "::g"},
             "YINYANG_HOST wants a numeric address of this host such as 127.0.0.1 or ::1, not '::g'",
         ),
-        ({"YINYANG_ACCESS_LOG": "maybe"}, "YINYANG_ACCESS_LOG wants on or off, not 'maybe'"),
+        ({"YINYANG_ACCESS_LOG": "maybe"}, f"YINYANG_ACCESS_LOG wants {ON_OR_OFF}, not 'maybe'"),
+        ({"YINYANG_FAULTS": "none"}, f"YINYANG_FAULTS wants {ON_OR_OFF}, not 'none'"),
+        ({"YINYANG_CONTROL": "\x10"}, f"YINYANG_CONTROL wants {ON_OR_OFF}, not '?'"),
         ({"YINYANG_PALETTE": "Distinct"}, "YINYANG_PALETTE wants original or distinct, not 'Distinct'"),
         ({"YINYANG_PORT": "http://a:80"}, "YINYANG_PORT wants a number from 0 to 65535, not 'http://a:80'"),
         ({"PORT": "tcp://10.0.0.1:80"}, "PORT wants a number from 0 to 65535, not 'tcp://10.0.0.1:80'"),
@@ -217,6 +223,32 @@ def test_environment_wins_over_defaults(start: Start) -> None:
     replica = start("--workers", "1", "--port", "0", **process_variables)
     assert b"<title>T</title>" in replica.ask(LAST)
     assert "Listening on http://127.0.0.1:" in replica.log.read_text()
+
+
+def test_all_that_is_on_or_off_knows_the_same_words(start: Start) -> None:
+    for on, off in ("on", "off"), ("true", "false"), ("Yes", "No"), ("TRUE", "FALSE"), ("oN", "OFF"), ("1", "0"):
+        for word, is_on in (on, True), (off, False):
+            with naming(word):
+                replica = start("--workers", "1", YINYANG_FAULTS=word, YINYANG_CONTROL=word, YINYANG_ACCESS_LOG=word)
+                assert replica.ask(LAST).endswith(PAGE)
+                asked = replica.ask(LAST.replace(b" / ", b" /status/418 "))
+                told = replica.ask(LAST.replace(b"GET / ", b"POST /readyz/enable "))
+                assert asked.startswith(b"HTTP/1.1 418 " if is_on else b"HTTP/1.1 403 ")
+                assert told.startswith(b"HTTP/1.1 202 " if is_on else b"HTTP/1.1 403 ")
+                assert replica.stop() == 0
+                assert len(replica.served()) == is_on
+    assert b" 403 " in start("--faults", "No").ask(LAST.replace(b" / ", b" /status/418 "))
+
+
+def test_a_word_switches_an_argument_of_server() -> None:
+    for word, code in ("off", 403), ("True", 202), (True, 202), (False, 403):
+        with yinyang.Server(name="vm", workers=1, control=word) as server:
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+            connection.request("POST", "/readyz/enable")
+            assert connection.getresponse().status == code
+            connection.close()
+    with pytest.raises(ValueError, match=f"control must be {ON_OR_OFF}, not 'maybe'"):
+        yinyang.Server(control="maybe")
 
 
 @pytest.mark.parametrize("module", ["yinyang", "yinyang.serve"])

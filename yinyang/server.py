@@ -44,8 +44,7 @@ class Server:
     error_code: status of these errors, 200 to 599.
     latency: how late these are answered, as in `300ms` or `100ms..500ms`; a number is in seconds, at most 10.
     burn: seconds of CPU time that each of them takes, at most 1.
-    faults: whether a request may ask for faults, as by `?fail=20&code=503&latency=1s`, `/delay/1` and `/burn/20ms`:
-        `on` or `off`.
+    faults: whether a request may ask for faults, as by `?fail=20&code=503&latency=1s`, `/delay/1` and `/burn/20ms`.
     ready_after: seconds from its start in which `/readyz` answers 503.
     control: clients may change its readiness and its faults, by POST to `/readyz/disable`, `/readyz/enable`,
         `/fault_injection/enable` and `/fault_injection/disable`.
@@ -89,7 +88,7 @@ class Server:
         error_code: int = 503,
         latency: float | str = 0,
         burn: float = 0,
-        faults: Literal["on", "off"] = "on",
+        faults: bool = True,
         ready_after: float = 0,
         control: bool = False,
         served_by: bool = False,
