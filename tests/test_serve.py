@@ -153,6 +153,24 @@ def test_port_without_the_right(error: str, words: str, shape: Shape) -> None:
 
 
 @pytest.mark.strace
+@pytest.mark.needs("root", "unshare")
+def test_port_without_the_right_where_another_limit_holds(shape: Shape) -> None:
+    """In a network of its own, where nobody else sees the limit."""
+    limited = 'echo $0 >/proc/sys/net/ipv4/ip_unprivileged_port_start; exec "$@"'
+    for limit, port, words in (
+        (100, 99, "ports below 100 need privilege here; use --port 8080, or allow it with: sysctl net"),
+        (9000, 8080, "ports below 9000 need privilege here; use --port 9000, or allow it with: sysctl net"),
+        (80, 80, "permission denied"),
+        (0, 1, "permission denied"),
+    ):
+        with naming(f"limit {limit}, port {port}"):
+            wrap = [needs("unshare"), "--net", "sh", "-c", limited, str(limit), *injecting("bind:error=EACCES")]
+            done = shape.run("--port", str(port), wrap=wrap)
+            assert done.returncode == 1
+            assert done.stderr.startswith(f"yinyang: cannot listen on port {port}: {words}")
+
+
+@pytest.mark.strace
 @pytest.mark.parametrize(
     ("error", "ends"),
     [
