@@ -305,19 +305,28 @@ def test_service_link_beside_an_option_is_not_looked_at(start: Start) -> None:
     assert "YINYANG_PORT" not in replica.log.read_text()
 
 
-def test_service_link_is_ignored_in_words(shape: Shape, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    variables = {"YINYANG_PORT": "tcp://10.96.0.17:80", "PORT": "0", "YINYANG_NAME": "vm"}
-    with log.open("wb") as file:
-        process = subprocess.Popen(shape.command(), stderr=file, env=clean_environment() | variables)
-    replica = Replica(process, log)
-    try:
-        replica.wait_for_port()
-        words = "YINYANG_PORT names a Service of Kubernetes and no port, so it is ignored: 'tcp://10.96.0.17:80'"
-        assert replica.lines()[0] == f"yinyang: {words}"
-        assert replica.stop() == 0
-    finally:
-        replica.kill()
+def test_links_are_ignored_in_words(shape: Shape, tmp_path: Path) -> None:
+    """Docker's --link x:yinyang sets YINYANG_NAME=/web/yinyang beside the port. One without such a port is meant."""
+    port = "YINYANG_PORT names a Service of Kubernetes or a link of Docker and no port, so it is ignored: 'tcp://a:80'"
+    name = "YINYANG_NAME names a link of Docker, so it is ignored: '/web/yinyang'"
+    link = {"YINYANG_PORT": "tcp://a:80"}
+    for options, variables, words, host in (
+        ([], link | {"YINYANG_NAME": "web-1"}, port, "web-1"),
+        ([], link | {"YINYANG_NAME": "/web/yinyang", "POD_NAME": "pod"}, f"{port}; {name}", "pod"),
+        (["--port", "0"], link | {"YINYANG_NAME": "/web/yinyang", "POD_NAME": "pod"}, name, "pod"),
+        (["--port", "0", "--name", "vm"], link | {"YINYANG_NAME": "/web/yinyang"}, "", "vm"),
+        ([], {"YINYANG_PORT": "0", "YINYANG_NAME": "/web/yinyang"}, "", "/web/yinyang"),
+    ):
+        with naming(f"{options} {variables}"), (tmp_path / "log").open("wb") as file:
+            environment = clean_environment() | {"PORT": "0"} | variables
+            replica = Replica(subprocess.Popen(shape.command(*options), stderr=file, env=environment), tmp_path / "log")
+            try:
+                replica.wait_for_port()
+                assert [line for line in replica.lines() if "ignored" in line] == [f"yinyang: {words}"] * bool(words)
+                assert replica.ask(LAST.replace(b" / ", b" /hostname ")).endswith(f"\r\n\r\n{host}\n".encode())
+                assert replica.stop() == 0
+            finally:
+                replica.kill()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ cdef extern from "option_table.h" nogil:
     enum:
         OPTION_HEALTHCHECK
         OPTION_HELP
+        OPTION_NAME
         OPTION_PLAIN
         OPTION_PORT
         OPTION_VERSION
@@ -159,7 +160,13 @@ cdef inline bint options_from_environment(Config *config, const Given *given, Te
         variable = own
         value = variable_value(variable)
         if option == OPTION_PORT and value != NULL and is_service_link(value):
-            text_format(message, "%s names a Service of Kubernetes and no port, so it is ignored: ", variable)
+            text_format(message, "%s names a Service of Kubernetes or a link of Docker and no port, so it is "
+                        "ignored: ", variable)
+            text_quoted(message, value)
+            value = NULL
+        if option == OPTION_NAME and value != NULL and is_name_of_link(value):
+            text_format(message, "%s%s names a link of Docker, so it is ignored: ", "; " if message.length else "",
+                        variable)
             text_quoted(message, value)
             value = NULL
         if option == OPTION_PORT and value == NULL:
@@ -208,9 +215,16 @@ cdef inline const char *variable_value(const char *variable) noexcept nogil:
     return value if value != NULL and value[0] else NULL
 
 
+cdef inline bint is_name_of_link(const char *value) noexcept nogil:
+    """Whether Docker has set the variable, as YINYANG_NAME=/web/yinyang: its --link sets this one beside the port."""
+    cdef const char *port = variable_value("YINYANG_PORT")
+    return value[0] == b'/' and port != NULL and is_service_link(port)
+
+
 cdef inline bint is_service_link(const char *value) noexcept nogil:
-    """Whether Kubernetes has set the variable. For a Service called yinyang it sets YINYANG_PORT=tcp://10.0.0.1:80 in
-    each pod of its namespace, which is not meant as an option. The scheme is a protocol that a Service may have."""
+    """Whether Kubernetes or Docker has set the variable. For a Service called yinyang, Kubernetes sets
+    YINYANG_PORT=tcp://10.0.0.1:80 in each pod of its namespace, and so does Docker for a link of this name, which is
+    not meant as an option. The scheme is a protocol that a Service may have."""
     return (strncmp(value, "tcp://", strlen("tcp://")) == 0 or strncmp(value, "udp://", strlen("udp://")) == 0
             or strncmp(value, "sctp://", strlen("sctp://")) == 0)
 
