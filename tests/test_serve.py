@@ -120,9 +120,14 @@ def test_bad_environment_names_the_variable(variables: dict[str, str], words: st
 
 
 def test_address_of_a_link(shape: Shape) -> None:
+    """Neither way leads to an option that does not exist."""
     done = shape.run("--port", "0", "--host", "fe80::1")
     assert done.returncode == 1
-    assert "an address of one link does not say which interface it is of; leave out --host" in done.stderr
+    assert "an address of one link needs its interface too, and --host cannot tell it; leave out --host" in done.stderr
+    for zone in "%lo", "%1", "%":
+        done = shape.run("--port", "0", "--host", f"fe80::1{zone}")
+        words = f"not 'fe80::1{zone}'; an address with a zone is not supported, use :: for all addresses\n"
+        assert (done.returncode, done.stderr.endswith(words)) == (2, True), done.stderr
 
 
 def test_port_in_use(shape: Shape, shared_replica: Replica) -> None:

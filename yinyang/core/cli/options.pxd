@@ -1,11 +1,11 @@
 """The command line and the environment, parsed for both shapes. An option overrides its variable, a variable the
 default. An empty variable counts as not set, because many tools unset one in this way."""
 
-from libc.string cimport memset, strcmp, strlen, strncmp
+from libc.string cimport memset, strchr, strcmp, strlen, strncmp
 
 from ..config.config cimport (
-    Config, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SHARE, KIND_SPAN, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT,
-    Option, config_is_consistent, config_set, config_set_defaults, is_setting, option_table, text_expected
+    Config, KIND_ADDRESS, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SHARE, KIND_SPAN, KIND_SWITCH, KIND_TEXT, KIND_WORD,
+    OPTION_COUNT, Option, config_is_consistent, config_set, config_set_defaults, is_setting, option_table, text_expected
 )
 from ..os.syscalls cimport getenv
 from ..text.argument cimport argument_names, argument_value
@@ -143,6 +143,8 @@ cdef inline void text_wants(Text *message, int option, const char *value) noexce
     text_expected(message, option)
     text_string(message, ", not ")
     text_quoted(message, value)
+    if option_table[option].kind == KIND_ADDRESS and strchr(value, b'%') != NULL:
+        text_string(message, "; an address with a zone is not supported, use :: for all addresses")
 
 
 # ---- the environment ----------------------------------------------------------------------------------------------

@@ -243,7 +243,7 @@ cdef inline void listener_error_message(Text *text, int error, const char *host,
     elif error == EADDRNOTAVAIL:
         text_string(text, "this host does not have that address; leave out --host to listen on all that it has")
     elif error == EINVAL and host != NULL:
-        text_string(text, "an address of one link does not say which interface it is of; leave out --host to listen "
-                    "on all addresses")
+        text_string(text, "an address of one link needs its interface too, and --host cannot tell it; leave out --host "
+                    "to listen on all addresses")
     else:
         text_system_error(text, error)
