@@ -5,8 +5,9 @@ from libc.string cimport memcmp, strlen
 
 from ..os.address cimport Address, address_is_any, address_make_local, address_parse, text_url
 from ..os.syscalls cimport (
-    AF_INET6, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EHOSTUNREACH, EINPROGRESS, ENETUNREACH, ETIMEDOUT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_STREAM, SO_RCVTIMEO, SO_SNDTIMEO, close, connect,
-    errno, monotonic_ms, recv, send, sockaddr, socket, socket_timeout
+    AF_INET6, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EHOSTUNREACH, EINPROGRESS, ENETUNREACH, ETIMEDOUT, MSG_NOSIGNAL,
+    SOCK_CLOEXEC, SOCK_STREAM, SO_RCVTIMEO, SO_SNDTIMEO, close, connect, errno, monotonic_ms, recv, send, sockaddr,
+    socket, socket_timeout
 )
 from ..text.buffer cimport Text, text_open, text_printable, text_put, text_string, text_system_error
 
