@@ -13,6 +13,8 @@
     X(ERROR_PROXY_MISSING, 400, \
       "with --proxy-protocol each connection must begin with a PROXY header, version 1 or 2, as a proxy sends it") \
     X(ERROR_PROXY_WRONG, 400, "the PROXY header must be valid, with addresses of IPv4 or IPv6 and ports") \
+    X(ERROR_PROXY_TWICE, 400, \
+      "a connection has one PROXY header, and here came another one: of several proxies in a row, let one add it") \
     X(ERROR_SSH, 400, "this looks like SSH, but the port speaks HTTP") \
     X(ERROR_SOCKS, 400, "this looks like SOCKS, but the port speaks HTTP, and this server is no proxy") \
     X(ERROR_TARGET, 400, \

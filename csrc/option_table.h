@@ -18,7 +18,7 @@ enum option_kind {
     KIND_SPAN,    /* one such time or two, as in 100ms..500ms; both are kept in one number (config_set_span) */
     KIND_SHARE,   /* 20% or 0.2; kept in percent */
     KIND_WORD,    /* one of `words`, kept as its index */
-    KIND_SWITCH,  /* on or off; as an option without a value: on */
+    KIND_SWITCH,  /* on or off; as an option that takes no value: on */
     KIND_OFF,     /* switches the option `turns_off` off; as an option only */
     KIND_ACTION,  /* asks for something else than serving; as an option only */
 };
@@ -54,7 +54,7 @@ enum option_kind {
       .help = "how late these are answered, such as 300ms or 100ms..500ms") \
     X(BURN, .word = "burn", .value = "S", .kind = KIND_SECONDS, .max = BURN_MAX / 1000, \
       .help = "CPU time that each of these takes, such as 20ms") \
-    X(FAULTS, .word = "faults", .value = "MODE", .kind = KIND_WORD, .words = WORDS("on", "off"), \
+    X(FAULTS, .word = "faults", .value = "MODE", .kind = KIND_SWITCH, .number = 1, \
       .help = "whether a request may ask for faults: ?fail=20&code=503&latency=1s&if=v2, /status, /delay, /burn") \
     X(READY_AFTER, .word = "ready-after", .value = "S", .kind = KIND_SECONDS, .max = 3600, \
       .help = "seconds from the start in which /readyz answers 503") \
@@ -142,7 +142,7 @@ static const struct platform_variable {
 
 enum { PLATFORM_VARIABLES = sizeof platform_variables / sizeof *platform_variables };
 
-/* What switches one on or off. */
+/* What switches one on or off, in pairs, in any case of letters. */
 static const struct switch_word {
     const char *word;
     int on;

@@ -36,7 +36,8 @@ enum route_flag {
 
 /* Fields of all routes that the original does not have: no cache stores them, no browser guesses another type, and no
  * link sends a referrer. Except for the wall, they load no other resource, and no page may frame them. */
-#define NOT_STORED "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+#define NO_CACHE "Cache-Control: no-store\r\n"
+#define NOT_STORED NO_CACHE "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
 #define POLICY(sources) "Content-Security-Policy: default-src 'none'; " sources "frame-ancestors 'none'\r\n"
 #define NO_RESOURCES POLICY("")
 #define WALL_RESOURCES POLICY(WALL_SOURCES "connect-src 'self'; base-uri 'none'; form-action 'none'; ")

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import groupby
 
 import pytest
-from conftest import PAGE, Replica, Shape, clean_environment, wait_until
+from conftest import PAGE, Replica, Shape, clean_environment, naming, wait_until
 from test_routes import ask, metrics, read_head
 
 Start = Callable[..., Replica]
@@ -473,6 +473,18 @@ def test_faults_are_not_for_everybody(shared_replica: Replica) -> None:
         assert ask(shared_replica, path, "POST")[0] == 404
 
 
+def test_what_shows_the_faults_changes_none(start: Start, shared_replica: Replica) -> None:
+    """A method that asks for a change shows no success where nothing happened."""
+    for replica in shared_replica, start("--control"):
+        for method in "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
+            with naming(method):
+                status, fields, body = ask(replica, "/fault_injection/status?rate=20%", method)
+                assert (status, fields["Allow"]) == (405, "GET, HEAD")
+                assert body.startswith(b"405 Method Not Allowed: this shows the faults, so it wants GET; POST /fault_")
+        for method in "GET", "HEAD":
+            assert ask(replica, "/fault_injection/status/", method)[0] == 200
+
+
 def test_no_command_gets_the_page(shared_replica: Replica) -> None:
     """What looks like one says which there are."""
     for path in "/readyz/toggle", "/readyz/disabled", "/ready/disable", "/health/enable/", "/readyz/disable/x":
@@ -528,6 +540,18 @@ def test_the_page_tells_who_serves_it(start: Start) -> None:
     _, fields, _ = ask(start("--app-version", "v2"), "/")
     assert "X-Served-By" not in fields
     assert "X-Version" not in fields
+
+
+def test_no_cache_stores_a_page_that_tells_who_serves_it(start: Start) -> None:
+    """The page as it was in 2016 has no such field."""
+    for options in ("--served-by",), ("--served-by", "--text", "hello"), ():
+        replica = start(*options)
+        for method, version, connection in ("GET", 1, "close"), ("HEAD", 1, "keep-alive"), ("GET", 0, "keep-alive"):
+            with naming(f"{method} HTTP/1.{version} {connection} {options}"):
+                request = f"{method} / HTTP/1.{version}\r\nHost: a\r\nConnection: {connection}\r\n\r\n"
+                head, _, _ = replica.ask(request.encode(), half_close=True).partition(b"\r\n\r\n")
+                assert head.count(b"Cache-Control: no-store\r\nX-Served-By: vm") == bool(options)
+                assert head.count(b"Cache-Control") == bool(options)
 
 
 def test_a_text_in_place_of_the_page(start: Start) -> None:

@@ -72,6 +72,31 @@ def test_healthcheck_without_ipv6(host: str, shape: Shape, without_ipv6: list[st
 
 
 @pytest.mark.needs("root", "unshare", "ip")
+def test_healthcheck_without_127_0_0_1(shape: Shape) -> None:
+    """Where only ::1 is there, a server of all addresses is found, and one of IPv4 alone is not looked for there."""
+    lone = 'ip link set lo up; ip addr del 127.0.0.1/8 dev lo; exec "$@"'
+    script = (
+        '"$@" --port 8080 --name vm & server=$!; '
+        "until grep -q ' 00000000000000000000000000000000:1F90 ' /proc/net/tcp6; do sleep 0.05; done; "
+        'for host in "" ::; do YINYANG_HOST=$host "$@" --port 8080 --healthcheck || exit 3; done; '
+        '"$@" --port 8080 --host 0.0.0.0 --healthcheck; [ $? = 1 ] || exit 4; '
+        '"$@" --port 8081 --healthcheck; [ $? = 1 ] || exit 5; '
+        "kill $server; wait $server"
+    )
+    done = subprocess.run(
+        [needs("unshare"), "--net", "sh", "-c", lone, "sh", "sh", "-c", script, "sh", *shape.command()],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env=clean_environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no healthy server at http://127.0.0.1:8080: " in done.stderr
+    assert "no healthy server at http://[::1]:8081: connection refused" in done.stderr
+
+
+@pytest.mark.needs("root", "unshare", "ip")
 @pytest.mark.parametrize("host", [None, "::", "0.0.0.0"])
 def test_url_without_ipv6(host: str | None, without_ipv6: list[str]) -> None:
     program = (

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import Replica, Shape, read_all, serving
+from conftest import Replica, Shape, naming, read_all, serving
 
 Start = Callable[..., Replica]
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -71,13 +71,14 @@ def test_the_source_is_the_client(header: bytes, size: int, replica: Replica) ->
 
 
 def test_the_header_comes_once(replica: Replica) -> None:
-    """What looks like another one is a wrong request."""
-    header = b"PROXY TCP4 192.0.2.7 10.0.0.1 51234 80\r\n"
-    with replica.connect() as client:
-        client.sendall(header + b"GET /hostname HTTP/1.1\r\nHost: a\r\n\r\n" + header + ECHO)
-        answer = read_all(client)
-    assert answer.startswith(b"HTTP/1.1 200 OK")
-    assert b"400 Bad Request: this looks like a header of the PROXY protocol" in answer
+    """Another one is a wrong request, as where two proxies in a row add one each, and its answer says so."""
+    words = b"400 Bad Request: a connection has one PROXY header, and here came another one"
+    for header in b"PROXY TCP4 192.0.2.7 10.0.0.1 51234 80\r\n", b"PROXY UNKNOWN\r\n", version_2("192.0.2.7", 51234):
+        with naming(shown(header)):
+            for between in b"", b"GET /hostname HTTP/1.1\r\nHost: a\r\n\r\n":
+                answer = replica.ask(header + between + header + ECHO)
+                assert answer.startswith(b"HTTP/1.1 200 OK" if between else b"HTTP/1.1 400 Bad Request")
+                assert words in answer
 
 
 @pytest.mark.parametrize(

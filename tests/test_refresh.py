@@ -44,6 +44,7 @@ def test_the_page_with_one_more_field(
         "Content-Type: text/html; charset=utf-8",
         *close,
         f"Refresh: {seconds}",
+        "Cache-Control: no-store",
     ]
     assert body == (b"" if method == "HEAD" else PAGE)
 
@@ -84,6 +85,7 @@ def test_an_error_in_its_place_asks_anew_too(shared_replica: Replica) -> None:
     head, body = ask(shared_replica, "/?every=3&fail=100&code=500&latency=10ms")
     assert head[0] == "HTTP/1.1 500 Internal Server Error"
     assert {"Refresh: 3", "Connection: close"} <= set(head)
+    assert head.count("Cache-Control: no-store") == 1
     assert json.loads(body)["status"] == 500
 
 
@@ -92,6 +94,7 @@ def test_with_another_text_and_more_fields(start: Start) -> None:
     head, body = ask(replica, "/?every=5")
     assert body == b"hello\n"
     assert {"Content-Type: text/plain; charset=utf-8", "X-Served-By: vm", "X-Version: 2", "Refresh: 5"} <= set(head)
+    assert head.count("Cache-Control: no-store") == 1
 
 
 def test_plain_is_as_the_original(start: Start) -> None:
@@ -123,4 +126,4 @@ def test_pipelined(shared_replica: Replica) -> None:
         client.sendall(page * 3 + again + page)
         received = read_all(client)
     assert received.count(PAGE) == 4
-    assert received.endswith(b"Refresh: 1\r\n\r\n" + PAGE)
+    assert received.endswith(b"Refresh: 1\r\nCache-Control: no-store\r\n\r\n" + PAGE)

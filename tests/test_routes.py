@@ -14,7 +14,20 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
-from conftest import GET, LAST, PAGE, PATIENCE, Replica, Shape, read_all, serving, started_with, wait_until
+from conftest import (
+    GET,
+    LAST,
+    PAGE,
+    PATIENCE,
+    Replica,
+    Shape,
+    naming,
+    needs,
+    read_all,
+    serving,
+    started_with,
+    wait_until,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
 import yinyang
@@ -562,6 +575,33 @@ def test_a_slow_reader_gets_what_was_rendered_for_it(shared_replica: Replica) ->
     assert len(answers) == 201 * 30 + 1
     assert [json.loads(answer)["requests"] for answer in answers[200::201]] == list(range(201, 201 * 30 + 1, 201))
     assert set(answers) - set(answers[200::201]) == {PAGE}
+
+
+def test_refuses_control_characters(start: Start, shape: Shape) -> None:
+    """Those of ASCII, and U+0080 to U+009F, of which some terminals take U+009B for the beginning of a command."""
+    for option in "--name", "--title", "--app-version", "--zone", "--text":
+        for character in "\x01", "\x7f", "\x80", "\x9b", "\x9f":
+            with naming(f"{option} {character!r}"):
+                done = shape.run(option, f"a{character}31mb")
+                assert done.returncode == 2
+                assert done.stderr.endswith(" bytes without control characters, not 'a?31mb'\n")
+    assert shape.run(YINYANG_NODE="\x85").returncode == 2
+    for name in "\xa0", "\xc2\xe0\u0131", os.fsdecode(b"\x9b\xc2"):  # other characters, and no UTF-8
+        with naming(ascii(name)):
+            answer = start("--name", name, "--workers", "1").ask(LAST.replace(b" / ", b" /hostname "))
+            assert answer.endswith(b"\r\n\r\n" + os.fsencode(name) + b"\n")
+
+
+@pytest.mark.needs("root", "unshare")
+def test_refuses_a_host_name_with_control_characters(shape: Shape) -> None:
+    """In a namespace of its own. A platform that gives a name is asked before the host."""
+    for name in b"a\x1bb", "a\x9bb".encode():
+        program = f"import os, socket, sys; socket.sethostname({name!r}); os.execvp(sys.argv[1], sys.argv[1:])"
+        done = shape.run("--port", "0", wrap=[needs("unshare"), "--uts", sys.executable, "-c", program])
+        assert (done.returncode, done.stderr) == (
+            1,
+            "yinyang: the name of this host is not 1 to 255 bytes without control characters; give one with --name\n",
+        )
 
 
 def test_refuses_what_they_cannot_show(shape: Shape) -> None:

@@ -1,6 +1,7 @@
 """The command line: options, the log, signals, exit codes."""
 
 import errno
+import http.client
 import inspect
 import os
 import re
@@ -27,6 +28,8 @@ from conftest import (
     clean_environment,
     free_port,
     injecting,
+    naming,
+    needs,
     read_all,
     receive_page,
     started_with,
@@ -37,6 +40,7 @@ from conftest import (
 import yinyang
 from yinyang import _core
 
+ON_OR_OFF = "on or off, true or false, yes or no, 1 or 0"
 END_MOST = 8  # seconds that a server takes to end if something keeps it from it
 Start = Callable[..., Replica]
 
@@ -101,7 +105,9 @@ def test_bad_use_exits_with_2_and_one_line(options: list[str], words: str, shape
             {"YINYANG_HOST": "::g"},
             "YINYANG_HOST wants a numeric address of this host such as 127.0.0.1 or ::1, not '::g'",
         ),
-        ({"YINYANG_ACCESS_LOG": "maybe"}, "YINYANG_ACCESS_LOG wants on or off, not 'maybe'"),
+        ({"YINYANG_ACCESS_LOG": "maybe"}, f"YINYANG_ACCESS_LOG wants {ON_OR_OFF}, not 'maybe'"),
+        ({"YINYANG_FAULTS": "none"}, f"YINYANG_FAULTS wants {ON_OR_OFF}, not 'none'"),
+        ({"YINYANG_CONTROL": "\x10"}, f"YINYANG_CONTROL wants {ON_OR_OFF}, not '?'"),
         ({"YINYANG_PALETTE": "Distinct"}, "YINYANG_PALETTE wants original or distinct, not 'Distinct'"),
         ({"YINYANG_PORT": "http://a:80"}, "YINYANG_PORT wants a number from 0 to 65535, not 'http://a:80'"),
         ({"PORT": "tcp://10.0.0.1:80"}, "PORT wants a number from 0 to 65535, not 'tcp://10.0.0.1:80'"),
@@ -114,9 +120,14 @@ def test_bad_environment_names_the_variable(variables: dict[str, str], words: st
 
 
 def test_address_of_a_link(shape: Shape) -> None:
+    """Neither way leads to an option that does not exist."""
     done = shape.run("--port", "0", "--host", "fe80::1")
     assert done.returncode == 1
-    assert "an address of one link does not say which interface it is of; leave out --host" in done.stderr
+    assert "an address of one link needs its interface too, and --host cannot tell it; leave out --host" in done.stderr
+    for zone in "%lo", "%1", "%":
+        done = shape.run("--port", "0", "--host", f"fe80::1{zone}")
+        words = f"not 'fe80::1{zone}'; an address with a zone is not supported, use :: for all addresses\n"
+        assert (done.returncode, done.stderr.endswith(words)) == (2, True), done.stderr
 
 
 def test_port_in_use(shape: Shape, shared_replica: Replica) -> None:
@@ -144,6 +155,24 @@ def test_port_without_the_right(error: str, words: str, shape: Shape) -> None:
     done = shape.run(wrap=injecting(f"bind:error={error}"))
     assert done.returncode == 1
     assert re.fullmatch(rf"yinyang: cannot listen on port 80: {words}[^\n]*\n", done.stderr)
+
+
+@pytest.mark.strace
+@pytest.mark.needs("root", "unshare")
+def test_port_without_the_right_where_another_limit_holds(shape: Shape) -> None:
+    """In a network of its own, where nobody else sees the limit."""
+    limited = 'echo $0 >/proc/sys/net/ipv4/ip_unprivileged_port_start; exec "$@"'
+    for limit, port, words in (
+        (100, 99, "ports below 100 need privilege here; use --port 8080, or allow it with: sysctl net"),
+        (9000, 8080, "ports below 9000 need privilege here; use --port 9000, or allow it with: sysctl net"),
+        (80, 80, "permission denied"),
+        (0, 1, "permission denied"),
+    ):
+        with naming(f"limit {limit}, port {port}"):
+            wrap = [needs("unshare"), "--net", "sh", "-c", limited, str(limit), *injecting("bind:error=EACCES")]
+            done = shape.run("--port", str(port), wrap=wrap)
+            assert done.returncode == 1
+            assert done.stderr.startswith(f"yinyang: cannot listen on port {port}: {words}")
 
 
 @pytest.mark.strace
@@ -219,6 +248,32 @@ def test_environment_wins_over_defaults(start: Start) -> None:
     assert "Listening on http://127.0.0.1:" in replica.log.read_text()
 
 
+def test_all_that_is_on_or_off_knows_the_same_words(start: Start) -> None:
+    for on, off in ("on", "off"), ("true", "false"), ("Yes", "No"), ("TRUE", "FALSE"), ("oN", "OFF"), ("1", "0"):
+        for word, is_on in (on, True), (off, False):
+            with naming(word):
+                replica = start("--workers", "1", YINYANG_FAULTS=word, YINYANG_CONTROL=word, YINYANG_ACCESS_LOG=word)
+                assert replica.ask(LAST).endswith(PAGE)
+                asked = replica.ask(LAST.replace(b" / ", b" /status/418 "))
+                told = replica.ask(LAST.replace(b"GET / ", b"POST /readyz/enable "))
+                assert asked.startswith(b"HTTP/1.1 418 " if is_on else b"HTTP/1.1 403 ")
+                assert told.startswith(b"HTTP/1.1 202 " if is_on else b"HTTP/1.1 403 ")
+                assert replica.stop() == 0
+                assert len(replica.served()) == is_on
+    assert b" 403 " in start("--faults", "No").ask(LAST.replace(b" / ", b" /status/418 "))
+
+
+def test_a_word_switches_an_argument_of_server() -> None:
+    for word, code in ("off", 403), ("True", 202), (True, 202), (False, 403):
+        with yinyang.Server(name="vm", workers=1, control=word) as server:
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+            connection.request("POST", "/readyz/enable")
+            assert connection.getresponse().status == code
+            connection.close()
+    with pytest.raises(ValueError, match=f"control must be {ON_OR_OFF}, not 'maybe'"):
+        yinyang.Server(control="maybe")
+
+
 @pytest.mark.parametrize("module", ["yinyang", "yinyang.serve"])
 def test_modules_are_the_same(module: str, tmp_path: Path) -> None:
     done = subprocess.run(
@@ -255,19 +310,28 @@ def test_service_link_beside_an_option_is_not_looked_at(start: Start) -> None:
     assert "YINYANG_PORT" not in replica.log.read_text()
 
 
-def test_service_link_is_ignored_in_words(shape: Shape, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    variables = {"YINYANG_PORT": "tcp://10.96.0.17:80", "PORT": "0", "YINYANG_NAME": "vm"}
-    with log.open("wb") as file:
-        process = subprocess.Popen(shape.command(), stderr=file, env=clean_environment() | variables)
-    replica = Replica(process, log)
-    try:
-        replica.wait_for_port()
-        words = "YINYANG_PORT names a Service of Kubernetes and no port, so it is ignored: 'tcp://10.96.0.17:80'"
-        assert replica.lines()[0] == f"yinyang: {words}"
-        assert replica.stop() == 0
-    finally:
-        replica.kill()
+def test_links_are_ignored_in_words(shape: Shape, tmp_path: Path) -> None:
+    """Docker's --link x:yinyang sets YINYANG_NAME=/web/yinyang beside the port. One without such a port is meant."""
+    port = "YINYANG_PORT names a Service of Kubernetes or a link of Docker and no port, so it is ignored: 'tcp://a:80'"
+    name = "YINYANG_NAME names a link of Docker, so it is ignored: '/web/yinyang'"
+    link = {"YINYANG_PORT": "tcp://a:80"}
+    for options, variables, words, host in (
+        ([], link | {"YINYANG_NAME": "web-1"}, port, "web-1"),
+        ([], link | {"YINYANG_NAME": "/web/yinyang", "POD_NAME": "pod"}, f"{port}; {name}", "pod"),
+        (["--port", "0"], link | {"YINYANG_NAME": "/web/yinyang", "POD_NAME": "pod"}, name, "pod"),
+        (["--port", "0", "--name", "vm"], link | {"YINYANG_NAME": "/web/yinyang"}, "", "vm"),
+        ([], {"YINYANG_PORT": "0", "YINYANG_NAME": "/web/yinyang"}, "", "/web/yinyang"),
+    ):
+        with naming(f"{options} {variables}"), (tmp_path / "log").open("wb") as file:
+            environment = clean_environment() | {"PORT": "0"} | variables
+            replica = Replica(subprocess.Popen(shape.command(*options), stderr=file, env=environment), tmp_path / "log")
+            try:
+                replica.wait_for_port()
+                assert [line for line in replica.lines() if "ignored" in line] == [f"yinyang: {words}"] * bool(words)
+                assert replica.ask(LAST.replace(b" / ", b" /hostname ")).endswith(f"\r\n\r\n{host}\n".encode())
+                assert replica.stop() == 0
+            finally:
+                replica.kill()
 
 
 @pytest.mark.parametrize(

@@ -330,7 +330,7 @@ cdef int config_take(Config *config, int option, value, list kept) except -1:
     cdef bytes text
     if value is None and setting_of(config, option) is None:
         return 0  # as it is by default
-    if row.kind == KIND_SWITCH:
+    if row.kind == KIND_SWITCH and not isinstance(value, (str, bytes)):
         config.numbers[option] = bool(value)
     elif row.kind == KIND_NUMBER:
         if not row.min <= value <= row.max:

@@ -44,12 +44,11 @@ class Server:
     error_code: status of these errors, 200 to 599.
     latency: how late these are answered, as in `300ms` or `100ms..500ms`; a number is in seconds, at most 10.
     burn: seconds of CPU time that each of them takes, at most 1.
-    faults: whether a request may ask for faults, as by `?fail=20&code=503&latency=1s`, `/delay/1` and `/burn/20ms`:
-        `on` or `off`.
+    faults: whether a request may ask for faults, as by `?fail=20&code=503&latency=1s`, `/delay/1` and `/burn/20ms`.
     ready_after: seconds from its start in which `/readyz` answers 503.
     control: clients may change its readiness and its faults, by POST to `/readyz/disable`, `/readyz/enable`,
         `/fault_injection/enable` and `/fault_injection/disable`.
-    served_by: the page has `X-Served-By` and `X-Version`, too.
+    served_by: the page has `X-Served-By` and `X-Version`, too, and no cache stores it.
     text: what is served in place of the page, 1 to 1024 bytes without control characters.
     proxy_protocol: each connection begins with a PROXY header, version 1 or 2.
     plain: every path is the page, as in the original; else there are also `/whoami`, `/hostname`, `/wall`, `/metrics`,
@@ -89,7 +88,7 @@ class Server:
         error_code: int = 503,
         latency: float | str = 0,
         burn: float = 0,
-        faults: Literal["on", "off"] = "on",
+        faults: bool = True,
         ready_after: float = 0,
         control: bool = False,
         served_by: bool = False,

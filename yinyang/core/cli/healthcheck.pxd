@@ -3,10 +3,11 @@
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp, strlen
 
-from ..os.address cimport Address, address_make_local, address_parse, text_url
+from ..os.address cimport Address, address_is_any, address_make_local, address_parse, text_url
 from ..os.syscalls cimport (
-    EAGAIN, EINPROGRESS, ETIMEDOUT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_STREAM, SO_RCVTIMEO, SO_SNDTIMEO, close, connect,
-    errno, monotonic_ms, recv, send, sockaddr, socket, socket_timeout
+    AF_INET6, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EHOSTUNREACH, EINPROGRESS, ENETUNREACH, ETIMEDOUT, MSG_NOSIGNAL,
+    SOCK_CLOEXEC, SOCK_STREAM, SO_RCVTIMEO, SO_SNDTIMEO, close, connect, errno, monotonic_ms, recv, send, sockaddr,
+    socket, socket_timeout
 )
 from ..text.buffer cimport Text, text_open, text_printable, text_put, text_string, text_system_error
 
@@ -20,31 +21,50 @@ cdef inline bint healthcheck(const char *host, int port, bint proxy_protocol, Te
     message says why. `proxy_protocol`: it wants a PROXY header first. It requests /livez, which is not logged; with
     --plain that is the page, like every path."""
     cdef int64_t deadline = monotonic_ms() + PATIENCE
-    cdef const char *where = "0.0.0.0"
+    cdef const char *where = "::"
+    cdef bint has_both
     cdef char status[STATUS_LENGTH]
-    cdef Address address
+    cdef Address address, other
     cdef Text response
-    cdef int fd, error
+    cdef int error, second
     if host != NULL:
         where = host
     address_parse(&address, where, port)
+    has_both = address_is_any(&address) and address.storage.ss_family == AF_INET6
     address_make_local(&address, True)
     text_open(&response, status, STATUS_LENGTH)
-    fd = socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)
-    if fd < 0:
-        error = errno
-    else:
-        socket_timeout(fd, SO_SNDTIMEO, PATIENCE)  # of connect(2) too
-        error = 0 if connect(fd, <const sockaddr *>&address.storage, address.size) == 0 else errno_of_call()
-        if error == 0:
-            error = exchange(fd, deadline, proxy_protocol, &response)
-        close(fd)
+    error = ask(&address, deadline, proxy_protocol, &response)
+    if has_both and is_unreachable(error):  # as 127.0.0.1 is not on each host with IPv6
+        address_parse(&other, "::1", port)
+        second = ask(&other, deadline, proxy_protocol, &response)
+        if not is_unreachable(second):
+            address = other
+            error = second
     if error == 0 and is_healthy(&response):
         return True
     text_string(message, "no healthy server at ")
     text_url(message, &address)
     text_problem(message, error, &response)
     return False
+
+
+cdef inline int ask(const Address *address, int64_t deadline, bint proxy_protocol, Text *response) noexcept nogil:
+    """Connect, and have the response; 0 or errno."""
+    cdef int fd = socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)
+    cdef int error
+    if fd < 0:
+        return errno
+    socket_timeout(fd, SO_SNDTIMEO, PATIENCE)  # of connect(2) too
+    error = 0 if connect(fd, <const sockaddr *>&address.storage, address.size) == 0 else errno_of_call()
+    if error == 0:
+        error = exchange(fd, deadline, proxy_protocol, response)
+    close(fd)
+    return error
+
+
+cdef inline bint is_unreachable(int error) noexcept nogil:
+    """Whether it is the error of an address that this host does not have."""
+    return error == ENETUNREACH or error == EHOSTUNREACH or error == EADDRNOTAVAIL or error == EAFNOSUPPORT
 
 
 cdef inline int exchange(int fd, int64_t deadline, bint proxy_protocol, Text *response) noexcept nogil:

@@ -1,11 +1,11 @@
 """The command line and the environment, parsed for both shapes. An option overrides its variable, a variable the
 default. An empty variable counts as not set, because many tools unset one in this way."""
 
-from libc.string cimport memset, strcmp, strlen, strncmp
+from libc.string cimport memset, strchr, strcmp, strlen, strncmp
 
 from ..config.config cimport (
-    Config, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SHARE, KIND_SPAN, KIND_SWITCH, KIND_TEXT, KIND_WORD, OPTION_COUNT,
-    Option, config_is_consistent, config_set, config_set_defaults, is_setting, option_table, text_expected
+    Config, KIND_ADDRESS, KIND_NUMBER, KIND_OFF, KIND_SECONDS, KIND_SHARE, KIND_SPAN, KIND_SWITCH, KIND_TEXT, KIND_WORD,
+    OPTION_COUNT, Option, config_is_consistent, config_set, config_set_defaults, is_setting, option_table, text_expected
 )
 from ..os.syscalls cimport getenv
 from ..text.argument cimport argument_names, argument_value
@@ -15,6 +15,7 @@ cdef extern from "option_table.h" nogil:
     enum:
         OPTION_HEALTHCHECK
         OPTION_HELP
+        OPTION_NAME
         OPTION_PLAIN
         OPTION_PORT
         OPTION_VERSION
@@ -142,6 +143,8 @@ cdef inline void text_wants(Text *message, int option, const char *value) noexce
     text_expected(message, option)
     text_string(message, ", not ")
     text_quoted(message, value)
+    if option_table[option].kind == KIND_ADDRESS and strchr(value, b'%') != NULL:
+        text_string(message, "; an address with a zone is not supported, use :: for all addresses")
 
 
 # ---- the environment ----------------------------------------------------------------------------------------------
@@ -159,7 +162,13 @@ cdef inline bint options_from_environment(Config *config, const Given *given, Te
         variable = own
         value = variable_value(variable)
         if option == OPTION_PORT and value != NULL and is_service_link(value):
-            text_format(message, "%s names a Service of Kubernetes and no port, so it is ignored: ", variable)
+            text_format(message, "%s names a Service of Kubernetes or a link of Docker and no port, so it is "
+                        "ignored: ", variable)
+            text_quoted(message, value)
+            value = NULL
+        if option == OPTION_NAME and value != NULL and is_name_of_link(value):
+            text_format(message, "%s%s names a link of Docker, so it is ignored: ", "; " if message.length else "",
+                        variable)
             text_quoted(message, value)
             value = NULL
         if option == OPTION_PORT and value == NULL:
@@ -208,9 +217,16 @@ cdef inline const char *variable_value(const char *variable) noexcept nogil:
     return value if value != NULL and value[0] else NULL
 
 
+cdef inline bint is_name_of_link(const char *value) noexcept nogil:
+    """Whether Docker has set the variable, as YINYANG_NAME=/web/yinyang: its --link sets this one beside the port."""
+    cdef const char *port = variable_value("YINYANG_PORT")
+    return value[0] == b'/' and port != NULL and is_service_link(port)
+
+
 cdef inline bint is_service_link(const char *value) noexcept nogil:
-    """Whether Kubernetes has set the variable. For a Service called yinyang it sets YINYANG_PORT=tcp://10.0.0.1:80 in
-    each pod of its namespace, which is not meant as an option. The scheme is a protocol that a Service may have."""
+    """Whether Kubernetes or Docker has set the variable. For a Service called yinyang, Kubernetes sets
+    YINYANG_PORT=tcp://10.0.0.1:80 in each pod of its namespace, and so does Docker for a link of this name, which is
+    not meant as an option. The scheme is a protocol that a Service may have."""
     return (strncmp(value, "tcp://", strlen("tcp://")) == 0 or strncmp(value, "udp://", strlen("udp://")) == 0
             or strncmp(value, "sctp://", strlen("sctp://")) == 0)
 

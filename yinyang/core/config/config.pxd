@@ -168,10 +168,20 @@ cdef inline bint word_parse(const char *const *words, const char *value, int *in
 cdef inline bint switch_parse(const char *value, int *on) noexcept nogil:
     cdef int i
     for i in range(SWITCH_WORDS):
-        if strcmp(value, switch_words[i].word) == 0:
+        if is_word_in_any_case(value, switch_words[i].word):
             on[0] = switch_words[i].on
             return True
     return False
+
+
+cdef inline bint is_word_in_any_case(const char *value, const char *word) noexcept nogil:
+    """Whether the value is this word, which is in lower case. The locale must not matter."""
+    while word[0]:
+        if value[0] != word[0] and not (b'A' <= value[0] <= b'Z' and value[0] + 32 == word[0]):
+            return False
+        value += 1
+        word += 1
+    return value[0] == 0
 
 
 cdef inline void text_expected(Text *text, int option) noexcept nogil:
@@ -184,7 +194,7 @@ cdef inline void text_expected(Text *text, int option) noexcept nogil:
     elif row.kind == KIND_WORD:
         text_alternatives(text, row.words)
     elif row.kind == KIND_SWITCH:
-        text_string(text, "on or off")
+        text_switch_words(text)
     elif row.kind == KIND_SHARE:
         text_string(text, "a share in whole percent, such as 20% or 0.2")
     elif row.kind == KIND_SECONDS:
@@ -194,6 +204,15 @@ cdef inline void text_expected(Text *text, int option) noexcept nogil:
         text_format(text, "a time of at most %llu s, or two, such as 300ms or 100ms..500ms", <llu>row.max)
     else:
         text_format(text, "a number from %llu to %llu", <llu>row.min, <llu>row.max)
+
+
+cdef inline void text_switch_words(Text *text) noexcept nogil:
+    """Append them as in `on or off, true or false`."""
+    cdef int i
+    for i in range(SWITCH_WORDS):
+        if i:
+            text_string(text, " or " if i % 2 else ", ")
+        text_string(text, switch_words[i].word)
 
 
 cdef inline void text_alternatives(Text *text, const char *const *words) noexcept nogil:

@@ -90,6 +90,7 @@ cdef extern from "http_errors.h" nogil:
         ERROR_HTTP_2
         ERROR_PROXY_HEADER
         ERROR_PROXY_MISSING
+        ERROR_PROXY_TWICE
         ERROR_PROXY_WRONG
         ERROR_SSH
         ERROR_SOCKS

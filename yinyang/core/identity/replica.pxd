@@ -48,7 +48,7 @@ cdef inline void replica_set(Replica *replica, const Config *config) noexcept no
     replica.served_by = config.numbers[OPTION_SERVED_BY]
     replica.plain = config.numbers[OPTION_PLAIN]
     replica.control = config.numbers[OPTION_CONTROL]
-    replica.faults_on_request = config.numbers[OPTION_FAULTS] == 0  # the first of its words
+    replica.faults_on_request = config.numbers[OPTION_FAULTS]
     replica.about[ABOUT_VERSION] = config.texts[OPTION_APP_VERSION]
     replica.about[ABOUT_NODE] = config.texts[OPTION_NODE]
     replica.about[ABOUT_NAMESPACE] = config.texts[OPTION_NAMESPACE]

@@ -7,6 +7,7 @@ from ..text.buffer cimport Text, llu, number_parse, text_format, text_printable,
 from .address cimport (
     Address, address_is_any, address_is_of_many, address_make_local, address_parse, address_port, text_url
 )
+from .control_groups cimport NUMBERS_MAX, file_read
 from .handshakes cimport handshakes_defer
 from .syscalls cimport (
     AF_INET, AF_INET6, AF_UNSPEC, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, FD_CLOEXEC, F_GETFL, F_SETFD,
@@ -216,6 +217,16 @@ cdef inline void listening_message(Text *text, int fd, bint is_shared, bint has_
     text_format(text, ", workers: %llu", <llu>workers)
 
 
+cdef inline int privileged_ports() noexcept nogil:
+    """How many ports, from 0 on, need privilege."""
+    cdef char content[NUMBERS_MAX]
+    cdef const char *pos = content
+    cdef int64_t number
+    file_read("/proc/sys/net/ipv4/ip_unprivileged_port_start", content, NUMBERS_MAX)
+    number = number_parse(&pos)
+    return <int>number if 0 <= number <= 65535 else 1024  # as it is where nobody has changed it
+
+
 cdef inline void listener_error_message(Text *text, int error, const char *host, int port) noexcept nogil:
     """A message of one line: the reason why the server cannot listen, and what to do."""
     text_format(text, "cannot listen on port %llu", <llu>port)
@@ -225,13 +236,14 @@ cdef inline void listener_error_message(Text *text, int error, const char *host,
     if error == EADDRINUSE:
         text_string(text, "another program listens there; end it, or choose another port with --port "
                     "(0 is any free one)")
-    elif error == EACCES:
-        text_string(text, "ports below 1024 need privilege here; use --port 8080, or allow it with: "
-                    "sysctl net.ipv4.ip_unprivileged_port_start=0")
+    elif error == EACCES and port < privileged_ports():
+        text_format(text, "ports below %llu need privilege here; use --port %llu, or allow it with: "
+                    "sysctl net.ipv4.ip_unprivileged_port_start=0", <llu>privileged_ports(),
+                    <llu>max(privileged_ports(), 8080))
     elif error == EADDRNOTAVAIL:
         text_string(text, "this host does not have that address; leave out --host to listen on all that it has")
     elif error == EINVAL and host != NULL:
-        text_string(text, "an address of one link does not say which interface it is of; leave out --host to listen "
-                    "on all addresses")
+        text_string(text, "an address of one link needs its interface too, and --host cannot tell it; leave out --host "
+                    "to listen on all addresses")
     else:
         text_system_error(text, error)

@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcmp, strlen
 
 from ..config.config cimport share_parse
-from ..http.parser cimport METHOD_POST, TARGET_KEPT, target_kept
+from ..http.parser cimport METHOD_GET, METHOD_HEAD, METHOD_POST, TARGET_KEPT, target_kept
 from ..http.responses cimport ROUTE_DISABLE, ROUTE_ENABLE, ROUTE_FAULTS_OFF
 from ..shared.fault_settings cimport FaultSettings, fault_settings_unpack, faults_are_set
 from ..shared.scoreboard cimport WorkerSlot, scoreboard_faults, slot_ask_faults, slot_ask_ready
@@ -119,6 +119,9 @@ cdef inline int faults_render(Text *text, const Request *request) noexcept nogil
     cdef char bytes[FAULTS_MAX]
     cdef Text body
     cdef FaultSettings settings
+    if request.parser.method != METHOD_GET and request.parser.method != METHOD_HEAD:
+        return words_render(text, request, 405, "this shows the faults, so it wants GET; POST /fault_injection/enable "
+                            "and /fault_injection/disable change them", "Allow: GET, HEAD\r\n")
     fault_settings_unpack(&settings, scoreboard_faults(request.scoreboard))
     text_open(&body, bytes, FAULTS_MAX)
     text_format(&body, '{"rate":"%llu', <llu>settings.rate)

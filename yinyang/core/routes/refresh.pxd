@@ -1,6 +1,7 @@
 """`?every=2` on the page: browsers ask for it anew every two seconds, told so by the header field Refresh.
 
-The body is that of the page. The response ends its connection, so that the next one may be another replica's.
+The body is that of the page. The response ends its connection, so that the next one may be another replica's. No cache
+stores it, or each of these requests would be answered with the same page.
 """
 
 from libc.stdint cimport int64_t
@@ -9,6 +10,9 @@ from ..http.parser cimport METHOD_HEAD, TARGET_KEPT
 from ..http.responses cimport ROUTE_PAGE, Response, Responses, routes, variant_of
 from ..text.buffer cimport Text, llu, number_parse, text_format, text_open, text_put, text_string
 from .request cimport Request, request_value
+
+cdef extern from "routes.h" nogil:
+    const char *NO_CACHE
 
 cdef enum:
     EVERY_MAX = 3600  # s
@@ -49,6 +53,8 @@ cdef inline int refresh_render(Text *text, const Request *request, const Respons
     cdef const char *bytes = responses.bytes + whole.start
     text_put(text, bytes, head.length - 2)  # without the empty line
     text_string(text, field)
+    if not request.replica.served_by:  # else the prebuilt head has it
+        text_string(text, NO_CACHE)
     text_string(text, "\r\n")
     if request.parser.method != METHOD_HEAD:
         text_put(text, bytes + head.length, whole.length - head.length)

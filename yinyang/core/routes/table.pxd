@@ -49,6 +49,7 @@ cdef extern from "routes.h" nogil:
         ROUTE_REDIRECT
         ROUTE_WALL
         ROUTE_WHOAMI
+    const char *NO_CACHE
     const char *PLAIN_TEXT "\"Content-Type: text/plain; charset=utf-8\\r\\n\""
 
 cdef enum:
@@ -86,7 +87,8 @@ cdef inline void route_fields(int route, Text *text, const Replica *replica) noe
         text_string(text, routes[route].fields)
         return
     text_string(text, routes[route].fields if replica.text == NULL else PLAIN_TEXT)
-    if replica.served_by:
+    if replica.served_by:  # a cache in front would give one replica's name to all clients
+        text_string(text, NO_CACHE)
         text_string(text, "X-Served-By: ")
         text_put(text, replica.identity.name, replica.identity.length)
         text_string(text, "\r\n")

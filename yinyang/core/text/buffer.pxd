@@ -103,23 +103,34 @@ cdef inline int hex_digit(char digit) noexcept nogil:
     return digit - 87 if b'a' <= digit <= b'f' else -1
 
 
+cdef inline size_t control_length(const char *bytes, size_t length) noexcept nogil:
+    """The bytes of the control character (of ASCII, or U+0080 to U+009F in UTF-8) that comes first; 0 if none does."""
+    cdef uint8_t first = bytes[0]
+    if first < 32 or first == 127:
+        return 1
+    return 2 if first == 0xC2 and length > 1 and <uint8_t>bytes[1] & 0xE0 == 0x80 else 0
+
+
 cdef inline bint is_printable(const char *bytes, size_t length) noexcept nogil:
-    """Whether the bytes have no control byte, which would break a line of the log."""
+    """Whether the bytes have no control character, which would break a line of the log, or command a terminal."""
     cdef size_t i
     for i in range(length):
-        if <uint8_t>bytes[i] < 32 or bytes[i] == 127:
+        if control_length(bytes + i, length - i):
             return False
     return True
 
 
 cdef inline void text_printable(Text *text, const char *bytes, size_t length) noexcept nogil:
-    """Append bytes, with ? for each control byte."""
-    cdef size_t i
-    for i in range(length):
-        if is_printable(bytes + i, 1):
-            text_put(text, bytes + i, 1)
-        else:
+    """Append bytes, with ? for each control character."""
+    cdef size_t i = 0
+    cdef size_t control
+    while i < length:
+        control = control_length(bytes + i, length - i)
+        if control:
             text_string(text, "?")
+        else:
+            text_put(text, bytes + i, 1)
+        i += max(control, <size_t>1)
 
 
 cdef inline void text_quoted(Text *message, const char *value) noexcept nogil:

@@ -3,7 +3,8 @@
 from libc.stdint cimport uint32_t, uint64_t, uint8_t
 
 from ..http.parser cimport (
-    FLAG_CODING, FLAG_LENGTH, Parser, Target, http_errors, parser_keeps_alive, parser_read_accept, target_keep
+    ERROR_PROXY_HEADER, ERROR_PROXY_TWICE, FLAG_CODING, FLAG_LENGTH, Parser, Target, http_errors, parser_keeps_alive,
+    parser_read_accept, target_keep
 )
 from ..http.head_record cimport head_record_give_back, head_record_of, head_record_put_target, head_record_take
 from ..http.responses cimport (
@@ -32,6 +33,8 @@ cdef inline void client_log(Clients *clients, uint64_t lines) noexcept nogil:
 
 
 cdef inline void client_put_error(Clients *clients, const Connection *c, int error) noexcept nogil:
+    if error == ERROR_PROXY_HEADER and clients.proxy_protocol:
+        error = ERROR_PROXY_TWICE  # the first one is read before there is a request
     if not c.answered:
         slot_count(clients.slot, ROUTE_ERROR, status_of(http_errors[error].status))
         send_queue_put(&clients.send_queue, response_of_error(error, &c.parser))
