@@ -294,6 +294,8 @@ static inline int sandbox_filter(struct bpf_step *steps, int whose, int own, int
         {SYS_prctl, OF_PARENT, {IS(0, REFUSE_EXECUTABLE)}},
         {SYS_kill, OF_WATCH, {IS(0, (uint32_t)own), IS(1, SIGTSTP)}},
         {SYS_kill, OF_WATCH, {IS(0, (uint32_t)own), IS(1, SIGQUIT)}},
+        {SYS_kill, OF_WATCH, {IS(0, (uint32_t)own), IS(1, SIGUSR1)}},
+        {SYS_kill, OF_WATCH, {IS(0, (uint32_t)own), IS(1, SIGUSR2)}},
         {SYS_rt_sigprocmask, OF_PARENT | OF_WATCH, {}},
         {SYS_rt_sigaction, OF_PARENT, {IS(0, SIGPROF)}},
         {SYS_close_range, OF_PARENT, {}},

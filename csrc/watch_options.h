@@ -57,7 +57,7 @@ enum { WATCH_CONCURRENCY_MAX = 1000 }; /* requests at the same time */
       .help = "99 % of answers take at most TIME") \
     X(MIN_SHARE, .word = "min-share", .value = "PERCENT", .kind = WATCH_SHARE, .number = -1, \
       .help = "each replica (or group, with --by) gives at least PERCENT of the answers; those that left do not " \
-              "count, and answers count from when the latest came") \
+              "count, and answers count from when the latest came, if that is early enough to tell") \
     X(EXPECT, .word = "expect", .value = "NAME=SHARE", .kind = WATCH_EXPECTED, \
       .help = "a replica or group gives this share of all answers: 'v2=10%+-3' with --by version means 7 to 13 %; " \
               "without a margin, it is 5 points; may be given more than once") \

@@ -157,6 +157,7 @@ static const struct attempt {
     {"signal", SYS_kill, {1, 0}},
     {"stop itself", SYS_kill, {WAKEUP, SIGTSTP}},
     {"quit", SYS_kill, {WAKEUP, SIGQUIT}},
+    {"end by another signal", SYS_kill, {WAKEUP, SIGUSR1}},
     {"stop another", SYS_kill, {1, SIGTSTP}},
     {"block signals", SYS_rt_sigprocmask, {SIG_BLOCK, 0, 0, 8}},
     {"kill all", SYS_kill, {-1, SIGKILL}},

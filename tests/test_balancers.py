@@ -227,9 +227,10 @@ def test_few_requests_are_not_lost(balanced: Balanced) -> None:
     """When one is killed while nginx has little to do, so that it learns at once of that by DNS and by a request."""
     with balanced("nginx") as cluster:
         three = ready(cluster)
-        command = [*WATCH, url(cluster), "--rate", "10", "--count", "40", "--jsonl", "--max-errors", "0"]
+        command = [*WATCH, url(cluster), "--rate", "10", "--count", "40", "--timeout", f"{PATIENCE:g}s"]
         for _ in range(4):
-            with subprocess.Popen(command, stdout=subprocess.PIPE, env=clean_environment()) as watch:
+            line = [*command, "--jsonl", "--max-errors", "0"]
+            with subprocess.Popen(line, stdout=subprocess.PIPE, env=clean_environment()) as watch:
                 for _ in range(5):
                     watch.stdout.readline()
                 podman("kill", cluster.container("web", 2))

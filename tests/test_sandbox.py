@@ -51,8 +51,8 @@ OF_THE_PARENT = "fork|clone|write elsewhere|listen|block signals"
 OTHER_ARGUMENTS_OF_THE_PARENT = (
     "ask for an option|pair of another kind|pair of another family|executable memory|memory over memory|"
     "make executable|clone into a new user namespace|clone into new namespaces|"
-    "thread|signal|stop itself|quit|stop another|kill all|kill the group|set a handler|be dumpable|"
-    "change the memory map|be traceable|limits|limits of another|another filter"
+    "thread|signal|stop itself|quit|end by another signal|stop another|kill all|kill the group|set a handler|"
+    "be dumpable|change the memory map|be traceable|limits|limits of another|another filter"
 )
 NOTHING = (
     "socket|connect|connect the listener|bind|accept with an address|send a message|send messages|send directly|"
@@ -61,7 +61,7 @@ NOTHING = (
 )
 OF_THE_WATCH = (
     "send|send with a high half|receive|receive with an address|discard|accept|watch|watch more|unwatch|wait|wake|"
-    "close|write elsewhere|connect|connect the listener|stop itself|quit|block signals"
+    "close|write elsewhere|connect|connect the listener|stop itself|quit|end by another signal|block signals"
 )
 ATTACKS = "execve|execveat|ptrace|unshare|setns|bpf|mount|process_vm_writev"
 

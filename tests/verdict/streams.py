@@ -199,6 +199,15 @@ def scenes() -> dict[str, list[Sample]]:
             [sample._replace(started=1) for sample in three],
             lambda at, place: Sample(at, place % 3, started=2 if place % 3 == 0 else 1),
         ),
+        "a failure that is no longer kept": [
+            Sample(2 * place, None, 503)
+            if place == 1000
+            else Sample(2 * place, 2 if place in range(50, 1250, 100) else place * 7 % 11 % 2)
+            for place in range(3100)
+        ],
+        "one restarts again and again": [
+            Sample(100 * place, place % 3, started=1 + place // 10 * (place % 3 == 0)) for place in range(90)
+        ],
         "weights change": [
             *drawn([9, 1], 300, 11),
             *(sample._replace(at=sample.at + 60_000) for sample in drawn([1, 1], 300, 12)),

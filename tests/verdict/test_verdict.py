@@ -136,15 +136,13 @@ def test_a_replica_is_known_by_its_failures_alone() -> None:
 
 def test_a_failure_that_is_no_longer_kept_names_nobody() -> None:
     """So many samples have followed within five seconds, in which a replica that rarely answers fell silent."""
-    rare = range(50, 1250, 100)
-    stream = [Sample(2 * place, 2 if place in rare else place * 7 % 11 % 2) for place in range(3100)]
-    stream[1000] = Sample(2000, None, 503)
-    [look] = judge(stream, [Look(3100, 6200)])
+    stream = scenes()["a failure that is no longer kept"]
+    [look] = judge(stream, [Look(len(stream), 6200)])
     assert look.headline == "web-3 may be gone"
 
 
 def test_one_that_restarts_again_and_again_is_one() -> None:
-    stream = [Sample(100 * place, place % 3, started=1 + place // 10 * (place % 3 == 0)) for place in range(90)]
+    stream = scenes()["one restarts again and again"]
     [look] = judge(stream, each(stream, len(stream)))
     assert look.headline == "web-1 has restarted"
 

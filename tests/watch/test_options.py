@@ -104,6 +104,8 @@ def test_bad_use(arguments: list[str]) -> None:
         "v2=10%-3",
         "v2=0.5",
         "v2>=10%",
+        "v2<=10%",
+        "v1=90,v2=10",
         "v1=90%,v2=10%",
     ],
 )

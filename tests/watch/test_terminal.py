@@ -177,11 +177,12 @@ def test_stopped_and_continued(web_lone: int, terminal: Callable[..., Terminal])
     assert shown.end() == 0
 
 
-def test_quit(web_lone: int, terminal: Callable[..., Terminal]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_that_ends_it_at_once(number: int, web_lone: int, terminal: Callable[..., Terminal]) -> None:
     shown = terminal(f"http://127.0.0.1:{web_lone}", "--rate", 50)
     shown.read_until(lambda text: "web-lone" in text)
-    os.kill(shown.process.pid, signal.SIGQUIT)
-    assert shown.read_to_end() == -signal.SIGQUIT
+    os.kill(shown.process.pid, number)
+    assert shown.read_to_end() == -number
     assert LEFT in shown.text
     assert shown.text.rpartition("\x1b[?25")[2][0] == "h"
 

@@ -267,7 +267,7 @@ const beginSegment = (evidence, change, source, now) => {
   Object.assign(evidence, newSegment());
   if (change == "came" && !evidence.hasSettled) return;  // at first, everybody comes
   if (change != evidence.change || now - evidence.changedAt >= CHANGE_SHOWN) evidence.changed = new Set();
-  evidence.changed.add(source);  // it may restart again and again
+  if (source !== null) evidence.changed.add(source);  // it may restart again and again
   Object.assign(evidence, { change, changeSource: source, changedAt: now });
 };
 

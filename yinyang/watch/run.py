@@ -92,6 +92,7 @@ async def _watch(options: WatchOptions, sampler: Sampler) -> int:
     received = _on_signals(give_up)
 
     def on_sample(sample: Sample) -> None:
+        now()  # the first request that waits may have begun before this one
         led_by = (sample.connection, sample.cookie_of)
         tally.add(sample.start, sample.end, sample.replica, sample.failure, *led_by)
         if options.jsonl:

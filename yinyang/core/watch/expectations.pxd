@@ -126,16 +126,21 @@ cdef inline LeastShare least_share(const Tally *t) noexcept nogil:
             least.total += t.groups[group].present
             if least.group < 0 or t.groups[group].present < t.groups[least.group].present:
                 least.group = group
-    if least.total == 0:
+    if t.answers_without_cookie == 0:
         least.group = -1
-    least.share = -1 if least.group < 0 else <double>t.groups[least.group].present / <double>least.total
+    least.share = -1 if least.group < 0 else 0
+    if least.total:
+        least.share = <double>t.groups[least.group].present / <double>least.total
     return least
 
 
 cdef inline bint comes_too_late(const Tally *t) noexcept nogil:
     """Whether the latest came so shortly before the end that its share cannot be told from the least one."""
-    cdef int64_t total = least_share(t).total
-    return total > 0 and <double>total * t.options.min_share < ENOUGH_ANSWERS and 2 * total <= t.answers_without_cookie
+    cdef LeastShare least = least_share(t)
+    return (
+        least.group >= 0 and <double>least.total * t.options.min_share < ENOUGH_ANSWERS
+        and 2 * least.total <= t.answers_without_cookie
+    )
 
 
 cdef inline int answering_count(const Tally *t) noexcept nogil:

@@ -20,7 +20,7 @@ cdef inline void text_watch_metrics(Text *text, const Tally *t, int64_t now) noe
     metrics_failures(text, t)
     metrics_latencies(text, t)
     metrics_head(text, "yinyang_watch_longest_gap_seconds", "gauge",
-                 "the longest time without an answer around failures")
+                 "the longest time without an answer, around failures or while requests wait")
     text_string(text, "yinyang_watch_longest_gap_seconds ")
     text_decimal(text, <double>max(0, gap_longest(t, now)) / US_PER_SECOND, 6)
     text_string(text, "\n")

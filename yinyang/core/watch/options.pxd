@@ -1,7 +1,7 @@
 """The options of the watch, read from the command line; csrc/watch_options.h is their table."""
 
 from libc.stdint cimport int64_t
-from libc.string cimport memset, strchr, strcmp, strlen, strncmp, strstr
+from libc.string cimport memchr, memset, strcmp, strlen, strncmp
 
 from ..config.config cimport text_alternatives, word_parse
 from ..text.argument cimport argument_names, argument_value
@@ -380,8 +380,8 @@ cdef inline bint expected_parse(WantedShare *wanted, const char *value) noexcept
         sign -= 1
     if sign[0] != b'=' or not name_parse(&wanted.name, value, sign):
         return False
-    if strstr(value, "%,") != NULL or ((sign - 1)[0] == b'>' and strchr(value, b'<') == NULL):
-        return False  # `v1=90%,v2=10%` is two, and `v2>=10%` is for --until
+    if has_list(value, sign) or has_comparison(value, sign):
+        return False
     pos = sign + 1
     wanted.share = percent_parse(&pos, True)
     wanted.margin = DEFAULT_MARGIN
@@ -391,6 +391,17 @@ cdef inline bint expected_parse(WantedShare *wanted, const char *value) noexcept
             return False
         wanted.margin = percent_parse(&pos, False)
     return wanted.share >= 0 and wanted.margin >= 0 and pos[0] == 0
+
+
+cdef inline bint has_list(const char *begin, const char *end) noexcept nogil:
+    """Whether a name is several, as in `v1=90%,v2=10%`, of which each needs an option of its own."""
+    cdef const char *pos = <const char *>memchr(begin, b'=', end - begin)
+    return pos != NULL and memchr(pos, b',', end - pos) != NULL
+
+
+cdef inline bint has_comparison(const char *begin, const char *end) noexcept nogil:
+    """Whether a name ends with what belongs to the sign behind it, as in `v2>=10%`, which is for --until."""
+    return (end - 1)[0] == b'<' or ((end - 1)[0] == b'>' and memchr(begin, b'<', end - begin) == NULL)
 
 
 cdef inline const char *skip_margin_sign(const char *pos) noexcept nogil:

@@ -110,7 +110,8 @@ cdef inline void watch_write_junit(Watch *w, int64_t now) noexcept nogil:
 cdef inline void watch_print(Watch *w, Output *output, int what, int64_t now) noexcept nogil:
     """Write a text about what is known now."""
     cdef Text text
-    watch_note_waits(w)
+    if not w.is_over:  # else all that waited is given up
+        watch_note_waits(w)
     if not page_open(&w.page, &text):
         return
     watch_render(w, &text, what, now)

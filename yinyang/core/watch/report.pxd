@@ -26,7 +26,8 @@ The object of --json has these keys. Times are in seconds, shares from 0 to 1, a
         failures                        number of failures that named one of its replicas in X-Served-By
     failures      number of failures of each kind: "refused", "timed out", "reset", "closed", "status 502",
                   "not whoami", ...
-    gap           time without an answer around failures: "latest" and "longest"; null if nothing failed
+    gap           time without an answer, around failures or while requests wait: "latest" and "longest"; null if
+                  there was none
     latency       "p50" and "p99" of the answers, right to 1 %
     verdict
         kind      one of those in docs/verdict.md, such as "failing", "turns", "even" or "weighted"
@@ -351,7 +352,7 @@ cdef inline void text_figures(Text *text, const Tally *t, int64_t now, const cha
 
 
 cdef inline void text_gap(Text *text, const Tally *t, int64_t now) noexcept nogil:
-    """How long there was no answer around failures, of which there are some."""
+    """How long there was no answer; there was a gap."""
     text_string(text, "gap ")
     text_decimal(text, <double>gap_latest(t, now) / US_PER_SECOND, 2)
     text_string(text, " s, longest ")

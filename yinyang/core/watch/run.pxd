@@ -41,7 +41,7 @@ from .state cimport (
     EXIT_FAILS, EXIT_HOLDS, EXIT_SIGNAL, EXIT_WRONG, MODE_LINES, MODE_NOTHING, MODE_SAMPLES, MODE_SCREEN,
     WATCH_MESSAGE_MAX, Watch, watch_end, watch_note_waits
 )
-from .tally cimport tally_add, tally_end, tally_open
+from .tally cimport STALL_LEAST, tally_add, tally_end, tally_open
 from .terminal cimport terminal_begin, terminal_end, terminal_open
 from .url cimport Url, url_parse
 from .writer cimport FORM_PLAIN, Writer, write_bytes
@@ -341,6 +341,8 @@ cdef inline void watch_on_sample(void *context, const WatchSample *sample, const
     w.has_answered = w.has_answered or sample.is_answer
     if not w.has_answered and w.url.user.bytes == NULL and watch_needs_login(w, sample, answer):
         return
+    if sample.end - w.tally.last_answer > STALL_LEAST:
+        watch_note_waits(w)  # the first of them may have begun before this one
     tally_add(&w.tally, sample)
     if w.mode == MODE_SAMPLES:
         w.sample = sample

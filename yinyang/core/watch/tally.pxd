@@ -662,13 +662,14 @@ cdef inline void tally_naming(const Tally *t, Naming *naming, Name *names) noexc
 
 cdef inline void gap_add(Tally *t, const WatchSample *sample) noexcept nogil:
     """A request was answered, or failed; a little earlier than the one before, at times."""
+    cdef int64_t since = max(t.last_answer, min(sample.start, t.waiting_since) if t.waiting else sample.start)
     if not sample.is_answer:
         t.is_failing = True
         return
     if t.is_failing:
         gap_note(t, sample.end - t.last_answer)
-    elif is_gap(t, sample.end - max(t.last_answer, sample.start)):
-        gap_note(t, sample.end - max(t.last_answer, sample.start))
+    elif is_gap(t, sample.end - since):
+        gap_note(t, sample.end - since)
     t.last_answer = max(sample.end, t.last_answer)
     t.is_failing = False
 
