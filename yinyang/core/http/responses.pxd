@@ -25,6 +25,7 @@ cdef extern from "messages.h" nogil:
     const char *reason_of(int code)
 
 cdef extern from "routes.h" nogil:
+    const char *NO_CACHE  # the field
     enum:
         PREBUILT
         RENDERED

@@ -7,12 +7,9 @@ stores it, or each of these requests would be answered with the same page.
 from libc.stdint cimport int64_t
 
 from ..http.parser cimport METHOD_HEAD, TARGET_KEPT
-from ..http.responses cimport ROUTE_PAGE, Response, Responses, routes, variant_of
+from ..http.responses cimport NO_CACHE, ROUTE_PAGE, Response, Responses, routes, variant_of
 from ..text.buffer cimport Text, llu, number_parse, text_format, text_open, text_put, text_string
 from .request cimport Request, request_value
-
-cdef extern from "routes.h" nogil:
-    const char *NO_CACHE
 
 cdef enum:
     EVERY_MAX = 3600  # s

@@ -8,10 +8,10 @@ from libc.stdint cimport uint32_t, uint8_t
 
 from ..http.parser cimport ERROR_COUNT, FLAG_ASTERISK, FLAG_UNCLEAN, METHOD_OPTIONS, Parser, STATE_QUERY, TARGET_KEPT
 from ..http.responses cimport (
-    ENDS, ENDS_UNLESS_ASKED, KEEPS, PAGE_COPIES, PLAIN, PREBUILT, ROUTE_BURN, ROUTE_COUNT, ROUTE_DELAY, ROUTE_DISABLE,
-    ROUTE_ENABLE, ROUTE_FAULTS_OFF, ROUTE_FAULTS_ON, ROUTE_PAGE, Responses, Route,
-    VARIANT_CLOSE, VARIANT_KEEP_ALIVE, response_begin_prebuilt, response_end_prebuilt, response_prebuild_error,
-    response_repeat, responses_allocate, route_of, routes
+    ENDS, ENDS_UNLESS_ASKED, KEEPS, NO_CACHE, PAGE_COPIES, PLAIN, PREBUILT, ROUTE_BURN, ROUTE_COUNT, ROUTE_DELAY,
+    ROUTE_DISABLE, ROUTE_ENABLE, ROUTE_FAULTS_OFF, ROUTE_FAULTS_ON, ROUTE_PAGE, Responses, Route, VARIANT_CLOSE,
+    VARIANT_KEEP_ALIVE, response_begin_prebuilt, response_end_prebuilt, response_prebuild_error, response_repeat,
+    responses_allocate, route_of, routes
 )
 from ..identity.page cimport page_render
 from ..identity.replica cimport ABOUT_VERSION, Replica
@@ -49,7 +49,6 @@ cdef extern from "routes.h" nogil:
         ROUTE_REDIRECT
         ROUTE_WALL
         ROUTE_WHOAMI
-    const char *NO_CACHE
     const char *PLAIN_TEXT "\"Content-Type: text/plain; charset=utf-8\\r\\n\""
 
 cdef enum:

@@ -80,9 +80,16 @@ cdef inline Expectation expectation_find(const WatchOptions *options, int number
 
 # ---- whether they hold --------------------------------------------------------------------------------------------
 
+cdef struct LeastShare:  # of those that are there
+    int group  # the one that has it; -1: nobody has answered
+    double share
+    int64_t total  # answers
+
+
 cdef inline bint expectation_holds(const Tally *t, int number, int64_t now) noexcept nogil:
     """Whether what was expected and what was seen agree; `now` in us."""
     cdef Expectation one = expectation_find(t.options, number)
+    cdef LeastShare least
     if one.kind == EXPECTED_ANSWER:
         return t.answers > 0 or (t.samples == 0 and gap_longest(t, now) == NOT_GIVEN)
     if one.kind == EXPECTED_REPLICAS:
@@ -94,7 +101,8 @@ cdef inline bint expectation_holds(const Tally *t, int number, int64_t now) noex
     if one.kind == EXPECTED_P99:
         return 0 <= latency_quantile(t, 0.99) <= t.options.max_p99
     if one.kind == EXPECTED_LEAST_SHARE:
-        return least_share(t).share >= t.options.min_share or comes_too_late(t)
+        least = least_share(t)
+        return least.share >= t.options.min_share or comes_too_late(t, least)
     if one.kind == EXPECTED_SHARE:
         return share_holds(t, one.wanted)
     return t.goal_reached != NOT_GIVEN
@@ -107,12 +115,6 @@ cdef inline bint expectations_hold(const Tally *t, int64_t now) noexcept nogil:
         if not expectation_holds(t, number, now):
             return False
     return True
-
-
-cdef struct LeastShare:  # of those that are there
-    int group  # the one that has it; -1: nobody has answered
-    double share
-    int64_t total  # answers
 
 
 cdef inline LeastShare least_share(const Tally *t) noexcept nogil:
@@ -134,9 +136,8 @@ cdef inline LeastShare least_share(const Tally *t) noexcept nogil:
     return least
 
 
-cdef inline bint comes_too_late(const Tally *t) noexcept nogil:
+cdef inline bint comes_too_late(const Tally *t, LeastShare least) noexcept nogil:
     """Whether the latest came so shortly before the end that its share cannot be told from the least one."""
-    cdef LeastShare least = least_share(t)
     return (
         least.group >= 0 and <double>least.total * t.options.min_share < ENOUGH_ANSWERS
         and 2 * least.total <= t.answers_without_cookie
@@ -322,7 +323,7 @@ cdef inline void write_least_share(const Writer *w, const Tally *t) noexcept nog
     if least.group < 0:
         write_string(w, "no answer")
         return
-    if comes_too_late(t):
+    if comes_too_late(t, least):
         write_string(w, "too few to tell: ")
         text_count(w.text, least.total, "answer", "answers")
         write_string(w, " since the latest came")
