@@ -483,16 +483,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 missing("root", "only root may do what it does")
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks, and pytest-xdist reads those
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `-n 2 --dist loadgroup` of pytest-xdist, one process has all that is done with clusters of containers, which
     share names and networks, one all servers in containers of their own, and one all tests of a proxy of one kind,
     whose connections are counted in the end."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            given = item.callspec.params if hasattr(item, "callspec") else {}
-            if item.get_closest_marker("containers"):
-                group = "contained" if given.get("shape") == "container" else "containers"
-                item.add_marker(pytest.mark.xdist_group(group))
-            elif "proxy" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(f"proxy {given.get('proxy')}"))
+    for item in items:
+        given = item.callspec.params if hasattr(item, "callspec") else {}
+        fixtures = getattr(item, "fixturenames", ())
+        if "shape" in fixtures or "watch" in fixtures:
+            item.add_marker("program")
+        if not config.pluginmanager.hasplugin("xdist"):
+            continue
+        if item.get_closest_marker("containers"):
+            group = "contained" if given.get("shape") == "container" else "containers"
+            item.add_marker(pytest.mark.xdist_group(group))
+        elif "proxy" in fixtures:
+            item.add_marker(pytest.mark.xdist_group(f"proxy {given.get('proxy')}"))

@@ -67,7 +67,8 @@ class View:
         tally, now = self._tally, self._now
         text = Text(overflow="ellipsis", no_wrap=True)
         text.append(f"{format_clock(now - tally.begin)} ", style="bold")
-        text.append(f"{tally.samples} samples, {tally.current_rate(now):.1f}/s, {tally.errors} failed ")
+        samples = "1 sample" if tally.samples == 1 else f"{tally.samples} samples"
+        text.append(f"{samples}, {tally.current_rate(now):.1f}/s, {tally.errors} failed ")
         return text.append(self._title, style="dim")
 
     def _table(self, groups: "list[_Group]", width: int, room: int) -> Table:

@@ -60,7 +60,7 @@ from ..text.calendar cimport stamp_render
 from ..text.decimal cimport text_decimal, text_json_number, text_significant
 from ..verdict.evidence cimport SOURCES_MAX
 from ..verdict.verdict cimport Verdict
-from ..verdict.words cimport Name, Naming, text_detail, text_headline, verdict_kind
+from ..verdict.words cimport Name, Naming, text_count, text_detail, text_headline, verdict_kind
 from .expectations cimport expectation_count, expectation_holds, write_expected, write_seen
 from .groups cimport by_word
 from .options cimport NOT_GIVEN, WatchOptions
@@ -298,7 +298,8 @@ cdef inline void text_summary_line(Text *text, const Tally *t, int64_t now) noex
     cdef Naming naming
     cdef Verdict verdict
     text_decimal(text, <double>(now - t.begin) / US_PER_SECOND, 0)
-    text_format(text, " s: %llu samples, ", <llu>t.samples)
+    text_string(text, " s: ")
+    text_count(text, t.samples, "sample, ", "samples, ")
     text_decimal(text, rate_current(t, now), 1)
     text_string(text, "/s; ")
     text_shares(text, t)

@@ -16,7 +16,7 @@ from ..verdict.evidence cimport SOURCES_MAX, TIE_NONE
 from ..verdict.verdict cimport (
     STATE_DOWN, STATE_FAILING, STATE_FINE, SPREAD_EVEN, SPREAD_TURNS, Verdict
 )
-from ..verdict.words cimport Name, Naming, text_detail, text_headline
+from ..verdict.words cimport Name, Naming, text_count, text_detail, text_headline
 from .report cimport text_figures
 from .sample cimport BY_REPLICA, LABEL_MAX, Label, US_PER_SECOND
 from .tally cimport (
@@ -382,7 +382,7 @@ cdef inline void draw_header(Canvas *c, const Tally *t, int64_t now) noexcept no
     canvas_rest(c, words, text.length)
     canvas_unstyle(c)
     text_open(&text, words, sizeof(words))
-    text_format(&text, "%llu samples, ", <llu>t.samples)
+    text_count(&text, t.samples, "sample, ", "samples, ")
     text_decimal(&text, rate_current(t, now), 1)
     text_format(&text, "/s, %llu failed ", <llu>(t.samples - t.answers))
     canvas_rest(c, words, text.length)
