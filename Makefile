@@ -104,7 +104,7 @@ $(addprefix $(KUBERNETES)/,rollouts-controller flagger) &: tools/rollout-control
 bench: dev ## compare what a request costs, with other servers (benchmarks/README.md)
 	$(BIN)/python -m benchmarks.compare $(OPTIONS)
 
-atlas: dev ## play the scenes of docs/atlas.md behind five balancers, in a quarter of an hour (root); OPTIONS="--scenes 'kill -9'" chooses
+atlas: dev ## play the scenes of docs/atlas.md behind five balancers, in ten minutes (root); OPTIONS="--scenes 'kill -9'" chooses
 	$(BIN)/pip install -q -r tests/requirements-proxies.txt
 	$(BIN)/python -m benchmarks.atlas $(OPTIONS)
 

@@ -57,7 +57,8 @@ def said(cells: Sequence[Cell]) -> tuple[str, str]:
     found = [cell["said"] for cell in cells if cell["said"]]
     if 2 * len(found) <= len(cells):
         return "never", ""
-    samples = ranged([one["samples"] for one in found], whole, " samples")
+    counts = [one["samples"] for one in found]
+    samples = ranged(counts, whole, " sample" if max(counts) == 1 else " samples")
     seconds = ranged([one["seconds"] for one in found], lambda value: f"{value:.1f}", " s")
     return f"{samples}, {seconds}", found[0]["headline"]
 
