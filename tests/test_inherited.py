@@ -36,6 +36,7 @@ MASKED = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, signa
 IGNORING = "import os, signal, sys; [signal.signal(n, signal.SIG_IGN) for n in (15, 17, 27)]; "
 EXECUTE = "os.execv(sys.argv[1], sys.argv[1:])"
 NO_PROC = 'mount -t tmpfs none /proc && exec "$@"'
+WITHOUT_PROC = pytest.param(False, id="without_proc", marks=pytest.mark.needs("root", "unshare"))
 NO_DEV = 'mount -t tmpfs none /dev && exec "$@" <&- >&- 2>&-'
 
 
@@ -71,7 +72,7 @@ def read_everything(fd: int, into: list[bytes]) -> None:
         pass
 
 
-@pytest.mark.parametrize("has_proc", [True, pytest.param(False, marks=pytest.mark.needs("root", "unshare"))])
+@pytest.mark.parametrize("has_proc", [True, WITHOUT_PROC])
 def test_a_terminal_that_is_stopped_holds_up_nothing(
     has_proc: bool, shape: Shape, terminal: tuple[int, int], tmp_path: Path
 ) -> None:
@@ -101,7 +102,7 @@ def test_a_terminal_that_is_stopped_holds_up_nothing(
         reader.join(PATIENCE)
 
 
-@pytest.mark.parametrize("has_proc", [True, pytest.param(False, marks=pytest.mark.needs("root", "unshare"))])
+@pytest.mark.parametrize("has_proc", [True, WITHOUT_PROC])
 def test_a_terminal_whose_other_side_does_not_read(
     has_proc: bool, shape: Shape, terminal: tuple[int, int], tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from conftest import PATIENCE, ROOT, compiled, missing
 def test_scans(options: tuple[str, ...], tmp_path: Path) -> None:
     if not (ROOT / "csrc/simd_scan.h").exists():
         missing("static", "there is no source tree to build it from")
-    program = compiled("scans.c", tmp_path, "-Wextra", "-Werror", *options)
+    program = compiled("scans.c", tmp_path, "-O2", "-Wextra", "-Werror", *options)
     line = [*shlex.split(os.environ.get("RUN_WITH", "")), str(program)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=False)
     how, *differences = done.stdout.splitlines()
