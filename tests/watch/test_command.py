@@ -83,9 +83,8 @@ def test_expectations(web_lone: int, watch: Watch) -> None:
     ]
     done = watch(url, "--count", 5, "--rate", 100, "--expect-replicas", 2, PYTHONIOENCODING="ascii", LC_ALL="C")
     assert [line[:13] for line in done.stderr.splitlines()] == ["ok   expected", "FAIL expected"]
-    done = watch(
-        f"{url}/elsewhere?/whoami", "--count", 1, *held, "--max-gap", "1ms"
-    )  # the query is passed on, and is no path
+    # The query is passed on, and is no path.
+    done = watch(f"{url}/elsewhere?/whoami", "--count", 1, *held, "--max-gap", "1ms")
     assert done.returncode == 1
     assert done.stderr.count("\u2717") == 5
 
