@@ -304,6 +304,13 @@ def build_image(name: str, *options: str) -> str:
     return name
 
 
+def archive(image: str, name: str, folder: Path) -> Path:
+    """An image of Podman as a file, under another name."""
+    path = folder / f"{name.rpartition('/')[2].replace(':', '-')}.tar"
+    podman("push", "--quiet", image, f"docker-archive:{path}:{name}")
+    return path
+
+
 @pytest.fixture(scope="session")
 def image_program(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of the program of the image, taken out of it."""

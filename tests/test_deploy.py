@@ -430,48 +430,6 @@ def test_compose_with_a_balancer_of_connections(cluster: Cluster, image: str) ->
     assert found["verdict"]["kind"] == "sticky by connection"
 
 
-# ---- Swarm ----------------------------------------------------------------------------------------------------------
-
-
-def test_the_pipeline_updates_the_stack_as_it_says() -> None:
-    """The options of the pipeline's update are those of the stack, and its service has the name that the file tells."""
-    yaml = module("yaml", "kubernetes-validate")
-    [(name, service)] = yaml.safe_load(STACK.read_text())["services"].items()
-    update = next(line for line in yaml.safe_load(PIPELINE.read_text())["deploy"]["script"] if "service update" in line)
-    options = dict(re.findall(r"--update-([a-z-]+) (\S+)", update))
-    assert {key.replace("-", "_"): value for key, value in options.items()}.items() <= service["deploy"][
-        "update_config"
-    ].items()
-    assert f"The service is yinyang_{name} (DEPLOY_SERVICE" in STACK.read_text()
-    assert service["healthcheck"]["test"] == [
-        "CMD",
-        *json.loads(re.search(r"HEALTHCHECK.* CMD (.+)", DOCKERFILE.read_text())[1]),
-    ]
-
-
-@pytest.mark.needs("docker")
-def test_docker_takes_the_stack() -> None:
-    """The command alone reads it, without an engine; and wants to know the image."""
-    read = [needs("docker"), "stack", "config", "--compose-file", str(STACK)]
-    done = subprocess.run(
-        read, check=False, capture_output=True, text=True, env=clean_environment() | {"IMAGE": "a/b:1"}
-    )
-    assert done.returncode == 0, done.stderr
-    assert "image: a/b:1" in done.stdout
-    assert subprocess.run(read, check=False, capture_output=True, env=clean_environment()).returncode != 0
-
-
-@pytest.mark.containers
-def test_replica_of_the_stack(engine: None, image: str) -> None:
-    """One container as the stack describes it: it serves, and is healthy by the stack's own check."""
-    with composed(image, up=["--scale", "web=1"], file=STACK, IMAGE=image) as cluster:
-        cluster.wait_for({cluster.host("web", 1)})
-        podman("healthcheck", "run", cluster.container("web", 1))
-        [running] = json.loads(podman("inspect", cluster.container("web", 1)))
-        assert (running["HostConfig"]["ReadonlyRootfs"], running["HostConfig"]["Memory"]) == (True, 16 << 20)
-        assert running["EffectiveCaps"] is None
-
-
 # ---- systemd --------------------------------------------------------------------------------------------------------
 
 

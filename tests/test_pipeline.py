@@ -166,7 +166,9 @@ def test_version_that_is_not_dated(clone: Path) -> None:
 SWARM = """#!/bin/sh
 echo "docker $*" >>"$TOLD"
 [ "$1" != login ] || cat >>"$TOLD"
+[ "$1 $2" != "service inspect" ] || echo "$RUNS"
 """
+UPDATE = "docker service update --detach=false --with-registry-auth "
 
 
 @pytest.fixture
@@ -187,19 +189,34 @@ def swarm(tmp_path: Path) -> dict[str, str]:
         "CI_COMMIT_SHA": "abc",
         "DEPLOY_SERVICE": "web",
         "DEPLOY_HOST": "ssh://manager.example",
+        "RUNS": "registry.example/yinyang:abc@sha256:123",
     }
+
+
+def commands(swarm: dict[str, str]) -> list[str]:
+    return [line for line in Path(swarm["TOLD"]).read_text().splitlines() if line.startswith("docker")]
 
 
 def test_deployment_that_answers(swarm: dict, shared_replica: Replica, tmp_path: Path) -> None:
     needs("wget")
     url = f"http://127.0.0.1:{shared_replica.port}/"
     done = run_job("deploy", tmp_path, **swarm, DEPLOY_URL=url)
-    told = Path(swarm["TOLD"]).read_text().splitlines()
-    assert (done.returncode, len([line for line in told if line.startswith("docker")])) == (0, 2), done.stderr
-    assert told[0] == "docker login --username user --password-stdin registry.example"
-    assert told[1] == "secret"  # by a pipe: an argument could be seen
-    assert told[-1].startswith("docker service update --detach=false --with-registry-auth ")
-    assert told[-1].endswith("--image registry.example/yinyang:abc web")
+    assert done.returncode == 0, done.stderr
+    login, update, inspect = commands(swarm)
+    assert login == "docker login --username user --password-stdin registry.example"
+    assert "\nsecret\n" in Path(swarm["TOLD"]).read_text()  # by a pipe: an argument could be seen
+    assert update.startswith(UPDATE)
+    assert update.endswith("--image registry.example/yinyang:abc web")
+    assert inspect.startswith("docker service inspect ")
+
+
+@pytest.mark.parametrize("runs", ["registry.example/yinyang:ab", "registry.example/yinyang:abcd@sha256:123"])
+def test_deployment_that_docker_has_rolled_back(runs: str, swarm: dict, tmp_path: Path) -> None:
+    """Nobody is asked whether they answer: the old replicas do."""
+    done = run_job("deploy", tmp_path, **(swarm | {"RUNS": runs}), DEPLOY_URL="http://127.0.0.1:9/")
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"new replicas were not healthy; the service is back at {runs}\n")
+    assert [line.split()[2] for line in commands(swarm)[1:]] == ["update", "inspect"]
 
 
 def test_deployment_that_does_not_answer(swarm: dict, tmp_path: Path) -> None:
@@ -207,4 +224,4 @@ def test_deployment_that_does_not_answer(swarm: dict, tmp_path: Path) -> None:
     done = run_job("deploy", tmp_path, **swarm, DEPLOY_URL="http://127.0.0.1:9/")
     assert done.returncode == 1
     assert "rolling back" in done.stderr
-    assert Path(swarm["TOLD"]).read_text().splitlines()[-1] == "docker service rollback --detach=false web"
+    assert commands(swarm)[-1] == "docker service rollback --detach=false web"

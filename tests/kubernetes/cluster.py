@@ -12,6 +12,7 @@ namespace, so that none of it is left; only control groups belong to the whole m
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import secrets
@@ -169,6 +170,29 @@ def only_child(pid: int) -> int:
     """The process that a process has started."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
     return int(str(wait_until(lambda: children.read_text().strip(), f"a child of {pid}")))
+
+
+def control_groups() -> list[Path]:
+    """The root of each hierarchy: one, or with version 1 of control groups, one a controller."""
+    if (CONTROL_GROUPS / "cgroup.controllers").exists():
+        return [CONTROL_GROUPS]
+    return sorted({path.resolve() for path in CONTROL_GROUPS.iterdir() if path.is_dir()})
+
+
+def remove_control_groups(name: str) -> None:
+    """Those of processes that have ended, with all below."""
+
+    def removed() -> bool:
+        for controller in control_groups():
+            top = controller / name.lstrip("/")
+            for folder, _, _ in os.walk(top, topdown=False):
+                with contextlib.suppress(OSError):  # busy until the kernel has taken the last process out
+                    os.rmdir(folder)
+            if top.exists():
+                return False
+        return True
+
+    wait_until(removed, "control groups to be empty")
 
 
 class Namespaces:
@@ -366,7 +390,7 @@ class Cluster:
         script += "".join(f"ip route add 10.124.{other}.0/24 via 10.123.0.1{other}; " for other in others)
         node.run("sh", "-ec", script)
         cgroup = f"{self.cgroup}/{name}"
-        for controller in self.control_groups():
+        for controller in control_groups():
             (controller / cgroup.lstrip("/")).mkdir(parents=True, exist_ok=True)
             for file, weight in WEIGHTS.items():
                 if (weighed := controller / self.cgroup.lstrip("/") / file).exists():
@@ -383,14 +407,13 @@ class Cluster:
         for program, text in files.items():
             paths[program].write_text(text)
         self.start_program(f"containerd-{name}", node, needs("containerd"), "--config", str(paths["containerd"]))
-        ctr = [needs("ctr"), "--namespace=k8s.io", "images"]
+        listing = node.enter("ctr", "--namespace=k8s.io", "images", "list")
         self.wait_for(
             f"containerd-{name}",
-            lambda: subprocess.run(node.enter(*ctr, "list"), check=False, capture_output=True).returncode == 0,
+            lambda: subprocess.run(listing, check=False, capture_output=True).returncode == 0,
             "containerd",
         )
-        for archive in images:
-            node.run(*ctr, "import", "--snapshotter=native", str(archive))
+        self.import_images(images, node)
         self.start_program(
             f"kubelet-{name}",
             node,
@@ -403,6 +426,11 @@ class Cluster:
             node,
             *(str(self.program), "kube-proxy", f"--config={paths['kube-proxy']}", f"--hostname-override={name}"),
         )
+
+    @staticmethod
+    def import_images(archives: Sequence[Path], *nodes: Namespaces) -> None:
+        for node, archive in itertools.product(nodes, archives):
+            node.run("ctr", "--namespace=k8s.io", "images", "import", "--snapshotter=native", str(archive))
 
     def start_metrics_server(self) -> None:
         """Beside the control plane, as it needs no more than its API; ready when it knows both nodes."""
@@ -430,13 +458,6 @@ class Cluster:
         status = Path(f"/proc/{pid}/status").read_text()
         return int(next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[-1])
 
-    @staticmethod
-    def control_groups() -> list[Path]:
-        """The root of each hierarchy: one, or with version 1 of control groups, one a controller."""
-        if (CONTROL_GROUPS / "cgroup.controllers").exists():
-            return [CONTROL_GROUPS]
-        return sorted({path.resolve() for path in CONTROL_GROUPS.iterdir() if path.is_dir()})
-
     def stop(self) -> None:
         """End all processes, and remove what the kernel keeps for the whole machine."""
         if init := self.running.get("init"):
@@ -447,18 +468,7 @@ class Cluster:
         for process in self.running.values():
             process.wait(PATIENCE)
         self.running.clear()
-
-        def removed() -> bool:
-            for controller in self.control_groups():
-                top = controller / self.cgroup.lstrip("/")
-                for folder, _, _ in os.walk(top, topdown=False):
-                    with contextlib.suppress(OSError):  # busy until the kernel has taken the last process out
-                        os.rmdir(folder)
-                if top.exists():
-                    return False
-            return True
-
-        wait_until(removed, "control groups to be empty")
+        remove_control_groups(self.cgroup)
 
     # ---- its users --------------------------------------------------------------------------------------------------
 
@@ -474,7 +484,12 @@ class Cluster:
         return done.stdout
 
     def apply(self, objects: list[dict]) -> None:
-        self.kubectl("apply", "--filename=-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+        self.kubectl(
+            "apply",
+            "--server-side",
+            "--filename=-",
+            given=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}),
+        )
 
     def try_kubectl(self, *arguments: str) -> str:
         """What it prints, whether it succeeds or not."""

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import LACKS, PATIENCE, ROOT, build_image, missing, needs, podman, wait_until, what_containers_lack
+from conftest import LACKS, PATIENCE, ROOT, archive, build_image, missing, needs, wait_until, what_containers_lack
 
 from kubernetes.cluster import IMAGE, LATER, NETWORKS, PAUSE, Cluster
 from kubernetes.record import Record
 from kubernetes.workload import DEPLOYMENT, RATE, Watch, Workload
 
 PROGRAMS = Path(os.environ.get("YINYANG_KUBERNETES", ROOT / "build/kubernetes"))
-BUILT = ("kubernetes", "coredns", "metrics-server", "rollouts-controller", "flagger")
+BUILT = ("kubernetes", "coredns", "metrics-server", "rollouts-controller", "flagger", "k6-operator")
 KUBECTL = ROOT / "build/kubectl/kubectl"
 CRDS = ROOT / "build/crds"
 TOOLS = "catatonit conntrack containerd ctr etcd ip nft nsenter openssl setpriv sysctl unshare"
@@ -45,13 +45,6 @@ def what_kubernetes_lacks() -> str:
 
 
 LACKS["kubernetes"] = what_kubernetes_lacks
-
-
-def archive(image: str, name: str, folder: Path) -> Path:
-    """An image of Podman as a file, under another name."""
-    path = folder / f"{name.rpartition('/')[2].replace(':', '-')}.tar"
-    podman("push", "--quiet", image, f"docker-archive:{path}:{name}")
-    return path
 
 
 @pytest.fixture(scope="session")
