@@ -83,12 +83,13 @@ wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on anothe
 	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-rerunfailures pytest-xdist hypothesis pillow prometheus-client
 	cd tests && ../build/wheel/bin/pytest -q -p no:cacheprovider -n auto -m $(WITHOUT_TOOLS) $(or $(OPTIONS),.)
 
-CLUSTER = $(addprefix $(KUBERNETES)/,kubernetes coredns metrics-server rollouts-controller flagger)
+CLUSTER = $(addprefix $(KUBERNETES)/,kubernetes coredns metrics-server rollouts-controller flagger k6-operator)
 kubernetes: dev $(CLUSTER) ## try deploy/ on a Kubernetes of two nodes, which it builds (Go, root); OPTIONS chooses tests
 	tools/install-kubectl
 	tools/install-crds
+	tools/install-k6
 	$(BIN)/pip install -q -r tests/requirements-proxies.txt
-	YINYANG_KUBERNETES=$(abspath $(KUBERNETES)) YINYANG_REQUIRE=kubernetes,containers,static,crds,prometheus,traefik \
+	YINYANG_KUBERNETES=$(abspath $(KUBERNETES)) YINYANG_REQUIRE=kubernetes,containers,static,crds,prometheus,traefik,k6 \
 		$(BIN)/pytest -q $(OPTIONS) tests/kubernetes
 $(KUBERNETES)/kubernetes: $(wildcard tools/kubernetes/*)
 	mkdir -p $(@D)
@@ -98,8 +99,8 @@ $(addprefix $(KUBERNETES)/,coredns metrics-server): $(KUBERNETES)/%: $(wildcard 
 	mkdir -p $(@D)
 	cd tools/addons && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(abspath $@) \
 		$$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./coredns tool | grep '/$*$$')
-$(addprefix $(KUBERNETES)/,rollouts-controller flagger) &: tools/rollout-controllers tools/install-crds
-	tools/rollout-controllers $(KUBERNETES)
+$(addprefix $(KUBERNETES)/,rollouts-controller flagger k6-operator) &: tools/controllers tools/install-crds
+	tools/controllers $(KUBERNETES)
 
 bench: dev ## compare what a request costs, with other servers (benchmarks/README.md)
 	$(BIN)/python -m benchmarks.compare $(OPTIONS)

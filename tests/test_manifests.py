@@ -13,12 +13,11 @@ from conftest import ROOT, Replica
 from manifests import DEPLOY, MANIFEST, kustomized, module, parse, run, validate
 
 KUSTOMIZATIONS = sorted(file.parent for file in DEPLOY.rglob("kustomization.yaml"))
-OTHERS = {"kustomization.yaml", "k6-testrun.yaml"}  # of the latter, no registry has the definition
 FILES = sorted(
     file
     for file in DEPLOY.rglob("*.yaml")
     if re.search(r"^kind: ", file.read_text(), re.MULTILINE)
-    and file.name not in OTHERS
+    and file.name != "kustomization.yaml"
     and "templates" not in file.parts
 )
 
