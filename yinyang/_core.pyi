@@ -354,8 +354,8 @@ class Tally:
         """A line for each expectation, with a mark for whether it holds, in ASCII if not `unicode`; then, for `github`,
         a workflow command for each that does not hold. Empty if only the one holds that is always there."""
 
-    def junit(self, now: float) -> str:
-        """The expectations as JUnit XML, to be written in UTF-8."""
+    def junit(self, now: float, problem: str | None = None) -> str:
+        """The expectations as JUnit XML, to be written in UTF-8; or the problem, if the watch could not go on."""
 
 def run_line(options: WatchOptions, at: float) -> str:
     """The first line of --jsonl, without a line feed, which describes the run; core/watch/report.pxd lists its keys.

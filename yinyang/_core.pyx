@@ -707,14 +707,14 @@ cdef enum Told:  # what is told of a watch
 
 cdef struct Telling:
     int64_t now
-    const char *ended  # for TOLD_REPORT
+    const char *reason  # why it ended, for TOLD_REPORT; why it could not go on, for TOLD_JUNIT, or NULL if it could
     int number  # of the expectation
     bint unicode, github  # for TOLD_CLOSING
 
 
 cdef void tell(Text *text, const TallyState *t, int told, const Telling *how) noexcept nogil:
     if told == TOLD_REPORT:
-        text_report(text, t, how.now, how.ended)
+        text_report(text, t, how.now, how.reason)
     elif told == TOLD_LINE:
         text_summary_line(text, t, how.now)
     elif told == TOLD_FIGURES:
@@ -728,7 +728,7 @@ cdef void tell(Text *text, const TallyState *t, int told, const Telling *how) no
     elif told == TOLD_CLOSING:
         text_closing(text, t, how.now, how.unicode, how.github)
     else:
-        text_junit(text, t, how.now)
+        text_junit(text, t, how.now, how.reason)
 
 
 cdef str told_text(const TallyState *t, int told, const Telling *how):
@@ -897,11 +897,11 @@ cdef class Tally:
     def goal_reached(self):
         return seconds_or_none(self._state.goal_reached)
 
-    cdef str _told(self, int told, double now, const char *ended=NULL, int number=0, bint unicode=False,
+    cdef str _told(self, int told, double now, const char *reason=NULL, int number=0, bint unicode=False,
                    bint github=False):
         cdef Telling how
         how.now = microseconds(now)
-        how.ended = ended
+        how.reason = reason
         how.number = number
         how.unicode = unicode
         how.github = github
@@ -930,8 +930,9 @@ cdef class Tally:
     def closing(self, double now, bint unicode, bint github):
         return self._told(TOLD_CLOSING, now, NULL, 0, unicode, github)
 
-    def junit(self, double now):
-        return self._told(TOLD_JUNIT, now)
+    def junit(self, double now, str problem=None):
+        cdef bytes words = None if problem is None else problem.encode("utf-8", "replace")
+        return self._told(TOLD_JUNIT, now, NULL if words is None else PyBytes_AsString(words))
 
 
 cdef tuple colours_of(const SeenReplica *replica):

@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 from conftest import PATIENCE, free_port, missing, read_all
 
 from watch.command import Watch
-from watch.servers import answering, says_each, whoami
+from watch.servers import answering, says, says_each, whoami
 
 FAILED = b"HTTP/1.1 503 Unavailable\r\nX-Served-By: web-b\r\nContent-Length: 0\r\n\r\n"
 
@@ -66,6 +66,19 @@ def test_expectations_as_junit(web_lone: int, tmp_path: Path, watch: Watch) -> N
     failed = names.pop("<v2> gives 10 % of the answers, give or take 5")
     assert failed.get("message").endswith("seen: no replica <v2>, but web-lone")
     assert names == {"an answer": None, "at most 0 errors": None}
+
+
+def test_junit_of_a_watch_that_cannot_go_on(tmp_path: Path, watch: Watch) -> None:
+    """One test case in error, where a pipeline would read an empty file, or that of a watch before."""
+    path = tmp_path / "watch.xml"
+    path.write_text("<testsuites />" * 99)
+    with answering(says(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")) as port:
+        done = watch(f"http://127.0.0.1:{port}", "--count", 1, "--max-errors", 0, "--junit", path)
+    assert done.returncode == 2
+    [suite] = ET.parse(path).getroot()
+    assert [suite.get(key) for key in ("tests", "failures", "errors")] == ["1", "0", "1"]
+    [case] = suite
+    assert done.stderr == f"{watch.name}: {case.find('error').get('message')}\n"
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path, watch: Watch) -> None:

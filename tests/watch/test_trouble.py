@@ -123,13 +123,15 @@ def test_expectations_to_a_disk_that_is_full(web_lone: int, watch: Watch) -> Non
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--jsonl"]], ids=str)
-def test_output_to_a_disk_that_is_full(form: list[str], web_lone: int, watch: Watch) -> None:
-    command = [f"http://127.0.0.1:{web_lone}/", "--count", 3, *form]
+def test_output_to_a_disk_that_is_full(form: list[str], web_lone: int, tmp_path: Path, watch: Watch) -> None:
+    junit = tmp_path / "watch.xml"
+    command = [f"http://127.0.0.1:{web_lone}/", "--count", 3, "--junit", junit, *form]
     with open("/dev/full", "w") as full, running(watch, *command, stdout=full.fileno()) as process:
         _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert errors.decode().lower().startswith(f"{watch.name}: the output cannot be written: no space left")
     assert errors.count(b"\n") == 1
+    assert '<error message="the output cannot be written: ' in junit.read_text()
 
 
 def is_full(reader: int) -> bool:

@@ -30,14 +30,17 @@ MARKS = "\N{CHECK MARK}\N{BALLOT X}"  # that tell which expectations hold
 
 def run(options: WatchOptions) -> int:
     """Watch, and return the exit code."""
+    tally = Tally(options, time.monotonic())
     try:
         make_client = client_maker(options)
         loop = Loop()
         sampler = Sampler(options, _possible_concurrency(options.concurrency), make_client, loop.idle_seconds)
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            return runner.run(_watch(options, sampler))
+            return runner.run(_watch(tally, sampler))
     except UnusableError as error:
         complain(f"yinyang.watch: {error}\n")
+        with contextlib.suppress(OSError):  # which may be the error
+            _write_junit(tally, time.monotonic(), f"{error}")
         return EXIT_USAGE
     except BrokenPipeError:  # the reader of the lines has ended
         _give_up_output()
@@ -75,9 +78,9 @@ def _give_up_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-async def _watch(options: WatchOptions, sampler: Sampler) -> int:
+async def _watch(tally: Tally, sampler: Sampler) -> int:
+    options = tally.options
     stop = asyncio.Event()
-    tally = Tally(options, time.monotonic())
 
     def now() -> float:
         """The moment, at which the tally knows what waits."""
@@ -148,12 +151,17 @@ def _tell(tally: Tally, now: float) -> int:
     """Tell which expectations hold, and return the exit code."""
     is_github = os.environ.get("GITHUB_ACTIONS") == "true"
     complain(tally.closing(now, _can_encode(MARKS, sys.stderr), is_github))
-    if (path := tally.options.junit) is not None:
-        try:
-            Path(path).write_text(tally.junit(now), "utf-8")
-        except OSError as error:
-            raise UnusableError(f"{path!r} cannot be written: {error.strerror}") from None
+    try:
+        _write_junit(tally, now)
+    except OSError as error:
+        raise UnusableError(f"{tally.options.junit!r} cannot be written: {error.strerror}") from None
     return EXIT_OK if all(holds for _, _, holds in tally.expectations(now)) else EXIT_EXPECTATION_FAILED
+
+
+def _write_junit(tally: Tally, now: float, problem: str | None = None) -> None:
+    """Write the file, if there is to be one; raises OSError."""
+    if tally.options.junit is not None:
+        Path(tally.options.junit).write_text(tally.junit(now, problem), "utf-8")
 
 
 def _can_encode(text: str, file: TextIO) -> bool:

@@ -450,9 +450,10 @@ cdef inline void write_disagreement(const Writer *w, const Tally *t, int number,
     write_seen(w, t, number, now)
 
 
-cdef inline void text_junit(Text *text, const Tally *t, int64_t now) noexcept nogil:
-    """A file of JUnit XML: a test case for each, and one test suite for the watch."""
-    cdef int count = expectation_count(t)
+cdef inline void text_junit(Text *text, const Tally *t, int64_t now, const char *problem) noexcept nogil:
+    """A file of JUnit XML: a test suite for the watch, with a test case for each expectation; or if it could not go on
+    because of a problem, with one that is in error."""
+    cdef int count = 0 if problem != NULL else expectation_count(t)
     cdef int failures = 0
     cdef int number
     cdef Writer w
@@ -462,11 +463,16 @@ cdef inline void text_junit(Text *text, const Tally *t, int64_t now) noexcept no
         failures += not expectation_holds(t, number, now)
     text_string(text, "<?xml version='1.0' encoding='utf-8'?>\n<testsuites><testsuite name=\"yinyang.watch ")
     write_string(&w, t.options.display_url)
-    text_format(text, '" tests="%llu" failures="%llu" errors="0" time="', <llu>count, <llu>failures)
+    text_format(text, '" tests="%llu" failures="%llu" errors="%llu" time="', <llu>(count + (problem != NULL)),
+                <llu>failures, <llu>(problem != NULL))
     text_decimal(text, <double>(now - t.begin) / US_PER_SECOND, 3)
     text_string(text, '">')
     for number in range(count):
         write_test_case(&w, t, number, now)
+    if problem != NULL:
+        text_string(text, '<testcase classname="yinyang.watch" name="to go on"><error message="')
+        write_string(&w, problem)
+        text_string(text, '" /></testcase>')
     text_string(text, "</testsuite></testsuites>")
 
 

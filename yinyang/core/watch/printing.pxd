@@ -145,7 +145,7 @@ cdef inline void watch_render(Watch *w, Text *text, int what, int64_t now) noexc
     elif what == PRINT_CLOSING:
         text_closing(text, tally, now, w.terminal.unicode, is_in_github())
     elif what == PRINT_JUNIT:
-        text_junit(text, tally, now)
+        text_junit(text, tally, now, w.message if w.problem else NULL)
     else:
         text_problem(text, w.message)
 

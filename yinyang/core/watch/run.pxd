@@ -410,12 +410,12 @@ cdef inline int watch_finish(Watch *w) noexcept nogil:
         return EXIT_SIGNAL + SIGPIPE
     if not w.problem:
         watch_print(w, &w.errors, PRINT_CLOSING, now)
-        watch_write_junit(w, now)
     if w.output.error and not w.signal and not w.problem:
         text_open(&text, w.message, WATCH_MESSAGE_MAX - 1)
         text_string(&text, "the output cannot be written: ")
         text_system_error(&text, w.output.error)
         w.problem = EXIT_WRONG
+    watch_write_junit(w, now)
     if w.problem:
         watch_print(w, &w.errors, PRINT_PROBLEM, now)
         return w.problem
