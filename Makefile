@@ -83,7 +83,7 @@ wheel-test: ## test the wheel that is in build/dist; PYTHON=python3.13 on anothe
 	build/wheel/bin/pip install -q "$$(echo build/dist/*.whl)[watch]" pytest pytest-rerunfailures pytest-xdist hypothesis pillow prometheus-client
 	cd tests && ../build/wheel/bin/pytest -q -p no:cacheprovider -n auto -m $(WITHOUT_TOOLS) $(or $(OPTIONS),.)
 
-CLUSTER = $(addprefix $(KUBERNETES)/,kubernetes coredns metrics-server rollouts-controller flagger k6-operator)
+CLUSTER = $(addprefix $(KUBERNETES)/,kubernetes coredns metrics-server rollouts-controller flagger k6-operator k6-operator.yaml)
 kubernetes: dev $(CLUSTER) ## try deploy/ on a Kubernetes of two nodes, which it builds (Go, root); OPTIONS chooses tests
 	tools/install-kubectl
 	tools/install-crds
@@ -99,7 +99,7 @@ $(addprefix $(KUBERNETES)/,coredns metrics-server): $(KUBERNETES)/%: $(wildcard 
 	mkdir -p $(@D)
 	cd tools/addons && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(abspath $@) \
 		$$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./coredns tool | grep '/$*$$')
-$(addprefix $(KUBERNETES)/,rollouts-controller flagger k6-operator) &: tools/controllers tools/install-crds
+$(addprefix $(KUBERNETES)/,rollouts-controller flagger k6-operator k6-operator.yaml) &: tools/controllers tools/install-crds
 	tools/controllers $(KUBERNETES)
 
 bench: dev ## compare what a request costs, with other servers (benchmarks/README.md)

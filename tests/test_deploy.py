@@ -28,8 +28,6 @@ from yinyang import identify
 COMPOSE = ROOT / "deploy/compose.yaml"
 STACK = ROOT / "deploy/stack.yaml"
 LOCUST = ROOT / "deploy/compose.locust.yaml"
-PIPELINE = ROOT / ".gitlab-ci.yml"
-DOCKERFILE = ROOT / "Dockerfile"
 HAPROXY = ROOT / "deploy/haproxy.cfg"
 UNITS = [ROOT / "deploy/yinyang.socket", ROOT / "deploy/yinyang.service"]
 ENGINE = """

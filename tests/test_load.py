@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from balancers import Balancer, Stage, replica, stage
 from conftest import PATIENCE, ROOT, Shape, clean_environment, free_port, wait_until
-from engines import program
+from load_engines import program
 from manifests import module
 from watch.command import metric, sampled
 

@@ -34,7 +34,7 @@ MACHINES = {  # of the static programs: what runs them here
     "s390x": "qemu-s390x-static",
 }
 PLATFORMS = {"manylinux_2_17_x86_64", "manylinux_2_17_aarch64", "musllinux_1_2_x86_64", "musllinux_1_2_aarch64"}
-WHEEL_MOST = 400_000  # bytes
+WHEEL_MOST = 420_000  # bytes
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **variables: str) -> str:

@@ -22,13 +22,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from conftest import PATIENCE, needs, wait_until
+from namespaces import Namespaces, control_groups, only_child, remove_control_groups
 
 OUTSIDE = "10.123.0.1"
 API = f"https://{OUTSIDE}:6443"
 SERVICES = "10.125.0.0/16"
 PODS = "10.124.0.0/16"
 NODES = ("node-1", "node-2")
-CONTROL_GROUPS = Path("/sys/fs/cgroup")
 WEIGHTS = {"cpu.shares": "10240", "cpu.weight": "1000"}  # of all pods beside other processes, each of which has a tenth
 NETWORKS = Path("/usr/lib/cni")  # programs that set up the network of a pod
 IMAGE = "docker.io/library/yinyang:0.1.0"  # what deploy/ calls yinyang:0.1.0
@@ -164,54 +164,6 @@ def network(number: int) -> str:
             ],
         }
     )
-
-
-def only_child(pid: int) -> int:
-    """The process that a process has started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    return int(str(wait_until(lambda: children.read_text().strip(), f"a child of {pid}")))
-
-
-def control_groups() -> list[Path]:
-    """The root of each hierarchy: one, or with version 1 of control groups, one a controller."""
-    if (CONTROL_GROUPS / "cgroup.controllers").exists():
-        return [CONTROL_GROUPS]
-    return sorted({path.resolve() for path in CONTROL_GROUPS.iterdir() if path.is_dir()})
-
-
-def remove_control_groups(name: str) -> None:
-    """Those of processes that have ended, with all below."""
-
-    def removed() -> bool:
-        for controller in control_groups():
-            top = controller / name.lstrip("/")
-            for folder, _, _ in os.walk(top, topdown=False):
-                with contextlib.suppress(OSError):  # busy until the kernel has taken the last process out
-                    os.rmdir(folder)
-            if top.exists():
-                return False
-        return True
-
-    wait_until(removed, "control groups to be empty")
-
-
-class Namespaces:
-    """A place for programs: namespaces that one process keeps."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-
-    def enter(self, *command: str) -> list[str]:
-        """The command, run there; its folder is the root."""
-        return [needs("nsenter"), f"--target={self.pid}", "--mount", "--net", "--pid", "--", *command]
-
-    def run(self, *command: str, **options: object) -> str:
-        """Run something there that ends by itself; what it prints."""
-        done = subprocess.run(
-            self.enter(*command), check=False, capture_output=True, text=True, timeout=PATIENCE, **options
-        )
-        assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
-        return done.stdout
 
 
 class Cluster:

@@ -16,7 +16,7 @@ from kubernetes.record import Record
 from kubernetes.workload import DEPLOYMENT, RATE, Watch, Workload
 
 PROGRAMS = Path(os.environ.get("YINYANG_KUBERNETES", ROOT / "build/kubernetes"))
-BUILT = ("kubernetes", "coredns", "metrics-server", "rollouts-controller", "flagger", "k6-operator")
+BUILT = ["kubernetes", "coredns", "metrics-server", "rollouts-controller", "flagger", "k6-operator", "k6-operator.yaml"]
 KUBECTL = ROOT / "build/kubectl/kubectl"
 CRDS = ROOT / "build/crds"
 TOOLS = "catatonit conntrack containerd ctr etcd ip nft nsenter openssl setpriv sysctl unshare"
