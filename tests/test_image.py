@@ -59,7 +59,7 @@ def test_check_of_the_image(image: str) -> None:
         port = taken.getsockname()[1]
     options = "--runtime runc --no-healthcheck --sysctl net.ipv4.ip_unprivileged_port_start=0 --log-driver k8s-file"
     limits = "--ulimit nofile=20000:20000 --ulimit nproc=4096:4096"
-    variables = {"ENGINE": "podman", "BIND": "127.0.0.1", "PORT": str(port), "OPTIONS": f"{options} {limits}"}
+    variables = {"ENGINE": "podman", "BIND": "127.0.0.1", "PORT": str(port), "RUN_OPTIONS": f"{options} {limits}"}
     check = [str(ROOT / "tests/check-image"), image]
     done = subprocess.run(check, check=False, capture_output=True, text=True, env=clean_environment() | variables)
     assert (done.returncode, done.stderr) == (0, "")
@@ -83,3 +83,29 @@ def test_what_is_in_the_image(image: str, image_program: Path, tmp_path: Path) -
     assert config["Healthcheck"]["Test"] == ["CMD", "/yinyang", "--healthcheck"]
     assert "YINYANG_DRAIN=3" in config["Config"]["Env"]
     assert config["Labels"]["org.opencontainers.image.title"] == "yinyang"
+
+
+def test_the_program_builds_without_the_options_of_the_image(image: str) -> None:
+    """On the same system: so with a GCC that may be newer than that of the tests, and without link-time optimisation,
+    which has a proof of its own that no Python is reached."""
+    name = f"{image}-sources"
+    build = [
+        "buildah",
+        "bud",
+        "--layers",
+        "--isolation",
+        "chroot",
+        "--format",
+        "docker",
+        "--quiet",
+        "--target",
+        "build",
+    ]
+    subprocess.run([*build, "-t", name, str(ROOT)], check=True, stdout=subprocess.DEVNULL)
+    made = subprocess.run(["buildah", "from", name], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        again = ["buildah", "run", "--isolation", "chroot", made, "--", "python3", "setup.py", "-q", "build_static"]
+        done = subprocess.run(again, check=False, capture_output=True, text=True)
+    finally:
+        subprocess.run(["buildah", "rm", made], check=True, stdout=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
