@@ -24,8 +24,8 @@ COMPILE = (
     "-Wno-type-limits",  # Cython's functions for Python numbers compare a 32-bit long with 64-bit limits
     "-ffunction-sections",
     "-fdata-sections",  # so that the linker can drop each function that is not reached
-    # GCC would store two pointers at once, from a constant in a section that all functions share: it is kept whole, with
-    # all that its pointers lead to (seen with GCC 14, whose constants of Cython's views lead to Python).
+    # GCC would store two pointers at once, from a constant in a section that all functions share. It is kept whole,
+    # with all that its pointers lead to; with GCC 14, those of Cython's views lead to Python.
     "-fno-tree-slp-vectorize",
     "-fno-asynchronous-unwind-tables",  # nothing here unwinds the stack
     # What unreachable Python code calls must not bring in parts of the C library that then stay: with vsnprintf the
