@@ -17,7 +17,7 @@ PLACES = [  # files that may name a version of the image, or of the program that
 NAMED = re.compile(
     r"\byinyang:v?(\d+\.\d+\S*?)(?=[\s`\"',]|$)"  # an image
     r"|app\.kubernetes\.io/version: *\"?(\d+\.[^\s\"]+)"
-    r"|^(?:appVersion|version): *\"?([^\s\"]+)"
+    r"|^(?:appVersion|version): *\"?(\d+\.\d+\.[^\s\"]+)"  # of the chart; that of a Compose file has two numbers
     r"|--build-arg VERSION=([\d.]+\d)",
     re.M,
 )
