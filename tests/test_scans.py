@@ -15,7 +15,8 @@ def test_scans(options: tuple[str, ...], tmp_path: Path) -> None:
         missing("static", "there is no source tree to build it from")
     program = compiled("scans.c", tmp_path, "-O2", "-Wextra", "-Werror", *options)
     line = [*shlex.split(os.environ.get("RUN_WITH", "")), str(program)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    # under QEMU, beside other tests, it takes minutes
+    done = subprocess.run(line, capture_output=True, text=True, timeout=4 * PATIENCE, check=False)
     how, *differences = done.stdout.splitlines()
     assert (done.returncode, differences) == (0, [])
     if options:
