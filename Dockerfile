@@ -6,8 +6,10 @@
 # It is compiled on the builder's machine for the machine of the image, so no machine is emulated:
 #
 #     docker buildx build --platform linux/amd64,linux/arm64 .
+#
+# Docker without buildx tells neither machine, and builds for its own.
 
-FROM --platform=$BUILDPLATFORM debian:trixie-20251117-slim AS tools
+FROM --platform=${BUILDPLATFORM:-linux} debian:trixie-20251117-slim AS tools
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc python3-dev python3-setuptools cython3 minify \
  && rm -rf /var/lib/apt/lists/*
@@ -25,6 +27,7 @@ FROM tools AS build
 ARG TARGETARCH
 # by Debian's name of that architecture
 RUN case $TARGETARCH in arm) arch=armhf ;; 386) arch=i386 ;; ppc64le) arch=ppc64el ;; *) arch=$TARGETARCH ;; esac \
+ && arch=${arch:-$(dpkg --print-architecture)} \
  && echo "$arch" >/arch \
  && dpkg --add-architecture "$arch" \
  && apt-get update \
