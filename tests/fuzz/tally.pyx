@@ -118,7 +118,7 @@ cdef void check_told(const Tally *t, int64_t now, char *words) noexcept nogil:
     text_open(&text, words, TEXT_MAX)
     text_summary_line(&text, t, now)
     text_closing(&text, t, now, True, True)
-    text_junit(&text, t, now)
+    text_junit(&text, t, now, NULL)
     check_text(&text)
 
 
