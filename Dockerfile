@@ -7,9 +7,10 @@
 #
 #     docker buildx build --platform linux/amd64,linux/arm64 .
 #
-# Docker without buildx tells neither machine, and builds for its own.
+# Docker without BuildKit names no machine, and refuses this ("failed to parse platform"): install its plugin buildx, or
+# with Docker 20.10 set DOCKER_BUILDKIT=1.
 
-FROM --platform=${BUILDPLATFORM:-linux} debian:trixie-20251117-slim AS tools
+FROM --platform=$BUILDPLATFORM debian:trixie-20251117-slim AS tools
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc python3-dev python3-setuptools cython3 minify \
  && rm -rf /var/lib/apt/lists/*

@@ -105,11 +105,10 @@ def test_a_program_beside_the_clone(tmp_path: Path) -> None:
     [("", "host"), ("amd64", "amd64"), ("arm", "armhf"), ("386", "i386"), ("ppc64le", "ppc64el"), ("s390x", "s390x")],
 )
 def test_architecture_of_the_image(told: str, built_for: str, tmp_path: Path) -> None:
-    """By what the builder tells; Docker without buildx tells nothing, and refuses a platform that is empty."""
+    """By what the builder tells, or its own."""
     if not (ROOT / "Dockerfile").exists():
         missing("static", "there is no Dockerfile")
     text = (ROOT / "Dockerfile").read_text()
-    assert re.findall(r"--platform=(\S+)", text) == ["${BUILDPLATFORM:-linux}"]
     script = re.search(r"^RUN (case \$TARGETARCH .*\n && arch=.*)\\\n", text, re.M)[1] + "; echo $arch"
     (tmp_path / "dpkg").write_text("#!/bin/sh\n[ $1 = --print-architecture ] && echo host\n")
     (tmp_path / "dpkg").chmod(0o755)
