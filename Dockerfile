@@ -7,8 +7,8 @@
 #
 #     docker buildx build --platform linux/amd64,linux/arm64 .
 #
-# Docker without BuildKit names no machine, and refuses this ("failed to parse platform"): install its plugin buildx, or
-# with Docker 20.10 set DOCKER_BUILDKIT=1.
+# Docker builds it with BuildKit only; without, it says "failed to parse platform". BuildKit comes with the plugin buildx;
+# Docker 20.10 has it, and uses it with DOCKER_BUILDKIT=1.
 
 FROM --platform=$BUILDPLATFORM debian:trixie-20251117-slim AS tools
 RUN apt-get update \
@@ -28,7 +28,6 @@ FROM tools AS build
 ARG TARGETARCH
 # by Debian's name of that architecture
 RUN case $TARGETARCH in arm) arch=armhf ;; 386) arch=i386 ;; ppc64le) arch=ppc64el ;; *) arch=$TARGETARCH ;; esac \
- && arch=${arch:-$(dpkg --print-architecture)} \
  && echo "$arch" >/arch \
  && dpkg --add-architecture "$arch" \
  && apt-get update \

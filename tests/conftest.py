@@ -296,10 +296,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     return name
 
 
-def build_image(name: str, *options: str) -> str:
-    """Build the image under this name; what does not depend on the options is built once."""
+def build_image(name: str, *options: str, folder: Path = ROOT) -> str:
+    """Build the image of a folder's Dockerfile under this name; what does not depend on the options is built once."""
     build = ["buildah", "bud", "--layers", "--isolation", "chroot", "--format", "docker", *options]
-    done = subprocess.run([*build, "-t", name, str(ROOT)], check=False, capture_output=True, text=True)
+    done = subprocess.run([*build, "-t", name, str(folder)], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return name
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Replica, Shape, clean_environment, podman
+from conftest import ROOT, Replica, Shape, build_image, clean_environment, podman
 
 pytestmark = pytest.mark.containers
 
@@ -86,22 +86,9 @@ def test_what_is_in_the_image(image: str, image_program: Path, tmp_path: Path) -
 
 
 def test_the_program_builds_without_the_options_of_the_image(image: str) -> None:
-    """On the same system: so with a GCC that may be newer than that of the tests, and without link-time optimisation,
-    which has a proof of its own that no Python is reached."""
-    name = f"{image}-sources"
-    build = [
-        "buildah",
-        "bud",
-        "--layers",
-        "--isolation",
-        "chroot",
-        "--format",
-        "docker",
-        "--quiet",
-        "--target",
-        "build",
-    ]
-    subprocess.run([*build, "-t", name, str(ROOT)], check=True, stdout=subprocess.DEVNULL)
+    """On the image's system, whose GCC may be newer than that of the tests, and without link-time optimisation, which
+    drops unreached Python in another way."""
+    name = build_image(f"{image}-sources", "--target=build")
     made = subprocess.run(["buildah", "from", name], check=True, capture_output=True, text=True).stdout.strip()
     try:
         again = ["buildah", "run", "--isolation", "chroot", made, "--", "python3", "setup.py", "-q", "build_static"]

@@ -168,7 +168,6 @@ echo "docker $*" >>"$TOLD"
 [ "$1" != login ] || cat >>"$TOLD"
 [ "$1 $2" != "service inspect" ] || echo "$STATE"
 """
-UPDATE = "docker service update --detach=false --with-registry-auth "
 
 
 @pytest.fixture
@@ -204,8 +203,8 @@ def test_deployment_that_answers(swarm: dict, shared_replica: Replica, tmp_path:
     assert done.returncode == 0, done.stderr
     login, update, inspect = commands(swarm)
     assert login == "docker login --username user --password-stdin registry.example"
-    assert "\nsecret\n" in Path(swarm["TOLD"]).read_text()  # by a pipe: an argument could be seen
-    assert update.startswith(UPDATE)
+    assert Path(swarm["TOLD"]).read_text().splitlines()[1] == "secret"  # by a pipe: an argument could be seen
+    assert update.startswith("docker service update --detach=false --with-registry-auth ")
     assert update.endswith("--image registry.example/yinyang:abc web")
     assert inspect.startswith("docker service inspect ")
 

@@ -138,8 +138,15 @@ def stack(swarm: Swarm) -> Iterator[Swarm]:
         wait_until(lambda: not swarm.docker("ps", "--all", "--quiet") + swarm.docker(*networks), "all of it to be gone")
 
 
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """Where users ask. The routing mesh would lead there to the replicas; a server of the tests answers instead."""
+    with serving(Shape(sys.executable, "-m", "yinyang.serve"), tmp_path / "log", "--workers", "1") as replica:
+        yield f"http://127.0.0.1:{replica.port}/"
+
+
 def deployed(swarm: Swarm, version: str, folder: Path, url: str) -> subprocess.CompletedProcess[str]:
-    """The job of the pipeline; `url` is where users ask."""
+    """The job of the pipeline."""
     (folder / "docker").write_text(DOCKER.format(docker=shutil.which("docker")))
     (folder / "docker").chmod(0o755)
     variables = {
@@ -158,7 +165,7 @@ def deployed(swarm: Swarm, version: str, folder: Path, url: str) -> subprocess.C
 
 @pytest.mark.containers
 @pytest.mark.needs("root", *TOOLS)
-def test_replicas_are_replaced_one_by_one(stack: Swarm, tmp_path: Path) -> None:
+def test_replicas_are_replaced_one_by_one(stack: Swarm, url: str, tmp_path: Path) -> None:
     """Each old one serves until a new one is healthy."""
     before = stack.replicas()
     assert len({one["host"] for one in before.values()}) == 3
@@ -171,9 +178,8 @@ def test_replicas_are_replaced_one_by_one(stack: Swarm, tmp_path: Path) -> None:
             "16777216",
         ]
     events = tmp_path / "events"
-    python = Shape(sys.executable, "-m", "yinyang.serve")
-    with stack.told(events), serving(python, tmp_path / "log", "--workers", "1") as replica:
-        done = deployed(stack, "0.2.0", tmp_path, f"http://127.0.0.1:{replica.port}/")
+    with stack.told(events):
+        done = deployed(stack, "0.2.0", tmp_path, url)
         assert done.returncode == 0, done.stderr
         wait_until(lambda: len(stack.docker("ps", "--quiet").split()) == 3, "the old ones to be gone")
     seen: dict[str, set[str]] = collections.defaultdict(set)
@@ -188,7 +194,7 @@ def test_replicas_are_replaced_one_by_one(stack: Swarm, tmp_path: Path) -> None:
 
 @pytest.mark.containers
 @pytest.mark.needs("root", *TOOLS)
-def test_a_version_that_is_not_healthy_is_taken_back(stack: Swarm, tmp_path: Path) -> None:
+def test_a_version_that_is_not_healthy_is_taken_back(stack: Swarm, url: str, tmp_path: Path) -> None:
     """Docker's command then succeeds; the job does not. To deploy the old version once more changes nothing, and is no
     failure."""
     before = stack.hosts()
@@ -199,9 +205,7 @@ def test_a_version_that_is_not_healthy_is_taken_back(stack: Swarm, tmp_path: Pat
         assert done.stderr.endswith(words)
         wait_until(lambda: len(stack.docker("ps", "--quiet").split()) == 3, "the new ones to be gone")
         assert stack.hosts() == before
-    python = Shape(sys.executable, "-m", "yinyang.serve")
-    with serving(python, tmp_path / "log", "--workers", "1") as replica:
-        done = deployed(stack, "0.1.0", tmp_path, f"http://127.0.0.1:{replica.port}/")
+    done = deployed(stack, "0.1.0", tmp_path, url)
     assert done.returncode == 0, done.stderr
     assert stack.hosts() == before
 

@@ -4,7 +4,6 @@ import functools
 import itertools
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,8 +51,8 @@ def images(image: str, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Archives of all images that the nodes need."""
     folder = tmp_path_factory.mktemp("images")
     shutil.copy(needs("catatonit"), folder)  # static, and waits as the first process of each pod has to
-    build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "-t", PAUSE, "-f", "-"]
-    subprocess.run([*build, str(folder)], check=True, stdout=subprocess.DEVNULL, input=PAUSE_IMAGE, text=True)
+    (folder / "Dockerfile").write_text(PAUSE_IMAGE)
+    build_image(PAUSE, folder=folder)
     later = build_image(f"{image}:0.2.0", "--build-arg=VERSION=0.2.0")  # a next version, to roll out
     return [archive(image, IMAGE, folder), archive(later, LATER, folder), archive(PAUSE, PAUSE, folder)]
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, ROOT, archive
+from conftest import PATIENCE, ROOT, archive, build_image
 from load_engines import program
 from manifests import parse
 
@@ -36,9 +36,8 @@ def operator(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> None
     folder = tmp_path_factory.mktemp("k6")
     for file in Path(program("k6")), cluster.programs / "k6-operator":
         shutil.copy(file, folder)
-    name = "localhost/yinyang-k6"
-    build = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--quiet", "-t", name, "-f", "-"]
-    subprocess.run([*build, str(folder)], check=True, stdout=subprocess.DEVNULL, input=DOCKERFILE, text=True)
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    name = build_image("localhost/yinyang-k6", folder=folder)
     [testrun] = parse(TESTRUN.read_text())
     for image in OPERATOR, STARTER, f"docker.io/{testrun['spec']['runner']['image']}":
         file = archive(name, image, folder)

@@ -30,17 +30,17 @@ MARKS = "\N{CHECK MARK}\N{BALLOT X}"  # that tell which expectations hold
 
 def run(options: WatchOptions) -> int:
     """Watch, and return the exit code."""
-    tally = Tally(options, time.monotonic())
+    begin = time.monotonic()
     try:
         make_client = client_maker(options)
         loop = Loop()
         sampler = Sampler(options, _possible_concurrency(options.concurrency), make_client, loop.idle_seconds)
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            return runner.run(_watch(tally, sampler))
+            return runner.run(_watch(options, sampler))
     except UnusableError as error:
         complain(f"yinyang.watch: {error}\n")
         with contextlib.suppress(OSError):  # which may be the error
-            _write_junit(tally, time.monotonic(), f"{error}")
+            _write_junit(Tally(options, begin), time.monotonic(), f"{error}")
         return EXIT_USAGE
     except BrokenPipeError:  # the reader of the lines has ended
         _give_up_output()
@@ -78,9 +78,9 @@ def _give_up_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-async def _watch(tally: Tally, sampler: Sampler) -> int:
-    options = tally.options
+async def _watch(options: WatchOptions, sampler: Sampler) -> int:
     stop = asyncio.Event()
+    tally = Tally(options, time.monotonic())
 
     def now() -> float:
         """The moment, at which the tally knows what waits."""
